@@ -1,0 +1,75 @@
+# Two commands need no preparation: `make demo` and `make test`. Both build .venv from the locks first,
+# with uv where it is installed, else with Python's own venv and pip.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+PYTHON ?= python3
+UV := $(shell command -v uv 2>/dev/null)
+VENV := .venv
+BIN := $(VENV)/bin
+RUN_READY := $(VENV)/.run-ready
+DEV_READY := $(VENV)/.dev-ready
+
+ifdef UV
+  make_venv = $(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
+  install = $(UV) pip install --quiet --python $(BIN)/python
+else
+  make_venv = $(PYTHON) -m venv $(VENV)
+  install = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+endif
+
+# $(1) is a lock. The project itself goes in editable: the checkout is what runs.
+install_lock = $(install) --require-hashes -r $(1) && $(install) --no-deps --no-build-isolation -e .
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit("reelq needs Python 3.11 or newer, and $(PYTHON) is %d.%d: make PYTHON=python3.11 …" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	@echo "Setting up $(VENV) …"
+	@$(make_venv)
+
+$(RUN_READY): locks/run.txt pyproject.toml | $(BIN)/python
+	@$(call install_lock,locks/run.txt)
+	@touch $@
+
+$(DEV_READY): locks/dev.txt pyproject.toml | $(BIN)/python
+	@echo "Installing what the tests need …"
+	@$(call install_lock,locks/dev.txt)
+	@touch $@ $(RUN_READY)
+
+.PHONY: help setup demo test lint types contracts pytest bench samples lock clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(RUN_READY) ## make .venv with reelq in it
+
+demo: $(RUN_READY) ## run the example manifest against the stand-in service, spending nothing
+	@$(BIN)/python samples/walk.py
+
+test: lint types contracts pytest ## everything that has to be green
+
+lint: $(DEV_READY) ## ruff: style, imports, traps
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(DEV_READY) ## mypy, strict
+	$(BIN)/mypy
+
+contracts: $(DEV_READY) ## import-linter: which way imports may point
+	$(BIN)/lint-imports --no-cache
+
+pytest: $(DEV_READY) ## the tests
+	$(BIN)/pytest
+
+bench: $(DEV_READY) ## the benchmarks, each printing its figure
+	$(BIN)/pytest -m benchmark -s tests/benchmarks
+
+samples: $(RUN_READY) ## make the sample clips again
+	$(BIN)/python samples/make.py
+
+lock: ## resolve the dependencies anew (needs uv)
+	@test -n "$(UV)" || { echo "make lock needs uv: pip install uv"; exit 2; }
+	$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --upgrade --extra sandbox --group build pyproject.toml -o locks/run.txt
+	$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --upgrade --extra sandbox --group dev pyproject.toml -o locks/dev.txt -c locks/run.txt
+
+clean: ## remove what was made here, results excepted
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
