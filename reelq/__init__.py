@@ -1,5 +1,1 @@
 """reelq: a folder of clips and a spreadsheet in, finished videos out. The spine that every process shares."""
-
-from importlib.metadata import version
-
-__version__ = version("reelq")

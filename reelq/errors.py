@@ -4,6 +4,8 @@ ReelqError
 ├── ManifestError              the manifest can't be run as it is; carries every fault, with line and column
 ├── SettingsError              a variable of the environment can't be understood
 ├── SkillError                 a profile can't be read, or is not there
+├── FileUnreadable             a clip is gone, or can't be read, now that it is to be sent
+├── CannotWrite                a result can't be written: no room, no permission
 └── RemoteError                the service, or the way to it
     ├── PassingFault           likely gone in a moment: try again
     │   ├── NotSent            no connection was made; nothing left this machine
@@ -11,8 +13,10 @@ ReelqError
     │   ├── TimedOut           … and no answer came in time
     │   ├── ServerTrouble      HTTP 5xx
     │   ├── Unintelligible     an answer that is not what the contract says; kept raw
+    │   ├── SessionBusy        one export at a time per session, and there is one
     │   └── BrokenDownload     the file that arrived is not the file that was promised
     ├── StreamLost             an instruction was sent, its outcome is in doubt: settle by reading
+    │   ├── StreamNeverBegan   something else came back than a stream, and it is no refusal either
     │   ├── StreamCut          the stream broke off
     │   ├── StreamSilent       keep-alives and nothing else, for too long
     │   └── StreamOverran      still going after the longest life a stream has
@@ -29,6 +33,7 @@ ReelqError
     ├── AgentFailed            the agent's own error, told inside a stream
     ├── RenderDuplicate        the render id is taken: it is there already
     ├── RenderUnknown          no render has that id
+    ├── ResultMissing          HTTP 403, 404, 410 on a result's address
     └── Rejected               a refusal that the contract does not name; kept raw
 
 An error's `code` is its class's name in snake case: the word in results, filters and metrics.
@@ -57,7 +62,10 @@ class ReelqError(Exception):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Fault:
-    """One thing wrong with a manifest, or worth a warning: where it is, what was found, how to mend it."""
+    """One thing wrong with a manifest, or worth a warning: where it is, what was found, how to mend it.
+
+    Line 0 is the manifest as a whole.
+    """
 
     line: int
     column: str
@@ -67,9 +75,9 @@ class Fault:
     row: int = 0
 
     def __str__(self) -> str:
-        at = f"line {self.line}" + (f", {self.column}" if self.column else "")
+        at = f"line {self.line}" + (f", {self.column}" if self.column else "") + ": " if self.line else ""
         found = f" (found {self.value!r})" if self.value else ""
-        return f"{at}: {self.message}{found}" + (f". {self.hint}" if self.hint else "")
+        return f"{at}{self.message}{found}" + (f". {self.hint}" if self.hint else "")
 
 
 class ManifestError(ReelqError):
@@ -94,6 +102,18 @@ class SkillError(ReelqError):
     """A skill's profile can't be read, or no profile has that name."""
 
     advice = "`reelq skills` lists the profiles there are and the folder for your own."
+
+
+class FileUnreadable(ReelqError):
+    """A clip that is to be sent is gone or can't be read."""
+
+    advice = "Put the file back where the manifest says, then `reelq retry`."
+
+
+class CannotWrite(ReelqError):
+    """A result can't be written."""
+
+    advice = "Make room or give permission in the output folder; the finished video waits with the service."
 
 
 class RemoteError(ReelqError):
@@ -134,6 +154,10 @@ class Unintelligible(PassingFault):
     advice = "If it stays, the service has changed: update reelq, or report the raw answer."
 
 
+class SessionBusy(PassingFault):
+    """The session has another export under way; the service takes one at a time."""
+
+
 class BrokenDownload(PassingFault):
     """The file that arrived is not the file that was promised."""
 
@@ -142,6 +166,10 @@ class StreamLost(RemoteError):
     """The instruction was sent and its outcome is in doubt."""
 
     advice = "reelq reads the session's state to find out; it never sends the instruction again by itself."
+
+
+class StreamNeverBegan(StreamLost):
+    """Something else came back than the agent's stream, and it does not say that the instruction was refused."""
 
 
 class StreamCut(StreamLost):
@@ -226,6 +254,12 @@ class RenderDuplicate(RemoteError):
 
 class RenderUnknown(RemoteError):
     """The service knows no render with this id."""
+
+
+class ResultMissing(RemoteError):
+    """The finished file is not at its address."""
+
+    advice = "`reelq retry` exports again, which is free."
 
 
 class Rejected(RemoteError):

@@ -1,0 +1,71 @@
+"""Settings come from the environment, checked, and never show a secret."""
+
+from pathlib import Path
+
+import pytest
+
+from reelq.errors import SettingsError
+from reelq.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+def test_the_defaults_are_those_of_the_documents() -> None:
+    settings = Settings.read()
+    assert settings.nemo_api_url == "https://mega-api-prod.nemovideo.ai"
+    assert settings.nemo_web_url == "https://nemovideo.com"
+    assert (settings.reelq_max_in_flight, settings.reelq_poll_interval, settings.reelq_poll_limit) == (64, 30, 20)
+    assert (settings.reelq_edit_timeout, settings.reelq_silence_timeout) == (900, 600)
+    assert (settings.reelq_settle_first_wait, settings.reelq_settle_wait, settings.reelq_settle_reads) == (30, 60, 5)
+    assert (settings.reelq_lease_seconds, settings.reelq_stop_grace, settings.reelq_rate_limit_wait) == (20, 60, 30)
+    assert settings.reelq_anonymous_fallback
+    assert settings.reelq_log_format == "console"
+    assert settings.nemo_token is settings.reelq_broker_url is settings.reelq_database_url is None
+
+
+def test_a_wait_takes_fractions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REELQ_POLL_INTERVAL", "0.05")
+    assert Settings.read().reelq_poll_interval == 0.05
+
+
+def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEMO_TOKEN", "")
+    assert Settings.read().nemo_token is None
+
+
+def test_settings_do_not_change(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("REELQ_DATA_DIR", str(tmp_path))
+    settings = Settings.read()
+    assert settings.reelq_data_dir == tmp_path
+    with pytest.raises(ValueError, match="frozen"):
+        settings.reelq_max_in_flight = 3  # type: ignore[misc]
+
+
+def test_every_wrong_variable_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REELQ_MAX_IN_FLIGHT", "many")
+    monkeypatch.setenv("NEMO_API_URL", "mega-api")
+    monkeypatch.setenv("REELQ_POLL_INTERVAL", "-3")
+    with pytest.raises(SettingsError) as caught:
+        Settings.read()
+    assert all(name in str(caught.value) for name in ("REELQ_MAX_IN_FLIGHT", "NEMO_API_URL", "REELQ_POLL_INTERVAL"))
+
+
+@pytest.mark.parametrize("token", ["nmv_usr_sécrèt", "nmv_usr_two words", "nmv_usr_a\nX-Evil: 1"])
+def test_a_token_that_fits_no_header_is_refused_without_being_shown(
+    token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEMO_TOKEN", token)
+    with pytest.raises(SettingsError) as caught:
+        Settings.read()
+    assert "NEMO_TOKEN" in str(caught.value)
+    assert "nmv_usr" not in str(caught.value)
+
+
+def test_no_secret_shows_in_a_repr(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NEMO_TOKEN", "REELQ_SECRET_KEY", "REELQ_DATABASE_URL", "REELQ_BROKER_URL"):
+        monkeypatch.setenv(name, "hush-hush")
+    assert "hush-hush" not in repr(Settings.read())
