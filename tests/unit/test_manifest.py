@@ -1,0 +1,338 @@
+"""A manifest read in every form that spreadsheets and scripts write, into rows."""
+
+import codecs
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from reelq import manifest, skills
+from reelq.errors import ManifestError
+from reelq.job import Route
+from reelq.manifest import Checked, Facts, LocalFiles, Row
+
+SKILLS = skills.load()
+EXAMPLE = Path(__file__).parents[2] / "jobs.example.csv"
+
+
+class Shelf:
+    """Files that are all there, each asked for once."""
+
+    def __init__(self, lengths: Mapping[str, float] | None = None) -> None:
+        self.asked: list[str] = []
+        self._lengths = lengths or {}
+
+    def look(self, name: str) -> Facts:
+        self.asked.append(name)
+        return Facts(name, 1000)
+
+    def seconds(self, name: str) -> float | None:
+        return self._lengths.get(name)
+
+
+def check(data: str | bytes, *, name: str = "jobs.csv", default_skill: str = "video-models") -> Checked:
+    body = data.encode() if isinstance(data, str) else data
+    return manifest.check(body, name=name, files=Shelf(), skills=SKILLS, default_skill=default_skill)
+
+
+def rows(data: str | bytes, *, name: str = "jobs.csv") -> tuple[Row, ...]:
+    return check(data, name=name).rows_or_raise()
+
+
+def only(data: str | bytes, *, name: str = "jobs.csv") -> Row:
+    (row,) = rows(data, name=name)
+    return row
+
+
+def test_the_example_manifest_has_no_fault_and_no_warning() -> None:
+    checked = manifest.check_file(EXAMPLE, skills=SKILLS)
+    assert (checked.faults, checked.warnings) == ((), ())
+    assert {row.skill for row in checked.rows} == set(SKILLS)
+    assert [row.route for row in checked.rows].count(Route.EXPORT) == 1
+    assert {row.extra["client"] for row in checked.rows} == {"Aurora Travel", "Northwind"}
+
+
+def test_a_row_says_all_that_its_cells_say() -> None:
+    row = only(
+        "file,instruction,id,references,skill,language,session,priority,output,client\n"
+        "a.mp4,Swap the face,one,face.jpg; b.png ,ai-video-face-swap,zh_cn,talk,-2,out//./A.mp4,Aurora\n"
+    )
+    assert row == Row(
+        number=1,
+        line=2,
+        id="one",
+        file="a.mp4",
+        instruction="Swap the face",
+        references=("face.jpg", "b.png"),
+        skill="ai-video-face-swap",
+        language="zh-CN",
+        session="talk",
+        priority=-2,
+        output="out/A.mp4",
+        route=Route.EDIT,
+        extra={"client": "Aurora"},
+    )
+
+
+def test_empty_cells_have_their_defaults() -> None:
+    row = only("file,instruction\nclips/a.mp4,加上字幕\n")
+    assert (row.id, row.skill, row.language, row.session) == ("1", "video-models", "zh-CN", "")
+    assert (row.priority, row.output, row.references, row.extra) == (0, "1-a.mp4", (), {})
+
+
+def test_a_default_skill_can_be_given() -> None:
+    checked = check("instruction,skill\nAdd a title,\nAdd music,video-models\n", default_skill="ai-video-help")
+    assert [row.skill for row in checked.rows] == ["ai-video-help", "video-models"]
+
+
+def test_an_unknown_default_skill_is_told_once() -> None:
+    checked = check("instruction\nAdd a title\nAdd music\nFade out\n", default_skill="video-model")
+    assert [str(fault) for fault in checked.faults] == [
+        "line 2, skill: no skill has this name (found 'video-model'). Did you mean 'video-models'?"
+    ]
+
+
+@pytest.mark.parametrize(("delimiter", "form"), [(",", "comma"), (";", "semicolon"), ("\t", "tab")])
+def test_the_delimiter_is_told_from_the_header(delimiter: str, form: str) -> None:
+    table = [["id", "file", "instruction"], ["one", "a.mp4", '"cut, trim; fade"']]
+    checked = check("\n".join(delimiter.join(line) for line in table))
+    assert (checked.form, checked.rows[0].instruction) == (form, "cut, trim; fade")
+
+
+def test_a_delimiter_within_quotes_does_not_count() -> None:
+    checked = check('"my;own;note",file,instruction\nx,a.mp4,Cut the pauses\n')
+    assert (checked.form, checked.columns) == ("comma", ("my;own;note", "file", "instruction"))
+
+
+@pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "SEP=;;;"])
+def test_excels_line_with_the_delimiter_is_taken_and_counted(first: str) -> None:
+    row = only(f"{first}\r\nfile;instruction\r\na.mp4;Cut, then fade\r\n")
+    assert (row.line, row.instruction) == (3, "Cut, then fade")
+
+
+def test_excels_line_can_name_the_tab() -> None:
+    assert only("sep=\t\nfile\tinstruction\na.mp4\tCut, then fade\n").line == 3
+
+
+TEXT = "编号,file,instruction\n一,a.mp4,把声音调小一点，加上字幕\n"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        TEXT.encode(),
+        codecs.BOM_UTF8 + TEXT.encode(),
+        codecs.BOM_UTF16_LE + TEXT.encode("utf-16-le"),
+        codecs.BOM_UTF16_BE + TEXT.encode("utf-16-be"),
+        TEXT.encode("gb18030"),
+    ],
+    ids=["utf-8", "utf-8 with mark", "utf-16-le", "utf-16-be", "gb18030"],
+)
+def test_the_encodings_that_spreadsheets_write_are_told_apart(data: bytes) -> None:
+    row = only(data)
+    assert (row.id, row.instruction, row.language) == ("一", "把声音调小一点，加上字幕", "zh-CN")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_without_a_mark_is_told_by_its_zeros(encoding: str) -> None:
+    assert only("file,instruction\na.mp4,加上字幕\n".encode(encoding)).instruction == "加上字幕"
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_are_counted_whatever_ends_them_and_whatever_stands_in_quotes(end: str) -> None:
+    lines = ["file,instruction", "", 'a.mp4,"Add the title', "", 'in two lines"', " , ", "b.mp4,Cut the pauses"]
+    first, second = rows(end.join(lines))
+    assert (first.line, first.number, second.line, second.number) == (3, 1, 7, 2)
+    assert first.instruction == f"Add the title{end}{end}in two lines"
+
+
+def test_columns_are_known_whatever_their_case_and_blanks_and_in_chinese() -> None:
+    row = only(" FILE , 指令 ,Session,我的备注\na.mp4,Cut,talk,好\n")
+    assert (row.file, row.instruction, row.session, row.extra) == ("a.mp4", "Cut", "talk", {"我的备注": "好"})
+
+
+def test_a_column_may_follow_a_blank_before_its_quote() -> None:
+    assert only('file, instruction\na.mp4, "Cut, then fade"\n').instruction == "Cut, then fade"
+
+
+def test_empty_columns_at_the_end_and_short_rows_are_taken() -> None:
+    first, second = rows("file,instruction,client,,\na.mp4,Cut,,,\nb.mp4,Fade\n")
+    assert (first.extra, second.extra) == ({"client": ""}, {"client": ""})
+
+
+def test_the_users_columns_keep_their_names_and_their_order() -> None:
+    checked = check("Zebra,file,instruction,Apple\nz,a.mp4,Cut,a\n")
+    assert list(checked.rows[0].extra.items()) == [("Zebra", "z"), ("Apple", "a")]
+    assert checked.columns == ("Zebra", "file", "instruction", "Apple")
+
+
+JSON = {
+    "file": "a.mp4",
+    "instruction": "Cut",
+    "references": ["x;y.png", " z.png "],
+    "priority": 3,
+    "shots": [1, {"a": None}],
+}
+
+
+@pytest.mark.parametrize("name", ["jobs.jsonl", "jobs.NDJSON", "stdin"])
+def test_json_lines_are_told_by_name_or_by_their_first_character(name: str) -> None:
+    row = only(f"\n{json.dumps(JSON)}\r\n", name=name)
+    assert (row.line, row.number, row.priority, row.references) == (2, 1, 3, ("x;y.png", "z.png"))
+    assert row.extra == {"shots": '[1, {"a": null}]'}
+
+
+def test_json_rows_may_have_different_keys() -> None:
+    lines = [{"file": "a.mp4", "instruction": "Cut"}, {"Instruction": "Fade", "client": "Aurora", "id": None}]
+    checked = check("\n".join(map(json.dumps, lines)))
+    assert checked.columns == ("file", "instruction", "client", "id")
+    assert [(row.id, row.file, row.extra) for row in checked.rows] == [
+        ("1", "a.mp4", {"client": ""}),
+        ("2", "", {"client": "Aurora"}),
+    ]
+
+
+def test_deeply_nested_json_is_a_fault_and_no_crash() -> None:
+    checked = check('{"file": ' + "[" * 100_000, name="jobs.jsonl")
+    assert [fault.message for fault in checked.faults] == ["this line is not JSON"]
+
+
+@pytest.mark.parametrize(
+    ("file", "instruction", "output"),
+    [
+        ("clips/beach day (1).mp4", "Cut", "1-beach-day-1.mp4"),
+        ("clips/海滩.mp4", "Cut", "1-海滩.mp4"),
+        ("https://example.com/a/my%20clip.mov?x=1", "Cut", "1-my-clip.mp4"),
+        ("https://example.com/", "Cut", "1-example.mp4"),
+        ("", "Generate a paper boat", "1-Generate-a-paper-boat.mp4"),
+        ("clips/🎬.mp4", "Cut", "1-video.mp4"),
+        ("x" * 200 + ".mp4", "Cut", f"1-{'x' * 60}.mp4"),
+        ("海" * 70 + ".mp4", "Cut", f"1-{'海' * 20}.mp4"),
+        ("x" + "海" * 70 + ".mp4", "Cut", f"1-x{'海' * 19}.mp4"),
+    ],
+)
+def test_a_result_is_named_after_its_row_and_its_file(file: str, instruction: str, output: str) -> None:
+    assert only(json.dumps({"file": file, "instruction": instruction})).output == output
+
+
+@pytest.mark.parametrize("instruction", ["", "upload", "show status", "credits"])
+def test_a_row_that_brings_no_video_home_has_no_output(instruction: str) -> None:
+    assert only(json.dumps({"file": "a.mp4", "instruction": instruction})).output == ""
+
+
+def test_a_file_is_looked_at_once_however_many_rows_name_it() -> None:
+    shelf = Shelf()
+    data = b"file,instruction\n" + b"a.mp4,Cut\nb.mp4,Fade\n" * 50
+    manifest.check(data, name="jobs.csv", files=shelf, skills=SKILLS)
+    assert shelf.asked == ["a.mp4", "b.mp4"]
+
+
+def test_urls_are_not_looked_for_on_the_disk() -> None:
+    shelf = Shelf()
+    data = b"file,instruction,references\nhttps://example.com/a.mp4,Cut,HTTP://example.com/b\n"
+    checked = manifest.check(data, name="jobs.csv", files=shelf, skills=SKILLS)
+    assert (shelf.asked, checked.faults) == ([], ())
+
+
+def test_paths_are_read_from_the_manifests_folder(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.mp4").write_bytes(b"clip")
+    (tmp_path / "in" / "jobs.csv").write_text(f"file,instruction\na.mp4,Cut\n{tmp_path / 'in' / 'a.mp4'},Fade\n")
+    assert manifest.check_file(tmp_path / "in" / "jobs.csv", skills=SKILLS).faults == ()
+
+
+def test_a_name_like_it_is_offered_for_the_first_missing_files_and_another_case_for_all(tmp_path: Path) -> None:
+    (tmp_path / "beach.mp4").write_bytes(b"clip")
+    files = LocalFiles(tmp_path)
+    hints = [files.look(f"beach{number}.mp4").hint for number in range(60)]
+    assert hints == ["Did you mean 'beach.mp4'?"] * 50 + [""] * 10
+    assert files.look("Beach.MP4").hint == "Did you mean 'beach.mp4'?"
+
+
+def test_an_accent_written_in_another_way_is_recognised(tmp_path: Path) -> None:
+    (tmp_path / "e\u0301te\u0301.mp4").write_bytes(b"clip")
+    assert LocalFiles(tmp_path).look("\xe9t\xe9.mp4").hint == "Did you mean 'e\u0301te\u0301.mp4'?"
+
+
+def test_references_alone_are_something_to_upload() -> None:
+    assert only("file,instruction,references\n,,face.jpg\n").route is Route.UPLOAD
+
+
+def test_a_large_file_is_refused_by_its_size_alone(tmp_path: Path) -> None:
+    for name, size in (("fits.mp4", 500 * 1024 * 1024), ("large.mp4", 500 * 1024 * 1024 + 1)):
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(size)
+    (tmp_path / "jobs.csv").write_text("file,instruction\nfits.mp4,Cut\nlarge.mp4,Cut\n")
+    faults = manifest.check_file(tmp_path / "jobs.csv", skills=SKILLS).faults
+    assert [(fault.line, fault.message) for fault in faults] == [(3, "this file is over 500 MB")]
+
+
+def test_a_pipe_is_refused_without_being_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    (tmp_path / "jobs.csv").write_text("file,instruction\npipe.mp4,Cut\n")
+    faults = manifest.check_file(tmp_path / "jobs.csv", skills=SKILLS).faults
+    assert [fault.message for fault in faults] == ["this is not a regular file"]
+
+
+def test_a_link_that_leads_to_itself_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "loop.mp4").symlink_to("loop.mp4")
+    facts = LocalFiles(tmp_path).look("loop.mp4")
+    assert (facts.problem, bool(facts.hint)) == ("this file can't be read", True)
+
+
+def test_a_file_without_permission_is_a_fault() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        Path(folder, "mine.mp4").write_bytes(b"clip")
+        Path(folder, "mine.mp4").chmod(0)
+        assert _looked_at_by_nobody(Path(folder)) == ("this file can't be read", "Permission denied")
+
+
+def _looked_at_by_nobody(folder: Path) -> tuple[str, ...]:
+    """What `LocalFiles` says to a user who may not read everything: as root we look in a process that gives that up."""
+    reading, writing = os.pipe()
+    if (child := os.fork()) == 0:
+        if os.geteuid() == 0:
+            os.setuid(65534)
+        facts = LocalFiles(folder).look("mine.mp4")
+        os.write(writing, f"{facts.problem}|{facts.hint}".encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as told:
+        words = told.read()
+    os.waitpid(child, 0)
+    return tuple(words.split("|"))
+
+
+def test_a_manifest_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="there is no such manifest"):
+        manifest.check_file(tmp_path / "none.csv", skills=SKILLS)
+
+
+def test_a_folder_in_place_of_a_manifest_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="the manifest is a folder"):
+        manifest.check_file(tmp_path, skills=SKILLS)
+
+
+def test_a_manifest_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "loop.csv").symlink_to("loop.csv")
+    with pytest.raises(ManifestError, match="the manifest can't be read"):
+        manifest.check_file(tmp_path / "loop.csv", skills=SKILLS)
+
+
+def test_a_manifest_beyond_all_bounds_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    with (tmp_path / "jobs.csv").open("wb") as file:
+        file.truncate(manifest.MAX_BYTES + 1)
+    with pytest.raises(ManifestError, match="the manifest is over 100 MB"):
+        manifest.check_file(tmp_path / "jobs.csv", skills=SKILLS)
+
+
+def test_a_faulty_manifest_raises_with_all_its_faults_and_warnings() -> None:
+    checked = check("file,instruction,priority\na.mp4,Cut,x\nb.mp4,improve,y\nc.mp4,Fade,1\n")
+    with pytest.raises(ManifestError) as refused:
+        checked.rows_or_raise()
+    assert ([fault.line for fault in refused.value.faults], len(refused.value.warnings)) == ([2, 3], 1)
+    assert [row.file for row in checked.rows] == ["c.mp4"]

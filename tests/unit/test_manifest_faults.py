@@ -1,0 +1,79 @@
+"""Broken manifests, each beside what is said of it; and the page for users, which has to know every fault."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from reelq import manifest, skills
+from reelq.manifest import CHINESE, COLUMNS, Checked
+
+HERE = Path(__file__).parent / "broken_manifests"
+BROKEN = sorted(path for path in HERE.iterdir() if path.is_file() and path.suffix != ".expected")
+PAGE = Path(__file__).parents[2] / "docs" / "manifest.md"
+SKILLS = skills.load()
+
+# These need more than a small file to show them: test_manifest.py makes what they need.
+SHOWN_ELSEWHERE = {"this file is over 500 MB", "this is not a regular file"}
+
+
+def check(path: Path) -> Checked:
+    return manifest.check_file(path, skills=SKILLS)
+
+
+def told(checked: Checked) -> list[str]:
+    return [f"fault: {fault}" for fault in checked.faults] + [f"warning: {fault}" for fault in checked.warnings]
+
+
+def documented(section: str) -> list[list[str]]:
+    """The cells of the table in one section of the page, without its head."""
+    text = PAGE.read_text(encoding="utf-8").split(f"\n## {section}\n")[1].split("\n## ")[0]
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines[2:]]
+
+
+@pytest.mark.parametrize("path", BROKEN, ids=lambda path: path.name)
+def test_a_broken_manifest_is_told_what_is_wrong_with_it(path: Path) -> None:
+    expected = path.with_name(f"{path.name}.expected").read_text(encoding="utf-8")
+    assert told(check(path)) == expected.splitlines()
+
+
+@pytest.mark.parametrize("path", BROKEN, ids=lambda path: path.name)
+def test_findings_are_sorted_by_line_and_name_their_row(path: Path) -> None:
+    checked = check(path)
+    for findings in (checked.faults, checked.warnings):
+        assert [fault.line for fault in findings] == sorted(fault.line for fault in findings)
+        assert len(set(findings)) == len(findings)
+    assert {row.number for row in checked.rows}.isdisjoint(fault.row for fault in checked.faults)
+
+
+def test_the_page_lists_every_fault_and_no_other() -> None:
+    shown = {fault.message for path in BROKEN for fault in check(path).faults}
+    assert {cells[0] for cells in documented("Faults")} == shown | SHOWN_ELSEWHERE
+
+
+def test_the_page_lists_every_warning_and_no_other() -> None:
+    shown = {fault.message for path in BROKEN for fault in check(path).warnings}
+    assert {cells[0] for cells in documented("Warnings")} == shown
+
+
+def test_the_page_lists_every_column_in_order_with_its_chinese_name() -> None:
+    listed = [(cells[0].strip("`"), cells[1]) for cells in documented("Columns")]
+    chinese = {name: word for word, name in CHINESE.items()}
+    assert listed == [*((name, chinese[name]) for name in COLUMNS), ("any other", "")]
+
+
+def test_the_profile_on_the_page_is_a_sound_one(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "SKILL.md").write_text(example, encoding="utf-8")
+    skill = skills.load([tmp_path])["product-shots"]
+    assert (skill.version, skill.references, skill.clip_seconds, skill.prefers) == ("1.0", "photo", 20, ("mp4", "mov"))
+
+
+def test_the_example_on_the_page_is_a_sound_manifest(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```csv\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    for name in ("beach.mp4", "talk.mp4", "face.jpg", "raw.mov"):
+        (tmp_path / name).write_bytes(b"anything")
+    (tmp_path / "jobs.csv").write_text(example, encoding="utf-8")
+    assert told(check(tmp_path / "jobs.csv")) == []

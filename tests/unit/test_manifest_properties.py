@@ -1,0 +1,156 @@
+"""Whatever bytes a manifest is made of, it is read or refused; and what was written is what is read."""
+
+import csv
+import io
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reelq import manifest, skills
+from reelq.errors import ManifestError
+from reelq.manifest import Checked, Facts, LocalFiles
+
+SKILLS = skills.load()
+HEADER = ["id", "file", "instruction", "客户"]
+
+cells = st.text(st.characters(exclude_categories=("Cc", "Cs")), max_size=20)
+paragraphs = st.text(st.characters(exclude_categories=("Cc", "Cs")) | st.sampled_from("\n\r\t,;\"'"), max_size=30)
+chinese = st.text("把视频调亮一点加上字幕，。删除停顿 ,;\"'abc", max_size=30)
+
+
+class Shelf:
+    """Files that are all there."""
+
+    def look(self, name: str) -> Facts:
+        return Facts(name, 1000)
+
+    def seconds(self, name: str) -> float | None:
+        return None
+
+
+def check(data: bytes, name: str = "jobs.csv") -> Checked:
+    return manifest.check(data, name=name, files=Shelf(), skills=SKILLS)
+
+
+def table(texts: list[tuple[str, str]]) -> list[list[str]]:
+    return [[f"row{number}", "a.mp4", text, own] for number, (text, own) in enumerate(texts)]
+
+
+def written(rows: list[list[str]], delimiter: str, quoting: int, end: str) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, delimiter=delimiter, quoting=quoting, lineterminator=end)  # type: ignore[arg-type]
+    writer.writerows([HEADER, *rows])
+    return text.getvalue()
+
+
+def read_back(checked: Checked) -> list[list[str]]:
+    assert checked.faults == ()
+    return [[row.id, row.file, row.instruction, row.extra["客户"]] for row in checked.rows]
+
+
+def stripped(rows: list[list[str]]) -> list[list[str]]:
+    return [[cell.strip() for cell in row] for row in rows]
+
+
+def is_sound(checked: Checked) -> None:
+    """What holds of the outcome of any check."""
+    assert checked.rows or checked.faults
+    for finding in (*checked.faults, *checked.warnings):
+        assert finding.line >= 1
+        assert finding.message
+        assert len(finding.value) <= 60
+    for row in checked.rows:
+        for text in (row.id, row.file, row.instruction, row.session, row.output, *row.references, *row.extra.values()):
+            assert "\0" not in text
+            text.encode()
+
+
+@settings(deadline=None)
+@given(data=st.binary(max_size=300), name=st.sampled_from(["jobs.csv", "jobs.jsonl", ""]))
+def test_no_bytes_whatever_make_a_check_raise(data: bytes, name: str) -> None:
+    checked = check(data, name)
+    is_sound(checked)
+    if checked.faults:
+        with pytest.raises(ManifestError):
+            checked.rows_or_raise()
+
+
+FRAGMENTS = [
+    *("file", "instruction", "output", "references", "id", "skill", "session", "export", "a.mp4", "..", "/", "CON"),
+    *(",", ";", "\t", "\n", "\r", '"', "sep=;", " ", "\0", "\ufeff", "\u2028", "\x85", "\x1f", "优化", "x" * 300),
+    *('{"file":', '"a.mp4"}', "{", "}", "[", "]", ":", "\\ud800", "1e999", "NaN", "C:\\", "http://", "::", "[::1"),
+]  # fmt: skip
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    pieces=st.lists(st.sampled_from(FRAGMENTS) | cells, max_size=40),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "gb18030"]),
+    header=st.sampled_from(["", "file,instruction,output,references\n", '{"file": "a.mp4"}\n']),
+)
+def test_manifests_put_together_from_what_is_awkward_are_read_or_refused(
+    pieces: list[str], encoding: str, header: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    data = (header + "".join(pieces)).encode(encoding)
+    is_sound(check(data))
+    is_sound(manifest.check(data, name="x", files=LocalFiles(tmp_path_factory.getbasetemp()), skills=SKILLS))
+
+
+@settings(deadline=None)
+@given(
+    texts=st.lists(st.tuples(paragraphs, cells), min_size=1, max_size=6),
+    delimiter=st.sampled_from(",;\t"),
+    end=st.sampled_from(["\n", "\r\n", "\r"]),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"]),
+)
+def test_any_table_is_read_as_it_was_written(
+    texts: list[tuple[str, str]], delimiter: str, end: str, encoding: str
+) -> None:
+    rows = table(texts)
+    checked = check(written(rows, delimiter, csv.QUOTE_ALL, end).encode(encoding))
+    assert read_back(checked) == stripped(rows)
+
+
+@settings(deadline=None)
+@given(
+    texts=st.lists(st.tuples(cells, cells), min_size=1, max_size=6),
+    delimiter=st.sampled_from(",;\t"),
+    quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_NONNUMERIC]),
+)
+def test_quotes_may_be_left_out_where_they_are_not_needed(
+    texts: list[tuple[str, str]], delimiter: str, quoting: int
+) -> None:
+    rows = table(texts)
+    assert read_back(check(written(rows, delimiter, quoting, "\r\n").encode())) == stripped(rows)
+
+
+@settings(deadline=None)
+@given(texts=st.lists(st.tuples(chinese, chinese), min_size=1, max_size=6), delimiter=st.sampled_from(",;\t"))
+def test_a_table_of_a_chinese_spreadsheet_is_read_as_it_was_written(
+    texts: list[tuple[str, str]], delimiter: str
+) -> None:
+    rows = table(texts)
+    data = written(rows, delimiter, csv.QUOTE_MINIMAL, "\r\n").encode("gb18030")
+    assert read_back(check(data)) == stripped(rows)
+
+
+@settings(deadline=None)
+@given(texts=st.lists(st.tuples(paragraphs, paragraphs), min_size=1, max_size=6), ascii_only=st.booleans())
+def test_json_lines_are_read_as_they_were_written(texts: list[tuple[str, str]], ascii_only: bool) -> None:
+    rows = table(texts)
+    lines = [json.dumps(dict(zip(HEADER, row, strict=True)), ensure_ascii=ascii_only) for row in rows]
+    checked = check("\n".join(lines).encode(), "jobs.jsonl")
+    assert read_back(checked) == stripped(rows)
+    assert [row.line for row in checked.rows] == list(range(1, len(rows) + 1))
+
+
+@settings(deadline=None)
+@given(texts=st.lists(st.tuples(paragraphs, cells), min_size=1, max_size=6), end=st.sampled_from(["\n", "\r\n", "\r"]))
+def test_a_fault_names_the_line_on_which_its_row_begins(texts: list[tuple[str, str]], end: str) -> None:
+    rows = table(texts)
+    before = written(rows, ",", csv.QUOTE_ALL, end)
+    (fault,) = check((before + f",ftp://a,Cut{end}").encode()).faults
+    assert fault.line == sum(1 for _ in io.StringIO(before, newline="")) + 1
+    assert fault.row == len(rows) + 1

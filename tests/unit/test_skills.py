@@ -1,0 +1,150 @@
+"""The five profiles, the user's own, and what every request says of where it comes from."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from reelq import skills
+from reelq.errors import SkillError
+
+BUILT_IN = {"ai-video-face", "ai-video-face-swap", "video-object-ops", "ai-video-help", "video-models"}
+WHOLE = "---\nname: mine\nversion: 1.2.0\ndescription: My own.\n---\n# Mine\n"
+
+
+def profile(folder: Path, text: str, name: str = "mine") -> Path:
+    path = folder / name / "SKILL.md"
+    path.parent.mkdir(parents=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_five_skills_are_there_with_what_their_requests_say() -> None:
+    loaded = skills.load()
+    assert set(loaded) == BUILT_IN
+    assert {skill.version for skill in loaded.values()} == {"1.0.0"}
+    assert all(skill.path.parent.name == name for name, skill in loaded.items())
+    assert loaded.notes == ()
+
+
+def test_each_skill_knows_its_own_advice() -> None:
+    loaded = skills.load()
+    assert [name for name, skill in loaded.items() if skill.references == "photo"] == ["ai-video-face-swap"]
+    assert loaded["ai-video-help"].clip_seconds == 60
+    assert loaded["video-models"].clip_seconds == 30
+    assert all(skill.prefers == ("mp4", "mov", "avi", "webm") for skill in loaded.values())
+
+
+@pytest.mark.parametrize("name", sorted(BUILT_IN))
+def test_each_profile_shows_how_to_ask_in_english_and_in_chinese(name: str) -> None:
+    skill = skills.load()[name]
+    examples = [line for line in skill.body.splitlines() if line.startswith("- `")]
+    chinese = [line for line in examples if any("\u4e00" <= character <= "\u9fff" for character in line)]
+    assert (len(chinese), len(examples) - len(chinese)) == (3, 3)
+    assert skill.body.startswith(f"# {name}\n")
+    assert skill.description.endswith(".")
+
+
+def test_importing_the_module_does_not_import_the_yaml_reader() -> None:
+    code = "import sys, reelq.skills; sys.exit('yaml' in sys.modules or 'frontmatter' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+def test_a_folder_of_the_users_own_adds_a_skill(tmp_path: Path) -> None:
+    path = profile(tmp_path, WHOLE.replace("---\n#", "clip-seconds: 12\nprefers: [.MOV]\n---\n#"))
+    mine = skills.load([tmp_path])["mine"]
+    assert (mine.version, mine.clip_seconds, mine.prefers, mine.path) == ("1.2.0", 12, ("mov",), path)
+    assert len(skills.load([tmp_path])) == len(BUILT_IN) + 1
+
+
+def test_a_skill_of_the_users_own_stands_in_for_a_built_in_one_with_a_note(tmp_path: Path) -> None:
+    path = profile(tmp_path, WHOLE.replace("mine", "video-models"))
+    loaded = skills.load([tmp_path])
+    assert loaded["video-models"].version == "1.2.0"
+    assert [note for note in loaded.notes if note.startswith(f"video-models: {path}")] == list(loaded.notes) != []
+
+
+def test_a_folder_that_is_not_there_adds_nothing(tmp_path: Path) -> None:
+    assert set(skills.load([tmp_path / "none"])) == BUILT_IN
+
+
+def test_fields_of_other_programs_are_left_alone(tmp_path: Path) -> None:
+    profile(tmp_path, WHOLE.replace("---\n#", "metadata: {a: [1, {b: c}]}\nallowed-tools: x\n---\n#"))
+    assert skills.load([tmp_path])["mine"].description == "My own."
+
+
+def test_a_profile_written_by_notepad_with_a_mark_and_crlf_is_read(tmp_path: Path) -> None:
+    path = profile(tmp_path, "")
+    path.write_bytes(b"\xef\xbb\xbf" + WHOLE.replace("\n", "\r\n").encode())
+    assert skills.load([tmp_path])["mine"].version == "1.2.0"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "line 1: it does not begin with front matter"),
+        ("# Mine\n", "line 1: it does not begin with front matter"),
+        (WHOLE.replace("name: mine\n", ""), "line 1: name is missing"),
+        (WHOLE.replace("version: 1.2.0\n", ""), "line 1: version is missing"),
+        (WHOLE.replace("1.2.0", "1.0"), "line 3: version is not text: write it in quotes, version: '1.0'"),
+        (WHOLE.replace("mine", '"a\\r\\nX-Other: b"'), "line 2: name goes into a header"),
+        (WHOLE.replace("mine", "面孔"), "line 2: name goes into a header"),
+        (WHOLE.replace("1.2.0", "one two"), "line 3: version goes into a header"),
+        (WHOLE.replace("My own.", "[1]"), "line 4: description is not text"),
+        (WHOLE.replace("---\n#", "references: voice\n---\n#"), "line 5: references is not 'photo'"),
+        (WHOLE.replace("---\n#", "clip-seconds: long\n---\n#"), "line 5: clip-seconds is not a whole number"),
+        (WHOLE.replace("---\n#", "clip-seconds: true\n---\n#"), "line 5: clip-seconds is not a whole number"),
+        (WHOLE.replace("---\n#", "clip-seconds: 0\n---\n#"), "line 5: clip-seconds is not a whole number"),
+        (WHOLE.replace("---\n#", "prefers: mp4\n---\n#"), "line 5: prefers is not a list"),
+        (WHOLE.replace("My own.", "a: b"), "line 4: the front matter is not YAML"),
+        (WHOLE.replace("My own.", "\x07"), "the front matter is not YAML"),
+        (WHOLE.replace("1.2.0", "2026-99-99"), "the front matter is not YAML"),
+    ],
+)
+def test_a_broken_profile_is_refused_with_its_file_and_its_line(tmp_path: Path, text: str, said: str) -> None:
+    path = profile(tmp_path, text)
+    with pytest.raises(SkillError) as refused:
+        skills.load([tmp_path])
+    assert str(refused.value).startswith(f"{path}: ")
+    assert said in str(refused.value)
+
+
+def test_a_profile_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    profile(tmp_path, "").write_bytes(b"---\nname: \xff\n---\n")
+    with pytest.raises(SkillError, match="not UTF-8 text"):
+        skills.load([tmp_path])
+
+
+def test_two_profiles_of_one_name_in_one_folder_are_refused(tmp_path: Path) -> None:
+    profile(tmp_path, WHOLE, "one")
+    profile(tmp_path, WHOLE, "two")
+    with pytest.raises(SkillError, match="'mine'"):
+        skills.load([tmp_path])
+
+
+def test_the_platform_is_told_by_the_folder_that_a_profile_lies_in(tmp_path: Path) -> None:
+    def told(path: str) -> str:
+        return skills.platform(tmp_path / path, None, tmp_path)
+
+    assert told(".clawhub/skills/x/SKILL.md") == "clawhub"
+    assert told(".cursor/skills/x/SKILL.md") == "cursor"
+    assert told(".cursor/other/SKILL.md") == "unknown"
+    assert told("elsewhere/.clawhub/SKILL.md") == "unknown"
+    assert skills.platform(tmp_path / ".clawhub/x/SKILL.md", "shop", tmp_path) == "shop"
+
+
+def test_a_linked_profile_counts_where_it_really_lies(tmp_path: Path) -> None:
+    real = profile(tmp_path / ".clawhub", WHOLE)
+    link = tmp_path / "link"
+    link.symlink_to(real.parent)
+    assert skills.platform(link / "SKILL.md", None, tmp_path) == "clawhub"
+
+
+def test_the_attribution_headers_come_from_the_profile() -> None:
+    skill = skills.load()["video-models"]
+    assert skills.headers(skill, "cursor") == {
+        "X-Skill-Source": "video-models",
+        "X-Skill-Version": "1.0.0",
+        "X-Skill-Platform": "cursor",
+    }
