@@ -1,0 +1,72 @@
+"""The command line of the stand-in service."""
+
+import click
+
+from sandbox.faults import UnknownFault, read_setting, read_words
+from sandbox.kinds import KINDS
+from sandbox.settings import Settings
+
+_EPILOG = (
+    "\b\nFAULTS, each NAME=RATE, NAME=SECONDS or NAME=key:value,… with the keys rate, count, on, for, seconds:\n"
+    + "\n".join(f"  {kind.name:22} {kind.means}" for kind in KINDS.values())
+    + "\n\n\b\nExamples:\n"
+    "  python -m sandbox --port 8750 --speed 60\n"
+    "  python -m sandbox --no-latency silent_edit=0 rate_limited=count:2,on:render+poll edit_seconds=1.5\n"
+)
+
+
+def _faults(_context: click.Context, _parameter: click.Parameter, words: tuple[str, ...]) -> dict[str, object]:
+    try:
+        wanted = dict(map(read_words, words))
+        for name, value in wanted.items():
+            read_setting(name, value)
+    except UnknownFault as error:
+        raise click.BadParameter(str(error)) from None
+    return wanted
+
+
+def _tokens(_context: click.Context, _parameter: click.Parameter, words: tuple[str, ...]) -> dict[str, int]:
+    tokens = {}
+    for word in words:
+        token, _, credits_ = word.partition("=")
+        if not credits_.isdigit():
+            # The word itself is not repeated: it may hold a real token.
+            raise click.BadParameter("give each as TOKEN=CREDITS")
+        tokens[token] = int(credits_)
+    return tokens
+
+
+@click.command(epilog=_EPILOG, context_settings={"show_default": True, "max_content_width": 120})
+@click.option("--host", default="127.0.0.1", help="Address to listen on.")
+@click.option("--port", default=8750, type=click.IntRange(0, 65535), help="Port; 0 takes a free one.")
+@click.option("--speed", default=20.0, type=click.FloatRange(0, min_open=True), help="Divides the documented waits.")
+@click.option("--latency/--no-latency", default=True, help="Wait as the real service does, or answer at once.")
+@click.option("--seed", default=0, help="The same seed and requests give the same choices.")
+@click.option("--credits", "credits_", default=100, type=click.IntRange(0), help="What a free account starts with.")
+@click.option("--token", "tokens", multiple=True, callback=_tokens, metavar="TOKEN=CREDITS", help="A registered user.")
+@click.option("--streams", default="mixed", type=click.Choice(["adk", "flat", "mixed"]), help="The events' form.")
+@click.option(
+    "--renders",
+    default="mixed",
+    type=click.Choice(["plain", "data", "enveloped", "mixed"]),
+    help="The form in which an export's progress is told.",
+)
+@click.option(
+    "--keep-alive", type=click.FloatRange(0, min_open=True), help="Seconds between signs of life; else 15/speed."
+)
+@click.option("--max-file-mb", default=500, type=click.IntRange(1), help="Largest file that is taken.")
+@click.option("--clients-per-address", default=10, type=click.IntRange(1), help="Free clients from one address.")
+@click.option("--encoders", default=2, type=click.IntRange(1), help="Exports encoded at the same time.")
+@click.argument("faults", nargs=-1, callback=_faults)
+def main(host: str, port: int, credits_: int, **options: object) -> None:
+    """Stand in for the NemoVideo service: the whole contract, on this machine, spending nothing.
+
+    It prints one line when it is ready. Faults are set here, or later with POST /sandbox/faults;
+    GET /sandbox/ledger shows what was asked of it.
+    """
+    from sandbox.process import serve
+
+    try:
+        serve(Settings(credits=credits_, **options), host, port)  # type: ignore[arg-type]
+    except OSError as error:
+        raise click.ClickException(f"can't listen on {host}:{port}: {error.strerror}") from None

@@ -1,0 +1,73 @@
+"""The sandbox's own endpoints: faults, credits, the ledger, and a fresh start. They ask for no token."""
+
+from typing import TYPE_CHECKING, Any
+
+from sandbox.envelope import Json
+from sandbox.faults import UnknownFault
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from sandbox.service import Service
+
+
+async def show_faults(request: "Request") -> "Response":
+    return Json(_service(request).faults.shown())
+
+
+async def change_faults(request: "Request") -> "Response":
+    """Merge a JSON object of faults into those in force; null takes one out."""
+    try:
+        _service(request).faults.change(await _body(request))
+    except UnknownFault as error:
+        return _bad(str(error))
+    return Json(_service(request).faults.shown())
+
+
+async def reset_faults(request: "Request") -> "Response":
+    """Back to the faults that the process was started with."""
+    _service(request).faults.reset()
+    return Json(_service(request).faults.shown())
+
+
+async def top_up(request: "Request") -> "Response":
+    """`{"credits": 500}` for all accounts; with `user_id` for that one."""
+    body, accounts = await _body(request), _service(request).world.accounts
+    credits_, user_id = body.get("credits"), body.get("user_id")
+    if not isinstance(credits_, int) or credits_ < 1:
+        return _bad("credits must be a whole number above 0")
+    if user_id is not None and user_id not in accounts:
+        return _bad("no account has that user_id")
+    for account in accounts.values() if user_id is None else [accounts[user_id]]:
+        account.available += credits_
+    return Json({"accounts": {name: account.shown() for name, account in accounts.items()}})
+
+
+async def ledger(request: "Request") -> "Response":
+    service = _service(request)
+    accounts = {name: account.shown() for name, account in service.world.accounts.items()}
+    return Json({**service.ledger.shown(), "accounts": accounts, "faults_struck": dict(service.faults.struck)})
+
+
+async def reset(request: "Request") -> "Response":
+    """Forget everything: accounts, sessions, exports, the ledger, and faults that came later."""
+    _service(request).reset()
+    return Json({"reset": True})
+
+
+def _service(request: "Request") -> "Service":
+    service: Service = request.app.state.service
+    return service
+
+
+async def _body(request: "Request") -> dict[str, Any]:
+    try:
+        body = await request.json()
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _bad(message: str) -> "Response":
+    return Json({"error": message}, status_code=422)

@@ -1,0 +1,73 @@
+"""The wrapping of every JSON answer, and the refusals that the contract names."""
+
+import json
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Code(IntEnum):
+    """The numbers of the contract's table, and those the sandbox needs beside them."""
+
+    SUCCESS = 0
+    CLIENT_ID_MISSING = 400
+    PLAN_REQUIRED = 402
+    NOT_FOUND = 404
+    CONFLICT = 409
+    UNPROCESSABLE = 422
+    RATE_LIMITED = 429
+    TOKEN_REFUSED = 1001
+    SESSION_NOT_FOUND = 1002
+    OUT_OF_CREDITS = 2001
+    TYPE_NOT_ACCEPTED = 4001
+    FILE_TOO_LARGE = 4002
+
+
+STATUS: "Mapping[Code, int]" = {
+    Code.TOKEN_REFUSED: 401,
+    Code.SESSION_NOT_FOUND: 404,
+    # Not 402: that status is a matter of the plan, and a client that reads statuses alone would mix them up.
+    Code.OUT_OF_CREDITS: 200,
+    Code.TYPE_NOT_ACCEPTED: 415,
+    Code.FILE_TOO_LARGE: 413,
+}
+"""The HTTP status that goes with a code; the rest are statuses themselves."""
+
+
+class Json(Response):
+    """JSON with its characters as they are, so that a log of the traffic can be read."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+class Refusal(Exception):
+    """An answer that is no success; raised anywhere below the door, answered there."""
+
+    def __init__(self, code: Code, message: str, *, bare: bool = False) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.bare = bare
+        """Only the HTTP status, without a body."""
+
+    def answer(self) -> Response:
+        status = STATUS.get(self.code, int(self.code))
+        if self.bare:
+            return Response(status_code=status)
+        return Json(wrap(None, code=self.code, message=self.message), status_code=status)
+
+
+def wrap(data: object, *, code: int = Code.SUCCESS, message: str = "success") -> dict[str, object]:
+    """The envelope around some data."""
+    return {"code": int(code), "message": message, "data": data}
+
+
+def success(data: object) -> Response:
+    return Json(wrap(data))

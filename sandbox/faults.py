@@ -1,0 +1,154 @@
+"""The faults in force: how often each strikes, how many times, where and for how long.
+
+A fault is set to a rate, `rate_limited=0.2`, or to an object with any of
+`rate` (0 to 1), `count` (only the next N), `on` (only these endpoints), `for` (only the next S seconds) and
+`seconds` (how long, for a fault that is a length of time). A bare number is the rate, or the seconds for those.
+"""
+
+import random
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
+
+from sandbox.kinds import KINDS, Canned, Endpoint, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class UnknownFault(ValueError):
+    """A fault's name or setting that the sandbox doesn't understand; the message says what it would."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """How often, how many times, where and how long one fault strikes."""
+
+    rate: float = 1.0
+    count: int | None = None
+    on: tuple[str, ...] = ()
+    until: float | None = None
+    seconds: float = 0.0
+
+    def covers(self, endpoint: Endpoint) -> bool:
+        if self.on and endpoint not in self.on:
+            return False
+        if self.until is not None and time.monotonic() > self.until:
+            return False
+        return self.count is None or self.count > 0
+
+
+class Faults:
+    """The faults in force. What the process was started with is what a reset goes back to."""
+
+    def __init__(self, started_with: "Mapping[str, object]", seed: int) -> None:
+        self._usual = {kind.name: Setting(rate=kind.usual) for kind in KINDS.values() if kind.usual}
+        self._started_with = started_with
+        self._seed = seed
+        self.struck: Counter[str] = Counter()
+        self.reset()
+
+    def reset(self) -> None:
+        self._draw = random.Random(f"{self._seed}/faults")
+        self._now = dict(self._usual)
+        self.struck.clear()
+        self.change(self._started_with)
+
+    def change(self, wanted: "Mapping[str, object]") -> None:
+        """Merge these into the faults in force; None takes one out. All or nothing."""
+        read = {name: None if value is None else read_setting(name, value) for name, value in wanted.items()}
+        for name, setting in read.items():
+            if setting is None:
+                self._now.pop(name, None)
+            else:
+                self._now[name] = setting
+
+    def strikes(self, name: str, endpoint: Endpoint) -> Setting | None:
+        """Whether this fault strikes here and now; striking uses up one of its count."""
+        setting = self._now.get(name)
+        if setting is None or not setting.covers(endpoint):
+            return None
+        if setting.rate < 1 and self._draw.random() >= setting.rate:
+            return None
+        if setting.count is not None:
+            self._now[name] = replace(setting, count=setting.count - 1)
+        self.struck[name] += 1
+        return setting
+
+    def canned_answer(self, endpoint: Endpoint) -> Canned | None:
+        """The answer that is given here instead of any work, if a fault wants one."""
+        for name in tuple(self._now):
+            kind = KINDS[name]
+            if kind.canned and endpoint in kind.endpoints and self.strikes(name, endpoint):
+                return kind.canned
+        return None
+
+    def seconds(self, name: str) -> float | None:
+        """The length of time that is set under this name, if one is."""
+        setting = self._now.get(name)
+        return None if setting is None else setting.seconds
+
+    def shown(self) -> dict[str, object]:
+        """What is in force, how often each struck, and what there is to choose from."""
+        return {
+            "now": {name: asdict(setting) for name, setting in self._now.items()},
+            "struck": dict(self.struck),
+            "known": {
+                kind.name: {"means": kind.means, "measure": kind.measure, "on": sorted(kind.endpoints)}
+                for kind in KINDS.values()
+            },
+        }
+
+
+def read_setting(name: str, value: object) -> Setting:
+    """One fault's setting from JSON: a number, true or false, or an object."""
+    kind = KINDS.get(name)
+    if kind is None:
+        raise UnknownFault(f"no fault is called {name!r}; there are: {', '.join(sorted(KINDS))}")
+    if isinstance(value, int | float):
+        value = {kind.measure: value}
+    if not isinstance(value, dict) or not value.keys() <= {"rate", "count", "on", "for", "seconds"}:
+        raise UnknownFault(f"{name}: give a number, or an object with rate, count, on, for or seconds; not {value!r}")
+    if kind.measure == "seconds" and "seconds" not in value:
+        raise UnknownFault(f"{name} is a length of time: say how many seconds")
+    return Setting(
+        rate=_number(name, "rate", value.get("rate", 1), 1),
+        count=None if value.get("count") is None else int(_number(name, "count", value["count"], float("inf"))),
+        on=_endpoints(kind, value.get("on", ())),
+        until=None if "for" not in value else time.monotonic() + _number(name, "for", value["for"], float("inf")),
+        seconds=_number(name, "seconds", value.get("seconds", 0), float("inf")),
+    )
+
+
+def read_words(text: str) -> tuple[str, object]:
+    """`name=0.2` or `name=count:2,on:render+poll`, as on the command line, into what `read_setting` takes."""
+    name, _, value = text.partition("=")
+    if ":" not in value:
+        return name, _plain(name, value or "1")
+    parts = dict(part.partition(":")[::2] for part in value.split(","))
+    return name, {key: part.split("+") if key == "on" else _plain(name, part) for key, part in parts.items()}
+
+
+def _plain(name: str, value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise UnknownFault(f"{name}: {value!r} is not a number") from None
+
+
+def _number(name: str, field: str, value: object, most: float) -> float:
+    if not isinstance(value, int | float) or not 0 <= value <= most:
+        raise UnknownFault(
+            f"{name}: {field} must be a number from 0{f' to {most:g}' if most == 1 else ''}, not {value!r}"
+        )
+    if field == "count" and value != int(value):
+        raise UnknownFault(f"{name}: count must be a whole number, not {value!r}")
+    return float(value)
+
+
+def _endpoints(kind: Kind, value: object) -> tuple[str, ...]:
+    names = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list | tuple) else None
+    if names is None or not set(names) <= set(kind.endpoints):
+        raise UnknownFault(f"{kind.name}: `on` takes any of {', '.join(sorted(kind.endpoints))}; not {value!r}")
+    return names

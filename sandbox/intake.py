@@ -1,0 +1,162 @@
+"""Taking files in: from a multipart body or from an address, straight to disk, measured on the way."""
+
+import asyncio
+import hashlib
+import secrets
+import urllib.error
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+from python_multipart.exceptions import MultipartParseError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from sandbox.envelope import Code, Refusal
+from sandbox.media import KINDS, kind_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable
+
+_FETCH_SECONDS: Final = 60
+_PIECE: Final = 1 << 20
+
+
+@dataclass(slots=True)
+class Incoming:
+    """A file on its way to the disk."""
+
+    filename: str
+    path: Path
+    most: int
+    size: int = 0
+    _file: BinaryIO = field(init=False)
+    _hash: "hashlib._Hash" = field(init=False, default_factory=hashlib.sha256)
+
+    def __post_init__(self) -> None:
+        if kind_of(self.filename) is None:
+            raise Refusal(Code.TYPE_NOT_ACCEPTED, f"file type not accepted; accepted are {', '.join(sorted(KINDS))}")
+        self._file = self.path.open("wb")
+
+    def write(self, piece: bytes | memoryview) -> None:
+        self.size += len(piece)
+        if self.size > self.most:
+            raise Refusal(Code.FILE_TOO_LARGE, f"file too large: at most {self.most >> 20} MB")
+        self._hash.update(piece)
+        self._file.write(piece)
+
+    def close(self) -> None:
+        self._file.close()
+
+    @property
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
+
+
+class Intake:
+    """The files of one request. A refusal is kept until the body is read: a client that is still sending hears none."""
+
+    def __init__(self, folder: Path, most: int) -> None:
+        self._folder = folder
+        self._most = most
+        self._refusal: Refusal | None = None
+        self._open: Incoming | None = None
+        self._name = b""
+        self._value = b""
+        self._disposition = b""
+        self.files: list[Incoming] = []
+
+    async def read_multipart(self, content_type: str, body: "AsyncIterable[bytes]") -> None:
+        boundary = parse_options_header(content_type)[1].get(b"boundary")
+        if not boundary:
+            raise Refusal(Code.UNPROCESSABLE, "a multipart body without a boundary")
+        parser = MultipartParser(
+            boundary,
+            {
+                "on_header_field": self._header_name,
+                "on_header_value": self._header_value,
+                "on_header_end": self._header_end,
+                "on_headers_finished": self._begin_file,
+                "on_part_data": self._take,
+                "on_part_end": self._end_file,
+            },
+        )
+        try:
+            async for piece in body:
+                parser.write(piece)
+            parser.finalize()
+        except MultipartParseError as error:
+            raise Refusal(Code.UNPROCESSABLE, f"a broken multipart body: {error}") from None
+        self._check()
+
+    async def fetch(self, url: object) -> None:
+        """The service gets the file itself."""
+        if not isinstance(url, str) or urllib.parse.urlsplit(url).scheme not in {"http", "https"}:
+            raise Refusal(Code.UNPROCESSABLE, "urls takes http and https addresses")
+        await asyncio.to_thread(self._fetch, url)
+        self._check()
+
+    def discard(self) -> None:
+        for incoming in self.files:
+            incoming.close()
+            incoming.path.unlink(missing_ok=True)
+
+    def _fetch(self, url: str) -> None:
+        filename = Path(urllib.parse.unquote(urllib.parse.urlsplit(url).path)).name
+        try:
+            # Only the two schemes checked above come here.
+            with urllib.request.urlopen(url, timeout=_FETCH_SECONDS) as answer:  # noqa: S310
+                self._begin(filename)
+                while piece := answer.read(_PIECE):
+                    self._write(piece)
+        except OSError as error:
+            reason = error.code if isinstance(error, urllib.error.HTTPError) else "no connection"
+            raise Refusal(Code.UNPROCESSABLE, f"the address could not be fetched: {reason}") from None
+        self._end_file()
+
+    def _header_name(self, data: bytes, start: int, end: int) -> None:
+        self._name += data[start:end]
+
+    def _header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _header_end(self) -> None:
+        if self._name.lower() == b"content-disposition":
+            self._disposition = self._value
+        self._name = self._value = b""
+
+    def _begin_file(self) -> None:
+        options = parse_options_header(self._disposition)[1]
+        self._disposition = b""
+        if options.get(b"name") == b"files" and b"filename" in options:
+            self._begin(Path(options[b"filename"].decode(errors="replace")).name)
+
+    def _begin(self, filename: str) -> None:
+        try:
+            self._open = Incoming(filename, self._folder / f"incoming-{secrets.token_hex(8)}", self._most)
+            self.files.append(self._open)
+        except Refusal as refusal:
+            self._refusal = self._refusal or refusal
+
+    def _take(self, data: bytes, start: int, end: int) -> None:
+        self._write(memoryview(data)[start:end])
+
+    def _write(self, piece: bytes | memoryview) -> None:
+        if self._open is None or self._refusal:
+            return
+        try:
+            self._open.write(piece)
+        except Refusal as refusal:
+            self._refusal = refusal
+
+    def _end_file(self) -> None:
+        if self._open:
+            self._open.close()
+        self._open = None
+
+    def _check(self) -> None:
+        if self._refusal:
+            raise self._refusal
+        if not self.files:
+            raise Refusal(Code.UNPROCESSABLE, "no part is named files")

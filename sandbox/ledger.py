@@ -1,0 +1,166 @@
+"""What the sandbox was asked, in order: the book on which tests assert. No token ever gets in here."""
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+ATTRIBUTION: Final = ("X-Skill-Source", "X-Skill-Version", "X-Skill-Platform")
+
+
+def _now() -> dict[str, float]:
+    return {"at": time.monotonic(), "wall": time.time()}
+
+
+@dataclass(slots=True)
+class Message:
+    """One instruction that reached the agent, and what came of it."""
+
+    text: str
+    repeat: bool
+    """The same words were sent in this session before, and not refused."""
+    account: str
+    outcome: str = "under way"
+    charge: int = 0
+    sent: dict[str, float] = field(default_factory=_now)
+    ended_at: float | None = None
+
+    def close(self, outcome: str, charge: int = 0) -> None:
+        self.outcome = outcome
+        self.charge = charge
+        self.ended_at = time.monotonic()
+
+    def shown(self) -> dict[str, object]:
+        return {
+            "text": self.text,
+            "repeat": self.repeat,
+            "account": self.account,
+            "outcome": self.outcome,
+            "charge": self.charge,
+            **self.sent,
+            "ended_at": self.ended_at,
+        }
+
+
+@dataclass(slots=True)
+class Export:
+    """One render id: who asked for it, and when it was looked at."""
+
+    id: str
+    session: str
+    attribution: dict[str, bool]
+    status: str = "pending"
+    submitted: dict[str, float] = field(default_factory=_now)
+    looks: list[dict[str, Any]] = field(default_factory=list)
+
+    def look(self, status: str) -> None:
+        self.looks.append({**_now(), "status": status})
+
+    def shown(self) -> dict[str, object]:
+        times = [self.submitted["at"], *(look["at"] for look in self.looks)]
+        return {
+            "id": self.id,
+            "session": self.session,
+            "status": self.status,
+            "attribution": self.attribution,
+            **self.submitted,
+            "looks": self.looks,
+            "spacing": [round(later - earlier, 4) for earlier, later in pairwise(times)],
+        }
+
+
+@dataclass(slots=True)
+class SessionBook:
+    """What one session was asked."""
+
+    account: str
+    language: str
+    opened: dict[str, float] = field(default_factory=_now)
+    messages: list[Message] = field(default_factory=list)
+    uploads: list[dict[str, Any]] = field(default_factory=list)
+
+    def shown(self) -> dict[str, object]:
+        return {
+            "account": self.account,
+            "language": self.language,
+            **self.opened,
+            "messages": [message.shown() for message in self.messages],
+            "charged": sum(message.charge for message in self.messages),
+            "uploads": self.uploads,
+        }
+
+
+class Ledger:
+    """The whole book."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[str, SessionBook] = {}
+        self._exports: dict[str, Export] = {}
+        self._requests: Counter[str] = Counter()
+        self._refusals: Counter[str] = Counter()
+        self._token_requests: dict[str, list[dict[str, Any]]] = {}
+        self._charges: list[dict[str, Any]] = []
+        self._missing: list[dict[str, Any]] = []
+        self._tokens_at_cdn = 0
+
+    def request(self, endpoint: str, method: str, path: str, headers: "Mapping[str, str]") -> None:
+        """Note a request, and which of the attribution headers it lacks. Files of the CDN need none."""
+        self._requests[endpoint] += 1
+        if endpoint == "cdn":
+            # A client that sends its token to whatever host a result lies on gives it away.
+            self._tokens_at_cdn += "authorization" in headers
+            return
+        missing = [name for name in ATTRIBUTION if not headers.get(name)]
+        if missing:
+            self._missing.append({"method": method, "path": path, "missing": missing, **_now()})
+
+    def refusal(self, code: int) -> None:
+        self._refusals[str(int(code))] += 1
+
+    def token_request(self, client_id: str, outcome: str) -> None:
+        self._token_requests.setdefault(client_id, []).append({"outcome": outcome, **_now()})
+
+    def session(self, session_id: str, account: str, language: str) -> None:
+        self._sessions[session_id] = SessionBook(account, language)
+
+    def upload(self, session_id: str, filename: str, size: int, sha256: str) -> None:
+        self._sessions[session_id].uploads.append({"filename": filename, "size": size, "sha256": sha256, **_now()})
+
+    def message(self, session_id: str, text: str, account: str) -> Message:
+        messages = self._sessions[session_id].messages
+        repeat = any(text == earlier.text for earlier in messages if earlier.outcome != "refused")
+        message = Message(text, repeat, account)
+        messages.append(message)
+        return message
+
+    def charge(self, session_id: str, account: str, credits_: int, why: str) -> None:
+        self._charges.append({"session": session_id, "account": account, "credits": credits_, "why": why, **_now()})
+
+    def export(self, render_id: str, session_id: str, headers: "Mapping[str, str]") -> Export:
+        attribution = {name: bool(headers.get(name)) for name in ATTRIBUTION}
+        self._exports[render_id] = Export(render_id, session_id, attribution)
+        return self._exports[render_id]
+
+    def applied_texts(self, session_id: str) -> "Iterable[str]":
+        """The instructions that took effect in this session, in order."""
+        return (message.text for message in self._sessions[session_id].messages if message.outcome == "applied")
+
+    def shown(self) -> dict[str, object]:
+        exports = [export.shown() for export in self._exports.values()]
+        return {
+            "now": _now(),
+            "sessions": {session_id: book.shown() for session_id, book in self._sessions.items()},
+            "charges": self._charges,
+            "charged": sum(charge["credits"] for charge in self._charges),
+            "renders": exports,
+            "polls": sum(len(export.looks) for export in self._exports.values()),
+            "token_requests": self._token_requests,
+            "requests": dict(self._requests),
+            "refusals": dict(self._refusals),
+            "missing_headers": self._missing,
+            "tokens_at_cdn": self._tokens_at_cdn,
+        }

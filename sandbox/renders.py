@@ -1,0 +1,166 @@
+"""Exports: taking one on, looking at it, cancelling it, and the three forms in which a look is answered."""
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from sandbox.draft import TrackType
+from sandbox.encoder import LONGEST_SECONDS, STILL_SECONDS, EncodeFailed, Order
+from sandbox.envelope import Code, Json, Refusal, success, wrap
+from sandbox.ledger import ATTRIBUTION
+from sandbox.world import Render
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+
+    from sandbox.door import Visit
+    from sandbox.service import Service
+    from sandbox.world import Session
+
+_STEPS: Final = 10
+"""How many times the progress moves on; the first of them is spent as pending."""
+_NOWHERE: Final = "http://127.0.0.1:1/"
+"""Nothing listens on port 1."""
+
+
+async def submit(visit: "Visit") -> "Response":
+    if not all(visit.request.headers.get(name) for name in ATTRIBUTION):
+        raise Refusal(Code.PLAN_REQUIRED, "export blocked: attribution headers are missing")
+    body = await visit.json()
+    session = visit.session(body.get("sessionId"))
+    render_id = body.get("id")
+    _check(visit, session, render_id, body.get("draft"))
+    note = visit.service.ledger.export(str(render_id), session.id, visit.request.headers)
+    render = Render(str(render_id), visit.account, session, next(visit.service.render_forms), note)
+    visit.service.world.renders[render.id] = render
+    session.exporting = render.id
+    visit.service.set_to_work(_work(visit.service, render, _order(visit.service, session, body["draft"]), _fate(visit)))
+    if visit.strikes("render_duplicate"):
+        raise _duplicate(render.id)
+    return _answer(render, str(visit.request.base_url))
+
+
+async def look(visit: "Visit") -> "Response":
+    render = find(visit)
+    if visit.strikes("render_forgotten"):
+        del visit.service.world.renders[render.id]
+        _free_session(render)
+        raise Refusal(Code.NOT_FOUND, "no such render")
+    render.note.look(render.status)
+    unreachable = render.status == "completed" and visit.strikes("result_unreachable")
+    return _answer(render, _NOWHERE if unreachable else str(visit.request.base_url))
+
+
+async def cancel(visit: "Visit") -> "Response":
+    render = find(visit)
+    if render.status in {"pending", "processing"}:
+        _end(render, "failed", reason="cancelled")
+    return success({"id": render.id, "status": render.status})
+
+
+def find(visit: "Visit") -> Render:
+    render = visit.service.world.renders.get(visit.param("render_id"))
+    if render is None or render.account is not visit.account:
+        raise Refusal(Code.NOT_FOUND, "no such render")
+    return render
+
+
+def _check(visit: "Visit", session: "Session", render_id: object, draft: object) -> None:
+    if not isinstance(render_id, str) or not render_id:
+        raise Refusal(Code.UNPROCESSABLE, "id is missing")
+    if render_id in visit.service.world.renders:
+        raise _duplicate(render_id)
+    if session.exporting:
+        raise Refusal(Code.CONFLICT, "another export of this session is still running")
+    if not _segments(draft):
+        raise Refusal(Code.UNPROCESSABLE, "nothing to render: the draft has no segments")
+    if visit.strikes("render_refused"):
+        raise Refusal(Code.UNPROCESSABLE, "this draft cannot be rendered")
+
+
+def _duplicate(render_id: str) -> Refusal:
+    return Refusal(Code.CONFLICT, f"duplicate render id: {render_id}")
+
+
+def _segments(draft: object) -> list[tuple[object, dict[str, Any]]]:
+    """The segments of a draft that somebody sent, each with its track's type; what has another shape is passed over."""
+    tracks = draft.get("t") if isinstance(draft, dict) else None
+    good = [track for track in tracks if isinstance(track, dict)] if isinstance(tracks, list) else []
+    return [(track.get("tt"), each) for track in good for each in track.get("sg") or () if isinstance(each, dict)]
+
+
+def _order(service: "Service", session: "Session", draft: object) -> Order:
+    """The first clip of the session, else its first photo, as long as the picture of the draft that was sent."""
+    of_kind = {media.kind: media for media in reversed(session.media)}
+    source = of_kind.get("video") or of_kind.get("image")
+    lengths = [segment.get("d") for kind, segment in _segments(draft) if kind == TrackType.VIDEO]
+    asked = sum(length for length in lengths if isinstance(length, int | float)) / 1000 or STILL_SECONDS
+    most = LONGEST_SECONDS if source and source.kind == "video" else STILL_SECONDS
+    return Order(source, " · ".join(service.ledger.applied_texts(session.id)), min(asked, most))
+
+
+def _fate(visit: "Visit") -> str:
+    return next((fault for fault in ("render_failed", "render_stuck") if visit.strikes(fault)), "")
+
+
+async def _work(service: "Service", render: Render, order: Order, fate: str) -> None:
+    """From pending to its end; the encoder works while the documented time passes."""
+    making = asyncio.create_task(service.studio.make(order)) if not fate else None
+    pause = service.seconds("render") / _STEPS
+    for step in range(1, _STEPS + 1):
+        await asyncio.sleep(pause)
+        _move(render, step * 100 // _STEPS - 1)
+    if fate == "render_failed":
+        _end(render, "failed", reason="the renderer failed")
+    if making is None:
+        return
+    try:
+        made = await making
+    except EncodeFailed as failure:
+        _end(render, "failed", reason=str(failure))
+        return
+    service.world.files[f"results/{order.key}.mp4"] = made
+    _end(render, "completed", file=f"results/{order.key}.mp4")
+
+
+def _move(render: Render, progress: int) -> None:
+    if render.status in {"pending", "processing"}:
+        render.status = render.note.status = "processing"
+        render.progress = progress
+
+
+def _end(render: Render, status: str, *, reason: str | None = None, file: str | None = None) -> None:
+    """A render ends once: one that was cancelled stays so."""
+    if render.status in {"completed", "failed"}:
+        return
+    render.status = render.note.status = status
+    render.reason, render.file = reason, file
+    render.progress = 100 if status == "completed" else render.progress
+    _free_session(render)
+
+
+def _free_session(render: Render) -> None:
+    if render.session.exporting == render.id:
+        render.session.exporting = None
+
+
+def _answer(render: Render, base: str) -> "Response":
+    url = f"{base}cdn/{render.file}" if render.status == "completed" else None
+    if render.form == "plain":
+        return Json(_plain(render, url))
+    if render.form == "data":
+        return Json({"success": True, "data": _data(render, url)})
+    return Json(wrap(_plain(render, url) if render.form == "enveloped plain" else _data(render, url)))
+
+
+def _plain(render: Render, url: str | None) -> dict[str, object]:
+    answer: dict[str, object] = {"status": render.status}
+    if url:
+        answer["output"] = {"url": url}
+    return answer | ({"error": render.reason} if render.reason else {})
+
+
+def _data(render: Render, url: str | None) -> dict[str, object]:
+    answer: dict[str, object] = {"id": render.id, "status": render.status, "progress": render.progress}
+    if url:
+        answer["outputUrl"] = url
+    return answer | ({"error": render.reason} if render.reason else {})

@@ -1,0 +1,80 @@
+"""Fixtures that all tests share: sandboxes, a caller of them, and a real clip."""
+
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import imageio_ffmpeg
+import pytest
+
+from tests.sandbox_process import Caller, SandboxProcess
+
+_STEADY = {"silent_edit": 0, "temporary_issue": 0}
+"""What is left to chance in the service would be left to chance in the tests: those that mean it set it."""
+
+
+@pytest.fixture(scope="session")
+def shared_sandbox() -> Iterator[list[SandboxProcess]]:
+    """The one process behind `sandbox`, in a list, since a test may kill it and get a new one."""
+    running = [SandboxProcess.start(no_latency=True, faults=_STEADY)]
+    yield running
+    running[0].stop()
+
+
+@pytest.fixture
+def sandbox(shared_sandbox: list[SandboxProcess]) -> SandboxProcess:
+    """A sandbox that answers at once and knows nothing of earlier tests."""
+    if not shared_sandbox[0].alive:
+        shared_sandbox[0].stop()
+        shared_sandbox[0] = SandboxProcess.start(no_latency=True, faults=_STEADY)
+    shared_sandbox[0].reset()
+    return shared_sandbox[0]
+
+
+@pytest.fixture
+def start_sandbox() -> Iterator[Callable[..., SandboxProcess]]:
+    """Starts sandboxes with options of the test's own, and stops them after it."""
+    started: list[SandboxProcess] = []
+
+    def start(*, faults: dict[str, object] | None = None, **options: Any) -> SandboxProcess:
+        started.append(SandboxProcess.start(faults={**_STEADY, **(faults or {})}, **options))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.stop()
+
+
+@pytest.fixture
+def make_caller(sandbox: SandboxProcess) -> Iterator[Callable[..., Caller]]:
+    """Makes callers of the sandbox; given an address, of that one."""
+    made: list[Caller] = []
+
+    def make(url: str = "", **options: str) -> Caller:
+        made.append(Caller(url or sandbox.url, **options))
+        return made[-1]
+
+    yield make
+    for caller in made:
+        caller.http.close()
+
+
+@pytest.fixture
+def caller(make_caller: Callable[..., Caller]) -> Caller:
+    """A caller with a free token."""
+    made = make_caller()
+    made.take_token().raise_for_status()
+    return made
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds of a test picture with a tone: a real MP4, 320x240."""
+    path = tmp_path_factory.mktemp("clips") / "beach.mp4"
+    picture = ["-f", "lavfi", "-i", "testsrc2=size=320x240:rate=25:duration=2"]
+    tone = ["-f", "lavfi", "-i", "sine=frequency=440:duration=2"]
+    coding = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac", "-shortest"]
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-v", "error", *picture, *tone, *coding, str(path)]
+    subprocess.run(command, check=True, timeout=60)
+    return path

@@ -1,0 +1,207 @@
+"""The stand-in's agent and its streams: what it does to a draft, what it says, and in which form."""
+
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.sandbox_process import Caller, SandboxProcess, events
+
+
+@pytest.fixture
+def session(sandbox: SandboxProcess, caller: Caller, clip: Path) -> str:
+    """A session with the clip in it, and credits enough."""
+    sandbox.top_up(2000)
+    opened = caller.open_session()
+    caller.upload(opened, ("beach.mp4", clip.read_bytes())).raise_for_status()
+    return opened
+
+
+def _tracks(draft: dict[str, Any]) -> dict[int, list[dict[str, Any]]]:
+    return {track["tt"]: track["sg"] for track in draft["t"]}
+
+
+def _words(stream: str) -> str:
+    """What the agent said, each text once."""
+    said = []
+    for event in events(stream):
+        if event.get("type") == "text":
+            said.append(event["content"])
+        elif not event.get("partial"):
+            said += [part["text"] for part in event.get("content", {}).get("parts", []) if "text" in part]
+    return " ".join(said)
+
+
+def test_a_title_takes_the_quoted_words(caller: Caller, session: str) -> None:
+    caller.send(session, 'Add a title "Urban Dreams" at the start')
+
+    assert _tracks(caller.draft(session))[7][0]["m"] == {"title": "Urban Dreams"}
+
+
+def test_chinese_captions_take_the_quoted_words(caller: Caller, session: str) -> None:
+    caller.send(session, "加字幕“海滩日落”")
+
+    assert _tracks(caller.draft(session))[7][0]["m"] == {"title": "海滩日落"}
+
+
+def test_music_makes_an_audio_track_with_a_volume_as_long_as_the_picture(caller: Caller, session: str) -> None:
+    caller.send(session, "please add some lo-fi music")
+
+    tracks = _tracks(caller.draft(session))
+    assert tracks[1][0]["m"]["volume"] == 0.35
+    assert tracks[1][0]["d"] == tracks[0][0]["d"]
+
+
+def test_trimming_makes_the_picture_shorter_to_the_length_asked_for(caller: Caller, session: str) -> None:
+    caller.send(session, "trim it to 1.5 seconds")
+
+    draft = caller.draft(session)
+    assert (_tracks(draft)[0][0]["d"], draft["d"]) == (1500, 1500)
+
+
+def test_a_track_can_be_removed_again(caller: Caller, session: str) -> None:
+    caller.send(session, "add music and captions")
+    assert _tracks(caller.draft(session)).keys() == {0, 1, 7}
+
+    caller.send(session, "remove the music")
+
+    assert _tracks(caller.draft(session)).keys() == {0, 7}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["make it warmer", "remove the export watermark", "trim the pauses, add captions", "添加配乐", "add a status bar"],
+)
+def test_every_applied_edit_changes_the_draft_and_so_does_its_repetition(
+    sandbox: SandboxProcess, caller: Caller, session: str, text: str
+) -> None:
+    drafts = [caller.draft(session)]
+    for _ in range(2):
+        caller.send(session, text)
+        drafts.append(caller.draft(session))
+
+    assert all(earlier["t"] != later["t"] for earlier, later in pairwise(drafts))
+    messages = sandbox.ledger()["sessions"][session]["messages"]
+    assert [message["repeat"] for message in messages] == [False, True]
+    assert all(message["charge"] > 0 for message in messages)
+
+
+def test_a_face_swap_without_a_photo_is_asked_back_and_costs_nothing(
+    sandbox: SandboxProcess, caller: Caller, session: str
+) -> None:
+    before = caller.draft(session)
+    stream = caller.send(session, "swap the face with mine").text
+
+    assert "photo" in _words(stream)
+    assert caller.draft(session) == before
+    (message,) = sandbox.ledger()["sessions"][session]["messages"]
+    assert (message["outcome"], message["charge"]) == ("asked back", 0)
+
+
+def test_a_generated_clip_costs_a_hundred_and_is_followed_by_a_second_pass(
+    sandbox: SandboxProcess, caller: Caller, session: str
+) -> None:
+    sandbox.faults(second_pass_seconds=0.3)
+    caller.send(session, "generate a clip of the sea")
+    first = caller.draft(session)
+    time.sleep(0.5)
+    second = caller.draft(session)
+
+    assert len(_tracks(first)[0]) == 2
+    assert first["t"] != second["t"]
+    assert _tracks(second).keys() & {1, 7}
+    (message,) = sandbox.ledger()["sessions"][session]["messages"]
+    assert message["charge"] == 100
+    assert caller.state(session).json()["data"]["state"]["generated_media"]
+
+
+def test_a_question_is_answered_and_changes_nothing(caller: Caller, session: str) -> None:
+    before = caller.draft(session)
+
+    assert "timeline" in _words(caller.send(session, "What is on the timeline?").text)
+    assert caller.draft(session) == before
+
+
+def test_a_chinese_session_is_answered_in_chinese(sandbox: SandboxProcess, caller: Caller) -> None:
+    chinese = caller.open_session("zh-CN")
+
+    assert "文字" in _words(caller.send(chinese, "加标题“早安”").text)
+
+
+def test_screen_talk_is_mixed_with_real_descriptions(caller: Caller, session: str) -> None:
+    said = [_words(caller.send(session, f'add a title "{number}"').text) for number in range(20)]
+
+    assert all("added the text" in words for words in said)
+    assert any("Export button" in words for words in said)
+    assert any("drag" in words for words in said)
+
+
+def test_adk_events_bring_tool_calls_the_new_draft_and_partial_texts_before_the_whole(
+    start_sandbox: Callable[..., SandboxProcess], make_caller: Callable[..., Caller]
+) -> None:
+    caller = make_caller(start_sandbox(no_latency=True, streams="adk").url)
+    caller.take_token()
+    session = caller.open_session()
+    stream = caller.send(session, 'add a title "Dawn"')
+
+    assert stream.headers["content-type"].startswith("text/event-stream")
+    told = events(stream.text)
+    parts = [event["content"]["parts"][0] for event in told]
+    assert parts[0]["functionCall"]["name"] == "add_text"
+    assert parts[1]["functionResponse"]["name"] == "add_text"
+    assert told[1]["actions"]["stateDelta"]["draft"] == caller.draft(session)
+    pieces = [event["content"]["parts"][0]["text"] for event in told if event.get("partial")]
+    assert len(pieces) > 1
+    assert "".join(pieces) == parts[-1]["text"]
+    assert "partial" not in told[-1]
+
+
+def test_the_flat_form_brings_the_same_story(
+    start_sandbox: Callable[..., SandboxProcess], make_caller: Callable[..., Caller]
+) -> None:
+    caller = make_caller(start_sandbox(no_latency=True, streams="flat").url)
+    caller.take_token()
+    told = events(caller.send(caller.open_session(), 'add a title "Dawn"').text)
+
+    assert [event["type"] for event in told] == ["tool_call", "tool_result", "text"]
+
+
+def test_keep_alives_come_in_every_form_while_the_agent_is_busy(
+    start_sandbox: Callable[..., SandboxProcess], make_caller: Callable[..., Caller]
+) -> None:
+    sandbox = start_sandbox(no_latency=True, keep_alive=0.05, streams="flat", faults={"edit_seconds": 0.6})
+    caller = make_caller(sandbox.url)
+    caller.take_token()
+    blocks = caller.send(caller.open_session(), 'add a title "Dawn"').text.split("\n\n")
+
+    expected = {": ping", "data:", "event: heartbeat", "event: heartbeat\ndata: {}", 'data: {"type":"heartbeat"}'}
+    assert expected <= set(blocks)
+
+
+def test_three_edits_in_ten_are_silent_and_applied_all_the_same(
+    start_sandbox: Callable[..., SandboxProcess], make_caller: Callable[..., Caller]
+) -> None:
+    sandbox = start_sandbox(no_latency=True, credits=100_000, faults={"silent_edit": 0.3})
+    caller = make_caller(sandbox.url)
+    caller.take_token()
+    session = caller.open_session()
+    silent = sum(not _words(caller.send(session, f'add a title "{number}"').text) for number in range(100))
+
+    assert 18 <= silent <= 42
+    assert len(_tracks(caller.draft(session))[7]) == 100
+
+
+def test_the_same_seed_makes_the_same_choices(
+    start_sandbox: Callable[..., SandboxProcess], make_caller: Callable[..., Caller]
+) -> None:
+    def told(seed: int) -> list[str]:
+        sandbox = start_sandbox(no_latency=True, seed=seed, credits=2000, faults={"silent_edit": 0.5})
+        caller = make_caller(sandbox.url)
+        caller.take_token()
+        session = caller.open_session()
+        return [_words(caller.send(session, f"add music {number}").text) for number in range(8)]
+
+    assert told(7) == told(7) != told(8)

@@ -1,0 +1,204 @@
+"""A sandbox as a process of its own, and a caller that speaks the contract to it in plain httpx."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Self
+
+import httpx
+
+READY: Final = "sandbox ready at "
+ATTRIBUTION: Final = {"X-Skill-Source": "video-models", "X-Skill-Version": "1.0.0", "X-Skill-Platform": "unknown"}
+
+
+class SandboxProcess:
+    """`python -m sandbox`, started and stopped. A fault is `name=0.2` or `name={"count": 2, "on": "render"}`."""
+
+    def __init__(self, *, faults: Mapping[str, object] | None = None, port: int = 0, **options: object) -> None:
+        words = [_word(name, value) for name, value in (faults or {}).items()]
+        self._arguments = [*_options(options), *words]
+        self._port = port
+        # A folder of its own for its temporary files, so that a killed one leaves nothing behind.
+        self._folder = tempfile.TemporaryDirectory(prefix="sandbox-test-")
+        self._begin()
+
+    @classmethod
+    def start(cls, *, faults: Mapping[str, object] | None = None, port: int = 0, **options: object) -> Self:
+        """Options are those of the command line, underscores for dashes; True for one that takes no value."""
+        return cls(faults=faults, port=port, **options)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def process(self) -> "subprocess.Popen[str]":
+        return self._process
+
+    @property
+    def folder(self) -> Path:
+        """Where its temporary files lie."""
+        return Path(self._folder.name)
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def faults(self, **faults: object) -> None:
+        """Merge these into the faults in force; None takes one out."""
+        self._control.post("/sandbox/faults", json=faults).raise_for_status()
+
+    def clear_faults(self) -> None:
+        """Back to those that the process was started with."""
+        self._control.delete("/sandbox/faults").raise_for_status()
+
+    def ledger(self) -> dict[str, Any]:
+        answer = self._control.get("/sandbox/ledger").raise_for_status()
+        return dict(answer.json())
+
+    def top_up(self, credits_: int, user_id: str | None = None) -> None:
+        wanted = {"credits": credits_} | ({"user_id": user_id} if user_id else {})
+        self._control.post("/sandbox/credits", json=wanted).raise_for_status()
+
+    def reset(self) -> None:
+        self._control.post("/sandbox/reset").raise_for_status()
+
+    def kill(self) -> None:
+        """As a crash: no time to clean up. It can be restarted; `stop` removes what it left."""
+        self._process.kill()
+        self._end()
+
+    def stop(self) -> None:
+        """As a person stops it."""
+        self._process.terminate()
+        self._end()
+        self._folder.cleanup()
+
+    def restart(self) -> None:
+        """Again at the same address, knowing nothing of what was."""
+        self._process.terminate()
+        self._end()
+        self._begin()
+
+    def _begin(self) -> None:
+        command = [sys.executable, "-m", "sandbox", "--port", str(self._port), *self._arguments]
+        root = Path(__file__).parents[1]
+        env = os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), self._folder.name)
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root, env=env)
+        assert self._process.stdout
+        line = self._process.stdout.readline().strip()
+        if not line.startswith(READY):
+            self._end_process()
+            self._folder.cleanup()
+            raise RuntimeError(f"the sandbox did not start; it said {line!r}")
+        self.url = line.removeprefix(READY)
+        self._port = int(self.url.rpartition(":")[2])
+        self._control = httpx.Client(base_url=self.url, trust_env=False, timeout=30)
+
+    def _end(self) -> None:
+        self._control.close()
+        self._end_process()
+
+    def _end_process(self) -> None:
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stdout:
+            self._process.stdout.close()
+
+
+class Caller:
+    """One client of the service. It retries nothing and hides nothing: each call gives the bare answer."""
+
+    def __init__(self, url: str, token: str | None = None, client_id: str | None = None) -> None:
+        self.client_id = client_id or str(uuid.uuid4())
+        self.http = httpx.Client(base_url=url, headers=ATTRIBUTION, trust_env=False, timeout=60)
+        if token:
+            self.use(token)
+
+    def use(self, token: str) -> None:
+        self.http.headers["Authorization"] = f"Bearer {token}"
+
+    def take_token(self) -> httpx.Response:
+        answer = self.http.post("/api/auth/anonymous-token", headers={"X-Client-Id": self.client_id})
+        if answer.status_code == 200 and answer.json().get("code") == 0:
+            self.use(answer.json()["data"]["token"])
+        return answer
+
+    def open_session(self, language: str = "en") -> str:
+        body = {"task_name": "project", "language": language}
+        answer = self.http.post("/api/tasks/me/with-session/nemo_agent", json=body).raise_for_status()
+        return str(answer.json()["data"]["session_id"])
+
+    def upload(self, session: str, *files: tuple[str, bytes]) -> httpx.Response:
+        parts = [("files", file) for file in files]
+        return self.http.post(f"/api/upload-video/nemo_agent/me/{session}", files=parts)
+
+    def send(self, session: str, text: str) -> httpx.Response:
+        """The message, and the stream read to its end."""
+        return self.http.post("/run_sse", json=message(session, text), headers={"Accept": "text/event-stream"})
+
+    @contextmanager
+    def stream(self, session: str, text: str) -> Iterator[httpx.Response]:
+        headers = {"Accept": "text/event-stream"}
+        with self.http.stream("POST", "/run_sse", json=message(session, text), headers=headers) as answer:
+            yield answer
+
+    def state(self, session: str) -> httpx.Response:
+        return self.http.get(f"/api/state/nemo_agent/me/{session}/latest")
+
+    def draft(self, session: str) -> dict[str, Any]:
+        return dict(self.state(session).raise_for_status().json()["data"]["state"]["draft"])
+
+    def balance(self) -> dict[str, int]:
+        return dict(self.http.get("/api/credits/balance/simple").raise_for_status().json()["data"])
+
+    def render(self, session: str, render_id: str, draft: dict[str, Any] | None = None) -> httpx.Response:
+        wanted = self.draft(session) if draft is None else draft
+        output = {"format": "mp4", "quality": "high"}
+        body = {"id": render_id, "sessionId": session, "draft": wanted, "output": output}
+        return self.http.post("/api/render/proxy/lambda", json=body)
+
+    def look(self, render_id: str) -> httpx.Response:
+        return self.http.get(f"/api/render/proxy/lambda/{render_id}")
+
+
+def message(session: str, text: str) -> dict[str, Any]:
+    return {
+        "app_name": "nemo_agent",
+        "user_id": "me",
+        "session_id": session,
+        "new_message": {"parts": [{"text": text}]},
+    }
+
+
+def events(stream: str) -> list[dict[str, Any]]:
+    """The JSON events of a stream; keep-alives are left out."""
+    payloads = [line.removeprefix("data:").strip() for line in stream.splitlines() if line.startswith("data:")]
+    return [json.loads(payload) for payload in payloads if payload not in {"", "{}"}]
+
+
+def _options(options: Mapping[str, object]) -> list[str]:
+    words: list[str] = []
+    for name, value in options.items():
+        words.append(f"--{name.replace('_', '-')}")
+        if value is not True:
+            words.append(str(value))
+    return words
+
+
+def _word(name: str, value: object) -> str:
+    if not isinstance(value, Mapping):
+        return f"{name}={float(str(value))}"
+    parts = {key: "+".join(part) if isinstance(part, list) else part for key, part in value.items()}
+    return f"{name}=" + ",".join(f"{key}:{part}" for key, part in parts.items())
