@@ -1,0 +1,146 @@
+"""Who we are to the service: the client id, the bearer token, and one fresh token for all when it is refused."""
+
+import os
+import threading
+import uuid
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+import httpx
+from pydantic import SecretStr
+
+from reelq import errors
+from reelq.remote import wire
+from reelq.remote.receipts import Grant
+from reelq.settings import Settings
+
+CLIENT_ID_FILE: Final = Path(".config", "nemovideo", "client_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A bearer token; `version` rises with each renewal, so that a late refusal of an old one renews nothing."""
+
+    secret: SecretStr
+    version: int = 1
+
+
+class Tokens(Protocol):
+    """Where the token comes from; the same for all requests of one account."""
+
+    def current(self) -> Token:
+        """The token to use now, asked for first where there is none yet."""
+
+    def renew(self, refused: Token) -> Token:
+        """A token newer than the refused one; raises `TokenRefused` where none can be had."""
+
+
+class OwnToken:
+    """The user's own NEMO_TOKEN: used as it is, renewed by nobody."""
+
+    def __init__(self, secret: SecretStr) -> None:
+        self._token = Token(secret)
+
+    def current(self) -> Token:
+        return self._token
+
+    def renew(self, refused: Token) -> Token:
+        raise errors.TokenRefused("The service does not accept NEMO_TOKEN")
+
+
+class FreeTokens:
+    """The anonymous account of this installation, within one process: however many wait, one asks."""
+
+    def __init__(self, ask: Callable[[], Grant]) -> None:
+        self._ask = ask
+        self._lock = threading.Lock()
+        self._token: Token | None = None
+        self.grant: Grant | None = None
+        """What came with the newest token: whose it is, and until when."""
+
+    def current(self) -> Token:
+        with self._lock:
+            return self._token or self._fetch(version=1)
+
+    def renew(self, refused: Token) -> Token:
+        with self._lock:
+            if self._token and self._token.version > refused.version:
+                return self._token
+            return self._fetch(refused.version + 1)
+
+    def _fetch(self, version: int) -> Token:
+        self.grant = self._ask()
+        self._token = Token(SecretStr(self.grant.token), version)
+        return self._token
+
+
+class Bearer(httpx.Auth):
+    """Puts the token on each request; where it is refused, renews it and sends the request once more."""
+
+    def __init__(self, tokens: Tokens) -> None:
+        self.tokens = tokens
+
+    def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        token = self.tokens.current()
+        request.headers["Authorization"] = _bearer(token)
+        response = yield request
+        if _is_refusal(response):
+            request.headers["Authorization"] = _bearer(self.tokens.renew(token))
+            yield request
+
+
+def _bearer(token: Token) -> str:
+    return f"Bearer {token.secret.get_secret_value()}"
+
+
+def _is_refusal(response: httpx.Response) -> bool:
+    """Whether the token was refused; reads the body of JSON alone, as a stream would be read to its end."""
+    if response.status_code == httpx.codes.UNAUTHORIZED:
+        return True
+    if "json" not in response.headers.get("content-type", "").lower():
+        return False
+    try:
+        answer = wire.parse(response.read())
+    except ValueError:
+        return False
+    return isinstance(answer, dict) and wire.whole(answer.get("code")) in wire.TOKEN_REFUSED
+
+
+def client_id(settings: Settings, home: Path | None = None) -> str:
+    """This installation's id with the service: the setting's, else the kept one, else a new one that is kept.
+
+    One id for ever: a new one per request runs into the service's limit of tokens per address.
+    """
+    if settings.nemo_client_id:
+        return settings.nemo_client_id
+    file = (home or Path.home()) / CLIENT_ID_FILE
+    try:
+        return _kept(file) or _keep(file, str(uuid.uuid4()))
+    except OSError as error:
+        raise errors.ClientIdMissing(f"The client id can't be kept in {file}: {error.strerror}") from None
+
+
+def _kept(file: Path) -> str:
+    try:
+        text = file.read_text("ascii", "ignore").strip()
+    except FileNotFoundError:
+        return ""
+    return text if text.isprintable() and " " not in text else ""
+
+
+def _keep(file: Path, fresh: str) -> str:
+    """Put `fresh` into the file, unless another process was first: then the id is what that one kept."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if file.exists() and not _kept(file):
+        file.unlink(missing_ok=True)  # empty or garbage: no id was ever read from it
+    draft = file.with_name(f"{file.name}.{os.getpid()}.{threading.get_ident()}")
+    draft.write_text(f"{fresh}\n", "ascii")
+    try:
+        with suppress(FileExistsError):
+            os.link(draft, file)  # a link is made whole or not at all, and never over another
+    finally:
+        draft.unlink()
+    return _kept(file) or fresh

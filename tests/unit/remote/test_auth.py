@@ -1,0 +1,176 @@
+"""Who we are is kept once, and a refused token is renewed once for all who wait."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from reelq.errors import ClientIdMissing, TokenRefused
+from reelq.remote.auth import CLIENT_ID_FILE, Bearer, FreeTokens, OwnToken, Token, client_id
+from reelq.remote.receipts import Grant
+from reelq.settings import Settings
+
+
+class _Counter:
+    """Stands for the token endpoint: counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def __call__(self) -> Grant:
+        self.asked += 1
+        return Grant(f"nmv_usr_{self.asked}")
+
+
+def test_the_first_need_asks_for_a_token_and_the_second_does_not() -> None:
+    ask = _Counter()
+    tokens = FreeTokens(ask)
+    assert tokens.current() == tokens.current() == Token(SecretStr("nmv_usr_1"), 1)
+    assert ask.asked == 1
+
+
+def test_twenty_that_meet_a_refusal_at_once_get_one_new_token() -> None:
+    ask = _Counter()
+    tokens = FreeTokens(ask)
+    refused = tokens.current()
+    gate = threading.Barrier(20)
+
+    def renew() -> Token:
+        gate.wait()
+        return tokens.renew(refused)
+
+    with ThreadPoolExecutor(20) as pool:
+        renewed = {future.result() for future in [pool.submit(renew) for _ in range(20)]}
+    assert renewed == {Token(SecretStr("nmv_usr_2"), 2)}
+    assert ask.asked == 2
+
+
+def test_a_late_refusal_of_an_old_token_renews_nothing() -> None:
+    ask = _Counter()
+    tokens = FreeTokens(ask)
+    first = tokens.current()
+    second = tokens.renew(first)
+    assert tokens.renew(first) == second
+    assert ask.asked == 2
+
+
+def test_a_token_of_the_users_own_is_renewed_by_nobody() -> None:
+    tokens = OwnToken(SecretStr("nmv_usr_own"))
+    with pytest.raises(TokenRefused) as caught:
+        tokens.renew(tokens.current())
+    assert "nmv_usr_own" not in str(caught.value)
+
+
+def test_a_token_shows_in_no_repr() -> None:
+    assert "nmv_usr_own" not in repr(OwnToken(SecretStr("nmv_usr_own")).current())
+
+
+class _Unread(httpx.SyncByteStream):
+    """A body that must not be read."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        raise AssertionError("the body was read")
+
+
+def _flow(*responses: httpx.Response) -> tuple[list[str], _Counter]:
+    """Drive the auth flow with these answers; the bearers it sent, and how often it asked for a token."""
+    ask = _Counter()
+    flow = Bearer(FreeTokens(ask)).sync_auth_flow(httpx.Request("POST", "http://x/run_sse"))
+    sent = [next(flow).headers["Authorization"]]
+    for response in responses:
+        try:
+            sent.append(flow.send(response).headers["Authorization"])
+        except StopIteration:
+            break
+    return sent, ask
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        httpx.Response(401),
+        httpx.Response(401, json={"code": 1001}),
+        httpx.Response(200, json={"code": 1001}),
+        httpx.Response(200, json={"code": "1010"}),
+        httpx.Response(403, json={"code": 1011}),
+    ],
+)
+def test_a_refusal_in_any_form_is_answered_with_a_fresh_token_and_one_more_try(refusal: httpx.Response) -> None:
+    sent, ask = _flow(refusal, httpx.Response(401))
+    assert sent == ["Bearer nmv_usr_1", "Bearer nmv_usr_2"]
+    assert ask.asked == 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(200, json={"code": 0}),
+        httpx.Response(200, json={"code": 2001}),
+        httpx.Response(200, json=[1001]),
+        httpx.Response(200, headers={"content-type": "application/json"}, content=b"{"),
+        httpx.Response(500, text="1001"),
+    ],
+)
+def test_any_other_answer_renews_nothing(answer: httpx.Response) -> None:
+    sent, ask = _flow(answer)
+    assert sent == ["Bearer nmv_usr_1"]
+    assert ask.asked == 1
+
+
+@pytest.mark.parametrize("kind", ["text/event-stream", "text/event-stream; charset=utf-8", "video/mp4"])
+def test_a_stream_is_not_read_to_find_a_refusal(kind: str) -> None:
+    sent, _ = _flow(httpx.Response(200, headers={"content-type": kind}, stream=_Unread()))
+    assert len(sent) == 1
+
+
+def _settings(**given: str) -> Settings:
+    return Settings.model_validate(given)
+
+
+def test_a_given_client_id_is_used_and_not_kept(tmp_path: Path) -> None:
+    assert client_id(_settings(nemo_client_id="mine"), tmp_path) == "mine"
+    assert not (tmp_path / CLIENT_ID_FILE).exists()
+
+
+def test_a_client_id_is_made_once_and_kept_for_ever(tmp_path: Path) -> None:
+    first = client_id(_settings(), tmp_path)
+    assert len(first) == 36
+    assert client_id(_settings(), tmp_path) == first
+    assert (tmp_path / CLIENT_ID_FILE).read_text().strip() == first
+    assert [file.name for file in (tmp_path / CLIENT_ID_FILE).parent.iterdir()] == ["client_id"]
+
+
+def test_a_client_id_that_another_program_kept_is_used(tmp_path: Path) -> None:
+    (tmp_path / CLIENT_ID_FILE).parent.mkdir(parents=True)
+    (tmp_path / CLIENT_ID_FILE).write_text("  b2f0-kept \n\n")
+    assert client_id(_settings(), tmp_path) == "b2f0-kept"
+
+
+@pytest.mark.parametrize("garbage", ["", "\n\n", "two words"])
+def test_a_file_without_an_id_is_replaced(tmp_path: Path, garbage: str) -> None:
+    (tmp_path / CLIENT_ID_FILE).parent.mkdir(parents=True)
+    (tmp_path / CLIENT_ID_FILE).write_text(garbage)
+    made = client_id(_settings(), tmp_path)
+    assert len(made) == 36
+    assert client_id(_settings(), tmp_path) == made
+
+
+def test_many_that_start_at_once_agree_on_one_id(tmp_path: Path) -> None:
+    gate = threading.Barrier(16)
+
+    def make() -> str:
+        gate.wait()
+        return client_id(_settings(), tmp_path)
+
+    with ThreadPoolExecutor(16) as pool:
+        assert len({future.result() for future in [pool.submit(make) for _ in range(16)]}) == 1
+
+
+def test_a_home_that_can_not_be_written_is_told_in_words(tmp_path: Path) -> None:
+    (tmp_path / ".config").write_text("a file where a folder belongs")
+    with pytest.raises(ClientIdMissing, match="can't be kept"):
+        client_id(_settings(), tmp_path)

@@ -1,0 +1,194 @@
+"""A draft in words: the timeline line, the fingerprint, and what changed."""
+
+import copy
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reelq.remote.draft import changes, exportable, fingerprint, timeline
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: (
+        st.lists(inner) | st.dictionaries(st.text() | st.sampled_from(["t", "sg", "tt", "d", "m", "x"]), inner)
+    ),
+)
+SEGMENT = st.fixed_dictionaries(
+    {},
+    optional={
+        "d": st.integers(-5, 20_000) | JSON,
+        "m": st.dictionaries(st.sampled_from(["name", "title", "volume", "updatedAt"]), JSON) | JSON,
+        "fx": JSON,
+        "updatedAt": JSON,
+    },
+)
+TRACK = st.fixed_dictionaries(
+    {}, optional={"tt": st.sampled_from([0, 1, 7, 9]) | JSON, "sg": st.lists(SEGMENT), "m": JSON}
+)
+DRAFT = st.fixed_dictionaries({"t": st.lists(TRACK, max_size=5)}, optional={"fps": JSON, "updated_at": JSON}) | JSON
+
+
+def segment(name: str, duration: object = 10_000, **about: object) -> dict[str, Any]:
+    return {"d": duration, "m": {"name": name, **about}}
+
+
+def track(kind: object, *segments: object, **more: object) -> dict[str, Any]:
+    return {"tt": kind, "sg": list(segments), **more}
+
+
+def draft(*tracks: object, **more: object) -> dict[str, Any]:
+    return {"t": list(tracks), **more}
+
+
+CITY = track(0, segment("city timelapse"))
+LOFI = track(1, segment("Lo-fi", volume=0.35))
+TITLE = track(7, {"d": 3000, "m": {"title": "Urban Dreams"}})
+
+
+def test_a_timeline_reads_as_the_service_documents_it() -> None:
+    assert timeline(draft(CITY, LOFI, TITLE)) == (
+        "Timeline (3 tracks): 1. Video: city timelapse (0-10s) 2. BGM: Lo-fi (0-10s, 35%) "
+        '3. Title: "Urban Dreams" (0-3s)'
+    )
+
+
+@pytest.mark.parametrize("empty", [None, {}, [], 7, "draft", {"t": None}, {"t": {}}, {"t": []}, {"t": "tracks"}])
+def test_what_has_no_tracks_is_an_empty_timeline(empty: object) -> None:
+    assert timeline(empty) == "Timeline: empty"
+    assert not exportable(empty)
+
+
+@pytest.mark.parametrize(
+    ("tracks", "line"),
+    [
+        ([CITY], "Timeline (1 track): 1. Video: city timelapse (0-10s)"),
+        ([track(0)], "Timeline (1 track): 1. Video: empty"),
+        ([None], "Timeline (1 track): 1. Other: empty"),
+        ([track(0, segment("a", 1500), segment("b", 2000))], "Timeline (1 track): 1. Video: a (0-1.5s), b (1.5-3.5s)"),
+        (
+            [track(0, *(segment("x", 1000) for _ in range(11)))],
+            "Timeline (1 track): 1. Video: x (0-1s), x (1-2s), x (2-3s), x (3-4s), x (4-5s), x (5-6s) … and 5 more",
+        ),
+        ([track(0, {"d": 500})], "Timeline (1 track): 1. Video: untitled (0-0.5s)"),
+        ([track(0, {"d": 500}, m={"name": "of the track"})], "Timeline (1 track): 1. Video: of the track (0-0.5s)"),
+        ([track(3, segment("sparkle"))], "Timeline (1 track): 1. Other: sparkle (0-10s)"),
+        ([track("0", segment("x"))], "Timeline (1 track): 1. Other: x (0-10s)"),
+        ([track(0.0, segment("x"))], "Timeline (1 track): 1. Video: x (0-10s)"),
+        ([track(0, segment("x", -5))], "Timeline (1 track): 1. Video: x (0-0s)"),
+        ([track(0, segment("x", 10**30))], "Timeline (1 track): 1. Video: x (0-0s)"),
+        ([track(0, segment("x", float("nan")))], "Timeline (1 track): 1. Video: x (0-0s)"),
+        ([track(0, segment("x", True))], "Timeline (1 track): 1. Video: x (0-0s)"),
+        ([track(7, segment('say "hi"\n now'))], "Timeline (1 track): 1. Title: \"say 'hi' now\" (0-10s)"),
+        ([track(0, segment("\x1b[2Jx"))], "Timeline (1 track): 1. Video: [2Jx (0-10s)"),
+        ([track(0, segment("x" * 80))], f"Timeline (1 track): 1. Video: {'x' * 59}… (0-10s)"),
+        ([track(1, segment("m", volume="20%"))], "Timeline (1 track): 1. BGM: m (0-10s, 20%)"),
+        ([track(1, segment("m", volume="0.5"))], "Timeline (1 track): 1. BGM: m (0-10s, 50%)"),
+        ([track(1, segment("m", volume=35))], "Timeline (1 track): 1. BGM: m (0-10s, 35%)"),
+        ([track(1, segment("m", volume=1))], "Timeline (1 track): 1. BGM: m (0-10s, 100%)"),
+        ([track(1, segment("m", volume=0))], "Timeline (1 track): 1. BGM: m (0-10s, 0%)"),
+        ([track(1, segment("m", volume="loud"))], "Timeline (1 track): 1. BGM: m (0-10s)"),
+    ],
+)
+def test_odd_tracks_read_sensibly(tracks: list[object], line: str) -> None:
+    assert timeline(draft(*tracks)) == line
+
+
+def test_only_a_track_with_something_on_it_can_be_exported() -> None:
+    assert exportable(draft(track(0), LOFI))
+    assert not exportable(draft(track(0), track(1, m={"name": "x"})))
+
+
+def test_the_fingerprint_looks_past_key_order_number_form_and_bookkeeping() -> None:
+    plain = draft(track(0, {"d": 10_000, "m": {"name": "a"}}))
+    same = {"updated_at": 5, "t": [{"sg": [{"m": {"name": "a"}, "timestamp": 7, "d": 10_000.0}], "tt": 0}]}
+    assert fingerprint(plain) == fingerprint(same)
+    assert fingerprint(None) == fingerprint({}) == fingerprint({"updatedAt": "now"})
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        draft(track(0, segment("a", updatedAt=5))),
+        draft(track(0, segment("a") | {"fx": None})),
+        draft(track(0, segment("a")), fps=30),
+        draft(track(0, segment("a", 10_000.5))),
+        draft(track(False, segment("a"))),
+        draft(track("0", segment("a"))),
+    ],
+)
+def test_the_fingerprint_sees_all_content(other: object) -> None:
+    assert fingerprint(other) != fingerprint(draft(track(0, segment("a"))))
+
+
+BEACH = draft(track(0, segment("beach")), track(1, segment("Lo-fi", volume=0.35)), track(7, segment("A", 3000)))
+
+
+def altered(path: tuple[Any, ...], value: object) -> dict[str, Any]:
+    other = copy.deepcopy(BEACH)
+    at: Any = other
+    for step in path[:-1]:
+        at = at[step]
+    at[path[-1]] = value
+    return other
+
+
+@pytest.mark.parametrize(
+    ("after", "told"),
+    [
+        (draft(*BEACH["t"], TITLE), ("title added: 'Urban Dreams' (0-3s)",)),
+        (draft(BEACH["t"][0], BEACH["t"][2]), ("BGM removed: Lo-fi",)),
+        (altered(("t", 0, "sg", 0, "d"), 6000), ("video shortened: beach (0-10s) → (0-6s)",)),
+        (altered(("t", 0, "sg", 0, "d"), 12_500), ("video lengthened: beach (0-10s) → (0-12.5s)",)),
+        (altered(("t", 1, "sg", 0, "m", "volume"), "20%"), ("BGM volume changed: Lo-fi 35% → 20%",)),
+        (altered(("t", 2, "sg", 0, "m", "name"), "B"), ("title changed: 'A' → 'B'",)),
+        (altered(("t", 0, "sg", 0, "filter"), "teal"), ("look changed: beach",)),
+        (altered(("t", 0, "m"), {"blur": 1}), ("look changed: beach",)),
+        (draft(*reversed(BEACH["t"])), ("order changed",)),
+        (altered(("fps",), 60), ("other details changed",)),
+        (altered(("updated_at",), 60), ()),
+        (None, ("video removed: beach", "BGM removed: Lo-fi", "title removed: 'A'")),
+    ],
+)
+def test_a_change_is_told_in_words(after: object, told: tuple[str, ...]) -> None:
+    assert changes(BEACH, after) == told
+
+
+def test_swapped_segments_are_a_change_of_order() -> None:
+    one, two = segment("a"), segment("b")
+    assert changes(draft(track(0, one, two)), draft(track(0, two, one))) == ("order changed",)
+
+
+def test_many_changes_end_in_a_count() -> None:
+    told = changes(None, draft(*(track(0, segment(f"clip {n}")) for n in range(20))))
+    assert len(told) == 13
+    assert told[-1] == "… and 8 more"
+
+
+@given(DRAFT, DRAFT)
+def test_words_are_told_exactly_where_fingerprints_differ(before: object, after: object) -> None:
+    assert bool(changes(before, after)) == (fingerprint(before) != fingerprint(after))
+    assert changes(before, copy.deepcopy(before)) == ()
+
+
+@given(DRAFT)
+def test_any_json_is_read_without_a_fault_and_on_one_line(given_draft: object) -> None:
+    line = timeline(given_draft)
+    assert line.startswith("Timeline")
+    assert len(line.splitlines()) == 1
+    assert exportable(given_draft) in {True, False}
+
+
+@given(DRAFT)
+def test_a_fingerprint_survives_the_way_through_json(given_draft: object) -> None:
+    assert fingerprint(json.loads(json.dumps(given_draft))) == fingerprint(given_draft)
+
+
+def test_nesting_without_end_is_no_fault() -> None:
+    deep: list[Any] = []
+    for _ in range(5000):
+        deep = [deep]
+    assert timeline({"t": [track(0, {"m": deep})]}) == "Timeline (1 track): 1. Video: untitled (0-0s)"
+    assert changes(None, {"t": deep}) == ("other details changed",)

@@ -1,0 +1,42 @@
+"""No token survives redaction, whatever it stands in."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reelq.remote.redact import GONE, redact
+
+TOKENS = st.text("abcXYZ019_-.", min_size=8, max_size=40).map("nmv_usr_{}x".format)
+
+
+@given(st.text(), TOKENS, st.text())
+def test_a_token_is_removed_from_any_text(before: str, token: str, after: str) -> None:
+    assert token not in redact(f"{before} {token} {after}")
+
+
+@given(st.text("abc019+/=", min_size=6, max_size=60), st.integers(0, 2))
+def test_a_token_of_any_shape_is_removed_by_its_name(value: str, times: int) -> None:
+    text: object = {"data": {"token": f"q{value}q"}, "n": 1}
+    for _ in range(times + 1):
+        text = json.dumps(text)
+    assert f"q{value}q" not in redact(str(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Authorization: Bearer s3cr3t-thing", '"claim_token": "s3cr3t-thing"', "api_key=s3cr3t-thing", "x s3cr3t-thing y"],
+)
+def test_secrets_go_in_the_forms_they_come_in(text: str) -> None:
+    assert "s3cr3t-thing" not in redact(text, "s3cr3t-thing" if text.startswith("x") else "")
+
+
+@given(st.text())
+def test_redacting_twice_changes_nothing_more(text: str) -> None:
+    assert redact(redact(text)) == redact(text)
+
+
+def test_words_about_tokens_are_kept() -> None:
+    assert redact("token expired or invalid") == "token expired or invalid"
+    assert GONE in redact("token: abcdef")
