@@ -1,0 +1,53 @@
+"""`reelq check`: everything that is wrong with a manifest, at once, the way a compiler tells it."""
+
+import sys
+from collections import Counter
+from pathlib import Path
+
+import click
+
+from reelq import manifest, skills
+from reelq.cli.exits import OK, WRONG_CALL
+from reelq.errors import Fault
+from reelq.settings import Settings
+
+
+@click.command("check")
+@click.argument("path", metavar="MANIFEST", type=click.Path(path_type=Path))
+@click.option("--skill", default=manifest.DEFAULT_SKILL, show_default=True, help="The skill of rows that name none.")
+def command(path: Path, skill: str) -> None:
+    """Check MANIFEST without running it: every fault and every warning, with line and column.
+
+    \b
+    Example: reelq check jobs.csv
+    Exit code: 0 if it can run, 2 if it can't.
+    """
+    settings = Settings.read()
+    known = skills.load([settings.reelq_data_dir / "skills"])
+    checked = manifest.check_file(path, skills=known, default_skill=skill)
+    for fault in sorted((*checked.faults, *checked.warnings)):
+        _show(path, fault, is_fault=fault in checked.faults)
+    _sum_up(checked)
+    sys.exit(WRONG_CALL if checked.faults else OK)
+
+
+def _show(path: Path, fault: Fault, *, is_fault: bool) -> None:
+    kind = click.style("fault", fg="red", bold=True) if is_fault else click.style("warning", fg="yellow", bold=True)
+    where = f"{path}:" + (f"{fault.line}:" if fault.line else "") + (f" {fault.column}:" if fault.column else "")
+    click.echo(f"{where} {kind}: {fault.message}")
+    if fault.value:
+        click.echo(f"    {fault.value}")
+    if fault.hint:
+        click.secho(f"    {fault.hint}", dim=True)
+
+
+def _sum_up(checked: manifest.Checked) -> None:
+    if checked.faults:
+        click.echo(f"{_many(len(checked.faults), 'fault')}, {_many(len(checked.warnings), 'warning')}: it can't run.")
+        return
+    routes = ", ".join(f"{count} {route}" for route, count in Counter(row.route for row in checked.rows).items())
+    click.echo(f"{_many(len(checked.rows), 'row')} ({routes}), {_many(len(checked.warnings), 'warning')}: it can run.")
+
+
+def _many(count: int, thing: str) -> str:
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"

@@ -1,0 +1,34 @@
+"""`reelq skills`: the profiles that a row can ask for."""
+
+import click
+
+from reelq import skills
+from reelq.errors import SkillError
+from reelq.settings import Settings
+
+
+@click.command("skills")
+@click.argument("name", required=False)
+def command(name: str | None) -> None:
+    """Show the skills, or the whole guide of the one that is NAMED.
+
+    \b
+    Example: reelq skills ai-video-face-swap
+    """
+    own = Settings.read().reelq_data_dir / "skills"
+    known = skills.load([own])
+    if name is None:
+        _list(known)
+        click.echo(f"\nYour own go into {own}, each as NAME/SKILL.md.", err=True)
+    elif name in known:
+        click.echo(known[name].body)
+    else:
+        raise SkillError(f"No skill is called {name!r}")
+
+
+def _list(known: skills.Skills) -> None:
+    width = max(map(len, known))
+    for skill in known.values():
+        click.echo(f"{skill.name:{width}}  {skill.version}  {skill.description}")
+    for note in known.notes:
+        click.echo(note, err=True)

@@ -1,0 +1,116 @@
+"""The command as a user calls it: a process, its output, its exit code."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from reelq.cli import COMMANDS
+
+ROOT = Path(__file__).parents[2]
+REELQ = str(Path(sys.executable).with_name("reelq"))
+
+
+def reelq(*words: str, cwd: Path = ROOT, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Call it in an environment of its own: nothing of this machine's settings."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    return subprocess.run(
+        [REELQ, *words], cwd=cwd, env={**kept, **environment}, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_the_example_manifest_can_run() -> None:
+    done = reelq("check", "jobs.example.csv")
+    assert done.returncode == 0
+    assert done.stdout == "9 rows (8 edit, 1 export), 0 warnings: it can run.\n"
+    assert done.stderr == ""
+
+
+def test_every_fault_is_shown_at_once_with_its_place_and_its_mend(tmp_path: Path) -> None:
+    (tmp_path / "beach.mp4").write_bytes(b"x")
+    manifest = tmp_path / "jobs.csv"
+    manifest.write_text("file,instruction,skill\nbeech.mp4,Trim it to 5 s,\nbeach.mp4,Trim it to 5 s,video-model\n")
+    done = reelq("check", "jobs.csv", cwd=tmp_path)
+    assert done.returncode == 2
+    first, second = (index for index, line in enumerate(done.stdout.splitlines()) if line.startswith("jobs.csv:"))
+    lines = done.stdout.splitlines()
+    assert lines[first].startswith("jobs.csv:2: file: fault: ")
+    assert "beech.mp4" in lines[first + 1]
+    assert "beach.mp4" in lines[first + 2]
+    assert lines[second].startswith("jobs.csv:3: skill: fault: ")
+    assert lines[-1] == "2 faults, 0 warnings: it can't run."
+
+
+def test_a_manifest_that_is_not_there_is_told_in_one_line(tmp_path: Path) -> None:
+    done = reelq("check", "nothing.csv", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.splitlines()[0] == "reelq: there is no such manifest (found 'nothing.csv')"
+
+
+def test_a_wrong_setting_is_told_in_words() -> None:
+    done = reelq("check", "jobs.example.csv", REELQ_POLL_INTERVAL="often")
+    assert done.returncode == 2
+    assert "REELQ_POLL_INTERVAL" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_skills_are_listed_with_those_of_the_user(tmp_path: Path) -> None:
+    own = tmp_path / "skills" / "wedding-cut"
+    own.mkdir(parents=True)
+    (own / "SKILL.md").write_text(
+        "---\nname: wedding-cut\nversion: 2.1.0\ndescription: Cuts weddings.\n---\nBe kind.\n"
+    )
+    done = reelq("skills", REELQ_DATA_DIR=str(tmp_path))
+    assert done.returncode == 0
+    names = [line.split()[0] for line in done.stdout.splitlines()]
+    assert {"video-models", "ai-video-face-swap", "wedding-cut"} <= set(names)
+    assert "Be kind." in reelq("skills", "wedding-cut", REELQ_DATA_DIR=str(tmp_path)).stdout
+
+
+def test_a_skill_that_nobody_has_is_told_in_words() -> None:
+    done = reelq("skills", "video-modls")
+    assert done.returncode == 2
+    assert "video-modls" in done.stderr
+    assert "reelq skills" in done.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_a_help_with_an_example(command: str) -> None:
+    done = reelq(command, "--help")
+    assert done.returncode == 0
+    assert "Example" in done.stdout
+    assert command in reelq("--help").stdout
+
+
+def test_help_comes_at_once() -> None:
+    reelq("--help")  # warm
+    began = time.monotonic()
+    reelq("--help")
+    assert time.monotonic() - began < 0.5
+
+
+def test_an_unknown_command_is_a_wrong_call() -> None:
+    assert reelq("rum").returncode == 2
+
+
+def test_the_sandbox_starts_by_its_command_and_stops_when_told() -> None:
+    with subprocess.Popen([REELQ, "sandbox", "--port", "0"], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            url = process.stdout.readline().split()[-1]
+            assert httpx.get(f"{url}/sandbox/ledger", trust_env=False).status_code == 200
+        finally:
+            process.terminate()
+        assert process.wait(10) == 0
+
+
+def test_output_into_a_pipe_that_closes_is_no_crash() -> None:
+    done = subprocess.run(
+        f"{REELQ} skills ai-video-help | head -1", shell=True, capture_output=True, text=True, check=True
+    )
+    assert "Traceback" not in done.stderr
