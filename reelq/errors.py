@@ -4,6 +4,15 @@ ReelqError
 ├── ManifestError              the manifest can't be run as it is; carries every fault, with line and column
 ├── SettingsError              a variable of the environment can't be understood
 ├── SkillError                 a profile can't be read, or is not there
+├── RowFailed                  a row can't go on, though nothing is broken
+│   ├── NoEffect               the agent answered, and the draft is as it was
+│   ├── EditUnconfirmed        a lost stream, and nothing shows that the edit took place
+│   ├── SessionLost            the remote session is gone, and what was paid for with it
+│   ├── NothingToExport        the session's timeline is empty
+│   ├── RenderFailed           the export failed, and so did a second one
+│   ├── RenderStuck            the export came to no end, and neither did a second one
+│   └── Poisoned               ten workers in a row fell silent over it
+├── LimitReached               the batch may not spend more than its `--limit-credits`
 ├── FileUnreadable             a clip is gone, or can't be read, now that it is to be sent
 ├── CannotWrite                a result can't be written: no room, no permission
 └── RemoteError                the service, or the way to it
@@ -102,6 +111,64 @@ class SkillError(ReelqError):
     """A skill's profile can't be read, or no profile has that name."""
 
     advice = "`reelq skills` lists the profiles there are and the folder for your own."
+
+
+class RowFailed(ReelqError):
+    """A row can't go on, though nothing is broken."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message or (type(self).__doc__ or self.code).strip().rstrip("."))
+
+
+class NoEffect(RowFailed):
+    """The agent answered, and the draft is as it was."""
+
+    advice = "Read its reply: `reelq refine` answers a question, `reelq retry` sends the instruction once more."
+
+
+class EditUnconfirmed(RowFailed):
+    """The stream was lost, and nothing shows that the edit took place."""
+
+    advice = "`reelq retry` looks once more, and sends the instruction again only if nothing has changed."
+
+
+class SessionLost(RowFailed):
+    """The remote session is gone, and what it held with it."""
+
+    advice = "`reelq retry` begins again with the upload; what the lost session cost is not given back."
+
+
+class NothingToExport(RowFailed):
+    """The session's timeline is empty."""
+
+    advice = "Give the row a file, or an instruction that makes something, before it exports."
+
+
+class RenderFailed(RowFailed):
+    """The export failed, and so did a second one."""
+
+    advice = "`reelq retry` exports again, which is free; the edit is kept."
+
+
+class RenderStuck(RowFailed):
+    """The export came to no end, and neither did a second one."""
+
+    advice = "`reelq retry` exports again, which is free; the edit is kept."
+
+
+class Poisoned(RowFailed):
+    """Ten workers in a row fell silent over this row."""
+
+    advice = "Look at the workers' logs for what it does to them before `reelq retry`."
+
+
+class LimitReached(ReelqError):
+    """The batch has spent, or set aside, all that it may."""
+
+    advice = "`reelq resume` lifts the limit; `reelq credits` shows what was spent."
+
+    def __init__(self) -> None:
+        super().__init__("The batch has reached its limit of credits")
 
 
 class FileUnreadable(ReelqError):

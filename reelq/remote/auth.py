@@ -13,7 +13,8 @@ import httpx
 from pydantic import SecretStr
 
 from reelq import errors
-from reelq.remote import wire
+from reelq.remote import jsontext, wire
+from reelq.remote.body import bound, read_whole
 from reelq.remote.receipts import Grant
 from reelq.settings import Settings
 
@@ -58,21 +59,36 @@ class FreeTokens:
         self._ask = ask
         self._lock = threading.Lock()
         self._token: Token | None = None
+        self._asked = 0
+        self._failure: errors.RemoteError | None = None
         self.grant: Grant | None = None
         """What came with the newest token: whose it is, and until when."""
 
     def current(self) -> Token:
-        with self._lock:
-            return self._token or self._fetch(version=1)
+        return self._token or self._newer_than(0)
 
     def renew(self, refused: Token) -> Token:
+        return self._newer_than(refused.version)
+
+    def _newer_than(self, version: int) -> Token:
+        asked_before = self._asked
         with self._lock:
-            if self._token and self._token.version > refused.version:
+            if self._token and self._token.version > version:
                 return self._token
-            return self._fetch(refused.version + 1)
+            if self._failure and self._asked > asked_before:  # asked while this one waited: the answer is for all
+                raise self._failure.with_traceback(None)
+            return self._fetch(version + 1)
 
     def _fetch(self, version: int) -> Token:
-        self.grant = self._ask()
+        try:
+            self.grant = self._ask()
+        except errors.RemoteError as failure:
+            self._failure = failure
+            raise
+        else:
+            self._failure = None
+        finally:
+            self._asked += 1
         self._token = Token(SecretStr(self.grant.token), version)
         return self._token
 
@@ -98,15 +114,18 @@ def _bearer(token: Token) -> str:
 
 def _is_refusal(response: httpx.Response) -> bool:
     """Whether the token was refused; reads the body of JSON alone, as a stream would be read to its end."""
+    if "Authorization" not in response.request.headers:  # a redirect led to another host, which was shown no token
+        return False
     if response.status_code == httpx.codes.UNAUTHORIZED:
+        bound(response)  # the transport reads it before it sends again
         return True
     if "json" not in response.headers.get("content-type", "").lower():
         return False
     try:
-        answer = wire.parse(response.read())
+        answer = jsontext.parse(read_whole(response))
     except ValueError:
         return False
-    return isinstance(answer, dict) and wire.whole(answer.get("code")) in wire.TOKEN_REFUSED
+    return isinstance(answer, dict) and jsontext.whole(answer.get("code")) in wire.TOKEN_REFUSED
 
 
 def client_id(settings: Settings, home: Path | None = None) -> str:
@@ -116,7 +135,10 @@ def client_id(settings: Settings, home: Path | None = None) -> str:
     """
     if settings.nemo_client_id:
         return settings.nemo_client_id
-    file = (home or Path.home()) / CLIENT_ID_FILE
+    try:
+        file = (home or Path.home()) / CLIENT_ID_FILE
+    except RuntimeError:  # a container's user without a name or a home
+        raise errors.ClientIdMissing("The client id can't be kept: this user has no home folder") from None
     try:
         return _kept(file) or _keep(file, str(uuid.uuid4()))
     except OSError as error:

@@ -2,18 +2,21 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 import httpx
 
 from reelq import errors
-from reelq.remote import sse, wire
+from reelq.remote import jsontext, sse, wire
 from reelq.remote.auth import Bearer, Tokens
+from reelq.remote.body import read_whole
 from reelq.remote.download import Downloaded, fetch
 from reelq.remote.receipts import Balance, Grant, Json, Progress, Session, State, Uploaded
 from reelq.remote.redact import redact
+from reelq.remote.upload import Meter, parts
 from reelq.remote.wire import Where
 from reelq.settings import Settings
 
@@ -21,17 +24,38 @@ _CONNECT_SECONDS: Final = 10
 _POOL_SECONDS: Final = 30
 _READ_SECONDS: Final = 60
 _SPARE_CONNECTIONS: Final = 16
-_NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+"""Above what can be in flight: in a pool that is full, httpcore can close a connection under a request."""
 
-Meter = Callable[[int], None]
-"""Told how many bytes have gone so far."""
+_FETCH_SECONDS: Final = 300
+"""An upload is answered when the service has taken the files in, which for URLs means that it has fetched them."""
+
+_NO_ADDRESS: Final = (httpx.InvalidURL, UnicodeError)
+_NOT_SENT: Final = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+    *_NO_ADDRESS,
+)
+"""What proves that nothing of a request reached the service."""
+
+T = TypeVar("T")
 
 
 def open_http(settings: Settings) -> httpx.Client:
     """The one HTTP client of a process: making one takes milliseconds and a TLS context."""
     most = settings.reelq_max_in_flight + _SPARE_CONNECTIONS
-    limits = httpx.Limits(max_connections=most, max_keepalive_connections=most, keepalive_expiry=15)
-    return httpx.Client(base_url=settings.nemo_api_url, timeout=_timeout(_READ_SECONDS), limits=limits)
+    try:
+        return httpx.Client(
+            base_url=settings.nemo_api_url,
+            timeout=_timeout(_READ_SECONDS),
+            limits=httpx.Limits(max_connections=most, max_keepalive_connections=most, keepalive_expiry=15),
+            # All accounts share this client: a cookie would carry one's session into the other's requests.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        )
+    except (httpx.InvalidURL, ImportError, OSError, ValueError) as error:  # an address, a proxy or a certificate file
+        raise errors.SettingsError(f"No HTTP client can be made: {redact(str(error))}") from None
 
 
 def _timeout(read: float) -> httpx.Timeout:
@@ -44,23 +68,41 @@ def _our_errors() -> Iterator[None]:
     try:
         yield
     except _NOT_SENT as error:
-        raise errors.NotSent(f"No connection to the service: {redact(str(error)) or type(error).__name__}") from None
-    except (httpx.InvalidURL, UnicodeError) as error:
-        raise errors.NotSent(f"This is no address: {error}") from None
+        raise _not_sent(error) from None
     except httpx.TimeoutException:
         raise errors.TimedOut from None
     except httpx.DecodingError as error:
         raise errors.Unintelligible(f"The answer can't be unpacked: {error}") from None
     except httpx.HTTPError as error:
-        raise errors.ConnectionLost(f"The connection broke: {redact(str(error)) or type(error).__name__}") from None
+        raise errors.ConnectionLost(f"The connection broke: {_words(error)}") from None
+
+
+def _not_sent(error: Exception) -> errors.NotSent:
+    what = "This is no address" if isinstance(error, _NO_ADDRESS) else "No connection to the service"
+    return errors.NotSent(f"{what}: {_words(error)}")
+
+
+def _words(error: Exception) -> str:
+    return redact(str(error)) or type(error).__name__
 
 
 def ask_for_token(http: httpx.Client, client_id: str, attribution: Mapping[str, str]) -> Grant:
     """A free starter token: the one request without a bearer."""
     with _our_errors():
         headers = {**attribution, "X-Client-Id": client_id}
-        response = http.post("/api/auth/anonymous-token", headers=headers)
+        response = _exchange(http, http.build_request("POST", "/api/auth/anonymous-token", headers=headers), None)
+    # A success that can't be read may hold a token under any name: it is not kept for people to see.
     return wire.read_grant(wire.unwrap(response.status_code, response.content, Where.TOKEN))
+
+
+def _exchange(http: httpx.Client, request: httpx.Request, auth: httpx.Auth | None) -> httpx.Response:
+    """A request and its whole answer."""
+    response = http.send(request, auth=auth, stream=True)
+    try:
+        read_whole(response)
+    finally:
+        response.close()
+    return response
 
 
 class Remote:
@@ -74,20 +116,20 @@ class Remote:
     def open_session(self, language: str = "en") -> Session:
         """A new, empty session."""
         body = {"task_name": "project", "language": language}
-        answer = self._ask("POST", "/api/tasks/me/with-session/nemo_agent", Where.ACCOUNT, json=body)
-        return wire.read_session(answer)
+        return self._ask("POST", "/api/tasks/me/with-session/nemo_agent", Where.ACCOUNT, wire.read_session, json=body)
 
     def upload(self, session_id: str, paths: Sequence[Path], meter: Meter = lambda _: None) -> Uploaded:
         """Files from this machine into the session, read from disk as they go."""
         with ExitStack() as open_files:
-            gone = _Gone(meter)
-            parts = [("files", (path.name, _open(path, open_files, gone))) for path in paths]
-            return wire.read_uploaded(self._ask("POST", _upload(session_id), Where.SESSION, files=parts))
+            return self._upload(session_id, files=parts(paths, meter, open_files))
 
     def upload_urls(self, session_id: str, urls: Sequence[str]) -> Uploaded:
         """Files that the service fetches by itself."""
-        body = {"urls": list(urls), "source_type": "url"}
-        return wire.read_uploaded(self._ask("POST", _upload(session_id), Where.SESSION, json=body))
+        return self._upload(session_id, json={"urls": list(urls), "source_type": "url"})
+
+    def _upload(self, session_id: str, **content: Any) -> Uploaded:
+        path = f"/api/upload-video/nemo_agent/me/{quote(session_id, safe='')}"
+        return self._ask("POST", path, Where.SESSION, wire.read_uploaded, read_seconds=_FETCH_SECONDS, **content)
 
     def send(
         self,
@@ -106,9 +148,9 @@ class Remote:
         request = self._http.build_request(
             "POST",
             "/run_sse",
-            content=wire.dump(wire.write_message(session_id, text)),
+            content=jsontext.dump(wire.write_message(session_id, text)),
             headers=headers | {"Content-Type": "application/json"},
-            timeout=_timeout(patience.silence),
+            timeout=_timeout(min(patience.silence, patience.life)),
         )
         response = self._begin(request)
         try:
@@ -123,34 +165,31 @@ class Remote:
         try:
             return self._http.send(request, auth=self._bearer, stream=True)
         except _NOT_SENT as error:
-            raise errors.NotSent(f"No connection to the service: {error}") from None
+            raise _not_sent(error) from None
         except httpx.HTTPError as error:
-            words = redact(str(error)) or type(error).__name__
-            raise errors.StreamNeverBegan(f"No answer came to the instruction: {words}") from None
+            raise errors.StreamNeverBegan(f"No answer came to the instruction: {_words(error)}") from None
 
     def state(self, session_id: str) -> State:
         """The session as it stands."""
         path = f"/api/state/nemo_agent/me/{quote(session_id, safe='')}/latest"
-        return wire.read_state(self._ask("GET", path, Where.SESSION))
+        return self._ask("GET", path, Where.SESSION, wire.read_state)
 
     def balance(self) -> Balance:
         """The account's credits."""
-        return wire.read_balance(self._ask("GET", "/api/credits/balance/simple", Where.ACCOUNT))
+        return self._ask("GET", "/api/credits/balance/simple", Where.ACCOUNT, wire.read_balance)
 
     def render(self, render_id: str, session_id: str, draft: Json) -> None:
         """Ask for an export under an id of ours; `RenderDuplicate` says that it is there already."""
         body = wire.write_render(render_id, session_id, draft)
-        self._ask("POST", "/api/render/proxy/lambda", Where.RENDER, json=body)
+        self._ask("POST", "/api/render/proxy/lambda", Where.RENDER, wire.read_accepted, json=body)
 
     def progress(self, render_id: str) -> Progress:
         """One look at an export."""
-        return wire.read_progress(
-            self._ask("GET", f"/api/render/proxy/lambda/{quote(render_id, safe='')}", Where.RENDER)
-        )
+        return self._ask("GET", _render(render_id), Where.RENDER, wire.read_progress)
 
     def cancel_render(self, render_id: str) -> None:
         """Give an export up."""
-        self._ask("POST", f"{_render(render_id)}/cancel", Where.RENDER)
+        self._ask("POST", f"{_render(render_id)}/cancel", Where.RENDER, wire.read_accepted)
 
     def download(self, url: str, render_id: str, part: Path, meter: Meter = lambda _: None) -> Downloaded:
         """An export's file into `part`, going on where it ends; where its address fails, through the service.
@@ -158,12 +197,19 @@ class Remote:
         The address names any host and needs no token, so it gets none.
         """
         fallback = f"/api/render/proxy/{quote(render_id, safe='')}/download"
+        first: errors.RemoteError | None = None
         if url:
             try:
                 return self._fetch(url, part, meter, auth=None, headers={})
-            except errors.RemoteError:
-                pass  # whatever is wrong with that address, the service's own may still have the file
-        return self._fetch(fallback, part, meter, auth=self._bearer, headers=self._headers)
+            except errors.RemoteError as error:
+                first = error  # whatever is wrong with that address, the service's own may still have the file
+        try:
+            return self._fetch(fallback, part, meter, auth=self._bearer, headers=self._headers)
+        except (errors.ResultMissing, errors.Rejected):
+            # Not every service has the second address: it is no proof that the file is gone from the first.
+            if isinstance(first, errors.PassingFault):
+                raise first from None
+            raise
 
     def _fetch(
         self, url: str, part: Path, meter: Meter, *, auth: httpx.Auth | None, headers: Mapping[str, str]
@@ -175,44 +221,53 @@ class Remote:
         """A link that opens the session's project in a browser; empty where the service has none."""
         body = {"task_id": session.task_id, "session_id": session.session_id}
         try:
-            claim = wire.read_claim(self._ask("POST", "/api/auth/claim-token", Where.ACCOUNT, json=body))
+            claim = self._ask("POST", "/api/auth/claim-token", Where.ACCOUNT, wire.read_claim, json=body)
         except errors.Rejected as refusal:
             if refusal.remote_code == httpx.codes.NOT_FOUND:
                 return ""
             raise
         return f"{web_url}/workspace/claim?ct={quote(claim, safe='')}"
 
-    def _ask(self, method: str, path: str, where: Where, *, json: Any = None, files: Any = None) -> Json:
-        content = None if json is None else wire.dump(json)
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        where: Where,
+        read: Callable[[Json], T],
+        *,
+        json: Any = None,
+        files: Any = None,
+        read_seconds: float = _READ_SECONDS,
+    ) -> T:
+        content = None if json is None else jsontext.dump(json)
         headers = self._headers if content is None else self._headers | {"Content-Type": "application/json"}
+        timeout = _timeout(read_seconds)
         with _our_errors():
-            request = self._http.build_request(method, path, content=content, files=files, headers=headers)
-            response = self._http.send(request, auth=self._bearer)
-        return wire.unwrap(response.status_code, response.content, where, secret=_secret(response))
+            request = self._http.build_request(
+                method, path, content=content, files=files, headers=headers, timeout=timeout
+            )
+            response = _exchange(self._http, request, self._bearer)
+        return wire.understand(read, response.status_code, response.content, where, secret=_secret(response))
 
 
 def _no_stream(response: httpx.Response) -> errors.RemoteError:
     """What an answer other than a stream means: a refusal, or doubt where it is not the service's own word."""
+    secret = _secret(response)
     try:
-        body = response.read()
-        wire.unwrap(response.status_code, body, Where.SESSION, secret=_secret(response))
-    except (errors.PassingFault, httpx.HTTPError) as error:
-        raw = error.raw if isinstance(error, errors.RemoteError) else ""
-        return errors.StreamNeverBegan(f"Instead of a stream: {error}", raw=raw)
+        body = read_whole(response)
+        wire.unwrap(response.status_code, body, Where.SESSION, secret=secret)
+    except errors.PassingFault as error:
+        return errors.StreamNeverBegan(f"Instead of a stream: {error}", raw=error.raw)
+    except httpx.HTTPError as error:
+        return errors.StreamNeverBegan(f"Instead of a stream: {_words(error)}")
     except errors.RemoteError as refusal:
         return refusal
-    return errors.StreamNeverBegan(
-        "Success, but no stream", raw=redact(body.decode("utf-8", "replace"), _secret(response))
-    )
+    return errors.StreamNeverBegan("Success, but no stream", raw=jsontext.shown(body, secret))
 
 
 def _secret(response: httpx.Response) -> str:
     """The token that the request went out with, so that no echo of it is kept."""
     return str(response.request.headers.get("Authorization", "")).removeprefix("Bearer ")
-
-
-def _upload(session_id: str) -> str:
-    return f"/api/upload-video/nemo_agent/me/{quote(session_id, safe='')}"
 
 
 def _render(render_id: str) -> str:
@@ -228,51 +283,3 @@ def _told(events: Iterator[sse.Event], tell: Callable[[sse.Event], None]) -> Ite
     for event in events:
         tell(event)
         yield event
-
-
-class _Gone:
-    """Counts the bytes of all files of one upload."""
-
-    def __init__(self, meter: Meter) -> None:
-        self._meter = meter
-        self._bytes = 0
-
-    def more(self, count: int) -> None:
-        self._bytes += count
-        self._meter(self._bytes)
-
-    def back(self, count: int) -> None:
-        self._bytes -= count
-
-
-class _Metered:
-    """A file that tells how much of it was read; the transport rewinds it when a request is sent again."""
-
-    def __init__(self, file: BinaryIO, gone: _Gone) -> None:
-        self._file = file
-        self._gone = gone
-
-    def read(self, size: int = -1) -> bytes:
-        if chunk := self._file.read(size):
-            self._gone.more(len(chunk))
-        return chunk
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        before = self._file.tell()
-        after = self._file.seek(offset, whence)
-        self._gone.back(before - after)
-        return after
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def fileno(self) -> int:
-        return self._file.fileno()
-
-
-def _open(path: Path, open_files: ExitStack, gone: _Gone) -> BinaryIO:
-    try:
-        file = open_files.enter_context(path.open("rb"))
-    except OSError as error:
-        raise errors.FileUnreadable(f"{path.name} can't be read: {error.strerror}") from None
-    return _Metered(file, gone)  # type: ignore[return-value] # the transport uses only what it has

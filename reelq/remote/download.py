@@ -11,10 +11,10 @@ from typing import BinaryIO, Final
 import httpx
 
 from reelq import errors, media
-from reelq.remote import wire
-from reelq.remote.redact import redact
+from reelq.remote import jsontext, wire
+from reelq.remote.body import read_whole
 
-_RANGE: Final = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)")
+_RANGE: Final = re.compile(r"bytes (?:(\d{1,18})-\d{1,18}|\*)/(\d{1,18}|\*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +38,14 @@ def fetch(
 
     A try that breaks off leaves what it has for the next; one that turns out wrong leaves nothing.
     """
-    have = _size(part)
-    ask = {**headers, "Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
-    with http.stream("GET", url, headers=ask, auth=auth, follow_redirects=True) as response:
-        total = _receive(response, part, have, meter)
-    return _check(part, total)
+    try:
+        have = _size(part)
+        ask = {**headers, "Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+        with http.stream("GET", url, headers=ask, auth=auth, follow_redirects=True) as response:
+            total = _receive(response, part, have, meter)
+        return _check(part, total)
+    except OSError as error:  # the transport's own are none: it is the disk that fails
+        raise errors.CannotWrite(f"{part.name} can't be written: {error.strerror}") from None
 
 
 def _receive(response: httpx.Response, part: Path, have: int, meter: Callable[[int], None]) -> int | None:
@@ -82,9 +85,9 @@ def _refuse(response: httpx.Response) -> None:
     if response.is_success and not kind.startswith(("application/json", "text/html")):
         return
     secret = response.request.headers.get("Authorization", "").removeprefix("Bearer ")
-    body = response.read()
+    body = read_whole(response)
     wire.unwrap(response.status_code, body, wire.Where.FILE, secret=secret)
-    raise errors.Unintelligible("JSON instead of a file", raw=redact(body.decode("utf-8", "replace"), secret))
+    raise errors.Unintelligible("JSON instead of a file", raw=jsontext.shown(body, secret))
 
 
 def _write(response: httpx.Response, part: Path, have: int, meter: Callable[[int], None]) -> int | None:
@@ -93,16 +96,14 @@ def _write(response: httpx.Response, part: Path, have: int, meter: Callable[[int
         start, total = 0, _length(response)
     elif start not in {0, have}:
         raise _broken(part, f"bytes from {have} were asked for, bytes from {start} came")
-    try:
-        with part.open("ab" if start else "wb") as file:
-            _pour(response, file, start or 0, meter)
-    except OSError as error:
-        raise errors.CannotWrite(f"{part.name} can't be written: {error.strerror}") from None
+    with part.open("ab" if start else "wb") as file:
+        _pour(response, file, start or 0, meter)
     return total
 
 
 def _length(response: httpx.Response) -> int | None:
-    length = response.headers.get("content-length", "")
+    """How long the file is; packed although we asked for it plain, nobody says."""
+    length = "" if "content-encoding" in response.headers else response.headers.get("content-length", "")
     return int(length) if length.isdecimal() else None
 
 

@@ -127,6 +127,7 @@ def _kind(track: Mapping[str, Any]) -> str:
 def _segments(track: Mapping[str, Any]) -> Iterator[_Segment]:
     """The segments of a track, one after the other from the beginning."""
     kind, about_track, at = _kind(track), _mapping(track.get("m")), 0.0
+    print_of_track = fingerprint([track.get("tt"), about_track])
     for given in _sequence(track.get("sg")):
         segment = _mapping(given)
         about, end = _mapping(segment.get("m")), at + _duration(segment.get("d"))
@@ -137,7 +138,7 @@ def _segments(track: Mapping[str, Any]) -> Iterator[_Segment]:
             at,
             end,
             _volume(about, segment, about_track),
-            fingerprint([track.get("tt"), given, about_track]),
+            fingerprint([print_of_track, given]),
         )
         at = end
 

@@ -10,17 +10,19 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import httpx
-from httpx_sse import EventSource, ServerSentEvent
+from httpx_sse import EventSource
 
 from reelq import errors
-from reelq.remote import phrases, wire
+from reelq.remote import jsontext, phrases
 from reelq.remote.receipts import Json
-from reelq.remote.redact import redact
+from reelq.remote.redact import redact, without
 
 LARGEST_EVENT: Final = 64 * 1024 * 1024
 """Bytes without an event in between before a stream counts as broken; real events stay far below."""
 
 _RAW_SHOWN: Final = 500
+_RAW_READ: Final = 10_000
+_KEEP_ALIVES: Final = ("heartbeat", "ping", "keepalive")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,14 +138,25 @@ def listen(
     pieces = _Pieces()
     try:
         for incoming in EventSource(response).iter_sse():
-            for event in pieces.gather(incoming, secret):
-                pulse.spoke()
-                yield event
+            raw = without(incoming.data, secret)
+            said = _parsed(raw)
+            if incoming.event in _KEEP_ALIVES or not raw.strip() or (said and said.get("type") in _KEEP_ALIVES):
+                continue
+            pulse.spoke()
+            yield from pieces.gather(said, raw)
     except httpx.TimeoutException:
         raise errors.StreamSilent("Not even a keep-alive came from the agent") from None
     except httpx.HTTPError as error:
         raise errors.StreamCut(f"The agent's stream broke off: {redact(str(error), secret)}") from None
     yield from pieces.rest()
+
+
+def _parsed(raw: str) -> Json | None:
+    try:
+        said = jsontext.parse(raw)
+    except ValueError:
+        return None
+    return said if isinstance(said, dict) else None
 
 
 class _Pieces:
@@ -152,34 +165,25 @@ class _Pieces:
     def __init__(self) -> None:
         self._held: list[str] = []
 
-    def gather(self, incoming: ServerSentEvent, secret: str) -> Iterator[Event]:
-        if incoming.event in {"heartbeat", "ping", "keepalive"} or not incoming.data.strip():
+    def gather(self, said: Json | None, raw: str) -> Iterator[Event]:
+        if said is None:
+            yield Garbled(_shown(raw))
             return
-        try:
-            said = wire.parse(incoming.data)
-        except ValueError:
-            said = None
-        if not isinstance(said, dict):
-            yield Garbled(redact(incoming.data[:_RAW_SHOWN], secret))
+        events = list(_flat(said, raw) if isinstance(said.get("type"), str) else _adk(said, raw))
+        texts = [event.text for event in events if isinstance(event, Text)]
+        if said.get("partial") is True:
+            self._held += texts
+            yield from (event for event in events if not isinstance(event, Text))
             return
-        yield from self._translate(said, secret)
+        if texts:
+            yield from self._settled("".join(texts))
+        yield from events
 
-    def _translate(self, said: Json, secret: str) -> Iterator[Event]:
-        is_piece = said.get("partial") is True
-        for event in _flat(said, secret) if isinstance(said.get("type"), str) else _adk(said, secret):
-            if not isinstance(event, Text):
-                yield event
-            elif is_piece:
-                self._held.append(event.text)
-            else:
-                yield from self._whole(event)
-
-    def _whole(self, whole: Text) -> Iterator[Event]:
-        # Pieces that are not part of this text were never repeated: they stand for themselves.
-        if "".join(self._held).strip() in whole.text:
+    def _settled(self, whole: str) -> Iterator[Event]:
+        """Drop the pieces that this text repeats; others were never repeated, and stand for themselves."""
+        if _bare("".join(self._held)) in _bare(whole):
             self._held.clear()
         yield from self.rest()
-        yield whole
 
     def rest(self) -> Iterator[Event]:
         """What came in pieces only."""
@@ -189,7 +193,16 @@ class _Pieces:
             yield Text(text)
 
 
-def _flat(said: Json, secret: str) -> Iterator[Event]:
+def _bare(text: str) -> str:
+    return "".join(text.split())
+
+
+def _shown(raw: str) -> str:
+    """The beginning of an event for people to see, without tokens; cut after them, so that no half of one stays."""
+    return redact(jsontext.plain(raw[:_RAW_READ]))[:_RAW_SHOWN]
+
+
+def _flat(said: Json, raw: str) -> Iterator[Event]:
     """One event of the flat dialect."""
     name = _name(said)
     match said["type"]:
@@ -200,19 +213,19 @@ def _flat(said: Json, secret: str) -> Iterator[Event]:
         case "tool_result":
             yield ToolResult(name, _object(said.get("result")))
         case "error":
-            yield _error(said.get("message") or said.get("error") or said.get("content"), said, secret)
-        case "heartbeat" | "ping":
-            return
+            yield _error(said.get("message") or said.get("error") or said.get("content"), said, raw)
         case _:
-            yield Garbled(redact(wire.dump(said)[:_RAW_SHOWN], secret))
+            yield Garbled(_shown(raw))
 
 
-def _adk(said: Json, secret: str) -> Iterator[Event]:
+def _adk(said: Json, raw: str) -> Iterator[Event]:
     """One event of the Agent Development Kit's dialect: any of content, state change and error, or none of them."""
     # An event's error stands in `errorCode` and `errorMessage`, an exception's in `error`, an envelope's in `code`.
-    if "error" in said or said.get("errorCode") or said.get("errorMessage") or wire.whole(said.get("code")):
+    # Empty, it is still an error: that of an exception without words.
+    has_error = said.get("error") not in (None, False)
+    if has_error or said.get("errorCode") or said.get("errorMessage") or jsontext.whole(said.get("code")):
         words = said.get("errorMessage") or said.get("error") or said.get("message") or said.get("errorCode")
-        yield _error(words, said, secret)
+        yield _error(words, said, raw)
     parts = _object(said.get("content")).get("parts")
     for part in parts if isinstance(parts, list) else ():
         yield from _part(_object(part))
@@ -233,12 +246,12 @@ def _part(part: Json) -> Iterator[Event]:
 
 def _text(value: object) -> Iterator[Text]:
     if isinstance(value, str) and value:
-        yield Text(wire.plain(value))
+        yield Text(jsontext.plain(value))
 
 
 def _name(said: Json) -> str:
     name = said.get("name")
-    return wire.plain(name) if isinstance(name, str) else ""
+    return jsontext.plain(name) if isinstance(name, str) else ""
 
 
 def _object(value: Any) -> Json:
@@ -246,10 +259,9 @@ def _object(value: Any) -> Json:
     return value if isinstance(value, dict) else {}
 
 
-def _error(message: object, said: Json, secret: str) -> AgentError:
+def _error(message: object, said: Json, raw: str) -> AgentError:
     text = message if isinstance(message, str) and message.strip() else "no reason given"
-    raw = redact(wire.dump(said), secret)
-    return AgentError(redact(wire.plain(text), secret)[:_RAW_SHOWN], raw[:_RAW_SHOWN], wire.whole(said.get("code")))
+    return AgentError(_shown(text), _shown(raw), jsontext.whole(said.get("code")))
 
 
 @dataclass(frozen=True, slots=True)

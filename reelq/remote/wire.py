@@ -1,14 +1,13 @@
 """Their JSON to our dataclasses and back, and their error codes to our errors: one table each."""
 
-import json
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, Final, NoReturn
+from typing import Any, Final, TypeVar
 
 from reelq import errors
+from reelq.remote.jsontext import finite, parse, plain, shown, whole
 from reelq.remote.receipts import Balance, Grant, Json, Media, Progress, RenderStatus, Session, State, Uploaded
 from reelq.remote.redact import redact
 
@@ -65,7 +64,7 @@ _PLACES: Final[Mapping[tuple[Where, int], type[errors.RemoteError]]] = MappingPr
 """What a code or status means in one place only."""
 
 _DUPLICATE_WORDS: Final = ("duplicate", "already exist", "already used", "already in use", "重复", "已存在")
-
+T = TypeVar("T")
 
 _RENDER_WORDS: Final = MappingProxyType(
     {
@@ -77,67 +76,72 @@ _RENDER_WORDS: Final = MappingProxyType(
 )
 
 
-def parse(body: bytes | str) -> Any:
-    """The JSON in `body`; ValueError for what is none, could not be sent back (NaN) or nests too deep."""
+def understand(read: Callable[[Json], T], status: int, body: bytes, where: Where, *, secret: str = "") -> T:
+    """The receipt that `read` makes of a whole answer; what it can't read is told with the answer as it came."""
     try:
-        return json.loads(body, parse_constant=_no_constant)
-    except RecursionError:
-        raise ValueError("nested too deep") from None
-
-
-def _no_constant(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no JSON")
+        return read(unwrap(status, body, where, secret=secret))
+    except errors.Unintelligible as error:
+        raise errors.Unintelligible(str(error), raw=shown(body, secret)) from None
 
 
 def unwrap(status: int, body: bytes, where: Where, *, secret: str = "") -> Json:
     """What a whole answer says; raises the error that its code, its status or its shape stands for."""
-    raw = redact(body.decode("utf-8", "replace"), secret)
     try:
         answer = parse(body)
     except ValueError:
         answer = None
     if isinstance(answer, dict):
-        refuse(status, answer, where, raw=raw)
-        return _inner(answer)
+        for envelope in _envelopes(answer):
+            _refuse(status, envelope, where, body, secret)
+        return _content(answer)
+    raw = shown(body, secret)
     if status >= 400:
         raise _of_status(status, where)(f"The service answered HTTP {status}", raw=raw, remote_code=status)
     raise errors.Unintelligible(f"HTTP {status}, but the body is not a JSON object", raw=raw)
 
 
-def _inner(answer: Json) -> Json:
-    """The envelope's content; an answer without envelope is its own content."""
-    if not ({"code", "success"} & answer.keys()):
-        return answer
+def _envelopes(answer: Json) -> Iterator[Json]:
+    """What can carry a refusal: the answer itself, and the second envelope that a render's answer can hold."""
+    yield answer
     inner = answer.get("data")
-    if inner is None:
-        return answer if "data" not in answer else {}
-    # A render's answer can be an envelope within an envelope.
-    return _inner(inner) if isinstance(inner, dict) else {"data": inner}
+    if isinstance(inner, dict) and inner.get("success") is False:
+        yield inner
 
 
-def refuse(status: int, answer: Json, where: Where, *, raw: str) -> None:
+def _content(answer: Json) -> Json:
+    """What is in the envelope, or in the second one within it; an answer without envelope is its own content."""
+    for _ in range(2):
+        if not ({"code", "success"} & answer.keys()) or "data" not in answer:
+            break
+        inner = answer["data"]
+        if not isinstance(inner, dict):
+            return {} if inner is None else {"data": inner}
+        answer = inner
+    return answer
+
+
+def _refuse(status: int, envelope: Json, where: Where, body: bytes, secret: str) -> None:
     """Raise the error that this JSON object stands for; return if it stands for none."""
-    code = whole(answer.get("code"))
-    if code == 0:
-        inner = answer.get("data")
-        if isinstance(inner, dict) and inner.get("success") is False:
-            refuse(status, inner, where, raw=raw)
+    code = whole(envelope.get("code"))
+    if code is None and status < 400 and envelope.get("success") is not False and envelope.get("code") is None:
         return
-    if code is None and status < 400 and answer.get("success") is not False:
+    if code == 0 and envelope.get("success") is not False:
         return
-    words = _words(answer)
-    kind = _of_code(code, where) if code is not None else None
-    if kind is None:
-        kind = _of_status(status, where) if status >= 400 else errors.Rejected
+    words = _words(envelope)
+    number = code or (status if status >= 400 else None)
+    kind = _kind(code, status, where, words)
+    said = redact(words, secret)[:300] or "no reason given"
+    about = (kind.__doc__ or kind.code).strip().rstrip(".")
+    message = f"{about}: {said}" + (f" ({number})" if number is not None else "")
+    raise kind(message, raw=shown(body, secret), remote_code=number)
+
+
+def _kind(code: int | None, status: int, where: Where, words: str) -> type[errors.RemoteError]:
+    """Which of our errors a refusal is: told by its words, by its code, or by its status."""
     if where is Where.RENDER and any(sign in words.casefold() for sign in _DUPLICATE_WORDS):
-        kind = errors.RenderDuplicate
-    number = code if code is not None else status if status >= 400 else None
-    said = redact(words)[:300] or "no reason given"
-    raise kind(f"{_about(kind)}: {said}" + (f" ({number})" if number is not None else ""), raw=raw, remote_code=number)
-
-
-def _about(kind: type[errors.RemoteError]) -> str:
-    return (kind.__doc__ or kind.code).strip().rstrip(".")
+        return errors.RenderDuplicate
+    kind = _of_code(code, where) if code else None
+    return kind or (_of_status(status, where) if status >= 400 else errors.Rejected)
 
 
 def _words(answer: Json) -> str:
@@ -162,32 +166,6 @@ def _of_status(status: int, where: Where) -> type[errors.RemoteError]:
     return _PLACES.get((where, status)) or STATUSES.get(status) or errors.Rejected
 
 
-def whole(value: object) -> int | None:
-    """A whole number however it is written; None for anything else."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, str):
-        return int(value) if value.strip().lstrip("-").isdecimal() and len(value) < 20 else None
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else None
-    return value if isinstance(value, int) else None
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def plain(text: str) -> str:
-    """Text that any database and terminal can hold: no NUL, no half of a surrogate pair."""
-    return text.replace("\0", "").encode("utf-8", "replace").decode()
-
-
 def _text(answer: Json, key: str) -> str:
     """An optional text; a number is written out, anything else counts as absent."""
     value = answer.get(key)
@@ -199,17 +177,16 @@ def _text(answer: Json, key: str) -> str:
 def _needed(answer: Json, key: str) -> str:
     value = _text(answer, key)
     if not value:
-        raise _lacking(answer, key)
+        raise _lacking(key)
     return value
 
 
-def _lacking(answer: Json, key: str) -> errors.Unintelligible:
-    return errors.Unintelligible(f"The answer has no usable {key!r}", raw=redact(dump(answer)))
+def _lacking(key: str) -> errors.Unintelligible:
+    return errors.Unintelligible(f"The answer has no usable {key!r}")
 
 
-def dump(value: object) -> str:
-    """JSON that is safe to send whatever the strings hold."""
-    return json.dumps(value, ensure_ascii=True, default=str)
+def read_accepted(_: Json) -> None:
+    """Nothing: that it was no refusal is all there is to know."""
 
 
 def read_grant(answer: Json) -> Grant:
@@ -236,7 +213,7 @@ def read_session(answer: Json) -> Session:
 def read_uploaded(answer: Json) -> Uploaded:
     files = answer.get("files")
     if not isinstance(files, list) or not all(isinstance(each, dict) for each in files):
-        raise _lacking(answer, "files")
+        raise _lacking("files")
     applied = answer.get("session_state_applied")
     return Uploaded(tuple(map(_media, files)), applied if isinstance(applied, bool) else None)
 
@@ -246,7 +223,7 @@ def _media(each: Json) -> Media:
         filename=_text(each, "filename"),
         file_type=_text(each, "file_type"),
         url=_text(each, "cdn_url"),
-        duration=_number(each.get("duration")),
+        duration=finite(each.get("duration")),
         width=whole(each.get("width")),
         height=whole(each.get("height")),
     )
@@ -255,18 +232,21 @@ def _media(each: Json) -> Media:
 def read_state(answer: Json) -> State:
     state = answer.get("state")
     if not isinstance(state, dict):
-        raise _lacking(answer, "state")
+        raise _lacking("state")
     draft = state.get("draft")
     if draft is not None and not isinstance(draft, dict):
-        raise _lacking(answer, "draft")
+        raise _lacking("draft")
     return State(draft, _text(answer, "user_id"))
 
 
 def read_balance(answer: Json) -> Balance:
     available = whole(answer.get("available"))
     if available is None:
-        raise _lacking(answer, "available")
-    return Balance(available, whole(answer.get("frozen")) or 0, whole(answer.get("total")))
+        raise _lacking("available")
+    frozen = whole(answer.get("frozen") or 0)
+    if frozen is None:  # what an edit cost is told by the sum of both: half a reading would be a wrong bill
+        raise _lacking("frozen")
+    return Balance(available, frozen, whole(answer.get("total")))
 
 
 def read_claim(answer: Json) -> str:
@@ -277,7 +257,7 @@ def read_progress(answer: Json) -> Progress:
     word = _text(answer, "status").casefold()
     status = _RENDER_WORDS.get(word)
     if status is None:
-        raise _lacking(answer, "status")
+        raise _lacking("status")
     output = answer.get("output")
     url = (_text(output, "url") if isinstance(output, dict) else "") or _text(answer, "outputUrl")
     return Progress(status, _percent(status, answer.get("progress")), url, _words(answer))
@@ -286,7 +266,7 @@ def read_progress(answer: Json) -> Progress:
 def _percent(status: RenderStatus, value: object) -> int | None:
     if status is RenderStatus.DONE:
         return 100
-    number = _number(value)
+    number = finite(value)
     if number is None:
         return None
     return round(min(max(number * 100 if number < 1 else number, 0), 100))

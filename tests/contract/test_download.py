@@ -1,18 +1,22 @@
 """A finished file comes to disk whole or not at all, and goes on where an earlier try stopped."""
 
+import gzip
 import hashlib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from reelq import errors, media
-from reelq.remote.auth import FreeTokens
+from reelq.remote.auth import FreeTokens, OwnToken
 from reelq.remote.client import Remote, ask_for_token, open_http
 from reelq.settings import Settings
+from tests.contract.scripted_service import Answer, ScriptedService, reply
 from tests.contract.test_client import PATIENT, finished
 from tests.sandbox_process import ATTRIBUTION, SandboxProcess
 
@@ -157,3 +161,122 @@ def test_the_token_goes_to_the_service_and_not_to_a_results_host(
 ) -> None:
     remote.download(url, RENDER, part)
     assert sandbox.ledger()["tokens_at_cdn"] == 0
+
+
+@pytest.fixture
+def meet() -> Iterator[Callable[..., Remote]]:
+    """Starts a service that gives these answers, and a client of it."""
+    with ExitStack() as stack:
+
+        def start(*answers: Answer) -> Remote:
+            service = stack.enter_context(ScriptedService(*answers))
+            http = stack.enter_context(open_http(Settings(nemo_api_url=service.url)))
+            return Remote(http, OwnToken(SecretStr("own")), ATTRIBUTION)
+
+        yield start
+
+
+Meet = Callable[..., Remote]
+
+
+def _video(content: bytes, status: str = "200 OK", **headers: str) -> bytes:
+    return reply(status, content, Content_Type="video/mp4", **headers)
+
+
+@pytest.mark.parametrize(
+    "content_range",
+    [
+        "bytes 0-9/10",
+        "bytes 5-99/100",
+        "bytes 1000-1009/2000",
+        "bytes */10",
+        "",
+        "nonsense",
+        "bytes " + "9" * 5000 + "-/1",
+    ],
+)
+def test_a_range_that_does_not_fit_is_no_result(content_range: str, meet: Meet, part: Path) -> None:
+    part.write_bytes(b"x" * 1000)
+    with pytest.raises(errors.BrokenDownload):
+        meet(_video(b"y" * 10, "206 Partial Content", Content_Range=content_range)).download("", RENDER, part)
+    assert not part.exists()
+
+
+def test_a_range_from_the_beginning_starts_over(meet: Meet, part: Path, clip: Path) -> None:
+    part.write_bytes(b"x" * 1000)
+    whole = clip.read_bytes()
+    answer = _video(whole, "206 Partial Content", Content_Range=f"bytes 0-{len(whole) - 1}/{len(whole)}")
+    meet(answer).download("", RENDER, part)
+    assert part.read_bytes() == whole
+
+
+@pytest.mark.parametrize("total", ["*", "exact"])
+def test_a_range_goes_on_whether_or_not_the_whole_is_told(total: str, meet: Meet, part: Path, clip: Path) -> None:
+    whole = clip.read_bytes()
+    part.write_bytes(whole[:1000])
+    said = total if total == "*" else str(len(whole))
+    answer = _video(whole[1000:], "206 Partial Content", Content_Range=f"bytes 1000-{len(whole) - 1}/{said}")
+    assert meet(answer).download("", RENDER, part).size == len(whole)
+    assert part.read_bytes() == whole
+
+
+def test_a_file_that_comes_packed_is_unpacked(meet: Meet, part: Path, clip: Path) -> None:
+    meet(_video(gzip.compress(clip.read_bytes()), Content_Encoding="gzip")).download("", RENDER, part)
+    assert part.read_bytes() == clip.read_bytes()
+
+
+def test_a_refused_range_without_a_length_leaves_nothing(meet: Meet, part: Path) -> None:
+    part.write_bytes(b"x" * 1000)
+    with pytest.raises(errors.BrokenDownload):
+        meet(reply("416 Range Not Satisfiable")).download("", RENDER, part)
+    assert not part.exists()
+
+
+@pytest.mark.parametrize(
+    "answer", [reply("416 Range Not Satisfiable"), _video(b"x" * 10), _video(b"", Content_Encoding="gzip")]
+)
+def test_a_folder_in_a_files_place_is_told_in_words(answer: bytes, meet: Meet, part: Path) -> None:
+    part.mkdir()
+    with pytest.raises(errors.CannotWrite, match=r"result\.mp4\.part"):
+        meet(answer).download("", RENDER, part)
+
+
+def test_a_file_in_a_folders_place_is_told_in_words(meet: Meet, clip: Path) -> None:
+    with pytest.raises(errors.CannotWrite, match=r"x\.part"):
+        meet(_video(b"x")).download("", RENDER, clip / "x.part")
+
+
+def test_a_full_disk_is_told_in_words_and_asks_no_second_address(meet: Meet, part: Path) -> None:
+    part.symlink_to("/dev/full")
+    remote = meet(_video(b"x" * 100_000))
+    with pytest.raises(errors.CannotWrite, match="No space left"):
+        remote.download("/x.mp4", RENDER, part)
+
+
+@pytest.mark.parametrize("second", [reply("404 Not Found"), reply("405 Method Not Allowed")])
+def test_a_second_address_that_the_service_lacks_hides_no_passing_fault(second: bytes, meet: Meet, part: Path) -> None:
+    with pytest.raises(errors.ServerTrouble):
+        meet(reply("503 Service Unavailable"), second).download("/x.mp4", RENDER, part)
+    with pytest.raises(errors.ResultMissing):
+        meet(reply("403 Forbidden"), reply("404 Not Found")).download("/x.mp4", RENDER, part)
+
+
+def test_a_second_address_that_has_trouble_of_its_own_is_told(meet: Meet, part: Path) -> None:
+    with pytest.raises(errors.RateLimited):
+        meet(reply("503 Service Unavailable"), reply("429 Too Many Requests")).download("/x.mp4", RENDER, part)
+
+
+def test_a_range_that_begins_elsewhere_is_no_result_even_where_the_sizes_fit(
+    meet: Meet, part: Path, clip: Path
+) -> None:
+    whole = clip.read_bytes()
+    part.write_bytes(whole[:1000])
+    answer = _video(whole[1000:], "206 Partial Content", Content_Range=f"bytes 900-{len(whole) - 101}/{len(whole)}")
+    with pytest.raises(errors.BrokenDownload, match="bytes from 900 came"):
+        meet(answer).download("", RENDER, part)
+
+
+def test_a_refused_range_that_tells_no_length_does_not_make_a_part_whole(meet: Meet, part: Path, clip: Path) -> None:
+    part.write_bytes(clip.read_bytes())
+    with pytest.raises(errors.BrokenDownload, match="unknown number"):
+        meet(reply("416 Range Not Satisfiable")).download("", RENDER, part)

@@ -1,6 +1,8 @@
 """Who we are is kept once, and a refused token is renewed once for all who wait."""
 
+import pwd
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,7 +11,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from reelq.errors import ClientIdMissing, TokenRefused
+from reelq.errors import ClientIdMissing, TokenQuota, TokenRefused
 from reelq.remote.auth import CLIENT_ID_FILE, Bearer, FreeTokens, OwnToken, Token, client_id
 from reelq.remote.receipts import Grant
 from reelq.settings import Settings
@@ -79,9 +81,11 @@ class _Unread(httpx.SyncByteStream):
 def _flow(*responses: httpx.Response) -> tuple[list[str], _Counter]:
     """Drive the auth flow with these answers; the bearers it sent, and how often it asked for a token."""
     ask = _Counter()
-    flow = Bearer(FreeTokens(ask)).sync_auth_flow(httpx.Request("POST", "http://x/run_sse"))
+    request = httpx.Request("POST", "http://x/run_sse")
+    flow = Bearer(FreeTokens(ask)).sync_auth_flow(request)
     sent = [next(flow).headers["Authorization"]]
     for response in responses:
+        response.request = request
         try:
             sent.append(flow.send(response).headers["Authorization"])
         except StopIteration:
@@ -174,3 +178,66 @@ def test_a_home_that_can_not_be_written_is_told_in_words(tmp_path: Path) -> None
     (tmp_path / ".config").write_text("a file where a folder belongs")
     with pytest.raises(ClientIdMissing, match="can't be kept"):
         client_id(_settings(), tmp_path)
+
+
+def test_all_who_waited_for_a_renewal_that_failed_share_its_failure() -> None:
+    gate = threading.Barrier(21)
+    asked: list[float] = []
+
+    def ask() -> Grant:
+        asked.append(0)
+        if len(asked) > 1:
+            gate.wait()  # all the others are on their way
+            time.sleep(0.2)
+            raise TokenQuota
+        return Grant("nmv_usr_1")
+
+    tokens = FreeTokens(ask)
+    refused = tokens.current()
+
+    def renew(delay: float) -> bool:
+        if delay:
+            gate.wait()
+        with pytest.raises(TokenQuota):
+            tokens.renew(refused)
+        return True
+
+    with ThreadPoolExecutor(21) as pool:
+        assert all(pool.map(renew, [0] + [1] * 20))
+    assert len(asked) == 2
+
+
+def test_a_failed_renewal_is_tried_again_by_who_comes_later() -> None:
+    ask = _Counter()
+
+    def ask_in_vain_once() -> Grant:
+        grant = ask()
+        if ask.asked == 2:
+            raise TokenQuota
+        return grant
+
+    tokens = FreeTokens(ask_in_vain_once)
+    refused = tokens.current()
+    with pytest.raises(TokenQuota):
+        tokens.renew(refused)
+    assert tokens.renew(refused).version == 2
+
+
+def test_a_user_without_a_home_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(uid: int) -> None:
+        raise KeyError(uid)
+
+    settings = _settings()
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    with pytest.raises(ClientIdMissing, match="no home"):
+        client_id(settings)
+
+
+def test_an_answer_to_a_request_that_carried_no_token_refuses_none() -> None:
+    ask = _Counter()
+    flow = Bearer(FreeTokens(ask)).sync_auth_flow(httpx.Request("GET", "http://x/download"))
+    next(flow)
+    with pytest.raises(StopIteration):
+        flow.send(httpx.Response(401, request=httpx.Request("GET", "http://elsewhere/x.mp4")))
+    assert ask.asked == 1

@@ -1,6 +1,7 @@
 """No token survives redaction, whatever it stands in."""
 
 import json
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -40,3 +41,21 @@ def test_redacting_twice_changes_nothing_more(text: str) -> None:
 def test_words_about_tokens_are_kept() -> None:
     assert redact("token expired or invalid") == "token expired or invalid"
     assert GONE in redact("token: abcdef")
+
+
+@pytest.mark.parametrize("secret", ["s3cr3t/of+mine", "nmv_usr_s3cr3t/of+mine"])
+@pytest.mark.parametrize("form", ["{}", '"{}"', "token={}"])
+def test_a_secret_goes_as_json_and_addresses_write_it_too(secret: str, form: str) -> None:
+    for written in (secret, secret.replace("/", "\\/"), quote(secret, safe="")):
+        told = redact(form.format(written), secret)
+        assert "s3cr3t" not in told
+        assert "mine" not in told
+
+
+def test_a_token_of_the_known_shape_goes_whole_where_json_escapes_it() -> None:
+    assert "tail" not in redact(r'{"x": "nmv_usr_abc\/tail"}')
+
+
+@pytest.mark.parametrize("name", ["accessToken", "access_token", "X-Api-Key", "apiKey", "claimToken"])
+def test_a_secret_goes_by_any_spelling_of_its_name(name: str) -> None:
+    assert "s3cr3t" not in redact(f'"{name}": "s3cr3t"')

@@ -297,3 +297,71 @@ def test_no_json_breaks_the_reading(events: list[dict[str, Any]], size: int) -> 
 def test_no_bytes_break_the_reading(chunks: list[bytes]) -> None:
     for event in _listen(*chunks):
         repr(event).encode()
+
+
+@pytest.mark.parametrize("whole", [["Half a ", "sentence."], ["Half a sentence."], ["Half a\nsentence. ", "And more."]])
+def test_a_whole_text_in_several_parts_is_not_counted_beside_its_pieces(whole: list[str]) -> None:
+    pieces = [_adk({"text": piece}, partial=True) for piece in ("Half", " a sent", "ence.")]
+    events = list(_listen(_data(*pieces, _adk(*({"text": text} for text in whole)))))
+    assert events == [Text(text) for text in whole]
+
+
+def test_a_tool_call_between_the_pieces_of_a_text_is_told_and_the_text_once() -> None:
+    call = {"functionCall": {"name": "cut", "args": {}}}
+    stream = _data(_adk({"text": "Do"}, call, partial=True), _adk({"text": "ne"}, partial=True), _adk({"text": "Done"}))
+    assert list(_listen(stream)) == [ToolCall("cut"), Text("Done")]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [_adk({"text": "a"}, partial=True), _adk({"text": "hmm", "thought": True}), {"type": "text", "content": ""}],
+)
+def test_pieces_and_thoughts_are_no_silence(event: dict[str, Any]) -> None:
+    beats: list[bytes | Exception | float] = [0.06, _data(event)] * 6
+    list(_listen(*beats, patience=Patience(life=60, silence=0.2)))
+
+
+def test_a_flat_keep_alive_does_not_break_the_silence() -> None:
+    beats: list[bytes | Exception | float] = [_data({"type": "heartbeat"}), 0.05] * 40
+    with pytest.raises(errors.StreamSilent):
+        list(_listen(*beats, patience=Patience(life=60, silence=0.2)))
+
+
+@pytest.mark.parametrize("nothing", [None, False])
+def test_an_error_that_is_nothing_is_none(nothing: object) -> None:
+    event = _adk({"text": "Done."}, error=nothing, errorCode=None, errorMessage=None, code=None)
+    assert list(_listen(_data(event))) == [Text("Done.")]
+
+
+def test_an_exception_without_words_is_an_error_all_the_same() -> None:
+    (error,) = _listen(_data({"error": ""}))
+    assert isinstance(error, AgentError)
+
+
+def test_no_half_of_a_secret_is_left_where_text_is_cut_short() -> None:
+    for at in range(480, 505):
+        (garbage,) = _listen(b"data: " + b"a" * at + b"s3cr3t" + b"\n\n")
+        (error,) = _listen(_data({"error": "b" * at + "s3cr3t"}))
+        assert "s3" not in repr(garbage) + repr(error)
+
+
+def test_what_is_kept_of_an_event_fits_any_database() -> None:
+    (garbage,) = _listen(b"data: \x00" + b"g" * 5000 + b"\n\n")
+    assert isinstance(garbage, Garbled)
+    assert "\x00" not in garbage.raw
+    assert len(garbage.raw) == 500
+
+
+def test_an_error_event_of_five_megabytes_is_told_within_a_second() -> None:
+    stream = _data({"error": "token: " * 700_000})
+    began = time.monotonic()
+    (error,) = _listen(stream)
+    assert time.monotonic() - began < 1
+    assert isinstance(error, AgentError)
+    assert len(error.message) == len(error.raw) == 500
+
+
+def test_of_several_errors_the_last_is_what_the_stream_ended_with() -> None:
+    heard = Heard.of(_listen(_data({"error": "first"}, {"error": "last"})))
+    assert heard.error is not None
+    assert heard.error.message == "last"

@@ -1,6 +1,8 @@
 """Every answer that the service's contract names is understood, and no other one makes us stumble."""
 
 import json
+import time
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -8,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reelq import errors
-from reelq.remote import wire
+from reelq.remote import jsontext, wire
 from reelq.remote.receipts import Balance, Progress, RenderStatus, Session
 from reelq.remote.wire import Where
 
@@ -248,4 +250,95 @@ def test_no_bytes_raise_anything_but_our_errors(body: bytes, status: int, where:
 
 @given(JSON)
 def test_whatever_came_can_be_sent_back(value: object) -> None:
-    wire.dump(value).encode("ascii")
+    jsontext.dump(value).encode("ascii")
+
+
+@pytest.mark.parametrize("code", ["--5", "5-", "", "abc", "9" * 30, 10**30, 1.5, True, [], {}])
+def test_a_code_that_is_none_is_a_refusal_and_no_success(code: object) -> None:
+    error = _raised(200, json.dumps({"code": code, "message": "because"}).encode(), Where.RENDER)
+    assert type(error) is errors.Rejected
+    assert error.remote_code is None
+    assert "because" in str(error)
+
+
+def test_a_failure_with_code_nought_is_no_success() -> None:
+    assert type(_raised(200, b'{"code": 0, "success": false, "error": "no"}', Where.RENDER)) is errors.Rejected
+
+
+def test_a_refusal_in_the_inner_envelope_is_heard() -> None:
+    body = b'{"code": 0, "data": {"success": false, "error": "duplicate id"}}'
+    assert type(_raised(200, body, Where.RENDER)) is errors.RenderDuplicate
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [
+        ("7", 7),
+        (" -7 ", -7),
+        (7.0, 7),
+        (-(2**63) + 1, -(2**63) + 1),
+        (2**63, None),
+        (1e300, None),
+        ("--7", None),
+        ("1" * 19, None),
+        (True, None),
+        ("7.0", None),
+        (float("inf"), None),
+    ],
+)
+def test_a_whole_number_is_one_that_a_database_can_hold(value: object, number: int | None) -> None:
+    assert jsontext.whole(value) == number
+
+
+@given(st.text("-+0123456789 ._eE٣"))
+def test_no_text_that_looks_like_a_number_makes_us_stumble(text: str) -> None:
+    number = jsontext.whole(text)
+    assert number is None or number == int(text)
+
+
+def test_half_a_reading_of_the_balance_is_none() -> None:
+    assert wire.read_balance({"available": 70, "frozen": None}) == Balance(70)
+    with pytest.raises(errors.Unintelligible, match="frozen"):
+        wire.read_balance({"available": 70, "frozen": "some"})
+
+
+@pytest.mark.parametrize("body", [b'{"a": 1e999}', b'{"a": -1e999}', b'{"a": Infinity}'])
+def test_a_number_that_could_not_be_sent_back_is_not_taken_in(body: bytes) -> None:
+    assert type(_raised(200, body, Where.ACCOUNT)) is errors.Unintelligible
+
+
+@pytest.mark.parametrize("depth", [10, 300, 900, 1000, 3000, 100_000])
+@pytest.mark.parametrize(("opens", "closes"), [(b'{"code":0,"data":', b"}"), (b'{"code":0,"data":[', b"]}")])
+def test_envelopes_without_end_are_no_fault(opens: bytes, closes: bytes, depth: int) -> None:
+    try:
+        inner = wire.unwrap(200, opens * depth + b"{}" + closes * depth, Where.RENDER)
+    except errors.Unintelligible:
+        return
+    with pytest.raises(errors.Unintelligible):
+        wire.read_session(inner)
+
+
+def test_a_fault_is_told_with_the_answer_as_it_came_but_without_tokens_or_signs_no_database_holds() -> None:
+    body = b'{"code": 0, "data": {"other": "nmv_usr_abc", "echo": "my-secret", "bell": "\x00"}}'
+    with pytest.raises(errors.Unintelligible) as caught:
+        wire.understand(wire.read_session, 200, body, Where.ACCOUNT, secret="my-secret")
+    assert '"other"' in caught.value.raw
+    assert not [gone for gone in ("abc", "my-secret", "\x00") if gone in caught.value.raw]
+
+
+def test_the_reason_of_a_refusal_holds_no_token_of_any_shape() -> None:
+    body = b'{"code": 7777, "message": "who is my-secret?"}'
+    with pytest.raises(errors.Rejected, match="who is") as caught:
+        wire.unwrap(200, body, Where.ACCOUNT, secret="my-secret")
+    assert "my-secret" not in str(caught.value) + caught.value.raw
+
+
+def test_a_large_answer_is_read_within_a_second() -> None:
+    body = json.dumps({"code": 0, "data": {"state": {"draft": {"t": []}, "note": "token: " * 1_500_000}}}).encode()
+    began = time.monotonic()
+    wire.unwrap(200, body, Where.SESSION)
+    assert time.monotonic() - began < 1
+
+
+def test_a_read_only_draft_can_be_sent_back() -> None:
+    assert jsontext.dump({"draft": MappingProxyType({"t": []})}) == '{"draft": {"t": []}}'

@@ -1,0 +1,474 @@
+"""What a service, a proxy or the way there can do that no contract foresees: it ends in one of our errors, and soon."""
+
+import gzip
+import json
+import re
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from reelq import errors
+from reelq.remote import body, client
+from reelq.remote.auth import FreeTokens, OwnToken, Tokens
+from reelq.remote.client import Remote, ask_for_token, open_http
+from reelq.remote.receipts import Balance, Grant
+from reelq.remote.sse import Heard, Patience
+from reelq.settings import Settings
+from tests.contract.scripted_service import Answer, ScriptedService, endless, reply, say
+from tests.sandbox_process import ATTRIBUTION
+
+PATIENT = Patience(life=20, silence=20)
+BALANCE = say({"code": 0, "data": {"available": 70}})
+REFUSED = say({"code": 1001, "message": "expired"})
+STREAM = reply(body=b'data: {"type": "text", "content": "Done."}\n\n', Content_Type="text/event-stream")
+
+Meet = Callable[..., tuple[Remote, ScriptedService]]
+
+
+class _Clerk:
+    """Stands for the token endpoint: hands out numbered tokens, until it is told to fail."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.fails: errors.RemoteError | None = None
+
+    def __call__(self) -> Grant:
+        self.asked += 1
+        if self.fails:
+            raise self.fails
+        return Grant(f"nmv_usr_{self.asked}")
+
+
+@pytest.fixture
+def meet(monkeypatch: pytest.MonkeyPatch) -> Iterator[Meet]:
+    """Starts a service that gives these answers, and a client of it."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with ExitStack() as stack:
+
+        def start(*answers: Answer, tokens: Tokens | None = None) -> tuple[Remote, ScriptedService]:
+            service = stack.enter_context(ScriptedService(*answers))
+            http = stack.enter_context(open_http(Settings(nemo_api_url=service.url, reelq_max_in_flight=1)))
+            return Remote(http, tokens or OwnToken(SecretStr("own-token/x")), ATTRIBUTION), service
+
+        yield start
+
+
+def _half(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{")
+
+
+def _cut_stream(connection: socket.socket) -> None:
+    connection.sendall(
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n: hi\n\r\n"
+    )
+
+
+def _garbage(connection: socket.socket) -> None:
+    connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")
+
+
+TROUBLE: list[Answer] = [
+    b"",
+    _half,
+    _garbage,
+    _cut_stream,
+    endless("text/event-stream", chunk=b": ping\n\n"),
+    endless("application/json", status="401 Unauthorized"),
+    endless("text/html", status="502 Bad Gateway"),
+    reply("307 Temporary Redirect", Location="http://127.0.0.1:1/"),
+    reply("302 Found", Location="http://[nonsense"),
+    reply(body=b"not gzip", Content_Type="application/json", Content_Encoding="gzip"),
+    say({"code": 2001}),
+    reply("204 No Content"),
+]
+
+
+def _send(remote: Remote) -> Heard:
+    return remote.send("s", "Add a title", PATIENT)
+
+
+class _Enough(Exception):
+    pass
+
+
+def test_two_hundred_troubles_of_every_kind_leave_the_connection_pool_whole(
+    meet: Meet, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(body, "LARGEST", 50_000)
+    rounds = 17 * len(TROUBLE)
+    remote, service = meet(*TROUBLE * 17, BALANCE)
+    signs = iter(range(1_000_000))
+
+    def alive() -> None:
+        if next(signs) % 5 == 4:
+            raise _Enough
+
+    clip = tmp_path / "a.mp4"
+    clip.write_bytes(b"x" * 100_000)
+    asks: list[Callable[[], object]] = [
+        lambda: remote.send("s", "Add a title", PATIENT, alive=alive),
+        remote.balance,
+        lambda: remote.upload("s", [clip]),
+        lambda: remote.send("s", "Add a title", PATIENT, alive=alive),
+        lambda: remote.render("r", "s", {}),
+    ]
+    caught = []  # kept, so that nothing is put right by being thrown away
+    for number in range(rounds):
+        try:
+            asks[number % len(asks)]()
+        except (errors.RemoteError, _Enough) as error:
+            caught.append(error)
+    deadline = time.monotonic() + 10
+    while len(service.heads) < rounds:  # a request that met a closed connection was not counted
+        assert time.monotonic() < deadline
+        with suppress(errors.RemoteError):
+            remote.balance()
+    assert {remote.balance().available for _ in range(30)} == {70}
+    assert len(caught) > rounds / 2
+
+
+def test_a_listener_that_gives_up_leaves_no_connection_behind(meet: Meet) -> None:
+    remote, service = meet(
+        endless("text/event-stream", chunk=b'data: {"type": "text", "content": "x"}\n\n', pause=0.01)
+    )
+
+    def give_up(_: object) -> None:
+        raise _Enough
+
+    caught = []  # kept, as a debugger or a log would, so that nothing is put right by being thrown away
+    for _ in range(20):
+        with pytest.raises(_Enough) as info:
+            remote.send("s", "Add a title", PATIENT, tell=give_up)
+        caught.append(info.value)
+    assert len(service.heads) == len(caught)
+
+
+@pytest.mark.parametrize("status", ["200 OK", "401 Unauthorized", "500 Oops"])
+@pytest.mark.parametrize("kind", ["application/json", "text/html", "text/event-stream"])
+def test_a_flood_instead_of_an_answer_is_broken_off(
+    status: str, kind: str, meet: Meet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(body, "LARGEST", 200_000)
+    remote, _ = meet(endless(kind, status=status), tokens=FreeTokens(_Clerk()))
+    with pytest.raises(errors.ConnectionLost, match="larger than 200000"):
+        remote.balance()
+    if kind != "text/event-stream" or "200" not in status:
+        with pytest.raises(errors.StreamNeverBegan, match="larger than 200000"):
+            remote.send("s", "Add a title", PATIENT)
+
+
+def test_a_trickle_instead_of_an_answer_is_broken_off(meet: Meet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(body, "LONGEST", 0.2)
+    remote, _ = meet(endless("application/json", chunk=b" ", pause=0.05))
+    with pytest.raises(errors.TimedOut):
+        remote.balance()
+    with pytest.raises(errors.StreamNeverBegan):
+        remote.send("s", "Add a title", PATIENT)
+
+
+def test_a_flood_instead_of_a_token_or_a_file_is_broken_off(
+    meet: Meet, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(body, "LARGEST", 200_000)
+    remote, service = meet(endless("text/html"))
+    with open_http(Settings(nemo_api_url=service.url)) as http, pytest.raises(errors.ConnectionLost):
+        ask_for_token(http, "me", ATTRIBUTION)
+    with pytest.raises(errors.ConnectionLost):
+        remote.download("", "r", tmp_path / "x.part")
+
+
+@pytest.mark.parametrize(
+    ("second", "kind"),
+    [
+        (REFUSED, errors.TokenRefused),
+        (say({"code": 429}), errors.RateLimited),
+        (reply("401 Unauthorized"), errors.TokenRefused),
+    ],
+)
+def test_a_request_is_sent_again_once_and_no_more(second: bytes, kind: type[errors.RemoteError], meet: Meet) -> None:
+    for act in (Remote.balance, _send):
+        clerk = _Clerk()
+        remote, service = meet(REFUSED, second, tokens=FreeTokens(clerk))
+        with pytest.raises(errors.RemoteError) as caught:
+            act(remote)
+        assert type(caught.value) is kind
+        assert (len(service.heads), clerk.asked) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    "failure", [errors.TimedOut(), errors.NotSent(), errors.TokenQuota(), errors.ServerTrouble(), errors.TokenRefused()]
+)
+def test_a_renewal_that_fails_is_no_doubt_since_the_instruction_was_refused(
+    failure: errors.RemoteError, meet: Meet
+) -> None:
+    clerk = _Clerk()
+    tokens = FreeTokens(clerk)
+    remote, service = meet(REFUSED, tokens=tokens)
+    tokens.current()
+    clerk.fails = failure
+    with pytest.raises(type(failure)):
+        remote.send("s", "Add a title", PATIENT)
+    assert len(service.heads) == 1
+
+
+def test_an_answer_that_breaks_off_after_the_second_sending_is_doubt(meet: Meet) -> None:
+    remote, service = meet(REFUSED, b"", tokens=FreeTokens(_Clerk()))
+    with pytest.raises(errors.StreamNeverBegan):
+        remote.send("s", "Add a title", PATIENT)
+    assert len(service.heads) == 2
+
+
+def test_a_refusal_inside_a_stream_is_told_with_its_code_and_sends_nothing_again(meet: Meet) -> None:
+    stream = reply(body=b'data: {"code": 1001, "message": "expired"}\n\n', Content_Type="text/event-stream")
+    clerk = _Clerk()
+    remote, service = meet(stream, tokens=FreeTokens(clerk))
+    heard = remote.send("s", "Add a title", PATIENT)
+    assert heard.error is not None
+    assert heard.error.remote_code == 1001
+    assert (len(service.heads), clerk.asked) == (1, 1)
+
+
+def test_no_cookie_is_carried_from_one_account_to_another(meet: Meet) -> None:
+    remote, service = meet(say({"code": 0, "data": {"available": 1}}, Set_Cookie="session=alice; Path=/"), BALANCE)
+    remote.balance()
+    remote.balance()
+    assert "alice" not in service.heads[1]
+
+
+def test_a_redirect_is_not_followed_with_an_instruction_or_a_token(meet: Meet) -> None:
+    _, elsewhere = meet(STREAM)
+    remote, service = meet(reply("307 Temporary Redirect", Location=f"{elsewhere.url}/run_sse"))
+    with pytest.raises(errors.StreamNeverBegan):
+        remote.send("s", "Add a title", PATIENT)
+    with pytest.raises(errors.Unintelligible):
+        remote.balance()
+    assert (len(service.heads), elsewhere.heads) == (2, [])
+
+
+@pytest.mark.parametrize("answer", [reply("401 Unauthorized"), REFUSED])
+def test_a_refusal_by_another_host_costs_no_token(answer: bytes, meet: Meet, tmp_path: Path) -> None:
+    clerk = _Clerk()
+    _, elsewhere = meet(answer)
+    there = elsewhere.url.replace("127.0.0.1", "localhost")
+    remote, _ = meet(reply("302 Found", Location=f"{there}/x.mp4"), tokens=FreeTokens(clerk))
+    with pytest.raises(errors.RemoteError):
+        remote.download("", "r", tmp_path / "x.part")
+    assert clerk.asked == 1
+    assert "authorization" not in elsewhere.heads[0].lower()
+
+
+def test_a_proxy_that_lets_nobody_through_proves_that_nothing_was_sent(
+    meet: Meet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, proxy = meet(reply("403 Forbidden"))
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, proxy.url)
+    with open_http(Settings(nemo_api_url="https://service.invalid")) as http:
+        remote = Remote(http, OwnToken(SecretStr("own")), ATTRIBUTION)
+        for ask in (remote.balance, lambda: remote.send("s", "Add a title", PATIENT)):
+            with pytest.raises(errors.NotSent):
+                ask()
+    assert [head.partition(" HTTP")[0] for head in proxy.heads] == ["CONNECT service.invalid:443"] * 2
+
+
+@pytest.mark.parametrize("proxy", ["nonsense://x:1", "http://x:port", "socks9://x"])
+def test_a_proxy_that_can_not_be_used_is_told_as_a_setting(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    with pytest.raises(errors.SettingsError, match="No HTTP client"):
+        open_http(Settings())
+
+
+def test_an_address_that_is_none_is_told_as_a_setting() -> None:
+    with pytest.raises(errors.SettingsError, match="No HTTP client"):
+        open_http(Settings(nemo_api_url="http://x:port"))
+
+
+def test_a_host_name_that_can_not_be_looked_up_proves_that_nothing_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "*")
+    with open_http(Settings(nemo_api_url="http://" + "a" * 80 + ".x")) as http:
+        remote = Remote(http, OwnToken(SecretStr("own")), ATTRIBUTION)
+        for ask in (remote.balance, lambda: remote.send("s", "Add a title", PATIENT)):
+            with pytest.raises(errors.NotSent):
+                ask()
+
+
+def test_an_instruction_that_finds_no_free_connection_was_not_sent(meet: Meet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "_POOL_SECONDS", 0.1)
+    monkeypatch.setattr(client, "_SPARE_CONNECTIONS", 0)
+    remote, service = meet(endless("text/event-stream", chunk=b": ping\n\n", pause=0.02))
+
+    def meanwhile() -> None:
+        with pytest.raises(errors.NotSent):
+            remote.send("s", "Add another title", PATIENT)
+        raise _Enough
+
+    with pytest.raises(_Enough):
+        remote.send("s", "Add a title", PATIENT, alive=meanwhile)
+    assert len(service.heads) == 1
+
+
+def test_an_upload_has_a_patience_of_its_own_for_its_answer(
+    meet: Meet, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def say_nothing(connection: socket.socket) -> None:
+        while connection.recv(1 << 16):
+            pass
+
+    monkeypatch.setattr(client, "_FETCH_SECONDS", 0.2)
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    remote, _ = meet(say_nothing)
+    began = time.monotonic()
+    with pytest.raises(errors.TimedOut):
+        remote.upload("s", [tmp_path / "a.mp4"])
+    with pytest.raises(errors.TimedOut):
+        remote.upload_urls("s", ["https://x/y.mp4"])
+    assert time.monotonic() - began < 5
+
+
+def test_a_stream_without_a_single_byte_ends_with_its_life_where_that_is_shorter(meet: Meet) -> None:
+    def say_nothing(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+        connection.recv(1 << 16)  # the request's body
+        connection.recv(1)  # until it hangs up
+
+    remote, _ = meet(say_nothing)
+    began = time.monotonic()
+    with pytest.raises(errors.StreamSilent):
+        remote.send("s", "Add a title", Patience(life=0.3, silence=5))
+    assert time.monotonic() - began < 3
+
+
+def test_many_threads_share_one_client_and_few_connections(meet: Meet) -> None:
+    remote, _ = meet(BALANCE)
+    with ThreadPoolExecutor(16) as pool:
+        assert set(pool.map(lambda _: remote.balance(), range(200))) == {Balance(70)}
+
+
+@pytest.mark.parametrize("name", ["a\r\nX-Evil: 1.mp4", 'a"; name="b.mp4', "C:\\clips\\a.mp4", "half \udce9.mp4"])
+def test_no_file_name_can_break_out_of_its_part(name: str, meet: Meet, tmp_path: Path) -> None:
+    clip = tmp_path / name
+    clip.write_bytes(b"CONTENT")
+    remote, service = meet(say({"code": 0, "data": {"files": []}}))
+    remote.upload("s", [clip])
+    sent = re.fullmatch(rb"--(\w+)\r\n(.*)\r\n\r\nCONTENT\r\n--\1--\r\n", service.bodies[0], re.DOTALL)
+    assert sent
+    lines = sent[2].split(b"\r\n")
+    assert [line.partition(b":")[0] for line in lines] == [b"Content-Disposition", b"Content-Type"]
+    assert lines[0].count(b'"') == 4
+
+
+def test_a_clip_that_can_not_be_read_to_its_end_is_told_and_nothing_leaks(meet: Meet) -> None:
+    remote, _ = meet(BALANCE)
+    for _ in range(40):
+        with pytest.raises(errors.FileUnreadable, match="mem"):
+            remote.upload("s", [Path("/proc/self/mem")])  # opens, and then fails like a disk
+    assert remote.balance() == Balance(70)
+
+
+@pytest.mark.parametrize("after", [b"x" * 400_000, b"x" * 100])
+def test_a_clip_that_changes_while_it_is_sent_is_told(after: bytes, meet: Meet, tmp_path: Path) -> None:
+    clip = tmp_path / "growing.mp4"
+    clip.write_bytes(b"x" * 200_000)
+    remote, _ = meet(BALANCE)
+
+    def change(_: int) -> None:
+        clip.write_bytes(after)
+
+    for _ in range(20):
+        clip.write_bytes(b"x" * 200_000)
+        with pytest.raises(errors.FileUnreadable, match="changed while it was sent"):
+            remote.upload("s", [clip], change)
+    assert remote.balance() == Balance(70)
+
+
+def test_a_refusal_in_the_middle_of_an_upload_is_heard(meet: Meet, tmp_path: Path) -> None:
+    clip = tmp_path / "large.mp4"
+    clip.write_bytes(bytes(8_000_000))
+
+    def refuse(connection: socket.socket) -> None:
+        connection.sendall(say({"code": 4002, "message": "too large"}, "413 Too Large", Connection="close"))
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(1 << 20):
+            pass
+
+    remote, _ = meet(refuse)
+    with pytest.raises(errors.FileTooLarge):
+        remote.upload("s", [clip])
+
+
+ECHOES = [
+    {"code": 7777, "message": "no: own-token/x"},
+    {"code": 0, "data": {"odd": "own-token/x"}},
+    {"code": 7777, "message": "own-token%2Fx"},
+]
+
+
+@pytest.mark.parametrize("echo", ECHOES)
+def test_a_token_of_no_known_shape_is_cut_out_of_every_error(echo: dict[str, object], meet: Meet) -> None:
+    written = json.dumps(echo).encode()
+    for content in (written, written.replace(b"/", b"\\/")):
+        remote, _ = meet(reply(body=content, Content_Type="application/json"))
+        for act in (Remote.balance, _send):
+            with pytest.raises(errors.RemoteError) as caught:
+                act(remote)
+            told = repr(caught.value) + caught.value.raw
+            assert "own-token" not in told
+
+
+def test_a_token_in_the_agents_own_words_is_cut_out(meet: Meet) -> None:
+    stream = b'data: {"type": "text", "content": "own-token/x"}\n\ndata: ' + b"a" * 490 + b" own-token/x\n\n"
+    remote, _ = meet(reply(body=stream, Content_Type="text/event-stream"))
+    told: list[object] = []
+    heard = remote.send("s", "Add a title", PATIENT, tell=told.append)
+    assert len(told) == 2
+    assert "own-tok" not in repr(heard) + repr(told)
+
+
+def test_a_token_answer_that_can_not_be_read_is_not_kept(meet: Meet) -> None:
+    _, service = meet(say({"code": 0, "data": {"jwt": "hidden-under-another-name"}}))
+    with open_http(Settings(nemo_api_url=service.url)) as http, pytest.raises(errors.Unintelligible) as caught:
+        ask_for_token(http, str(uuid.uuid4()), ATTRIBUTION)
+    assert "hidden" not in repr(caught.value) + caught.value.raw
+
+
+def test_an_answer_without_the_expected_field_is_kept_as_it_came(meet: Meet) -> None:
+    remote, _ = meet(say({"code": 0, "data": {"saldo": 5}}))
+    with pytest.raises(errors.Unintelligible, match="available") as caught:
+        remote.balance()
+    assert '"saldo": 5' in caught.value.raw
+
+
+def test_a_draft_that_nests_too_deep_to_be_sent_is_one_of_our_errors(meet: Meet) -> None:
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+    remote, service = meet(BALANCE)
+    with pytest.raises(errors.Unintelligible, match="too deep"):
+        remote.render("r", "s", {"t": deep})
+    assert service.heads == []
+
+
+def test_a_packed_stream_is_read_to_its_end(meet: Meet) -> None:
+    packed = gzip.compress(b'data: {"type": "text", "content": "Done."}\n\n')
+    remote, service = meet(reply(body=packed, Content_Type="text/event-stream", Content_Encoding="gzip"))
+    assert remote.send("s", "Add a title", PATIENT).reply == "Done."
+    assert "accept-encoding: identity" in service.heads[0].lower()
+
+
+def test_an_answer_that_can_not_be_unpacked_is_told_and_after_an_instruction_is_doubt(meet: Meet) -> None:
+    packed = b"this is no gzip"
+    remote, _ = meet(reply(body=packed, Content_Type="application/json", Content_Encoding="gzip"))
+    with pytest.raises(errors.Unintelligible):
+        remote.balance()
+    with pytest.raises(errors.StreamNeverBegan):
+        remote.send("s", "Add a title", PATIENT)
+    remote, _ = meet(reply(body=packed, Content_Type="text/event-stream", Content_Encoding="gzip"))
+    with pytest.raises(errors.StreamCut):
+        remote.send("s", "Add a title", PATIENT)
