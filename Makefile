@@ -1,6 +1,8 @@
 # Two commands need no preparation: `make demo` and `make test`. Both build .venv from the locks first,
 # with uv where it is installed, else with Python's own venv and pip.
 .DEFAULT_GOAL := help
+# An environment that could not be finished is not taken for one the next time.
+.DELETE_ON_ERROR:
 SHELL := /bin/sh
 
 PYTHON ?= python3
@@ -18,11 +20,15 @@ else
   install = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 endif
 
+needs_python := reelq needs Python 3.11 or newer, and
+name_another := Install one and name it: make PYTHON=python3.12 $(MAKECMDGOALS)
+
 # $(1) is a lock. The project itself goes in editable: the checkout is what runs.
 install_lock = $(install) --require-hashes -r $(1) && $(install) --no-deps --no-build-isolation -e .
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit("reelq needs Python 3.11 or newer, and $(PYTHON) is %d.%d: make PYTHON=python3.11 …" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	@command -v $(PYTHON) >/dev/null || { echo "$(needs_python) there is no $(PYTHON) here. $(name_another)" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit("$(needs_python) $(PYTHON) is %d.%d. $(name_another)" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
 	@echo "Setting up $(VENV) …"
 	@$(make_venv)
 

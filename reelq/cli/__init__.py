@@ -1,5 +1,6 @@
 """The command line: each command parses, calls one function of the spine, and prints."""
 
+import sys
 from importlib import import_module
 from typing import Final
 
@@ -41,4 +42,5 @@ def group() -> None:
 def main() -> None:
     """The console script."""
     with exits_in_words():
-        group()
+        # Click would end an interrupted command with 1, and leave the table of exit codes out of it.
+        sys.exit(group.main(standalone_mode=False))

@@ -3,13 +3,17 @@
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Final
 
 import click
 
 from reelq import manifest, skills
 from reelq.cli.exits import OK, WRONG_CALL
-from reelq.errors import Fault
+from reelq.errors import Fault, SkillError
 from reelq.settings import Settings
+
+_CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) != "\t"}
+"""A terminal would obey them; spelt out, they can be seen."""
 
 
 @click.command("check")
@@ -24,9 +28,12 @@ def command(path: Path, skill: str) -> None:
     """
     settings = Settings.read()
     known = skills.load([settings.reelq_data_dir / "skills"])
+    if skill not in known:
+        raise SkillError(f"No skill is called {skill!r}")
     checked = manifest.check_file(path, skills=known, default_skill=skill)
+    faults = set(checked.faults)  # there may be as many as rows
     for fault in sorted((*checked.faults, *checked.warnings)):
-        _show(path, fault, is_fault=fault in checked.faults)
+        _show(path, fault, is_fault=fault in faults)
     _sum_up(checked)
     sys.exit(WRONG_CALL if checked.faults else OK)
 
@@ -34,11 +41,11 @@ def command(path: Path, skill: str) -> None:
 def _show(path: Path, fault: Fault, *, is_fault: bool) -> None:
     kind = click.style("fault", fg="red", bold=True) if is_fault else click.style("warning", fg="yellow", bold=True)
     where = f"{path}:" + (f"{fault.line}:" if fault.line else "") + (f" {fault.column}:" if fault.column else "")
-    click.echo(f"{where} {kind}: {fault.message}")
-    if fault.value:
-        click.echo(f"    {fault.value}")
+    click.echo(f"{where.translate(_CONTROLS)} {kind}: {fault.message}")
+    for line in fault.value.splitlines():
+        click.echo(f"    {line.translate(_CONTROLS)}")
     if fault.hint:
-        click.secho(f"    {fault.hint}", dim=True)
+        click.secho(f"    {fault.hint.translate(_CONTROLS)}", dim=True)
 
 
 def _sum_up(checked: manifest.Checked) -> None:

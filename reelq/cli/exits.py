@@ -1,5 +1,6 @@
 """The one table from what went wrong to the exit code, and the words that go with it."""
 
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -32,14 +33,36 @@ def exit_of(error: errors.ReelqError) -> int:
 @contextmanager
 def exits_in_words() -> Iterator[None]:
     """End the process with words and a code, never with a traceback, for whatever a user can cause."""
+    _print_anything()
     try:
         yield
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit(INTERRUPTED)
     except errors.ReelqError as error:
-        click.secho(f"reelq: {error}", err=True, fg="red")
-        if error.advice:
-            click.echo(error.advice, err=True)
+        _tell(str(error), error.advice)
         sys.exit(exit_of(error))
-    except BrokenPipeError:
-        # Whoever read our output has gone, as `head` does. Python would complain once more while it shuts down.
+    except OSError as error:
+        _drop_output()
+        _tell(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error))
+        sys.exit(FAILED)
+
+
+def _print_anything() -> None:
+    # A manifest may hold what this terminal's encoding has no letter for, and a file's name half a character.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _tell(message: str, advice: str = "") -> None:
+    click.secho(f"reelq: {message}", err=True, fg="red")
+    if advice:
+        click.echo(advice, err=True)
+
+
+def _drop_output() -> None:
+    # Python would try to write the rest, and complain once more, while it shuts down.
+    if isinstance(sys.stdout, io.TextIOWrapper):  # None where the caller closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(OK)

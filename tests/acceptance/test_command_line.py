@@ -1,6 +1,7 @@
 """The command as a user calls it: a process, its output, its exit code."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -13,14 +14,14 @@ from reelq.cli import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 REELQ = str(Path(sys.executable).with_name("reelq"))
+BARE = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+"""Nothing of this machine's settings: not even that Python should not buffer, which would hide faults at its end."""
 
 
 def reelq(*words: str, cwd: Path = ROOT, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """Call it in an environment of its own: nothing of this machine's settings."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    return subprocess.run(
-        [REELQ, *words], cwd=cwd, env={**kept, **environment}, capture_output=True, text=True, timeout=60, check=False
-    )
+    """Call it in an environment of its own."""
+    env = {**BARE, **environment}
+    return subprocess.run([REELQ, *words], cwd=cwd, env=env, capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_the_example_manifest_can_run() -> None:
@@ -43,6 +44,15 @@ def test_every_fault_is_shown_at_once_with_its_place_and_its_mend(tmp_path: Path
     assert "beach.mp4" in lines[first + 2]
     assert lines[second].startswith("jobs.csv:3: skill: fault: ")
     assert lines[-1] == "2 faults, 0 warnings: it can't run."
+
+
+def test_a_fault_in_each_of_thirty_thousand_rows_is_told_in_seconds(tmp_path: Path) -> None:
+    rows = "".join(f"gone/{number}.mp4,Cut the pauses in {number}\n" for number in range(30_000))
+    (tmp_path / "jobs.csv").write_text(f"file,instruction\n{rows}")
+    began = time.monotonic()
+    done = reelq("check", "jobs.csv", cwd=tmp_path)
+    assert done.stdout.splitlines()[-1] == "30,000 faults, 0 warnings: it can't run."
+    assert time.monotonic() - began < 20
 
 
 def test_a_manifest_that_is_not_there_is_told_in_one_line(tmp_path: Path) -> None:
@@ -110,7 +120,64 @@ def test_the_sandbox_starts_by_its_command_and_stops_when_told() -> None:
 
 
 def test_output_into_a_pipe_that_closes_is_no_crash() -> None:
-    done = subprocess.run(
-        f"{REELQ} skills ai-video-help | head -1", shell=True, capture_output=True, text=True, check=True
+    reads, writes = os.pipe()
+    os.close(reads)
+    done = subprocess.run([REELQ, "skills"], stdout=writes, stderr=subprocess.PIPE, text=True, env=BARE, check=False)
+    os.close(writes)
+    assert done.returncode == 1
+    assert done.stderr == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is always full")
+@pytest.mark.parametrize("words", [["--help"], ["skills"], ["check", "jobs.example.csv"]])
+def test_output_onto_a_full_disk_is_told_in_one_line(words: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [REELQ, *words], stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=BARE, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr == "reelq: No space left on device\n"
+
+
+def test_an_interrupted_command_ends_with_130_and_no_traceback(tmp_path: Path) -> None:
+    manifest = tmp_path / "jobs.csv"
+    os.mkfifo(manifest)
+    with (
+        subprocess.Popen([REELQ, "check", str(manifest)], stderr=subprocess.PIPE, text=True) as process,
+        manifest.open("w"),  # from here on it reads and waits
+    ):
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Traceback" not in told
+
+
+def test_a_default_skill_that_nobody_has_is_refused_though_every_row_names_one() -> None:
+    done = reelq("check", "jobs.example.csv", "--skill", "video-modls")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("reelq: No skill is called 'video-modls'\n")
+
+
+def test_what_a_terminal_would_obey_is_spelt_out_and_lines_stay_below_their_fault(tmp_path: Path) -> None:
+    (tmp_path / "jobs.csv").write_text(
+        'id,file,instr\x1b[2Juction\n,be\x1b[31mach.mp4,Trim it\n"two\r\nnames",beach.mp4,Trim it\n'
     )
-    assert "Traceback" not in done.stderr
+    done = reelq("check", "jobs.csv", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "\x1b" not in done.stdout
+    assert r"jobs.csv:1: instr\x1b[2Juction: " in done.stdout
+    assert r"    be\x1b[31mach.mp4" in done.stdout
+    assert "    two\n    names\n" in done.stdout
+    *findings, total = done.stdout.splitlines()
+    assert all(line.startswith(("jobs.csv:", "    ")) for line in findings), findings
+    assert "it can't run" in total
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "gb18030"])
+def test_a_value_that_no_terminal_could_show_is_told_all_the_same(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "jobs.jsonl").write_text('{"file": "\\ud800.mp4", "instruction": "Trim it", "名称é": ""}\n', "utf-8")
+    done = reelq("check", "jobs.jsonl", cwd=tmp_path, PYTHONIOENCODING=encoding)
+    assert done.returncode == 2
+    assert r"\ud800.mp4" in done.stdout
+    assert done.stderr == ""
