@@ -1,0 +1,1 @@
+"""The schema's history, one file a version: Alembic's, the same on SQLite and PostgreSQL."""

@@ -1,0 +1,162 @@
+"""Credits: readings of the balance are facts, one after another; what a send costs is derived from two of them.
+
+What an account lost between two readings is shared at once among the sends that may have cost it, to the credit.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import func, insert, select, update
+
+from reelq.remote.receipts import Balance
+from reelq.store.claims import Turns, claim, give_back, pauses
+from reelq.store.models import Account, Batch, CreditReading, Job, Send
+from reelq.store.session import Store, Transaction
+
+READING_SECONDS: Final = 30.0
+"""How long a claim to read lasts; a reader that takes longer, and is overtaken, reads again."""
+USUAL_COST: Final = 50
+GENERATION_COST: Final = 100
+"""What is reserved for a send, and for one that generates a clip, before the account has shown what they cost."""
+
+_turns: Final[dict[tuple[str, str], Turns["Reading"]]] = {}
+"""By database and account."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The balance at one moment, and what it says of the time since the reading before it."""
+
+    at: datetime
+    available: int
+    frozen: int
+    top_up: int
+    unattributed: int
+
+
+class _Overtaken(Exception):
+    """Our claim to read had lapsed, and another has read meanwhile: what we read is out of order."""
+
+
+def share(drop: int, bearers: int) -> list[int]:
+    """Equal parts of a drop, adding up to it: each gets its share rounded down, and the first ones what is left."""
+    each, left = divmod(drop, bearers)
+    return [each + 1] * left + [each] * (bearers - left)
+
+
+def take_reading(store: Store, account_id: str, moment: str, read: Callable[[], Balance]) -> Reading:
+    """Read the balance and record it. One account's readings never overlap: they could not be put in order.
+
+    All who ask before a reading begins are served by it: sixty-four sends that end together cost one or two requests.
+    """
+    turns = _turns.setdefault((str(store.url), account_id), Turns())
+    return turns.take(lambda: _read(store, account_id, moment, read))
+
+
+def _read(store: Store, account_id: str, moment: str, read: Callable[[], Balance]) -> Reading:
+    while True:
+        mine = _claim(store, account_id)
+        try:
+            balance = read()
+        except BaseException:
+            with store.write() as session:
+                give_back(session, account_id, Account.reading_until, mine)
+            raise
+        try:
+            with store.write() as session:
+                return _record(session, account_id, moment, balance, store.now(session), mine)
+        except _Overtaken:
+            continue
+
+
+def _claim(store: Store, account_id: str) -> datetime:
+    pause = pauses()
+    while True:
+        with store.write() as session:
+            mine = claim(session, account_id, Account.reading_until, store.now(session), READING_SECONDS)
+        if mine:
+            return mine
+        time.sleep(next(pause))
+
+
+def _record(
+    session: Transaction, account_id: str, moment: str, balance: Balance, now: datetime, mine: datetime
+) -> Reading:
+    """Sends first and the account last, as everywhere: PostgreSQL locks rows in the order in which they change."""
+    drop = _drop(session, account_id, balance)
+    bearers = _bearers(session, account_id) if drop > 0 else ()
+    _charge(session, bearers, drop)
+    reading = Reading(
+        now, balance.available, balance.frozen, top_up=max(-drop, 0), unattributed=0 if bearers else max(drop, 0)
+    )
+    values = {"available": reading.available, "frozen": reading.frozen, "total": balance.total}
+    derived = {"top_up": reading.top_up, "unattributed": reading.unattributed}
+    session.execute(insert(CreditReading).values(account_id=account_id, at=now, moment=moment, **values, **derived))
+    if not give_back(session, account_id, Account.reading_until, mine):
+        raise _Overtaken
+    return reading
+
+
+def _drop(session: Transaction, account_id: str, balance: Balance) -> int:
+    """What the account lost since the reading before; less than nothing where it gained."""
+    query = select(CreditReading.available + CreditReading.frozen).where(CreditReading.account_id == account_id)
+    before = session.execute(query.order_by(CreditReading.id.desc()).limit(1)).scalar_one_or_none()
+    return 0 if before is None else before - (balance.available + balance.frozen)
+
+
+def _bearers(session: Transaction, account_id: str) -> Sequence[int]:
+    query = select(Send.id).where(Send.account_id == account_id, Send.bears_costs).order_by(Send.id)
+    return session.scalars(query).all()
+
+
+def _charge(session: Transaction, bearers: Sequence[int], drop: int) -> None:
+    if not bearers:
+        return
+    for send_id, part in zip(bearers, share(drop, len(bearers)), strict=True):
+        values = {"cost": Send.cost + part} | ({"shared": True} if len(bearers) > 1 else {})
+        session.execute(update(Send).where(Send.id == send_id).values(**values))
+
+
+def stop_bearing(session: Transaction, send_id: int) -> None:
+    """No drop after this is the send's. Due once a reading has been taken that began after its end."""
+    session.execute(update(Send).where(Send.id == send_id).values(bears_costs=False))
+
+
+def spent(session: Transaction, *, batch_id: str | None = None, account_id: str | None = None) -> int:
+    """What the sends cost so far: those of a batch, of an account, or of one within the other."""
+    query = select(func.coalesce(func.sum(Send.cost), 0)).join(Job, Job.id == Send.job_id)
+    if batch_id is not None:
+        query = query.where(Job.batch_id == batch_id)
+    if account_id is not None:
+        query = query.where(Send.account_id == account_id)
+    return int(session.execute(query).scalar_one())
+
+
+def highest_cost(session: Transaction, account_id: str) -> int:
+    """The most that one send of the account has cost yet; 0 where none has cost anything."""
+    query = select(func.coalesce(func.max(Send.cost), 0)).where(Send.account_id == account_id)
+    return int(session.execute(query).scalar_one())
+
+
+def reserve_needed(session: Transaction, batch_id: str, account_id: str, *, generates: bool = False) -> int:
+    """What has to be left of the batch's limit for the sends that it has open, and for one more."""
+    known = highest_cost(session, account_id)
+    query = select(Send.cost).join(Job, Job.id == Send.job_id).where(Job.batch_id == batch_id, Send.bears_costs)
+    # What the open ones ask for is not known here: until one has shown its cost, each may be a generation.
+    still_to_come = sum(max((known or GENERATION_COST) - cost, 0) for cost in session.scalars(query))
+    return still_to_come + (known or (GENERATION_COST if generates else USUAL_COST))
+
+
+def may_send(session: Transaction, batch_id: str, account_id: str, *, generates: bool = False) -> bool:
+    """Whether the batch's limit allows another send; to be asked first in the transaction that writes it down."""
+    # The row is locked until then, or two workers would both be told that there is room for one.
+    query = select(Batch.limit_credits).where(Batch.id == batch_id).with_for_update(key_share=True)
+    limit = session.execute(query).scalar_one()
+    if limit is None:
+        return True
+    return (
+        spent(session, batch_id=batch_id) + reserve_needed(session, batch_id, account_id, generates=generates) <= limit
+    )

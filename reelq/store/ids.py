@@ -1,0 +1,24 @@
+"""Ids that sort by the time of their making: a word for the table, milliseconds, and enough chance to be unique."""
+
+import secrets
+import time
+from typing import Final, Literal
+
+_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"  # no i, l, o, u: nothing to misread
+_TIME_DIGITS: Final = 10
+_CHANCE_DIGITS: Final = 12
+
+Kind = Literal["bat", "job", "acc", "key", "hook", "ast"]
+
+
+def new_id(kind: Kind) -> str:
+    """A new id such as `job_01k9z3…`; 60 random bits beside the millisecond."""
+    return f"{kind}_{_digits(time.time_ns() // 1_000_000, _TIME_DIGITS)}{_digits(secrets.randbits(60), _CHANCE_DIGITS)}"
+
+
+def _digits(number: int, width: int) -> str:
+    digits = []
+    for _ in range(width):
+        number, rest = divmod(number, 32)
+        digits.append(_ALPHABET[rest])
+    return "".join(reversed(digits))

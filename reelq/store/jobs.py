@@ -1,0 +1,281 @@
+"""What happens to a job: it is claimed for a stage, and what came of the stage is recorded. Each is one transaction."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from reelq.job import FINAL, ROUTES, Cause, Route, Stage, Status, stage_after
+from reelq.store.models import Account, Batch, BatchState, Job
+from reelq.store.moves import Position, StaleMove, move
+
+REPUBLISH_SECONDS: Final = 60.0
+"""A message that nobody took is published again after so long, then after twice as long each time."""
+
+
+class Missed(StrEnum):
+    """Why a stage's message leads to no work."""
+
+    GONE = "there is no such job"
+    STALE = "the job is elsewhere, or under another run"
+    PASSED = "the stage is done already"
+    NOT_DUE = "it is not due yet"
+    HELD = "it has to wait"
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The job is this worker's for one stage."""
+
+    job: Job
+    batch: Batch
+    account: Account
+    at: Position
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who takes a job, and for how long it may be silent."""
+
+    worker: str
+    seconds: float
+
+
+def get(session: Session, job_id: str) -> Job | None:
+    """The job as it stands."""
+    return session.get(Job, job_id)
+
+
+def claim(
+    session: Session, now: datetime, job_id: str, run: int, stage: Stage, lease: Lease, parked: Any
+) -> Claimed | Missed:
+    """Take a job for a stage, if it is there to be taken; `parked` tells which stages a parked account holds off."""
+    job = session.get(Job, job_id)
+    if job is None:
+        return Missed.GONE
+    if job.run != run or job.stage is not stage or job.status is not Status.QUEUED:
+        return Missed.PASSED if _is_past(job, run, stage) else Missed.STALE
+    batch, account = session.get_one(Batch, job.batch_id), session.get_one(Account, job.account_id)
+    at = Position.of(job)
+    if held := _held(session, at, now, job, batch, account, parked):
+        return held
+    until = now + timedelta(seconds=lease.seconds)
+    started = job.started_at or now
+    at = move(
+        session,
+        at,
+        Status.RUNNING,
+        now,
+        f"{stage} begins",
+        lease_until=until,
+        worker=lease.worker,
+        started_at=started,
+        publishes=0,
+    )
+    return Claimed(job, batch, account, at)
+
+
+def _is_past(job: Job, run: int, stage: Stage) -> bool:
+    """Whether this stage is recorded under this run, so that its chain may go on."""
+    if job.run != run or job.status in FINAL - {Status.SUCCEEDED}:
+        return False
+    stages = ROUTES[job.route]
+    return stage in stages and stages.index(stage) < stages.index(job.stage)
+
+
+def _held(
+    session: Session, at: Position, now: datetime, job: Job, batch: Batch, account: Account, parked: Any
+) -> Missed | None:
+    if job.cancel_wished or batch.state is BatchState.CANCELLED:
+        end(session, at, Status.CANCELLED, now, "cancelled")
+        return Missed.HELD
+    if batch.state is BatchState.PAUSED or (batch.released is not None and job.row > batch.released):
+        move(session, at, Status.WAITING, now, "paused: `reelq resume` lets it go on", cause=Cause.PAUSED)
+        return Missed.HELD
+    if job.after_id and job.stage is starting_stage(job.route) and not _session_is_free(session, job.after_id):
+        move(session, at, Status.WAITING, now, "the row before it works in its session", cause=Cause.SESSION)
+        return Missed.HELD
+    if account.parked and job.stage in parked[account.parked] and account.probe_job_id != job.id:
+        move(session, at, Status.WAITING, now, account.parked_why, cause=account.parked)
+        return Missed.HELD
+    if account.blocked_until and account.blocked_until > now:
+        hold(session, at, account.blocked_until)
+        return Missed.HELD
+    return Missed.NOT_DUE if job.due_at > now else None
+
+
+def _session_is_free(session: Session, before_id: str) -> bool:
+    """Whether the row before is done with the session: its render is, or all of it."""
+    before = session.get(Job, before_id)
+    return before is None or before.status is Status.SUCCEEDED or before.stage is Stage.DOWNLOAD
+
+
+def fence(session: Session, at: Position) -> bool:
+    """Whether the job is where its worker thinks, and stays there until this transaction ends."""
+    same: Any = session.execute(
+        update(Job)
+        .where(Job.id == at.job_id, Job.run == at.run, Job.stage == at.stage, Job.status == at.status)
+        .values(worker=Job.worker)
+    )
+    return bool(same.rowcount == 1)
+
+
+def change(session: Session, at: Position, **values: Any) -> None:
+    """Other columns than its position; to be called behind the fence."""
+    session.execute(update(Job).where(Job.id == at.job_id).values(**values))
+
+
+def new_render(session: Session, at: Position, render_id: str) -> None:
+    """Another export of the job, under this id."""
+    change(session, at, remote_render_id=render_id, renders=Job.renders + 1, looks=0, result_url="")
+
+
+def hold(session: Session, at: Position, until: datetime) -> None:
+    """A queued job's next message not before then. It stays where it is: waiting one's turn is no event."""
+    session.execute(
+        update(Job)
+        .where(Job.id == at.job_id, Job.run == at.run, Job.stage == at.stage, Job.status == Status.QUEUED)
+        .values(due_at=until, publish_at=until)
+    )
+
+
+def advance(session: Session, claimed: Claimed, now: datetime, words: str, **receipt: Any) -> Position:
+    """The stage is done: on to the next one, which the chain's next message begins, or to success."""
+    at, route = claimed.at, claimed.job.route
+    following = stage_after(route, at.stage)
+    settled = {"looks": 0, "lapses": 0, **receipt}
+    if at.stage is not Stage.UPLOAD:
+        # An upload alone is no progress: a session that is always gone by the edit has to come to an end.
+        settled["attempts"] = 0
+    if following is None:
+        return end(session, at, Status.SUCCEEDED, now, words, **settled)
+    due = settled.pop("due_at", now)
+    # The chain publishes the next stage by itself; this is for when it can't.
+    publish = max(due, now + timedelta(seconds=REPUBLISH_SECONDS)) if due <= now else due
+    after = move(
+        session, at, Status.QUEUED, now, words, what=f"{at.stage} done", stage=following, due_at=due,
+        publish_at=publish, **settled,
+    )  # fmt: skip
+    if at.stage is Stage.POLL:
+        release_followers(session, claimed.job, now)
+    return after
+
+
+def again(session: Session, at: Position, now: datetime, seconds: float, words: str, **changes: Any) -> Position:
+    """The same stage, or an earlier one, once more after so many seconds."""
+    due = now + timedelta(seconds=seconds)
+    return move(session, at, Status.QUEUED, now, words, what="again", due_at=due, publish_at=due, **changes)
+
+
+def end(session: Session, at: Position, to: Status, now: datetime, words: str, **changes: Any) -> Position:
+    """A final status; what that means for the rows behind it in its session."""
+    after = move(session, at, to, now, words, **changes)
+    job = session.get_one(Job, at.job_id, populate_existing=True)
+    if to is Status.SUCCEEDED:
+        release_followers(session, job, now)
+    else:
+        cancel_followers(session, job, now)
+    return after
+
+
+def followers(session: Session, job_id: str) -> list[Job]:
+    """The rows that wait for this one in its session."""
+    return list(session.scalars(select(Job).where(Job.after_id == job_id).execution_options(populate_existing=True)))
+
+
+def release_followers(session: Session, job: Job, now: datetime) -> None:
+    """The session is free for the next row: its render is done."""
+    for follower in followers(session, job.id):
+        if follower.status is Status.WAITING and follower.cause is Cause.SESSION:
+            move(
+                session,
+                Position.of(follower),
+                Status.QUEUED,
+                now,
+                f"row {job.row} is done with the session",
+                due_at=now,
+                remote_session_id=job.remote_session_id,
+                remote_task_id=job.remote_task_id,
+                remote_user_id=job.remote_user_id,
+                account_id=job.account_id,
+            )
+
+
+def cancel_followers(session: Session, job: Job, now: datetime) -> None:
+    """Rows that build on one that did not end well do not run, until that one is retried."""
+    for follower in followers(session, job.id):
+        if follower.status is Status.WAITING and follower.cause is Cause.SESSION:
+            words = f"row {job.row} of its session {job.status}; `reelq retry` on that row queues this one again"
+            end(session, Position.of(follower), Status.CANCELLED, now, words, error_code="predecessor", error=words)
+
+
+def renew(session: Session, now: datetime, worker: str, held: dict[str, int], seconds: float) -> dict[str, bool]:
+    """Renew the leases of what a worker holds, in one statement.
+
+    Given back are the jobs that are still its own, each with whether it is to be cancelled.
+    """
+    if not held:
+        return {}
+    mine = (Job.worker == worker, Job.status == Status.RUNNING, Job.id.in_(held))
+    session.execute(update(Job).where(*mine).values(lease_until=later(now, seconds)))
+    rows = session.execute(select(Job.id, Job.run, Job.cancel_wished).where(*mine))
+    return {job_id: wished for job_id, run, wished in rows if held[job_id] == run}
+
+
+def release(session: Session, now: datetime, worker: str, held: dict[str, int]) -> None:
+    """Let go of a stopping worker's jobs: due at once, under the next run."""
+    mine = select(Job).where(Job.worker == worker, Job.status == Status.RUNNING, Job.id.in_(held))
+    for job in session.scalars(mine).all():
+        if job.run == held[job.id]:
+            words = "its worker was stopped; another goes on"
+            again(session, Position.of(job), now, 0, words, run=job.run + 1)
+
+
+def rescue(session: Session, now: datetime, most: int, poll_interval: float, lease: float) -> list[str]:
+    """Take jobs back from workers that fell silent; the ids of those that are to be published again."""
+    silent = (
+        select(Job).where(Job.status == Status.RUNNING, Job.lease_until < now).order_by(Job.lease_until).limit(most)
+    )
+    if session.get_bind().dialect.name == "postgresql":
+        silent = silent.with_for_update(skip_locked=True)
+    rescued = []
+    for job in session.scalars(silent):
+        try:
+            _take_back(session, job, now, poll_interval, lease)
+        except StaleMove:
+            continue
+        rescued.append(job.id)
+    return rescued
+
+
+_MOST_LAPSES: Final = 10
+
+
+def _take_back(session: Session, job: Job, now: datetime, poll_interval: float, lease: float) -> None:
+    at, lapses = Position.of(job), job.lapses + 1
+    if lapses >= _MOST_LAPSES:
+        words = f"{lapses} workers in a row fell silent in {job.stage}"
+        end(session, at, Status.FAILED, now, words, error_code="poisoned", error=words, lapses=lapses)
+        return
+    due = now
+    if job.stage is Stage.POLL and job.lease_until:
+        # Its last look came before the worker died, and that was at most half a lease before the lease's end.
+        due = max(now, job.lease_until - timedelta(seconds=lease / 2) + timedelta(seconds=poll_interval))
+    words = "its worker fell silent; another goes on"
+    move(
+        session, at, Status.QUEUED, now, words, what="rescued", run=job.run + 1, lapses=lapses, due_at=due,
+        publish_at=due,
+    )  # fmt: skip
+
+
+def later(now: datetime, seconds: float) -> datetime:
+    """A moment so many seconds on."""
+    return now + timedelta(seconds=seconds)
+
+
+def starting_stage(route: Route) -> Stage:
+    """Where a job of this route begins."""
+    return ROUTES[route][0]

@@ -1,0 +1,309 @@
+"""The tables, as design and database agree on them: nouns with constraints, no behaviour."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from reelq.job import Cause, Route, Stage, Status
+from reelq.store.types import Id, Json, Utc, words
+
+
+class Base(DeclarativeBase):
+    """Constraints are named by convention, so that a migration can name them on either database."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: Utc,
+        str: Text,
+        dict[str, Any]: Json,
+        list[str]: Json,
+    }
+
+
+class BatchState(StrEnum):
+    """Whether a batch's rows may begin stages."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+    CANCELLED = "cancelled"
+
+
+class AccountKind(StrEnum):
+    """Whose token an account uses."""
+
+    OWN = "own"
+    ANONYMOUS = "anonymous"
+
+
+class Outcome(StrEnum):
+    """What became of one decision to send; `open` until that is known."""
+
+    OPEN = "open"
+    APPLIED = "applied"
+    NO_EFFECT = "no_effect"
+    AGENT_ERROR = "agent_error"
+    NOT_SENT = "not_sent"
+    REFUSED = "refused"
+    UNCONFIRMED = "unconfirmed"
+
+
+class Account(Base):
+    """One credential with one service: its token (encrypted), what holds it back, how much it may have in flight."""
+
+    __tablename__ = "accounts"
+    __table_args__ = (UniqueConstraint("service_url", "credential"),)
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    service_url: Mapped[str]
+    credential: Mapped[str] = mapped_column(String(80))
+    """`anonymous`, or the sha256 of the user's own token: the same token is the same account, and none is readable."""
+    kind: Mapped[AccountKind] = mapped_column(words(AccountKind, "kind"))
+    client_id: Mapped[str | None]
+    token: Mapped[bytes | None] = mapped_column(LargeBinary)
+    token_version: Mapped[int] = mapped_column(Integer, default=0)
+    token_issued_at: Mapped[datetime | None]
+    remote_user_id: Mapped[str] = mapped_column(default="")
+    refreshing_until: Mapped[datetime | None]
+    """Somebody is asking for a fresh token until then; all others wait for what comes of it."""
+    reading_until: Mapped[datetime | None]
+    """Somebody is reading the balance until then: readings that overlap could not be put in order."""
+    blocked_until: Mapped[datetime | None]
+    """After a 429, all stages hold off until then."""
+    block_seconds: Mapped[float] = mapped_column(Float, default=0)
+    """How long the last wait was: one that is met again right after it waits twice as long."""
+    quota_met: Mapped[bool] = mapped_column(Boolean, default=False)
+    """The token endpoint answered 429 already: the next one parks the account."""
+    parked: Mapped[Cause | None] = mapped_column(words(Cause, "parked"))
+    parked_why: Mapped[str] = mapped_column(default="")
+    parked_until: Mapped[datetime | None]
+    probe_job_id: Mapped[str | None] = mapped_column(Id)
+    window: Mapped[float] = mapped_column(Float)
+    created_at: Mapped[datetime]
+
+
+class Batch(Base):
+    """One manifest as it was handed in."""
+
+    __tablename__ = "batches"
+    __table_args__ = (Index(None, "owner", "id"),)
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    owner: Mapped[str] = mapped_column(String(100))
+    name: Mapped[str]
+    source: Mapped[str]
+    """The folder that the rows' paths are read from; empty where they name assets."""
+    out: Mapped[str]
+    columns: Mapped[list[str]]
+    options: Mapped[dict[str, Any]]
+    state: Mapped[BatchState] = mapped_column(words(BatchState, "state"))
+    limit_credits: Mapped[int | None] = mapped_column(BigInteger)
+    released: Mapped[int | None]
+    """Only rows up to this number may begin (`--first`); all where it is empty."""
+    created_at: Mapped[datetime]
+
+
+class Job(Base):
+    """One row of a batch: where it is, what it needs to go on, and what came of it."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        UniqueConstraint("batch_id", "row"),
+        CheckConstraint("(status = 'waiting') = (cause IS NOT NULL)", name="waiting_has_a_cause"),
+        CheckConstraint("(status = 'running') = (lease_until IS NOT NULL)", name="running_has_a_lease"),
+        Index(
+            "uq_jobs_open_key",
+            "owner",
+            "key",
+            unique=True,
+            sqlite_where=text("status IN ('queued', 'running', 'waiting')"),
+            postgresql_where=text("status IN ('queued', 'running', 'waiting')"),
+        ),
+        Index(None, "owner", "key"),
+        Index(None, "batch_id", "status"),
+        Index(
+            None,
+            "publish_at",
+            sqlite_where=text("publish_at IS NOT NULL"),
+            postgresql_where=text("publish_at IS NOT NULL"),
+        ),
+        Index(
+            None,
+            "lease_until",
+            sqlite_where=text("lease_until IS NOT NULL"),
+            postgresql_where=text("lease_until IS NOT NULL"),
+        ),
+        Index(None, "account_id", "status", "admitted"),
+        Index(None, "batch_id", "status", "admitted", "priority", "row"),
+        Index(
+            None, "after_id", sqlite_where=text("after_id IS NOT NULL"), postgresql_where=text("after_id IS NOT NULL")
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    batch_id: Mapped[str] = mapped_column(Id, ForeignKey("batches.id", ondelete="CASCADE"))
+    account_id: Mapped[str] = mapped_column(Id, ForeignKey("accounts.id"))
+    owner: Mapped[str] = mapped_column(String(100))
+    row: Mapped[int]
+    name: Mapped[str]
+    key: Mapped[str] = mapped_column(String(64))
+
+    file: Mapped[str]
+    references: Mapped[list[str]]
+    instruction: Mapped[str]
+    language: Mapped[str]
+    skill: Mapped[str]
+    session: Mapped[str]
+    priority: Mapped[int]
+    output: Mapped[str]
+    extra: Mapped[dict[str, Any]]
+    route: Mapped[Route] = mapped_column(words(Route, "route"))
+    after_id: Mapped[str | None] = mapped_column(Id)
+    """The row before this one in its session; it waits until that one's render is done."""
+
+    stage: Mapped[Stage] = mapped_column(words(Stage, "stage"))
+    status: Mapped[Status] = mapped_column(words(Status, "status"))
+    cause: Mapped[Cause | None] = mapped_column(words(Cause, "cause"))
+    run: Mapped[int] = mapped_column(Integer, default=1)
+    """The fence: rises when a lease lapses or a person retries; a write under an older run is refused."""
+    admitted: Mapped[bool] = mapped_column(Boolean, default=False)
+    due_at: Mapped[datetime]
+    publish_at: Mapped[datetime | None]
+    publishes: Mapped[int] = mapped_column(Integer, default=0)
+    lease_until: Mapped[datetime | None]
+    worker: Mapped[str] = mapped_column(default="")
+    attempts: Mapped[int] = mapped_column(Integer, default=0)
+    looks: Mapped[int] = mapped_column(Integer, default=0)
+    lapses: Mapped[int] = mapped_column(Integer, default=0)
+    cancel_wished: Mapped[bool] = mapped_column(Boolean, default=False)
+    to_send: Mapped[str] = mapped_column(default="")
+    """What the next edit says where that is not the instruction: a follow-up."""
+    follow_ups: Mapped[int] = mapped_column(Integer, default=0)
+    resend: Mapped[bool] = mapped_column(Boolean, default=False)
+    """A person asked for a retry: if one more read shows no edit either, the instruction goes out anew."""
+
+    upload_baseline: Mapped[str] = mapped_column(String(64), default="")
+    """The draft's fingerprint before an upload into a session that others work in too: has it arrived already?"""
+    remote_session_id: Mapped[str] = mapped_column(default="")
+    remote_task_id: Mapped[str] = mapped_column(default="")
+    remote_user_id: Mapped[str] = mapped_column(default="")
+    remote_render_id: Mapped[str] = mapped_column(default="")
+    renders: Mapped[int] = mapped_column(Integer, default=0)
+    result_url: Mapped[str] = mapped_column(default="")
+
+    timeline: Mapped[str] = mapped_column(default="")
+    changes: Mapped[list[str]]
+    reply: Mapped[str] = mapped_column(default="")
+    error_code: Mapped[str] = mapped_column(String(40), default="")
+    error: Mapped[str] = mapped_column(default="")
+    advice: Mapped[str] = mapped_column(default="")
+    raw: Mapped[str] = mapped_column(default="")
+    result_path: Mapped[str] = mapped_column(default="")
+    result_size: Mapped[int | None] = mapped_column(BigInteger)
+    result_sha256: Mapped[str] = mapped_column(String(64), default="")
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class Send(Base):
+    """One decision to send an instruction; written before it goes out, never sent a second time."""
+
+    __tablename__ = "sends"
+    __table_args__ = (
+        UniqueConstraint("job_id", "number"),
+        Index(
+            "uq_sends_open_job",
+            "job_id",
+            unique=True,
+            sqlite_where=text("outcome = 'open'"),
+            postgresql_where=text("outcome = 'open'"),
+        ),
+        Index(
+            None,
+            "account_id",
+            sqlite_where=text("bears_costs"),
+            postgresql_where=text("bears_costs"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    job_id: Mapped[str] = mapped_column(Id, ForeignKey("jobs.id", ondelete="CASCADE"))
+    account_id: Mapped[str] = mapped_column(Id, ForeignKey("accounts.id"))
+    number: Mapped[int]
+    run: Mapped[int]
+    text: Mapped[str]
+    why: Mapped[str] = mapped_column(String(16))
+    baseline: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    sent_at: Mapped[datetime]
+    ended_well: Mapped[bool] = mapped_column(Boolean, default=False)
+    reply: Mapped[str] = mapped_column(default="")
+    agent_error: Mapped[str] = mapped_column(default="")
+    outcome: Mapped[Outcome] = mapped_column(words(Outcome, "outcome"))
+    reads: Mapped[int] = mapped_column(Integer, default=0)
+    read_fingerprint: Mapped[str] = mapped_column(String(64), default="")
+    settled_at: Mapped[datetime | None]
+    bears_costs: Mapped[bool] = mapped_column(Boolean, default=True)
+    """A drop of the balance is shared among the sends that bear costs: from before one goes out to a reading after."""
+    cost: Mapped[int] = mapped_column(BigInteger, default=0)
+    shared: Mapped[bool] = mapped_column(Boolean, default=False)
+
+
+class JobEvent(Base):
+    """What happened to a job, in words for people; append-only."""
+
+    __tablename__ = "job_events"
+    __table_args__ = (Index(None, "job_id", "id"), Index(None, "batch_id", "id"))
+
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+    job_id: Mapped[str] = mapped_column(Id, ForeignKey("jobs.id", ondelete="CASCADE"))
+    batch_id: Mapped[str] = mapped_column(Id)
+    at: Mapped[datetime]
+    what: Mapped[str] = mapped_column(String(24))
+    run: Mapped[int]
+    stage: Mapped[Stage] = mapped_column(words(Stage, "stage"))
+    before: Mapped[str] = mapped_column(String(16), default="")
+    after: Mapped[str] = mapped_column(String(16), default="")
+    words: Mapped[str]
+
+
+class CreditReading(Base):
+    """What an account's balance was at one moment: a fact. Costs are derived from it."""
+
+    __tablename__ = "credit_readings"
+    __table_args__ = (Index(None, "account_id", "id"),)
+
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+    account_id: Mapped[str] = mapped_column(Id, ForeignKey("accounts.id"))
+    at: Mapped[datetime]
+    moment: Mapped[str] = mapped_column(String(16))
+    available: Mapped[int] = mapped_column(BigInteger)
+    frozen: Mapped[int] = mapped_column(BigInteger)
+    total: Mapped[int | None] = mapped_column(BigInteger)
+    top_up: Mapped[int] = mapped_column(BigInteger, default=0)
+    unattributed: Mapped[int] = mapped_column(BigInteger, default=0)

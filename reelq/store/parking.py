@@ -1,0 +1,67 @@
+"""Rows that wait for credits or for a token, and how they go on: one first, to see, then as many as can be paid."""
+
+from datetime import datetime
+
+from sqlalchemy import func, select, update
+
+from reelq.job import Cause, Stage, Status
+from reelq.store import accounts, credits
+from reelq.store.models import Account, Job
+from reelq.store.moves import Position, move
+from reelq.store.session import Transaction
+
+_SPENDING = (Stage.UPLOAD, Stage.EDIT)
+
+
+def accounts_waiting(session: Transaction, now: datetime) -> list[str]:
+    """Accounts with rows that wait for credits. One whose token can be had again by now is unparked on the way."""
+    over = select(Account.id).where(Account.parked == Cause.TOKEN, Account.parked_until <= now)
+    for account_id in session.scalars(over).all():
+        accounts.unpark(session, account_id)
+        _queue(session, account_id, Cause.TOKEN, now, 1_000_000, "a token can be had again")
+    waiting = select(Job.account_id).where(Job.status == Status.WAITING, Job.cause == Cause.CREDITS).distinct()
+    return list(session.scalars(waiting))
+
+
+def go_on(session: Transaction, account_id: str, now: datetime, available: int) -> int:
+    """Let rows go on that the balance covers; while the account is parked, one alone, as a probe. How many."""
+    account = session.get_one(Account, account_id)
+    if available <= 0:
+        return 0
+    if account.parked is Cause.CREDITS:
+        return 0 if _probe_is_under_way(session, account) else _send_probe(session, account_id, now, available)
+    if account.parked is not None:
+        return 0
+    under_way = select(func.count()).where(
+        Job.account_id == account_id,
+        Job.stage.in_(_SPENDING),
+        Job.status.in_((Status.QUEUED, Status.RUNNING)),
+        Job.admitted,
+    )
+    each = credits.highest_cost(session, account_id) or credits.USUAL_COST
+    room = available // each - session.execute(under_way).scalar_one()
+    return _queue(session, account_id, Cause.CREDITS, now, room, f"{available} credits are available again")
+
+
+def _probe_is_under_way(session: Transaction, account: Account) -> bool:
+    probe = session.get(Job, account.probe_job_id) if account.probe_job_id else None
+    return probe is not None and probe.status in {Status.QUEUED, Status.RUNNING}
+
+
+def _send_probe(session: Transaction, account_id: str, now: datetime, available: int) -> int:
+    query = select(Job).where(Job.account_id == account_id, Job.status == Status.WAITING, Job.cause == Cause.CREDITS)
+    probe = session.scalars(query.order_by(Job.batch_id, Job.row).limit(1)).first()
+    if probe is None:
+        return 0
+    session.execute(update(Account).where(Account.id == account_id).values(probe_job_id=probe.id))
+    words = f"{available} credits are available: this row goes first"
+    move(session, Position.of(probe), Status.QUEUED, now, words, due_at=now)
+    return 1
+
+
+def _queue(session: Transaction, account_id: str, cause: Cause, now: datetime, most: int, words: str) -> int:
+    query = select(Job).where(Job.account_id == account_id, Job.status == Status.WAITING, Job.cause == cause)
+    rows = session.scalars(query.order_by(Job.batch_id, Job.row).limit(max(most, 0))).all()
+    for job in rows:
+        move(session, Position.of(job), Status.QUEUED, now, words, due_at=now)
+    return len(rows)

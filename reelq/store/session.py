@@ -1,0 +1,125 @@
+"""Connections to the truth: one engine a process, short transactions, and the database's own clock."""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import URL, Engine, create_engine, event, func, make_url, select
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.orm import Session
+
+from reelq.errors import SettingsError
+from reelq.settings import Settings
+
+BUSY_SECONDS: Final = 30
+FILE: Final = "reelq.db"
+AWAY: Final = (OperationalError, InterfaceError)
+"""What a database that is away, restarting or locked raises: the same transaction may succeed later."""
+
+
+def database_url(settings: Settings, name: str = FILE) -> URL:
+    """Where the truth is kept: as told, else a SQLite file in the data folder."""
+    if settings.reelq_database_url is None:
+        return URL.create("sqlite", database=str(settings.reelq_data_dir / name))
+    try:
+        url = make_url(settings.reelq_database_url.get_secret_value())
+    except ArgumentError:
+        raise SettingsError("REELQ_DATABASE_URL: it is no database address") from None
+    if url.get_backend_name() == "postgresql":
+        return url.set(drivername="postgresql+psycopg")
+    if url.get_backend_name() == "sqlite":
+        return url
+    raise SettingsError(f"REELQ_DATABASE_URL: {url.get_backend_name()} is not supported; use PostgreSQL or SQLite")
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether the database rather than the statement is to blame: the same transaction may succeed later."""
+    return isinstance(error, AWAY) or (isinstance(error, DBAPIError) and error.connection_invalidated)
+
+
+Transaction = Session
+"""What `write` and `read` give: to be handed to the nouns' functions, and to nothing else."""
+
+
+class Store:
+    """The database as one process uses it. Every `write` is one transaction, committed when its block ends."""
+
+    def __init__(self, url: URL, *, pool: int = 20) -> None:
+        self.url = url
+        self.is_sqlite = url.get_backend_name() == "sqlite"
+        self.engine = _sqlite(url) if self.is_sqlite else _postgres(url, pool)
+        # SQLite takes one writer at a time; waiting here is fair and quick, waiting in its busy handler is neither.
+        self._turn: Any = threading.Lock() if self.is_sqlite else nullcontext()
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A transaction that may write."""
+        with self._turn, Session(self.engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A transaction that only reads: it neither waits for a writer nor holds one up."""
+        with self.engine.connect().execution_options(reelq_reads=True) as connection:
+            yield Session(connection, expire_on_commit=False)
+
+    def now(self, session: Session) -> datetime:
+        """The moment, by the clock that all workers share: the database's, where it is not this machine's."""
+        if self.is_sqlite:
+            return datetime.now(UTC)
+        moment: datetime = session.execute(select(func.clock_timestamp())).scalar_one()
+        return moment.astimezone(UTC)
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self.engine.dispose()
+
+
+def _sqlite(url: URL) -> Engine:
+    if url.database and url.database != ":memory:":
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}, pool_size=16)
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # transactions begin below, not by the driver's guess
+        _keep_a_log_ahead(connection)
+        # A decision to send must outlive a power cut, or it would be made a second time.
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Any) -> None:
+        reads = connection.get_execution_options().get("reelq_reads")
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _keep_a_log_ahead(connection: Any) -> None:
+    """WAL: reader and writer do not wait for each other. Of two processes that set it up at once, one is refused."""
+    patience = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:  # SQLite waits by itself, but not for this
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > patience:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _postgres(url: URL, pool: int) -> Engine:
+    return create_engine(
+        url,
+        pool_size=pool,
+        max_overflow=pool,
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": 5, "application_name": "reelq"},
+    )

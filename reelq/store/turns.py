@@ -1,0 +1,108 @@
+"""Whose turn it is: which jobs enter the broker, and which messages have to go out (again)."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import zip_longest
+from typing import Any, Final
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from reelq.job import Route, Stage, Status
+from reelq.store.jobs import REPUBLISH_SECONDS
+from reelq.store.models import Account, Batch, BatchState, Job
+
+_MOST_DOUBLINGS: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """All that a message says of a job, and what it is called in Flower."""
+
+    job_id: str
+    run: int
+    route: Route
+    stage: Stage
+    title: str
+
+
+def admit(session: Session, now: datetime) -> list[Message]:
+    """Let as many jobs in as their accounts have room for, in turn between owners and batches."""
+    out: list[Message] = []
+    for account_id, room in _rooms(session):
+        chosen = list(_in_turn(_candidates(session, account_id, room, now), room))
+        out += [_message(job) for job in chosen if _mark(session, job, now, admitted=True)]
+    return out
+
+
+def due(session: Session, now: datetime, most: int) -> list[Message]:
+    """Admitted jobs whose message has to go out now: a wait is over, or a message was lost."""
+    query = select(Job).where(Job.status == Status.QUEUED, Job.admitted, Job.publish_at <= now)
+    query = query.order_by(Job.publish_at).limit(most)
+    if session.get_bind().dialect.name == "postgresql":
+        query = query.with_for_update(skip_locked=True)
+    return [_message(job) for job in session.scalars(query).all() if _mark(session, job, now)]
+
+
+def _rooms(session: Session) -> list[tuple[str, int]]:
+    flying = (
+        select(Job.account_id, func.count().label("count"))
+        .where(Job.admitted, Job.status.in_((Status.QUEUED, Status.RUNNING)))
+        .group_by(Job.account_id)
+        .subquery()
+    )
+    query = select(Account.id, Account.window, func.coalesce(flying.c.count, 0)).outerjoin(
+        flying, flying.c.account_id == Account.id
+    )
+    rooms = [(account_id, int(window) - count) for account_id, window, count in session.execute(query)]
+    return [(account_id, room) for account_id, room in rooms if room > 0]
+
+
+def _candidates(session: Session, account_id: str, room: int, now: datetime) -> dict[str, list[list[Job]]]:
+    """For each owner, for each of its batches, the jobs that would come next."""
+    waiting = (Job.status == Status.QUEUED, Job.admitted.is_(False), Job.account_id == account_id)
+    batches = (
+        select(Batch.id, Batch.owner, Batch.released)
+        .where(Batch.state == BatchState.ACTIVE)
+        .where(select(Job.id).where(Job.batch_id == Batch.id, *waiting).exists())
+        .order_by(Batch.id)
+    )
+    by_owner: dict[str, list[list[Job]]] = defaultdict(list)
+    for batch_id, owner, released in session.execute(batches):
+        query = select(Job).where(Job.batch_id == batch_id, *waiting, Job.due_at <= now)
+        if released is not None:
+            query = query.where(Job.row <= released)
+        jobs = list(session.scalars(query.order_by(Job.priority.desc(), Job.row).limit(room)))
+        if jobs:
+            by_owner[owner].append(jobs)
+    return by_owner
+
+
+def _in_turn(by_owner: dict[str, list[list[Job]]], room: int) -> Iterator[Job]:
+    """One of each owner, then the next of each; of an owner's, one of each batch, then the next of each."""
+    of_owners = [[job for turn in zip_longest(*batches) for job in turn if job] for batches in by_owner.values()]
+    taken = 0
+    for turn in zip_longest(*of_owners):
+        for job in turn:
+            if job and taken < room:
+                taken += 1
+                yield job
+
+
+def _mark(session: Session, job: Job, now: datetime, *, admitted: bool | None = None) -> bool:
+    """Note that its message goes out, and when it goes out again if nobody takes it; whether it was ours to note."""
+    wait = REPUBLISH_SECONDS * 2 ** min(job.publishes, _MOST_DOUBLINGS)
+    values: dict[str, Any] = {"publish_at": now + timedelta(seconds=wait), "publishes": job.publishes + 1}
+    where = [Job.id == job.id, Job.run == job.run, Job.stage == job.stage, Job.status == Status.QUEUED]
+    if admitted:
+        values["admitted"] = True
+        where.append(Job.admitted.is_(False))
+    done: Any = session.execute(update(Job).where(*where).values(**values).execution_options(synchronize_session=False))
+    return bool(done.rowcount == 1)
+
+
+def _message(job: Job) -> Message:
+    what = job.file or job.instruction
+    return Message(job.id, job.run, job.route, job.stage, f"row {job.row} · {what[:60]} · {job.batch_id}")

@@ -1,0 +1,130 @@
+"""Databases for one test each, SQLite always and PostgreSQL where one is named, and rows to put into them."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import URL, create_engine, insert, make_url, text
+from sqlalchemy.orm import Session
+
+from reelq.job import Route, Stage, Status
+from reelq.store.ids import new_id
+from reelq.store.models import Account, AccountKind, Batch, BatchState, Job, Outcome, Send
+
+SERVER: Final = os.environ.get("REELQ_TEST_DATABASE_URL", "")
+"""A PostgreSQL on which databases may be made; unset, the tests know SQLite alone."""
+KINDS: Final = ("sqlite", "postgresql") if SERVER else ("sqlite",)
+
+
+@contextmanager
+def new_database(kind: str, folder: Path) -> Iterator[URL]:
+    """An empty database, gone afterwards."""
+    if kind == "sqlite":
+        yield URL.create("sqlite", database=str(folder / "reelq.db"))
+        return
+    server = make_url(SERVER).set(drivername="postgresql+psycopg")
+    name = f"reelq_test_{secrets.token_hex(8)}"
+    _on(server, f"CREATE DATABASE {name} TEMPLATE template0")
+    try:
+        yield server.set(database=name)
+    finally:
+        _on(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _on(server: URL, statement: str) -> None:
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(statement))
+    engine.dispose()
+
+
+def shown(url: URL) -> str:
+    """The address as another process needs it, password included."""
+    return url.render_as_string(hide_password=False)
+
+
+def add_account(session: Session, now: datetime, **values: Any) -> str:
+    """An account on which nothing is held off; its id."""
+    row = {
+        "id": new_id("acc"),
+        "service_url": "https://service.example",
+        "credential": "anonymous",
+        "kind": AccountKind.ANONYMOUS,
+        "window": 4,
+        "created_at": now,
+    } | values
+    session.execute(insert(Account).values(**row))
+    return str(row["id"])
+
+
+def add_batch(session: Session, now: datetime, **values: Any) -> str:
+    """An active batch of nobody's; its id."""
+    row = {
+        "id": new_id("bat"),
+        "owner": "local",
+        "name": "jobs",
+        "source": "",
+        "out": "",
+        "columns": [],
+        "options": {},
+        "state": BatchState.ACTIVE,
+        "created_at": now,
+    } | values
+    session.execute(insert(Batch).values(**row))
+    return str(row["id"])
+
+
+def job_row(batch_id: str, account_id: str, now: datetime, **values: Any) -> dict[str, Any]:
+    """The columns of a job that has just come in: queued for its upload, under a key of its own."""
+    return {
+        "id": new_id("job"),
+        "batch_id": batch_id,
+        "account_id": account_id,
+        "owner": "local",
+        "row": 1,
+        "name": "beach",
+        "key": secrets.token_hex(32),
+        "file": "beach.mp4",
+        "references": [],
+        "instruction": "Trim to 5 s",
+        "language": "en",
+        "skill": "video-models",
+        "session": "",
+        "priority": 0,
+        "output": "1-beach.mp4",
+        "extra": {},
+        "route": Route.EDIT,
+        "stage": Stage.UPLOAD,
+        "status": Status.QUEUED,
+        "due_at": now,
+        "changes": [],
+        "created_at": now,
+    } | values
+
+
+def add_job(session: Session, now: datetime, *, batch_id: str = "", account_id: str = "", **values: Any) -> str:
+    """A job, in a new batch and with a new account where none is named; its id."""
+    account_id = account_id or add_account(session, now, credential=secrets.token_hex(8))
+    row = job_row(batch_id or add_batch(session, now), account_id, now, **values)
+    session.execute(insert(Job).values(**row))
+    return str(row["id"])
+
+
+def add_send(session: Session, now: datetime, job_id: str, account_id: str, **values: Any) -> int:
+    """A decision to send that is still open; its id."""
+    row = {
+        "job_id": job_id,
+        "account_id": account_id,
+        "number": 1,
+        "run": 1,
+        "text": "Trim to 5 s",
+        "why": "first",
+        "fingerprint": "",
+        "sent_at": now,
+        "outcome": Outcome.OPEN,
+    } | values
+    return int(session.execute(insert(Send).values(**row).returning(Send.id)).scalar_one())

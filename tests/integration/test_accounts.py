@@ -1,0 +1,462 @@
+"""One account for all who are configured alike, one request for a fresh token however many need it, none in vain."""
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import create_engine, text, update
+
+from reelq.errors import RemoteError, ServerTrouble, TokenQuota, TokenRefused
+from reelq.job import Cause
+from reelq.remote.auth import CLIENT_ID_FILE, Token
+from reelq.remote.client import ask_for_token, open_http
+from reelq.remote.receipts import Grant
+from reelq.settings import Settings
+from reelq.store.accounts import (
+    StoreTokens,
+    account_for,
+    anonymous_for,
+    block,
+    note_limited,
+    note_success,
+    park,
+    registration_link,
+    unpark,
+)
+from reelq.store.models import Account, AccountKind
+from reelq.store.secrets import Vault
+from reelq.store.session import Store
+from tests.integration.databases import add_account, shown
+from tests.sandbox_process import ATTRIBUTION, SandboxProcess
+
+KEY = "a key for these tests alone"
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+USER = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from sqlalchemy import make_url
+from reelq.remote.client import Remote, ask_for_token, open_http
+from reelq.settings import Settings
+from reelq.store.accounts import StoreTokens
+from reelq.store.secrets import Vault
+from reelq.store.session import Store
+
+database, service, account, key, attribution = *sys.argv[1:5], {"X-Skill-Source": "x", "X-Skill-Version": "1"}
+with open_http(Settings(nemo_api_url=service)) as http:
+    ask = lambda client_id: ask_for_token(http, client_id, attribution)
+    tokens = StoreTokens(Store(make_url(database)), Vault(key), account, ask, claim_seconds=float(sys.argv[5]))
+    tokens.current()
+    print("ready", flush=True)
+    sys.stdin.readline()
+    with ThreadPoolExecutor(20) as pool:
+        asked = [pool.submit(Remote(http, tokens, attribution).balance) for _ in range(20)]
+    print(sum(each.result().available for each in asked), flush=True)
+"""
+"""A process of its own that, when it is told to, asks for the balance from 20 threads at once."""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def settings(sandbox: SandboxProcess) -> Settings:
+    return Settings(nemo_api_url=sandbox.url)
+
+
+@pytest.fixture
+def http(settings: Settings) -> Iterator[httpx.Client]:
+    with open_http(settings) as client:
+        yield client
+
+
+@pytest.fixture
+def ask(http: httpx.Client) -> Callable[[str], Grant]:
+    return lambda client_id: ask_for_token(http, client_id, ATTRIBUTION)
+
+
+@pytest.fixture
+def account_id(store: Store, settings: Settings, home: Path) -> str:
+    return anonymous_for(store, settings, home=home)
+
+
+@pytest.fixture
+def make_tokens(store: Store, account_id: str, ask: Callable[[str], Grant]) -> Callable[..., StoreTokens]:
+    """What another process would have: it shares nothing with the next one but the database."""
+
+    def make(**options: Any) -> StoreTokens:
+        return StoreTokens(store, Vault(KEY), account_id, options.pop("ask", ask), **options)
+
+    return make
+
+
+def _account(store: Store, account_id: str) -> Account:
+    with store.read() as session:
+        return session.get_one(Account, account_id)
+
+
+def _requests(sandbox: SandboxProcess) -> int:
+    return int(sandbox.ledger()["requests"].get("token", 0))
+
+
+def _set(store: Store, account_id: str, **values: Any) -> None:
+    with store.write() as session:
+        session.execute(update(Account).where(Account.id == account_id).values(**values))
+
+
+@contextmanager
+def _user(store: Store, sandbox: SandboxProcess, account_id: str, claim_seconds: float = 60) -> Iterator[Any]:
+    words = [shown(store.url), sandbox.url, account_id, KEY, str(claim_seconds)]
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-W", "error", "-c", USER, *words]
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+        yield process
+        process.kill()
+
+
+def _go(process: Any) -> None:
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+def _together(count: int, act: Callable[[], Any]) -> list[Any]:
+    """What each of so many threads got, or was refused with, when all began at once."""
+    gate = threading.Barrier(count)
+
+    def one() -> Any:
+        gate.wait()
+        try:
+            return act()
+        except RemoteError as error:
+            return error
+
+    with ThreadPoolExecutor(count) as pool:
+        return [each.result() for each in [pool.submit(one) for _ in range(count)]]
+
+
+def test_a_token_of_ones_own_is_one_account_however_often_it_is_looked_up(store: Store, settings: Settings) -> None:
+    mine, another = (settings.model_copy(update={"nemo_token": SecretStr(f"nmv_usr_{who}")}) for who in ("me", "you"))
+    account_id = account_for(store, Vault(KEY), mine)
+    assert account_for(store, Vault(KEY), mine) == account_id != account_for(store, Vault(KEY), another)
+    account = _account(store, account_id)
+    assert (account.kind, account.service_url, account.window) == (AccountKind.OWN, settings.nemo_api_url, 64)
+
+
+def test_machines_that_share_a_database_share_the_client_id_of_the_first(
+    store: Store, settings: Settings, tmp_path: Path
+) -> None:
+    ids = {account_for(store, Vault(KEY), settings, home=tmp_path / machine) for machine in ("one", "two")}
+    (account_id,) = ids
+    kept = (tmp_path / "one" / CLIENT_ID_FILE).read_text().strip()
+    assert _account(store, account_id).client_id == kept
+    assert not (tmp_path / "two" / CLIENT_ID_FILE).exists()
+
+
+def test_an_account_is_made_once_by_whoever_is_first(store: Store, settings: Settings, home: Path) -> None:
+    other = Store(store.url)
+    stores = iter([store, other] * 8)
+    made = _together(16, lambda: anonymous_for(next(stores), settings, home=home))
+    other.close()
+    assert len(set(made)) == 1
+
+
+def test_the_first_need_asks_and_every_other_process_finds_the_token_in_the_database(
+    store: Store, sandbox: SandboxProcess, account_id: str, make_tokens: Callable[..., StoreTokens]
+) -> None:
+    tokens = make_tokens()
+    assert tokens.current() == tokens.current() == make_tokens().current()
+    assert _requests(sandbox) == 1
+    account = _account(store, account_id)
+    assert (account.token_version, account.refreshing_until) == (1, None)
+    assert account.remote_user_id.startswith("anon_")
+    assert list(sandbox.ledger()["token_requests"]) == [account.client_id]
+
+
+def test_forty_threads_of_two_processes_that_meet_a_refused_token_make_one_request(
+    store: Store, sandbox: SandboxProcess, account_id: str
+) -> None:
+    with _user(store, sandbox, account_id) as one, _user(store, sandbox, account_id) as two:
+        sandbox.reset()  # it knows the token no more, nor who had one
+        sandbox.faults(slow_answer={"seconds": 0.3, "on": ["token"]})
+        _go(one)
+        _go(two)
+        assert [process.stdout.readline() for process in (one, two)] == ["2000\n", "2000\n"]
+    (outcomes,) = sandbox.ledger()["token_requests"].values()
+    assert [each["outcome"] for each in outcomes] == ["issued"]
+    assert _account(store, account_id).token_version == 2
+
+
+def test_a_late_refusal_of_an_old_token_renews_nothing(
+    sandbox: SandboxProcess, make_tokens: Callable[..., StoreTokens]
+) -> None:
+    tokens, elsewhere = make_tokens(), make_tokens()
+    first = tokens.current()
+    sandbox.reset()
+    second = elsewhere.renew(first)
+    assert tokens.renew(first) == tokens.renew(first) == second != first
+    assert _requests(sandbox) == 1
+
+
+def test_twenty_that_wait_for_a_token_that_is_refused_by_quota_make_one_request(
+    store: Store, sandbox: SandboxProcess, account_id: str, make_tokens: Callable[..., StoreTokens]
+) -> None:
+    here, there = make_tokens(), make_tokens()
+    sandbox.faults(token_quota=1.0, slow_answer={"seconds": 0.2, "on": ["token"]})
+    processes = iter([here, there] * 10)
+    got = _together(20, lambda: next(processes).current())
+    assert {type(each) for each in got} == {TokenQuota}
+    assert _requests(sandbox) == 1
+    account = _account(store, account_id)
+    assert (account.quota_met, account.parked, account.refreshing_until) == (True, None, None)
+    assert account.blocked_until
+    assert account.block_seconds == 30
+
+
+def test_a_quota_is_tried_once_more_after_the_wait_and_then_left_alone_for_seven_days_from_the_issue(
+    store: Store, sandbox: SandboxProcess, account_id: str, make_tokens: Callable[..., StoreTokens]
+) -> None:
+    tokens = make_tokens(quota_wait=0.4)
+    refused = tokens.current()
+    for requests in (2, 2):
+        with pytest.raises(TokenQuota):
+            tokens.renew(refused)
+        assert _requests(sandbox) == requests
+    time.sleep(0.5)
+    for _ in range(3):
+        with pytest.raises(TokenQuota):
+            make_tokens(quota_wait=0.4).renew(refused)
+    assert _requests(sandbox) == 3
+    account = _account(store, account_id)
+    assert account.parked is Cause.TOKEN
+    assert account.token_issued_at
+    assert account.parked_until == account.token_issued_at + timedelta(days=7)
+
+
+def test_an_account_that_is_let_go_on_asks_for_a_token_again(
+    store: Store, sandbox: SandboxProcess, account_id: str, make_tokens: Callable[..., StoreTokens]
+) -> None:
+    sandbox.faults(token_quota={"count": 2})
+    for _ in range(2):
+        with pytest.raises(TokenQuota):
+            make_tokens(quota_wait=0.001).current()
+        time.sleep(0.01)
+    assert _account(store, account_id).parked is Cause.TOKEN
+    with store.write() as session:
+        assert unpark(session, account_id)
+    assert make_tokens().current().version == 1
+    assert not _account(store, account_id).quota_met
+
+
+def test_a_token_endpoint_that_is_away_is_not_asked_by_each_who_waits_and_the_claim_is_free_again(
+    store: Store, sandbox: SandboxProcess, account_id: str, make_tokens: Callable[..., StoreTokens]
+) -> None:
+    tokens = make_tokens()
+    sandbox.faults(unavailable={"on": ["token"]}, slow_answer={"seconds": 0.2, "on": ["token"]})
+    got = _together(20, tokens.current)
+    assert {type(each) for each in got} == {ServerTrouble}
+    assert _requests(sandbox) <= 2
+    assert _account(store, account_id).refreshing_until is None
+    sandbox.clear_faults()
+    assert tokens.current().version == 1
+
+
+def test_after_a_killed_refresher_another_takes_over_when_its_claim_has_lapsed(
+    store: Store, home: Path, start_sandbox: Callable[..., SandboxProcess]
+) -> None:
+    sandbox = start_sandbox(no_latency=True)
+    settings = Settings(nemo_api_url=sandbox.url)
+    account_id = anonymous_for(store, settings, home=home)
+    with _user(store, sandbox, account_id, claim_seconds=2) as process:
+        first = _account(store, account_id)
+        sandbox.reset()
+        sandbox.faults(slow_answer={"seconds": 60, "on": ["token"]})
+        _go(process)
+        while (until := _account(store, account_id).refreshing_until) is None:
+            time.sleep(0.01)
+        process.kill()
+        process.wait()
+    sandbox.clear_faults()
+    with open_http(settings) as http:
+        tokens = StoreTokens(store, Vault(KEY), account_id, lambda client: ask_for_token(http, client, ATTRIBUTION))
+        assert tokens.renew(tokens.current()).version == first.token_version + 1
+    assert datetime.now(UTC) >= until
+    (outcomes,) = sandbox.ledger()["token_requests"].values()
+    assert [each["outcome"] for each in outcomes] == ["issued"]
+
+
+def test_a_holder_so_slow_that_another_took_over_uses_what_that_one_got(
+    store: Store, account_id: str, make_tokens: Callable[..., StoreTokens]
+) -> None:
+    def overtaken(_client_id: str) -> Grant:
+        _set(store, account_id, refreshing_until=NOW)
+        make_tokens(ask=lambda _: Grant("nmv_usr_second")).current()
+        return Grant("nmv_usr_first")
+
+    assert make_tokens(ask=overtaken).current() == Token(SecretStr("nmv_usr_second"), 1)
+
+
+def test_a_429_to_a_holder_that_was_overtaken_says_nothing_of_the_token_that_is_there(
+    store: Store, account_id: str, make_tokens: Callable[..., StoreTokens]
+) -> None:
+    def overtaken(_client_id: str) -> Grant:
+        _set(store, account_id, refreshing_until=NOW)
+        make_tokens(ask=lambda _: Grant("nmv_usr_second")).current()
+        raise TokenQuota
+
+    with pytest.raises(TokenQuota):
+        make_tokens(ask=overtaken).current()
+    account = _account(store, account_id)
+    assert (account.quota_met, account.blocked_until, account.token_version) == (False, None, 1)
+
+
+def test_one_who_is_interrupted_while_asking_gives_the_claim_back(
+    store: Store, account_id: str, make_tokens: Callable[..., StoreTokens]
+) -> None:
+    def interrupted(_client_id: str) -> Grant:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make_tokens(ask=interrupted).current()
+    assert _account(store, account_id).refreshing_until is None
+
+
+def test_a_token_is_kept_though_the_database_was_away_when_it_came(
+    store: Store, account_id: str, make_tokens: Callable[..., StoreTokens]
+) -> None:
+    def while_away(_client_id: str) -> Grant:
+        gone = threading.Event()
+        threading.Thread(target=_away_for, args=(store, 1.0, gone)).start()
+        gone.wait()
+        return Grant("nmv_usr_paid_for_with_seven_days")
+
+    token = make_tokens(ask=while_away).current()
+    assert make_tokens().current() == token
+    assert _account(store, account_id).refreshing_until is None
+
+
+def _away_for(store: Store, seconds: float, gone: threading.Event) -> None:
+    """No transaction comes through: PostgreSQL takes no connections, or SQLite's file is somebody else's."""
+    name = store.url.database
+    if store.is_sqlite:
+        url, shut, open_ = store.url, ["BEGIN EXCLUSIVE"], ["COMMIT"]
+    else:
+        url = store.url.set(database="postgres")
+        kill = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+        shut = [f"ALTER DATABASE {name} ALLOW_CONNECTIONS false", kill]
+        open_ = [f"ALTER DATABASE {name} ALLOW_CONNECTIONS true"]
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for statement in shut:
+            connection.execute(text(statement))
+        gone.set()
+        time.sleep(seconds)
+        for statement in open_:
+            connection.execute(text(statement))
+    engine.dispose()
+
+
+def test_a_token_of_ones_own_is_used_as_it_is_and_renewed_by_nobody(
+    store: Store, sandbox: SandboxProcess, settings: Settings, ask: Callable[[str], Grant]
+) -> None:
+    own = settings.model_copy(update={"nemo_token": SecretStr("nmv_usr_mine")})
+    tokens = StoreTokens(store, Vault(KEY), account_for(store, Vault(KEY), own), ask)
+    assert tokens.current() == Token(SecretStr("nmv_usr_mine"), 1)
+    with pytest.raises(TokenRefused):
+        tokens.renew(tokens.current())
+    assert _requests(sandbox) == 0
+
+
+def test_no_token_can_be_read_in_the_database(
+    store: Store, settings: Settings, make_tokens: Callable[..., StoreTokens]
+) -> None:
+    own = settings.model_copy(update={"nemo_token": SecretStr("nmv_usr_mine")})
+    account_for(store, Vault(KEY), own)
+    free = make_tokens().current().secret.get_secret_value()
+    kept = _bytes(store)
+    assert b"nmv_usr" not in kept
+    assert free.encode() not in kept
+    assert settings.nemo_api_url.encode() in kept  # the search would find what is there
+
+
+def _bytes(store: Store) -> bytes:
+    if store.is_sqlite:
+        assert store.url.database
+        return b"".join(file.read_bytes() for file in Path(store.url.database).parent.glob("reelq.db*"))
+    with store.read() as session:
+        rows = session.execute(text("SELECT *, encode(token, 'escape') FROM accounts")).all()
+    return repr([[bytes(part) if isinstance(part, memoryview) else part for part in row] for row in rows]).encode()
+
+
+def test_a_block_holds_until_its_end_and_stragglers_neither_lengthen_nor_halve_again(store: Store) -> None:
+    with store.write() as session:
+        account_id = add_account(session, NOW, window=64)
+        for late in range(5):
+            now = NOW + timedelta(seconds=late)
+            assert note_limited(session, account_id, now) is (late == 0)
+            assert block(session, account_id, now, 30) is (late == 0)
+    account = _account(store, account_id)
+    assert (account.blocked_until, account.block_seconds) == (NOW + timedelta(seconds=30), 30)
+    assert account.window == 32
+    with store.write() as session:
+        now = NOW + timedelta(seconds=30)
+        assert note_limited(session, account_id, now)
+        assert block(session, account_id, now, 60)
+    account = _account(store, account_id)
+    assert (account.window, account.blocked_until) == (16, NOW + timedelta(seconds=90))
+
+
+def test_the_window_is_never_halved_below_one(store: Store) -> None:
+    with store.write() as session:
+        account_id = add_account(session, NOW, window=3)
+        for _ in range(4):
+            note_limited(session, account_id, NOW)
+    assert _account(store, account_id).window == 1
+
+
+def test_the_window_grows_by_one_per_window_of_successes_up_to_the_most(store: Store) -> None:
+    with store.write() as session:
+        account_id = add_account(session, NOW, window=10)
+        for _ in range(11):
+            note_success(session, account_id, 12)
+    assert 11 <= _account(store, account_id).window < 11.2
+    with store.write() as session:
+        for _ in range(50):
+            note_success(session, account_id, 12)
+    assert _account(store, account_id).window == 12
+
+
+def test_the_weightier_cause_stays_and_a_straggler_with_a_lighter_one_changes_nothing(store: Store) -> None:
+    with store.write() as session:
+        account_id = add_account(session, NOW)
+        assert park(session, account_id, Cause.CREDITS, "no credits", NOW)
+        assert park(session, account_id, Cause.TOKEN, "no token", NOW)
+        assert not park(session, account_id, Cause.CREDITS, "no credits", NOW)
+    account = _account(store, account_id)
+    assert (account.parked, account.parked_why, account.parked_until) == (Cause.TOKEN, "no token", None)
+    with store.write() as session:
+        assert unpark(session, account_id)
+        assert not unpark(session, account_id)
+    account = _account(store, account_id)
+    assert (account.parked, account.parked_why) == (None, "")
+
+
+def test_the_registration_link_names_the_anonymous_user_and_nobody_else() -> None:
+    settings = Settings(nemo_web_url="https://web.example/")
+    link = "https://web.example/register?bind=anon_1%2F2"
+    assert registration_link(Account(kind=AccountKind.ANONYMOUS, remote_user_id="anon_1/2"), settings) == link
+    assert registration_link(Account(kind=AccountKind.ANONYMOUS, remote_user_id=""), settings) == ""
+    assert registration_link(Account(kind=AccountKind.OWN, remote_user_id="user_1"), settings) == ""

@@ -1,0 +1,428 @@
+"""Readings are facts in order, and what is derived from them adds up to what the account lost, to the credit."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import SecretStr
+from sqlalchemy import select, update
+
+from reelq.errors import RemoteError, ServerTrouble
+from reelq.remote.auth import OwnToken
+from reelq.remote.client import Remote, open_http
+from reelq.remote.receipts import Balance
+from reelq.settings import Settings
+from reelq.store.credits import (
+    GENERATION_COST,
+    USUAL_COST,
+    highest_cost,
+    may_send,
+    reserve_needed,
+    spent,
+    stop_bearing,
+    take_reading,
+)
+from reelq.store.models import Account, CreditReading, Outcome, Send
+from reelq.store.session import Store
+from tests.integration.databases import add_account, add_batch, add_job, add_send, shown
+from tests.sandbox_process import ATTRIBUTION, Caller, SandboxProcess
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+READER = """
+import os, sys, time
+from pathlib import Path
+from sqlalchemy import make_url
+from reelq.remote.receipts import Balance
+from reelq.store.credits import take_reading
+from reelq.store.session import Store
+
+database, account, book, times, seconds = sys.argv[1:]
+
+def read():
+    out = os.open(book, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+    os.write(out, b"begin\\n")
+    left = 10_000 - len(Path(book).read_text())
+    time.sleep(float(seconds))
+    os.write(out, b"end\\n")
+    os.close(out)
+    return Balance(left)
+
+print("ready", flush=True)
+sys.stdin.readline()
+for _ in range(int(times)):
+    take_reading(Store(make_url(database)), account, "asked", read)
+"""
+"""A process that reads a balance that falls with each line of a book, where it writes down that it begins and ends."""
+
+
+class Service:
+    """What the service would say: a balance, from which work takes and to which the user adds."""
+
+    def __init__(self, left: int) -> None:
+        self.balance = Balance(left)
+
+    def lose(self, credits_: int) -> None:
+        self.balance = Balance(self.balance.available - credits_, self.balance.frozen)
+
+    def freeze(self, credits_: int) -> None:
+        self.balance = Balance(self.balance.available - credits_, self.balance.frozen + credits_)
+
+    def __call__(self) -> Balance:
+        return self.balance
+
+
+class Books:
+    """One account's sends and readings in a store, in one batch."""
+
+    def __init__(self, store: Store, limit: int | None = None, left: int = 1000) -> None:
+        self.store = store
+        self.service = Service(left)
+        with store.write() as session:
+            self.account = add_account(session, NOW, credential=os.urandom(8).hex())
+            self.batch = add_batch(session, NOW, limit_credits=limit)
+        self._rows = 0
+
+    def open_send(self, session: Any = None) -> int:
+        if session is None:
+            with self.store.write() as session:
+                return self.open_send(session)
+        self._rows += 1
+        job = add_job(session, NOW, batch_id=self.batch, account_id=self.account, row=self._rows)
+        return add_send(session, NOW, job, self.account)
+
+    def close(self, send: int) -> None:
+        with self.store.write() as session:
+            stop_bearing(session, send)
+
+    def read(self) -> Any:
+        return take_reading(self.store, self.account, "asked", self.service)
+
+    def sends(self) -> list[tuple[int, bool]]:
+        with self.store.read() as session:
+            query = select(Send.cost, Send.shared).where(Send.account_id == self.account).order_by(Send.id)
+            return [(cost, shared) for cost, shared in session.execute(query)]
+
+    def readings(self) -> list[CreditReading]:
+        with self.store.read() as session:
+            query = select(CreditReading).where(CreditReading.account_id == self.account).order_by(CreditReading.id)
+            return list(session.scalars(query))
+
+
+@pytest.fixture
+def books(store: Store) -> Books:
+    return Books(store)
+
+
+def test_the_first_reading_charges_nobody(books: Books) -> None:
+    books.open_send()
+    assert (books.read().top_up, books.sends()) == (0, [(0, False)])
+
+
+def test_a_drop_is_the_cost_of_the_one_send_that_bears(books: Books) -> None:
+    books.read()
+    books.open_send()
+    books.service.lose(50)
+    assert books.read().unattributed == 0
+    assert books.sends() == [(50, False)]
+
+
+def test_what_is_set_aside_costs_nothing_until_it_is_charged(books: Books) -> None:
+    books.read()
+    books.open_send()
+    books.service.freeze(50)
+    books.read()
+    assert books.sends() == [(0, False)]
+    books.service.balance = Balance(books.service.balance.available, 0)
+    books.read()
+    assert books.sends() == [(50, False)]
+
+
+def test_a_drop_among_several_is_shared_and_marked_so(books: Books) -> None:
+    books.read()
+    for _ in range(3):
+        books.open_send()
+    books.service.lose(100)
+    books.read()
+    assert books.sends() == [(34, True), (33, True), (33, True)]
+
+
+def test_a_send_that_bears_no_more_is_charged_no_more(books: Books) -> None:
+    books.read()
+    first = books.open_send()
+    books.service.lose(50)
+    books.read()
+    books.close(first)
+    books.open_send()
+    books.service.lose(70)
+    books.read()
+    assert books.sends() == [(50, False), (70, False)]
+
+
+def test_a_drop_that_nobody_bears_is_unattributed_and_a_rise_is_a_top_up(books: Books) -> None:
+    books.read()
+    books.service.lose(30)
+    assert (books.read().unattributed, books.readings()[-1].unattributed) == (30, 30)
+    books.open_send()
+    books.service.lose(-500)
+    assert (books.read().top_up, books.readings()[-1].top_up) == (500, 500)
+    assert books.sends() == [(0, False)]
+
+
+def test_one_account_pays_nothing_for_another(store: Store) -> None:
+    mine, yours = Books(store), Books(store)
+    for books in (mine, yours):
+        books.read()
+        books.open_send()
+    mine.service.lose(50)
+    mine.read()
+    yours.read()
+    assert (mine.sends(), yours.sends()) == ([(50, False)], [(0, False)])
+
+
+steps = st.lists(
+    st.tuples(st.sampled_from(["open", "close", "lose", "freeze", "release", "top up", "read"]), st.integers(0, 200)),
+    max_size=25,
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=steps)
+def test_costs_and_what_is_unattributed_less_top_ups_are_what_the_account_lost(
+    store: Store, steps: list[tuple[str, int]]
+) -> None:
+    books, bearing = Books(store), list[int]()
+    first = books.read()
+    for step, number in steps:
+        match step:
+            case "open":
+                bearing.append(books.open_send())
+            case "close" if bearing:
+                books.close(bearing.pop(number % len(bearing)))
+            case "lose":
+                books.service.lose(number)
+            case "freeze":
+                books.service.freeze(number)
+            case "release":
+                books.service.freeze(-books.service.balance.frozen)
+            case "top up":
+                books.service.lose(-number)
+            case "read":
+                books.read()
+    last = books.read()
+    costs = [cost for cost, _ in books.sends()]
+    readings = books.readings()
+    lost = first.available + first.frozen - last.available - last.frozen
+    assert sum(costs) + sum(each.unattributed - each.top_up for each in readings) == lost
+    assert min(costs, default=0) >= 0
+    assert all(each.unattributed >= 0 <= each.top_up for each in readings)
+    with store.read() as session:
+        assert spent(session, batch_id=books.batch) == spent(session, account_id=books.account) == sum(costs)
+
+
+@pytest.fixture
+def remote(sandbox: SandboxProcess, caller: Caller) -> Iterator[Remote]:
+    with open_http(Settings(nemo_api_url=sandbox.url)) as http:
+        token = str(caller.http.headers["Authorization"]).removeprefix("Bearer ")
+        yield Remote(http, OwnToken(SecretStr(token)), ATTRIBUTION)
+
+
+def _together(count: int, act: Callable[[], Any]) -> list[Any]:
+    gate = threading.Barrier(count)
+
+    def one() -> Any:
+        gate.wait()
+        try:
+            return act()
+        except RemoteError as error:
+            return error
+
+    with ThreadPoolExecutor(count) as pool:
+        return [each.result() for each in [pool.submit(one) for _ in range(count)]]
+
+
+def test_sixty_four_sends_that_end_together_cost_one_or_two_requests(
+    books: Books, sandbox: SandboxProcess, remote: Remote
+) -> None:
+    sandbox.faults(slow_answer={"seconds": 0.3, "on": ["balance"]})
+    got = _together(64, lambda: take_reading(books.store, books.account, "after", remote.balance))
+    assert {each.available for each in got} == {100}
+    assert len(books.readings()) == sandbox.ledger()["requests"]["balance"] <= 2
+
+
+def test_a_balance_that_can_not_be_read_is_not_asked_for_by_each_who_waits(
+    books: Books, sandbox: SandboxProcess, remote: Remote
+) -> None:
+    sandbox.faults(unavailable={"on": ["balance"]}, slow_answer={"seconds": 0.2, "on": ["balance"]})
+    got = _together(64, lambda: take_reading(books.store, books.account, "after", remote.balance))
+    assert {type(each) for each in got} == {ServerTrouble}
+    assert sandbox.ledger()["requests"]["balance"] <= 2
+    assert books.readings() == []
+    assert _claim(books) is None
+
+
+def test_whoever_asks_while_a_reading_is_under_way_gets_the_next_one(books: Books) -> None:
+    begun, asked = threading.Event(), threading.Event()
+
+    def slow() -> Balance:
+        begun.set()
+        asked.wait()
+        time.sleep(0.2)  # the other is at the door by then
+        return Balance(1000)
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(take_reading, books.store, books.account, "asked", slow)
+        begun.wait()
+        second = pool.submit(take_reading, books.store, books.account, "asked", lambda: Balance(900))
+        asked.set()
+        assert (first.result().available, second.result().available) == (1000, 900)
+
+
+def _claim(books: Books) -> datetime | None:
+    with books.store.read() as session:
+        return session.get_one(Account, books.account).reading_until
+
+
+def _set_claim(books: Books, until: datetime) -> None:
+    with books.store.write() as session:
+        session.execute(update(Account).where(Account.id == books.account).values(reading_until=until))
+
+
+def _reader(books: Books, book: Path, times: int = 1, seconds: float = 0.0) -> Any:
+    words = [shown(books.store.url), books.account, str(book), str(times), str(seconds)]
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", READER, *words], stdin=pipe, stdout=pipe, text=True
+    )
+    assert process.stdout
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def _go(*readers: Any) -> None:
+    for reader in readers:
+        reader.stdin.write("\n")
+        reader.stdin.flush()
+
+
+def _end(*readers: Any) -> None:
+    assert [reader.communicate(timeout=60)[0] for reader in readers] == [""] * len(readers)
+    assert [reader.returncode for reader in readers] == [0] * len(readers)
+
+
+def test_readings_of_two_processes_at_once_never_overlap_and_stay_in_order(books: Books, tmp_path: Path) -> None:
+    book = tmp_path / "book"
+    readers = [_reader(books, book, times=8, seconds=0.01) for _ in range(2)]
+    _go(*readers)
+    _end(*readers)
+    assert book.read_text().split() == ["begin", "end"] * 16
+    kept = [each.available for each in books.readings()]
+    assert kept == sorted(kept, reverse=True)
+    assert len(set(kept)) == 16
+    assert sum(each.unattributed for each in books.readings()) == kept[0] - kept[-1]
+    assert sum(each.top_up for each in books.readings()) == 0
+
+
+def test_a_reader_that_was_overtaken_discards_what_it_read_and_reads_again(books: Books, tmp_path: Path) -> None:
+    books.read()
+    books.open_send()
+    times: list[int] = []
+
+    def late() -> Balance:
+        times.append(1)
+        if len(times) == 1:
+            _set_claim(books, NOW)  # more time has passed than a claim lasts
+            other = _reader(books, tmp_path / "book")
+            _go(other)
+            _end(other)
+            return Balance(1000)
+        return Balance(9990)
+
+    assert take_reading(books.store, books.account, "after", late).available == 9990
+    assert [each.available for each in books.readings()] == [1000, 9994, 9990]
+    assert books.sends() == [(4, False)]
+    assert len(times) == 2
+
+
+def test_after_a_killed_reader_another_reads_when_its_claim_has_lapsed(books: Books, tmp_path: Path) -> None:
+    reader = _reader(books, tmp_path / "book", seconds=60)
+    _go(reader)
+    while _claim(books) is None:
+        time.sleep(0.01)
+    reader.kill()
+    reader.communicate()
+    until = datetime.now(UTC) + timedelta(seconds=1)
+    _set_claim(books, until)
+    assert books.read().available == 1000
+    assert datetime.now(UTC) >= until
+    assert len(books.readings()) == 1
+
+
+def test_until_a_cost_is_known_an_edit_reserves_fifty_and_a_generation_a_hundred(books: Books) -> None:
+    def needed(*, generates: bool) -> int:
+        with books.store.read() as session:
+            return reserve_needed(session, books.batch, books.account, generates=generates)
+
+    assert (needed(generates=False), needed(generates=True)) == (USUAL_COST, GENERATION_COST)
+    books.open_send()
+    assert needed(generates=False) == GENERATION_COST + USUAL_COST
+
+
+def test_a_known_cost_is_reserved_for_each_that_is_open_less_what_it_has_paid(books: Books) -> None:
+    books.read()
+    paid = books.open_send()
+    books.service.lose(70)
+    books.read()
+    with books.store.read() as session:
+        assert highest_cost(session, books.account) == 70
+        assert reserve_needed(session, books.batch, books.account) == 70
+    books.close(paid)
+    books.open_send()
+    with books.store.read() as session:
+        assert reserve_needed(session, books.batch, books.account) == 140
+
+
+@pytest.mark.parametrize(("limit", "room"), [(None, True), (140, True), (139, False), (0, False)])
+def test_a_limit_leaves_room_for_a_send_while_what_it_may_cost_is_left(
+    store: Store, limit: int | None, room: bool
+) -> None:
+    books = Books(store, limit=limit)
+    books.read()
+    paid = books.open_send()
+    books.service.lose(70)
+    books.read()
+    books.close(paid)
+    with store.write() as session:
+        assert may_send(session, books.batch, books.account) is room
+
+
+def test_workers_that_ask_at_once_stay_within_the_limit_together(store: Store) -> None:
+    books = Books(store, limit=250)
+
+    def send() -> bool:
+        with store.write() as session:
+            if allowed := may_send(session, books.batch, books.account, generates=True):
+                books.open_send(session)
+            return allowed
+
+    assert sum(_together(8, send)) == 2
+
+
+def test_a_send_of_another_outcome_still_bears_until_it_is_told_to_stop(books: Books) -> None:
+    books.read()
+    send = books.open_send()
+    with books.store.write() as session:
+        session.execute(update(Send).where(Send.id == send).values(outcome=Outcome.UNCONFIRMED))
+    books.service.lose(50)
+    books.read()
+    assert books.sends() == [(50, False)]

@@ -1,0 +1,247 @@
+"""Versions of the schema: up, down, several at once, from a wheel, and the same as the models on both databases."""
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import URL, Inspector, create_engine, func, inspect, select, text
+
+from reelq.errors import SettingsError
+from reelq.store import migrate
+from reelq.store.models import Base, Job, JobEvent, Send
+from reelq.store.moves import Position, note
+from reelq.store.session import Store
+from tests.integration.databases import add_account, add_job, add_send, new_database, shown
+
+ROOT = Path(__file__).parents[2]
+NEWEST = "0001"
+
+_UPGRADE = """
+import sys
+from sqlalchemy import make_url
+from reelq.store import migrate
+from reelq.store.session import Store
+
+store = Store(make_url(sys.argv[1]))
+print("ready", migrate.SCRIPTS, flush=True)
+sys.stdin.readline()
+migrate.upgrade(store)
+print(migrate.revision(store))
+store.close()
+"""
+
+AddVersion = Callable[..., None]
+
+
+@pytest.fixture
+def empty(database_url: URL) -> Any:
+    """A store on a database that nobody has migrated."""
+    opened = Store(database_url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def add_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AddVersion:
+    """Adds a version 0002 to a copy of the history, as some later change would."""
+
+    def add(*statements: str) -> None:
+        history = tmp_path / "later" / "migrations"
+        shutil.copytree(migrate.SCRIPTS, history, ignore=shutil.ignore_patterns("__pycache__"))
+        head = ["import sqlalchemy as sa", "from alembic import op", 'revision = "0002"', f'down_revision = "{NEWEST}"']
+        body = ["def upgrade() -> None:", *(f"    {line}" for line in statements)]
+        (history / "versions" / "0002_later.py").write_text("\n".join([*head, *body]))
+        monkeypatch.setattr(migrate, "SCRIPTS", history)
+
+    return add
+
+
+def _tables(store: Store) -> set[str]:
+    return set(inspect(store.engine).get_table_names())
+
+
+def test_a_new_database_has_no_version_and_is_not_current(empty: Store) -> None:
+    assert migrate.revision(empty) is None
+    assert not migrate.is_current(empty)
+
+
+def test_up_then_down_to_nothing_then_up_again(empty: Store) -> None:
+    migrate.upgrade(empty)
+    assert (migrate.revision(empty), migrate.is_current(empty)) == (NEWEST, True)
+    assert _tables(empty) == {*Base.metadata.tables, "alembic_version"}
+    migrate.downgrade(empty, "base")
+    assert (migrate.revision(empty), migrate.is_current(empty)) == (None, False)
+    assert _tables(empty) == {"alembic_version"}
+    migrate.upgrade(empty)
+    assert migrate.is_current(empty)
+
+
+def test_going_down_takes_filled_tables_along(store: Store) -> None:
+    with store.write() as session:
+        now = store.now(session)
+        add_send(session, now, add_job(session, now), add_account(session, now))
+    migrate.downgrade(store, "base")
+    assert _tables(store) == {"alembic_version"}
+
+
+def test_upgrading_what_is_current_waits_for_nobody(store: Store) -> None:
+    with store.write() as session:
+        add_account(session, store.now(session))
+        migrate.upgrade(store)
+        with store.read() as other:
+            assert other.scalar(text("SELECT count(*) FROM accounts")) == 0
+
+
+def test_the_migrated_schema_is_that_of_the_models(store: Store) -> None:
+    with store.read() as session:
+        context = MigrationContext.configure(session.connection(), opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_checks_and_partial_indexes_are_those_of_the_models_too(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    with new_database(store.url.get_backend_name(), tmp_path / "models") as url:
+        engine = create_engine(url)
+        Base.metadata.create_all(engine)
+        of_the_models = _described(inspect(engine))
+        engine.dispose()
+    migrated = _described(inspect(store.engine))
+    assert migrated == of_the_models
+    assert migrated["jobs"]["checks"].keys() >= {"ck_jobs_status", "ck_jobs_stage", "ck_jobs_cause", "ck_jobs_route"}
+    assert "queued" in migrated["jobs"]["indexes"]["uq_jobs_open_key"]["where"]
+
+
+def _described(inspector: Inspector) -> dict[str, dict[str, Any]]:
+    tables = sorted(set(inspector.get_table_names()) - {"alembic_version"})
+    return {table: _described_table(inspector, table) for table in tables}
+
+
+def _described_table(inspector: Inspector, table: str) -> dict[str, Any]:
+    dialect = inspector.dialect.name
+    return {
+        "columns": {each["name"]: (repr(each["type"]), each["nullable"]) for each in inspector.get_columns(table)},
+        "key": inspector.get_pk_constraint(table),
+        "references": {str(each["name"]): each for each in inspector.get_foreign_keys(table)},
+        "uniques": {str(each["name"]): each["column_names"] for each in inspector.get_unique_constraints(table)},
+        "checks": {str(each["name"]): each["sqltext"] for each in inspector.get_check_constraints(table)},
+        "indexes": {
+            str(each["name"]): {
+                "columns": each["column_names"],
+                "unique": bool(each["unique"]),
+                "where": str(each.get("dialect_options", {}).get(f"{dialect}_where", "")),
+            }
+            for each in inspector.get_indexes(table)
+        },
+    }
+
+
+def test_processes_that_upgrade_one_new_database_at_once_all_succeed(database_url: URL) -> None:
+    command = [sys.executable, "-W", "error", "-c", _UPGRADE, shown(database_url)]
+    pipe = subprocess.PIPE
+    started = [subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(4)]
+    for process in started:
+        assert process.stdout
+        assert process.stdout.readline().startswith("ready")
+    for process in started:
+        assert process.stdin
+        process.stdin.write("\n")
+        process.stdin.flush()
+    ends = [(*process.communicate(timeout=60), process.returncode) for process in started]
+    assert ends == [(f"{NEWEST}\n", "", 0)] * 4
+
+
+def test_a_database_of_a_newer_program_is_refused_in_words(store: Store) -> None:
+    with store.write() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '0999'"))
+    assert not migrate.is_current(store)
+    with pytest.raises(SettingsError, match=r"made by a newer reelq \(its version is 0999\)"):
+        migrate.upgrade(store)
+    with pytest.raises(SettingsError, match="newer"):
+        migrate.downgrade(store, "base")
+    assert _tables(store) >= Base.metadata.tables.keys()
+
+
+def test_a_version_that_fails_halfway_leaves_nothing_behind(store: Store, add_version: AddVersion) -> None:
+    add_version('op.create_table("halfway", sa.Column("id", sa.Integer))', 'raise OSError("the disk is full")')
+    with pytest.raises(OSError, match="the disk is full"):
+        migrate.upgrade(store)
+    assert "halfway" not in _tables(store)
+    assert migrate.revision(store) == NEWEST
+
+
+def test_a_version_that_rebuilds_a_table_keeps_the_rows_that_refer_to_it(store: Store, add_version: AddVersion) -> None:
+    with store.write() as session:
+        now = store.now(session)
+        job_id = add_job(session, now)
+        note(session, Position.of(session.get_one(Job, job_id)), now, "came in", "It came in.")
+        add_send(session, now, job_id, add_account(session, now))
+    add_version(
+        'with op.batch_alter_table("jobs") as jobs:',
+        '    jobs.alter_column("owner", existing_type=sa.String(100), type_=sa.Text())',
+    )
+    migrate.upgrade(store)
+    types = {column["name"]: str(column["type"]) for column in inspect(store.engine).get_columns("jobs")}
+    assert types["owner"] == "TEXT"
+    with store.read() as session:
+        counts = [session.scalar(select(func.count()).select_from(table)) for table in (Job, JobEvent, Send)]
+    assert counts == [1, 1, 1]
+
+
+def test_a_version_that_leaves_rows_referring_to_nothing_is_undone(store: Store, add_version: AddVersion) -> None:
+    with store.write() as session:
+        add_job(session, store.now(session))
+    add_version('op.execute("DELETE FROM accounts")')
+    with pytest.raises(Exception, match=r"rows of jobs that refer to nothing in accounts|violates foreign key"):
+        migrate.upgrade(store)
+    assert migrate.revision(store) == NEWEST
+    with store.read() as session:
+        assert session.scalar(text("SELECT count(*) FROM accounts")) == 1
+
+
+def test_foreign_keys_hold_again_after_migrating(store: Store) -> None:
+    with store.write() as session, pytest.raises(Exception, match=r"(?i)foreign key"):
+        add_job(session, store.now(session), batch_id="bat_none")
+
+
+def test_the_tool_for_developers_runs_the_same_history_and_misses_nothing(database_url: URL) -> None:
+    env = os.environ | {"REELQ_DATABASE_URL": shown(database_url)}
+    for words in (["upgrade", "head"], ["check"], ["downgrade", "base"], ["upgrade", "head"]):
+        command = [sys.executable, "-m", "alembic", *words]
+        ran = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False)
+        assert ran.returncode == 0, ran.stderr
+    opened = Store(database_url)
+    assert migrate.is_current(opened)
+    opened.close()
+
+
+def test_a_version_is_a_record_and_imports_nothing_that_may_change() -> None:
+    for version in sorted((migrate.SCRIPTS / "versions").glob("*.py")):
+        imports = [node for node in ast.walk(ast.parse(version.read_text())) if isinstance(node, ast.Import)]
+        froms = [node for node in ast.walk(ast.parse(version.read_text())) if isinstance(node, ast.ImportFrom)]
+        named = {alias.name for node in imports for alias in node.names} | {str(node.module) for node in froms}
+        assert named <= {"sqlalchemy", "alembic"}, version
+
+
+def test_a_wheel_brings_its_versions_and_finds_them_from_any_folder(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True, timeout=100)
+    installed = tmp_path / "installed"
+    shutil.unpack_archive(next(tmp_path.glob("*.whl")), installed, "zip")
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "migrations").mkdir(parents=True)
+    (elsewhere / "migrations" / "__init__.py").write_text("raise ImportError('somebody else in the current folder')")
+    url = URL.create("sqlite", database=str(tmp_path / "reelq.db"))
+    env = os.environ | {"PYTHONPATH": str(installed)}
+    command = [sys.executable, "-W", "error", "-c", _UPGRADE, shown(url)]
+    ran = subprocess.run(
+        command, cwd=elsewhere, env=env, input="\n", capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ran.stdout.splitlines(), ran.stderr) == ([f"ready {installed / 'migrations'}", NEWEST], "")

@@ -1,0 +1,401 @@
+"""What the database keeps, what it refuses, and how transactions meet, on SQLite and PostgreSQL alike."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import URL, func, insert, make_url, select, text, update
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, StatementError
+
+from reelq.errors import SettingsError
+from reelq.job import Cause, Stage, Status
+from reelq.settings import Settings
+from reelq.store.models import Account, Batch, Job, JobEvent, Outcome, Send
+from reelq.store.moves import Position, note
+from reelq.store.session import Store, database_url, is_away
+from tests.integration.databases import add_account, add_batch, add_job, add_send, job_row, shown
+
+BULK = 100_000
+BULK_LIMIT_SECONDS = 30
+MOMENT = datetime(2026, 3, 29, 1, 59, 59, 999_999, UTC)
+
+_COUNT_UP = """
+import sys
+from sqlalchemy import make_url, text
+from reelq.store.session import Store
+
+store = Store(make_url(sys.argv[1]))
+print("ready", flush=True)
+sys.stdin.readline()
+for _ in range(100):
+    with store.write() as session:
+        seen = session.scalar(text("SELECT count(*) FROM accounts"))
+        session.execute(text("UPDATE accounts SET token_version = token_version + :one"), {"one": seen})
+store.close()
+"""
+
+
+def _settings(monkeypatch: pytest.MonkeyPatch, **values: Any) -> Settings:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    return Settings(**values)
+
+
+# Where the truth is kept
+
+
+def test_without_an_address_the_truth_is_a_file_in_the_data_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = _settings(monkeypatch, reelq_data_dir=tmp_path)
+    assert database_url(settings) == URL.create("sqlite", database=str(tmp_path / "reelq.db"))
+    assert database_url(settings, "sandbox.db").database == str(tmp_path / "sandbox.db")
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgresql+psycopg"])
+def test_any_postgresql_address_means_psycopg(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = _settings(monkeypatch, reelq_database_url=SecretStr(f"{scheme}://someone:p%40ss@db.example/reelq"))
+    assert shown(database_url(settings)) == "postgresql+psycopg://someone:p%40ss@db.example/reelq"
+
+
+@pytest.mark.parametrize("address", ["mysql://someone:hidden-word@db.example/reelq", "no address hidden-word"])
+def test_an_address_of_another_kind_is_refused_without_its_password(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SettingsError, match="REELQ_DATABASE_URL") as caught:
+        database_url(_settings(monkeypatch, reelq_database_url=SecretStr(address)))
+    assert "hidden-word" not in str(caught.value)
+
+
+# What comes back as it went in
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [MOMENT, MOMENT.replace(microsecond=0), MOMENT.astimezone(timezone(timedelta(hours=5, minutes=45)))],
+    ids=["microseconds", "whole seconds", "another zone"],
+)
+def test_a_time_comes_back_aware_in_utc_and_equal_to_the_microsecond(store: Store, moment: datetime) -> None:
+    with store.write() as session:
+        job_id = add_job(session, moment, publish_at=None)
+    with store.read() as session:
+        job = session.get_one(Job, job_id)
+    assert (job.created_at, job.due_at, job.publish_at) == (moment, moment, None)
+    assert job.created_at.tzinfo is UTC
+
+
+def test_times_compare_in_the_database_as_they_do_here(store: Store) -> None:
+    moments = [MOMENT + timedelta(microseconds=step) for step in (0, 1, 2_000_000)]
+    with store.write() as session:
+        for row, moment in enumerate(moments):
+            add_job(session, MOMENT, row=row, due_at=moment)
+    with store.read() as session:
+        due = session.scalars(select(Job.due_at).where(Job.due_at > MOMENT).order_by(Job.due_at)).all()
+    assert due == moments[1:]
+
+
+def test_a_time_without_a_zone_is_refused(store: Store) -> None:
+    with pytest.raises(StatementError, match="without a zone"), store.write() as session:
+        add_batch(session, MOMENT.replace(tzinfo=None))
+
+
+def test_the_clock_is_aware_and_goes_on_within_a_transaction(store: Store) -> None:
+    with store.write() as session:
+        first, second = store.now(session), store.now(session)
+    assert first < second
+    assert first.tzinfo is UTC
+    assert abs(first - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+def test_json_keeps_nul_lone_surrogates_and_every_other_sign(store: Store) -> None:
+    odd = {"a\0b": ["\ud83d", "\udfff\0", "剪到五秒 🎬"], "深": {"n": 1.5, "none": None, "yes": True}}
+    with store.write() as session:
+        job_id = add_job(session, MOMENT, extra=odd, changes=["\0", "\ud800"])
+    with store.read() as session:
+        job = session.get_one(Job, job_id)
+    assert (job.extra, job.changes) == (odd, ["\0", "\ud800"])
+
+
+def test_no_json_is_not_json_null(store: Store) -> None:
+    with store.write() as session:
+        send_id = add_send(session, MOMENT, add_job(session, MOMENT), add_account(session, MOMENT), baseline=None)
+        assert session.scalar(text("SELECT count(*) FROM sends WHERE baseline IS NULL")) == 1
+        session.execute(update(Send).values(baseline={}))
+    with store.read() as session:
+        assert session.get_one(Send, send_id).baseline == {}
+
+
+def test_the_database_sorts_ids_by_the_time_of_their_making(store: Store) -> None:
+    with store.write() as session:
+        made = []
+        for _ in range(20):
+            made.append(add_batch(session, MOMENT))
+            time.sleep(0.002)
+    with store.read() as session:
+        assert session.scalars(select(Batch.id).order_by(Batch.id)).all() == made
+
+
+def test_balances_of_any_size_fit(store: Store) -> None:
+    with store.write() as session:
+        batch_id = add_batch(session, MOMENT, limit_credits=10**12)
+    with store.read() as session:
+        assert session.get_one(Batch, batch_id).limit_credits == 10**12
+
+
+# What the database refuses
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        ("jobs", "status"),
+        ("jobs", "stage"),
+        ("jobs", "route"),
+        ("jobs", "cause"),
+        ("accounts", "kind"),
+        ("accounts", "parked"),
+        ("batches", "state"),
+        ("sends", "outcome"),
+        ("job_events", "stage"),
+    ],
+)
+def test_the_database_itself_refuses_words_that_it_does_not_know(store: Store, table: str, column: str) -> None:
+    with store.write() as session:
+        job_id = add_job(session, MOMENT, status=Status.WAITING, cause=Cause.PLAN)
+        job = session.get_one(Job, job_id)
+        add_send(session, MOMENT, job_id, job.account_id)
+        note(session, Position.of(job), MOMENT, "came in", "It came in.")
+    with pytest.raises(IntegrityError, match=f"ck_{table}_"), store.write() as session:
+        session.execute(text(f"UPDATE {table} SET {column} = 'unheard'"))
+
+
+@pytest.mark.parametrize(
+    ("values", "constraint"),
+    [
+        ({"status": Status.WAITING}, "ck_jobs_waiting_has_a_cause"),
+        ({"status": Status.QUEUED, "cause": Cause.CREDITS}, "ck_jobs_waiting_has_a_cause"),
+        ({"status": Status.RUNNING}, "ck_jobs_running_has_a_lease"),
+        ({"status": Status.FAILED, "lease_until": MOMENT}, "ck_jobs_running_has_a_lease"),
+    ],
+)
+def test_a_cause_goes_with_waiting_and_a_lease_with_running(
+    store: Store, values: dict[str, Any], constraint: str
+) -> None:
+    with pytest.raises(IntegrityError, match=constraint), store.write() as session:
+        add_job(session, MOMENT, **values)
+
+
+OPEN: list[dict[str, Any]] = [
+    {"status": Status.QUEUED},
+    {"status": Status.RUNNING, "lease_until": MOMENT},
+    {"status": Status.WAITING, "cause": Cause.PAUSED},
+]
+
+
+@pytest.mark.parametrize("first", OPEN, ids=["queued", "running", "waiting"])
+def test_an_owner_has_one_open_job_of_a_key(store: Store, first: dict[str, Any]) -> None:
+    with store.write() as session:
+        add_job(session, MOMENT, key="k", **first)
+    with pytest.raises(IntegrityError, match=r"uq_jobs_open_key|jobs.owner, jobs.key"), store.write() as session:
+        add_job(session, MOMENT, key="k")
+    with store.write() as session:
+        add_job(session, MOMENT, key="k", owner="another")
+        add_job(session, MOMENT, key="another")
+
+
+@pytest.mark.parametrize("end", [Status.SUCCEEDED, Status.FAILED, Status.CANCELLED])
+def test_a_key_is_free_again_when_its_job_is_final(store: Store, end: Status) -> None:
+    with store.write() as session:
+        add_job(session, MOMENT, key="k", status=end)
+        add_job(session, MOMENT, key="k", status=end)
+        add_job(session, MOMENT, key="k")
+
+
+def test_a_job_has_one_open_send_and_a_new_one_when_that_is_settled(store: Store) -> None:
+    with store.write() as session:
+        account_id = add_account(session, MOMENT)
+        job_id = add_job(session, MOMENT, account_id=account_id)
+        add_send(session, MOMENT, job_id, account_id)
+    with pytest.raises(IntegrityError, match=r"uq_sends_open_job|sends.job_id"), store.write() as session:
+        add_send(session, MOMENT, job_id, account_id, number=2)
+    with store.write() as session:
+        session.execute(update(Send).values(outcome=Outcome.NOT_SENT))
+        add_send(session, MOMENT, job_id, account_id, number=2)
+
+
+def test_a_number_of_a_send_is_given_once(store: Store) -> None:
+    with store.write() as session:
+        account_id = add_account(session, MOMENT)
+        job_id = add_job(session, MOMENT, account_id=account_id)
+        add_send(session, MOMENT, job_id, account_id, outcome=Outcome.APPLIED)
+    with pytest.raises(IntegrityError), store.write() as session:
+        add_send(session, MOMENT, job_id, account_id, outcome=Outcome.APPLIED)
+
+
+def test_a_batch_has_each_row_once_and_a_service_each_credential(store: Store) -> None:
+    with store.write() as session:
+        batch_id = add_batch(session, MOMENT)
+        add_job(session, MOMENT, batch_id=batch_id, row=1)
+        add_account(session, MOMENT, credential="c")
+    with pytest.raises(IntegrityError), store.write() as session:
+        add_job(session, MOMENT, batch_id=batch_id, row=1)
+    with pytest.raises(IntegrityError), store.write() as session:
+        add_account(session, MOMENT, credential="c")
+
+
+@pytest.mark.parametrize("lost", ["batch_id", "account_id"])
+def test_a_job_belongs_to_a_batch_and_an_account_that_are_there(store: Store, lost: str) -> None:
+    with pytest.raises(IntegrityError, match=r"(?i)foreign key"), store.write() as session:
+        add_job(session, MOMENT, **{lost: "none"})
+
+
+def test_a_batch_takes_its_jobs_along_and_an_account_is_kept_by_them(store: Store) -> None:
+    with store.write() as session:
+        batch_id = add_batch(session, MOMENT)
+        job_id = add_job(session, MOMENT, batch_id=batch_id)
+        job = session.get_one(Job, job_id)
+        add_send(session, MOMENT, job_id, job.account_id)
+        note(session, Position.of(job), MOMENT, "came in", "It came in.")
+    with pytest.raises(IntegrityError), store.write() as session:
+        session.execute(text("DELETE FROM accounts"))
+    with store.write() as session:
+        session.execute(text("DELETE FROM batches"))
+        counts = [session.scalar(select(func.count()).select_from(table)) for table in (Job, Send, JobEvent, Account)]
+    assert counts == [0, 0, 0, 1]
+
+
+# Transactions
+
+
+def test_a_write_that_fails_leaves_nothing(store: Store) -> None:
+    def fail_halfway() -> None:
+        with store.write() as session:
+            add_account(session, MOMENT)
+            raise RuntimeError("halfway")
+
+    with pytest.raises(RuntimeError, match="halfway"):
+        fail_halfway()
+    with store.read() as session:
+        assert session.scalar(select(func.count()).select_from(Account)) == 0
+
+
+def test_a_reader_neither_waits_for_a_writer_nor_sees_what_is_not_committed(store: Store) -> None:
+    def count() -> tuple[int | None, float]:
+        began = time.monotonic()
+        with store.read() as session:
+            return session.scalar(select(func.count()).select_from(Account)), time.monotonic() - began
+
+    with ThreadPoolExecutor(1) as pool:
+        with store.write() as session:
+            add_account(session, MOMENT)
+            seen, seconds = pool.submit(count).result(timeout=20)
+        assert (seen, pool.submit(count).result(timeout=20)[0]) == (0, 1)
+    assert seconds < 5
+
+
+def test_a_writer_does_not_wait_for_a_reader_that_lingers(store: Store) -> None:
+    with store.read() as lingering:
+        assert lingering.scalar(select(func.count()).select_from(Account)) == 0
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(_write_an_account, store).result(timeout=20)
+
+
+def _write_an_account(store: Store) -> None:
+    with store.write() as session:
+        add_account(session, MOMENT)
+
+
+def test_processes_and_threads_that_write_at_once_lose_nothing(store: Store) -> None:
+    with store.write() as session:
+        add_account(session, MOMENT)
+    command = [sys.executable, "-W", "error", "-c", _COUNT_UP, shown(store.url)]
+    pipe = subprocess.PIPE
+    started = [subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(2)]
+    for process in started:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+    for process in started:
+        assert process.stdin
+        process.stdin.write("\n")
+        process.stdin.flush()
+    with ThreadPoolExecutor(20) as pool:
+        list(pool.map(lambda _: _count_up(store), range(200)))
+    ends = [(*process.communicate(timeout=60), process.returncode) for process in started]
+    assert ends == [("", "", 0)] * 2
+    with store.read() as session:
+        assert session.scalar(select(Account.token_version)) == 400
+
+
+def _count_up(store: Store) -> None:
+    with store.write() as session:
+        session.execute(update(Account).values(token_version=Account.token_version + 1))
+
+
+def test_a_database_that_is_away_is_told_from_a_statement_that_is_wrong(store: Store) -> None:
+    away = Store(make_url("postgresql+psycopg://nobody@127.0.0.1:1/none"))
+    with pytest.raises(OperationalError) as unreachable, away.read() as session:
+        session.execute(text("SELECT 1"))
+    away.close()
+    assert is_away(unreachable.value)
+    with pytest.raises(DBAPIError) as refused, store.write() as session:
+        add_job(session, MOMENT, batch_id="none")
+    assert not is_away(refused.value)
+
+
+def test_sqlite_writes_ahead_safely_and_holds_foreign_keys_on_every_connection(tmp_path: Path) -> None:
+    opened = Store(URL.create("sqlite", database=str(tmp_path / "new folder" / "reelq.db")))
+    with opened.read() as first, opened.read() as second:
+        for session in (first, second):
+            asked = [session.scalar(text(f"PRAGMA {name}")) for name in ("journal_mode", "synchronous", "foreign_keys")]
+            assert asked == ["wal", 2, 1]
+    opened.close()
+
+
+def test_a_sqlite_file_that_another_process_is_setting_up_is_waited_for(tmp_path: Path) -> None:
+    file = tmp_path / "reelq.db"
+    other = sqlite3.connect(file, check_same_thread=False)
+    other.execute("CREATE TABLE begun (id)")
+    other.execute("BEGIN IMMEDIATE")
+    release = threading.Timer(0.5, other.rollback)
+    release.start()
+    opened = Store(URL.create("sqlite", database=str(file)))
+    with opened.read() as session:
+        assert session.scalar(text("PRAGMA journal_mode")) == "wal"
+    release.join()
+    other.close()
+    opened.close()
+
+
+def test_a_sqlite_file_that_is_no_database_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "reelq.db").write_bytes(os.urandom(4096))
+    opened = Store(URL.create("sqlite", database=str(tmp_path / "reelq.db")))
+    with pytest.raises(DBAPIError, match="not a database"), opened.read() as session:
+        session.execute(text("SELECT 1"))
+    opened.close()
+
+
+@pytest.mark.benchmark
+def test_100000_jobs_come_in_within_30_seconds_in_one_transaction(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    began = time.monotonic()
+    with store.write() as session:
+        batch_id, account_id = add_batch(session, MOMENT), add_account(session, MOMENT)
+        session.execute(insert(Job), [job_row(batch_id, account_id, MOMENT, row=row) for row in range(BULK)])
+    seconds = time.monotonic() - began
+    with capsys.disabled():
+        kind = store.url.get_backend_name()
+        print(f"\n{BULK:,} jobs into {kind}: {seconds:.1f} s (limit {BULK_LIMIT_SECONDS})")  # noqa: T201 - its figure
+    with store.read() as session:
+        assert session.scalar(select(func.count()).select_from(Job)) == BULK
+        assert session.scalar(select(func.max(Job.row)).where(Job.stage == Stage.UPLOAD)) == BULK - 1
+    assert seconds < BULK_LIMIT_SECONDS

@@ -1,0 +1,125 @@
+"""Tokens are unreadable at rest, and their key is made once, kept whole, and never guessed."""
+
+import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from reelq.errors import SettingsError
+from reelq.settings import Settings
+from reelq.store.secrets import KEY_FILE, Vault, open_vault
+
+TOKEN = SecretStr("nmv_usr_planted-secret")
+KEY = "a key that is long enough"
+
+_OPEN = """
+import sys
+from reelq.settings import Settings
+from reelq.store.secrets import open_vault
+
+sys.stdin.readline()
+open_vault(Settings.read(), local=True)
+"""
+
+
+def _settings(monkeypatch: pytest.MonkeyPatch, folder: Path, key: str = "") -> Settings:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    given: dict[str, Any] = {"reelq_secret_key": SecretStr(key)} if key else {}
+    return Settings(reelq_data_dir=folder, **given)
+
+
+def test_a_token_comes_back_from_the_vault_and_is_unreadable_in_between() -> None:
+    locked = Vault(KEY).lock(TOKEN)
+    assert b"nmv_usr" not in locked
+    assert Vault(KEY).unlock(locked) == TOKEN
+
+
+def test_one_token_is_locked_differently_each_time() -> None:
+    vault = Vault(KEY)
+    assert vault.lock(TOKEN) != vault.lock(TOKEN)
+
+
+def test_another_key_opens_nothing_and_shows_nothing() -> None:
+    locked = Vault(KEY).lock(TOKEN)
+    with pytest.raises(SettingsError, match="locked with another key") as caught:
+        Vault(f"{KEY}!").unlock(locked)
+    assert "planted" not in str(caught.value)
+
+
+def test_a_token_that_was_tampered_with_is_refused() -> None:
+    locked = Vault(KEY).lock(TOKEN)
+    tampered = locked[:-5] + bytes([locked[-5] ^ 1]) + locked[-4:]
+    with pytest.raises(SettingsError, match="REELQ_SECRET_KEY"):
+        Vault(KEY).unlock(tampered)
+
+
+def test_a_given_key_is_used_and_none_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = _settings(monkeypatch, tmp_path, KEY)
+    for local in (True, False):
+        assert Vault(KEY).unlock(open_vault(settings, local=local).lock(TOKEN)) == TOKEN
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_given_key_that_is_short_is_refused_without_being_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SettingsError, match="at least 16 characters") as caught:
+        open_vault(_settings(monkeypatch, tmp_path, "short-key"), local=True)
+    assert "short-key" not in str(caught.value)
+
+
+def test_a_shared_database_needs_a_given_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SettingsError, match="must be given"):
+        open_vault(_settings(monkeypatch, tmp_path), local=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_local_key_is_made_once_for_its_owner_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = _settings(monkeypatch, tmp_path / "new" / "folder")
+    locked = open_vault(settings, local=True).lock(TOKEN)
+    kept = settings.reelq_data_dir / KEY_FILE
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert len(kept.read_text()) >= 43
+    assert open_vault(settings, local=True).unlock(locked) == TOKEN
+    assert list(settings.reelq_data_dir.iterdir()) == [kept]
+
+
+def test_each_installation_has_a_key_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = (open_vault(_settings(monkeypatch, tmp_path / name), local=True) for name in ("one", "other"))
+    with pytest.raises(SettingsError):
+        other.unlock(one.lock(TOKEN))
+
+
+@pytest.mark.parametrize("content", ["", "\n", "cut"])
+def test_a_key_file_that_was_emptied_or_cut_is_refused(
+    content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / KEY_FILE).write_text(content)
+    with pytest.raises(SettingsError, match=KEY_FILE):
+        open_vault(_settings(monkeypatch, tmp_path), local=True)
+    assert (tmp_path / KEY_FILE).read_text() == content
+
+
+def test_threads_that_make_the_key_at_once_agree_on_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(20):
+        settings = _settings(monkeypatch, tmp_path / str(number))
+        with ThreadPoolExecutor(8) as pool:
+            vaults = list(pool.map(lambda _, s=settings: open_vault(s, local=True), range(8)))
+        assert [vault.unlock(vaults[0].lock(TOKEN)) for vault in vaults] == [TOKEN] * 8
+        assert [file.name for file in settings.reelq_data_dir.iterdir()] == [KEY_FILE]
+
+
+def test_processes_that_make_the_key_at_once_leave_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REELQ_DATA_DIR", str(tmp_path))
+    monkeypatch.delenv("REELQ_SECRET_KEY", raising=False)
+    command = [sys.executable, "-W", "error", "-c", _OPEN]
+    started = [subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    ends = [(process.communicate("\n", timeout=60)[1], process.returncode) for process in started]
+    assert ends == [("", 0)] * 4
+    assert [file.name for file in tmp_path.iterdir()] == [KEY_FILE]
