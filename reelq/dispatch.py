@@ -1,0 +1,91 @@
+"""The post: a Celery app that carries messages, and the chain that a job is sent as. The truth stays in SQL."""
+
+import logging
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+from celery import Celery, chain
+from kombu.exceptions import OperationalError
+
+from reelq.job import ROUTES, Stage
+from reelq.settings import Settings
+from reelq.store import turns
+from reelq.store.session import Store
+from reelq.store.turns import Message
+
+if TYPE_CHECKING:
+    from celery.canvas import Signature
+
+log = logging.getLogger(__name__)
+
+QUEUE: Final = "reelq"
+AT_ONCE: Final = 500
+
+
+def make_celery(settings: Settings) -> Celery:
+    """The app of this deployment: over its broker, or within this process where none is configured."""
+    broker = settings.reelq_broker_url.get_secret_value() if settings.reelq_broker_url else "memory://"
+    app = Celery("reelq", broker=broker, set_as_current=False)
+    app.conf.update(
+        accept_content=["json"],
+        task_serializer="json",
+        task_ignore_result=True,
+        task_default_queue=QUEUE,
+        task_acks_late=True,
+        task_reject_on_worker_lost=False,  # the lifeline brings a dead worker's jobs back, once and under a new run
+        worker_prefetch_multiplier=1,
+        worker_send_task_events=True,
+        task_send_sent_event=True,
+        worker_hijack_root_logger=False,
+        broker_connection_retry_on_startup=True,
+        broker_transport_options={"polling_interval": 0.05} if broker == "memory://" else {},
+        enable_utc=True,
+        timezone="UTC",
+    )
+    return app
+
+
+def chain_for(app: Celery, message: Message) -> "Signature[Any]":
+    """What is left of a job's stages, as tasks by name: whoever sends it needs none of their code."""
+    stages = ROUTES[message.route]
+    links = [_link(app, message, stage) for stage in stages[stages.index(message.stage) :]]
+    return chain(*links, app=app) if len(links) > 1 else links[0]
+
+
+def _link(app: Celery, message: Message, stage: Stage) -> "Signature[Any]":
+    link: Signature[Any] = app.signature(
+        str(stage), args=(message.job_id, message.run), immutable=True, queue=QUEUE, argsrepr=message.title
+    )
+    link.set(task_id=f"{message.job_id}.{stage}.{message.run}")
+    return link
+
+
+class Dispatch:
+    """Publishes what the database says has to go out. Marked first, sent after: a message lost is sent again later."""
+
+    def __init__(self, app: Celery, store: Store) -> None:
+        self._app = app
+        self._store = store
+
+    def admit(self) -> int:
+        """Let in what there is room for."""
+        with self._store.write() as session:
+            messages = turns.admit(session, self._store.now(session))
+        return self._publish(messages)
+
+    def due(self) -> int:
+        """Send what is due (again)."""
+        with self._store.write() as session:
+            messages = turns.due(session, self._store.now(session), AT_ONCE)
+        return self._publish(messages)
+
+    def _publish(self, messages: Iterable[Message]) -> int:
+        sent = 0
+        for message in messages:
+            try:
+                chain_for(self._app, message).apply_async()
+            except OperationalError as error:
+                log.warning("the broker is away (%s); what was not sent is sent again later", error)
+                break
+            sent += 1
+        return sent

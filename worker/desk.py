@@ -1,0 +1,120 @@
+"""What a stage works with: a frozen job, and a desk that does in a verb each what outlives the stage."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from reelq.errors import ReelqError
+from reelq.job import Route, Stage
+from reelq.remote.client import Remote
+from reelq.remote.receipts import Session
+from reelq.remote.sse import Heard
+from reelq.settings import Settings
+
+
+class LetGo(Exception):
+    """This process may not go on with the job: it was told to stop, or its lease has lapsed. Another takes over."""
+
+
+class Cancelled(Exception):
+    """The user has cancelled the row while it was worked on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One row as a stage sees it."""
+
+    id: str
+    row: int
+    run: int
+    stage: Stage
+    route: Route
+    instruction: str
+    language: str
+    paths: tuple[Path, ...]
+    urls: tuple[str, ...]
+    result: Path
+    session: Session | None = None
+    shares_session: bool = False
+    """The session is that of the row before: what is in it is not ours alone."""
+    upload_baseline: str = ""
+    render_id: str = ""
+    renders: int = 0
+    looks: int = 0
+    result_url: str = ""
+
+    @property
+    def part(self) -> Path:
+        """Where the result is gathered until it is whole."""
+        return self.result.with_name(f"{self.result.name}.part")
+
+    @property
+    def remote_session(self) -> str:
+        """The remote session's id; every stage after the upload has one."""
+        if self.session is None:
+            raise ValueError(f"{self.id} has no session yet")
+        return self.session.session_id
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """A decision to send, as it was written down before anything went out."""
+
+    id: int
+    text: str
+    baseline: dict[str, Any] | None
+    fingerprint: str
+    ended_well: bool
+    reply: str
+    agent_error: str
+    reads: int
+    read_fingerprint: str
+    seconds_since: float
+
+
+@dataclass(frozen=True, slots=True)
+class NotYet:
+    """Nothing is wrong and nothing is done: look again after so many seconds."""
+
+    seconds: float
+    words: str
+
+
+class Desk(Protocol):
+    """Each verb is one short transaction of its own, committed when it returns."""
+
+    remote: Remote
+    settings: Settings
+
+    def check(self) -> None:
+        """Raise `LetGo` or `Cancelled` if the stage may not go on. Cheap: to be called at every sign of life."""
+
+    def say(self, words: str) -> None:
+        """Progress for people; what comes too fast is dropped."""
+
+    def remember_upload(self, fingerprint: str) -> None:
+        """Write down how the draft was before files go into a shared session."""
+
+    def sending(self) -> Sending | None:
+        """The newest decision to send whose outcome is not settled."""
+
+    def intend(self, baseline: dict[str, Any] | None) -> Sending:
+        """Write down that the instruction is about to go out. From here on it is never sent again by itself."""
+
+    def withdraw(self, sending: Sending, refusal: ReelqError) -> None:
+        """It is proven that it did not go out, or was refused: another may."""
+
+    def ended(self, sending: Sending, heard: Heard) -> Sending:
+        """The stream came to its proper end."""
+
+    def read_again(self, sending: Sending, fingerprint: str) -> int:
+        """A look at the state that settles nothing yet; how many there were."""
+
+    def read_balance(self, moment: Literal["before", "asked"]) -> int:
+        """Take a reading of the credits; what is available."""
+
+    def close_costs(self) -> None:
+        """Take the reading after an instruction's end, where one is to be had: the row does not fail for want of it."""
+
+    def reserve_render(self) -> str:
+        """A new render id, written down before the service hears of it."""

@@ -1,0 +1,45 @@
+"""A whole worker inside the process that calls it, over the memory transport: nothing to install, nothing to start."""
+
+import threading
+from typing import Any, Final
+
+from celery.worker import WorkController
+
+from worker.process import Process
+
+_STOP_SECONDS: Final = 10
+
+
+class InProcess:
+    """The worker of `reelq run`. Truth being in SQL, another process goes on where a killed one stood."""
+
+    def __init__(self, process: Process, threads: int) -> None:
+        self.process = process
+        app = process.app
+        app.finalize()
+        # Tasks in pool threads publish the next link through the current app; without these it would be another one.
+        app.set_current()
+        app.set_default()
+        self._controller: Any = WorkController(
+            app=app,
+            pool_cls="threads",
+            concurrency=threads,
+            without_heartbeat=True,
+            without_mingle=True,
+            without_gossip=True,
+            loglevel="WARNING",
+        )
+        self._thread = threading.Thread(target=self._controller.start, name="reelq worker", daemon=True)
+
+    def start(self) -> None:
+        """Begin to take jobs."""
+        self.process.begin()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Take nothing more, let go of what is open, and leave the database tidy for whoever goes on."""
+        self.process.pipeline.hands.stopping.set()
+        self.process.let_go()
+        self._controller.stop(exitcode=0)
+        self._thread.join(_STOP_SECONDS)
+        self.process.end()

@@ -1,0 +1,62 @@
+"""What this process holds: jobs under a lease, each let go of when the lease has lapsed or the worker must stop."""
+
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from worker.desk import Cancelled, LetGo
+
+
+@dataclass(slots=True)
+class Held:
+    """One job in hand. The deadline is by this machine's own clock, and errs on the early side."""
+
+    job_id: str
+    run: int
+    deadline: float
+    lost: bool = False
+    cancelled: bool = False
+
+
+@dataclass(slots=True)
+class Hands:
+    """All jobs that this process works on."""
+
+    lease_seconds: float
+    worker: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}")
+    stopping: threading.Event = field(default_factory=threading.Event)
+    """No new work; what is in hand may end."""
+    must_let_go: threading.Event = field(default_factory=threading.Event)
+    """Nor may it end: everything is let go of at its next sign of life."""
+    _held: dict[str, Held] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @contextmanager
+    def holding(self, job_id: str, run: int, claimed_at: float) -> Iterator[Held]:
+        """Hold a job that was claimed at this moment of the machine's clock."""
+        held = Held(job_id, run, claimed_at + self.lease_seconds)
+        with self._lock:
+            self._held[job_id] = held
+        try:
+            yield held
+        finally:
+            with self._lock:
+                if self._held.get(job_id) is held:
+                    del self._held[job_id]
+
+    def all(self) -> list[Held]:
+        """What is in hand now."""
+        with self._lock:
+            return list(self._held.values())
+
+    def check(self, held: Held) -> None:
+        """Whether to go on with it; raises where not."""
+        if held.lost or time.monotonic() > held.deadline or self.must_let_go.is_set():
+            raise LetGo
+        if held.cancelled:
+            raise Cancelled

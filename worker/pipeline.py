@@ -1,0 +1,195 @@
+"""Where stage, store and verdict meet: claim the job, perform the stage, record what came of it.
+
+Two short transactions around the stage, none across it. Whatever a stage raises is judged here, once, and nowhere else.
+"""
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from reelq import skills
+from reelq.errors import ReelqError
+from reelq.job import Stage
+from reelq.remote.client import Remote, ask_for_token, open_http
+from reelq.remote.receipts import Grant, Session
+from reelq.settings import Settings
+from reelq.store import credits, jobs, parking
+from reelq.store.accounts import StoreTokens
+from reelq.store.jobs import Claimed, Lease, Missed
+from reelq.store.moves import StaleMove
+from reelq.store.secrets import Vault
+from reelq.store.session import Store, is_away
+from worker.desk import Cancelled, Job, LetGo
+from worker.ending import Ending
+from worker.lease import Hands, Held
+from worker.recorder import Recorder
+from worker.stages.download import download
+from worker.stages.edit import edit
+from worker.stages.poll import poll
+from worker.stages.render import render
+from worker.stages.upload import upload
+from worker.stages.verify import verify
+from worker.verdict import PARKED
+from worker.workbench import Workbench
+
+log = logging.getLogger(__name__)
+
+STAGES: Final[dict[Stage, Callable[[Job, Any], object]]] = {
+    Stage.UPLOAD: upload,
+    Stage.EDIT: edit,
+    Stage.VERIFY: verify,
+    Stage.RENDER: render,
+    Stage.POLL: poll,
+    Stage.DOWNLOAD: download,
+}
+_AWAY_WAIT: Final = (0.1, 2.0)
+
+
+class Pipeline:
+    """One process's way of working: its store, its connection to the service, and what it has in hand."""
+
+    def __init__(self, store: Store, vault: Vault, settings: Settings, home: Path | None = None) -> None:
+        self.store = store
+        self.settings = settings
+        self.hands = Hands(settings.reelq_lease_seconds)
+        self.skills = skills.load([settings.reelq_data_dir / "skills"])
+        self.http = open_http(settings)
+        self.recorder = Recorder(store, vault, settings, home)
+        self._vault = vault
+        self._home = home or Path.home()
+        self._tokens: dict[str, StoreTokens] = {}
+
+    def run(self, stage: Stage, job_id: str, run: int) -> Ending:
+        """Deal with one message."""
+        if self.hands.stopping.is_set():
+            return Ending.STOP
+        before = time.monotonic()
+        claimed = self._claim(stage, job_id, run)
+        if isinstance(claimed, Missed):
+            log.debug("%s of %s, run %s: %s", stage, job_id, run, claimed)
+            return Ending.GO_ON if claimed is Missed.PASSED else Ending.STOP
+        with self.hands.holding(job_id, run, before) as held:
+            return self._perform(claimed, held)
+
+    def _claim(self, stage: Stage, job_id: str, run: int) -> Claimed | Missed:
+        with self.store.write() as session:
+            lease = Lease(self.hands.worker, self.settings.reelq_lease_seconds)
+            return jobs.claim(session, self.store.now(session), job_id, run, stage, lease, PARKED)
+
+    def _perform(self, claimed: Claimed, held: Held) -> Ending:
+        try:
+            outcome = self._outcome(claimed, held)
+            return self._record(lambda: self.recorder.record(claimed, outcome), held)
+        except (LetGo, StaleMove):
+            log.info("let go of %s in %s, run %s", held.job_id, claimed.at.stage, held.run)
+            return Ending.STOP
+
+    def _outcome(self, claimed: Claimed, held: Held) -> object:
+        """The stage's receipt, or what it raised, as a value."""
+        desk = self._desk(claimed, held)
+        try:
+            desk.check()
+            return STAGES[claimed.at.stage](self._job(claimed), desk)
+        except (LetGo, StaleMove):
+            raise
+        except Cancelled as wish:
+            return wish
+        except ReelqError as error:
+            return error
+        except Exception as error:  # a fault of ours ends the row with words, not the worker
+            if is_away(error):
+                raise LetGo from error
+            log.exception("a fault of ours in %s of %s", claimed.at.stage, held.job_id)
+            return error
+
+    def _record(self, act: Callable[[], Ending], held: Held) -> Ending:
+        """Record, however long the database is away: what was done is known nowhere else."""
+        wait, longest = _AWAY_WAIT
+        while True:
+            try:
+                return act()
+            except StaleMove:
+                log.info("%s was moved by another; what we did under run %s is refused", held.job_id, held.run)
+                return Ending.STOP
+            except Exception as error:
+                if not is_away(error) or held.lost:
+                    raise
+            time.sleep(wait * random.uniform(0.5, 1))
+            wait = min(wait * 2, longest)
+
+    def _desk(self, claimed: Claimed, held: Held) -> Workbench:
+        remote = self._remote(claimed.account.id, claimed.job.skill)
+        return Workbench(
+            self.store, self.settings, remote, claimed.at, claimed.account.id, lambda: self.hands.check(held)
+        )
+
+    def _tokens_of(self, account_id: str, attribution: dict[str, str]) -> StoreTokens:
+        def ask(client_id: str) -> Grant:
+            return ask_for_token(self.http, client_id, attribution)
+
+        if account_id not in self._tokens:
+            wait = self.settings.reelq_rate_limit_wait
+            self._tokens[account_id] = StoreTokens(self.store, self._vault, account_id, ask, quota_wait=wait)
+        return self._tokens[account_id]
+
+    def _job(self, claimed: Claimed) -> Job:
+        row, batch = claimed.job, claimed.batch
+        names = [name for name in (row.file, *row.references) if name]
+        shared = bool(row.after_id)
+        session = Session(row.remote_session_id, row.remote_task_id, row.remote_user_id)
+        return Job(
+            id=row.id,
+            row=row.row,
+            run=claimed.at.run,
+            stage=row.stage,
+            route=row.route,
+            instruction=row.instruction,
+            language=row.language,
+            paths=tuple(Path(batch.source, name) for name in names if not _is_url(name)),
+            urls=tuple(name for name in names if _is_url(name)),
+            result=Path(batch.out, row.output),
+            session=session if row.remote_session_id else None,
+            shares_session=shared,
+            upload_baseline=row.upload_baseline,
+            render_id=row.remote_render_id,
+            renders=row.renders,
+            looks=row.looks,
+            result_url=row.result_url,
+        )
+
+    def look_at_parked(self) -> None:
+        """Accounts that ran out of credits or of a token: whether their rows can go on."""
+        with self.store.write() as session:
+            waiting = parking.accounts_waiting(session, self.store.now(session))
+        for account_id in waiting:
+            try:
+                available = credits.take_reading(self.store, account_id, "watched", self._remote(account_id).balance)
+            except ReelqError as error:
+                log.info("account %s can't be looked at: %s", account_id, error)
+                continue
+            with self.store.write() as session:
+                parking.go_on(session, account_id, self.store.now(session), available.available)
+
+    def _remote(self, account_id: str, skill_name: str = "video-models") -> Remote:
+        skill = self.skills.get(skill_name) or self.skills["video-models"]
+        platform = skills.platform(skill.path, self.settings.skill_source, self._home)
+        attribution = skills.headers(skill, platform)
+        return Remote(self.http, self._tokens_of(account_id, attribution), attribution)
+
+    def release_all(self) -> None:
+        """Everything in hand is due at once for others; whatever this process still does with it is refused."""
+        held = {each.job_id: each.run for each in self.hands.all()}
+        with self.store.write() as session:
+            jobs.release(session, self.store.now(session), self.hands.worker, held)
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self.http.close()
+        self.store.close()
+
+
+def _is_url(name: str) -> bool:
+    return name.startswith(("http://", "https://"))

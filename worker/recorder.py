@@ -1,0 +1,240 @@
+"""Writes down what came of a stage: a receipt moves the job on, an error is judged, and both are told in words.
+
+Everything that one outcome changes (the job, its open decision to send, its account) is one transaction.
+"""
+
+import random
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from reelq import errors
+from reelq.job import Cause, Route, Stage, Status
+from reelq.settings import Settings
+from reelq.store import accounts, jobs, sends
+from reelq.store.jobs import Claimed
+from reelq.store.models import Account, AccountKind, Outcome
+from reelq.store.moves import move
+from reelq.store.secrets import Vault
+from reelq.store.session import Store, Transaction
+from worker.desk import Cancelled, NotYet
+from worker.ending import Ending
+from worker.stages.download import Downloaded
+from worker.stages.edit import Edited
+from worker.stages.poll import Polled
+from worker.stages.render import Rendered
+from worker.stages.upload import Uploaded
+from worker.stages.verify import Verified
+from worker.verdict import Case, CheckBackIn, GiveUp, Park, RetryIn, judge
+
+_SETTLED_BY: Final[Mapping[type[Exception], Outcome]] = MappingProxyType(
+    {
+        errors.NoEffect: Outcome.NO_EFFECT,
+        errors.AgentFailed: Outcome.AGENT_ERROR,
+        errors.EditUnconfirmed: Outcome.UNCONFIRMED,
+        errors.SessionGone: Outcome.UNCONFIRMED,
+        Cancelled: Outcome.UNCONFIRMED,
+    }
+)
+_NEW_SESSION: Final = MappingProxyType(
+    {
+        "remote_session_id": "",
+        "remote_task_id": "",
+        "upload_baseline": "",
+        "remote_render_id": "",
+        "renders": 0,
+        "looks": 0,
+        "result_url": "",
+    }
+)
+
+
+class Recorder:
+    """The second transaction of every stage."""
+
+    def __init__(self, store: Store, vault: Vault, settings: Settings, home: Path | None) -> None:
+        self._store = store
+        self._vault = vault
+        self._settings = settings
+        self._home = home
+
+    def record(self, claimed: Claimed, outcome: object) -> Ending:
+        """What came of the stage, whatever it is."""
+        spare = self._spare_account(claimed, outcome)
+        with self._store.write() as session:
+            now = self._store.now(session)
+            if isinstance(outcome, Cancelled):
+                return self._cancelled(session, claimed, now)
+            if isinstance(outcome, Exception):
+                return self._judged(session, claimed, outcome, now, spare)
+            return self._done(session, claimed, outcome, now)
+
+    def _done(self, session: Transaction, claimed: Claimed, receipt: object, now: datetime) -> Ending:
+        match receipt:
+            case NotYet(seconds, words):
+                looks = claimed.job.looks + 1
+                jobs.again(session, claimed.at, now, seconds, words, looks=looks, attempts=0, lapses=0)
+                return Ending.LATER
+            case Uploaded(opened, files):
+                values = {
+                    "remote_session_id": opened.session_id,
+                    "remote_task_id": opened.task_id,
+                    "remote_user_id": opened.user_id or claimed.job.remote_user_id,
+                }
+                jobs.advance(session, claimed, now, f"{files} file{'' if files == 1 else 's'} uploaded", **values)
+            case Edited(in_doubt):
+                if claimed.account.probe_job_id == claimed.job.id:
+                    accounts.unpark(session, claimed.account.id)
+                self._edited(session, claimed, now, in_doubt=in_doubt)
+            case Verified():
+                return self._verified(session, claimed, receipt, now)
+            case Rendered(render_id):
+                later = jobs.later(now, self._settings.reelq_poll_interval)
+                jobs.advance(session, claimed, now, "export submitted", remote_render_id=render_id, due_at=later)
+            case Polled(url):
+                jobs.advance(session, claimed, now, "rendered", result_url=url)
+            case Downloaded(size, sha256):
+                words = f"{claimed.job.output}, {size / 1_000_000:.1f} MB"
+                jobs.advance(
+                    session, claimed, now, words, result_path=claimed.job.output, result_size=size, result_sha256=sha256
+                )
+                accounts.note_success(session, claimed.account.id, self._settings.reelq_max_in_flight)
+            case _:
+                raise TypeError(f"no stage gives {receipt!r}")
+        return Ending.GO_ON
+
+    def _edited(self, session: Transaction, claimed: Claimed, now: datetime, *, in_doubt: bool) -> None:
+        if in_doubt:
+            due = jobs.later(now, self._settings.reelq_settle_first_wait)
+            jobs.advance(session, claimed, now, "the stream was lost; the session's state will tell", due_at=due)
+        else:
+            jobs.advance(session, claimed, now, "the agent is done")
+
+    def _verified(self, session: Transaction, claimed: Claimed, receipt: Verified, now: datetime) -> Ending:
+        if open_one := sends.open_send(session, claimed.job.id):
+            sends.settle(session, open_one.id, Outcome.APPLIED, now)
+        values: dict[str, Any] = {"timeline": receipt.timeline, "reply": receipt.reply, "to_send": "", "resend": False}
+        if receipt.changes:
+            values["changes"] = [*claimed.job.changes, *receipt.changes]
+        words = "; ".join(receipt.changes) or receipt.timeline or receipt.reply or "verified"
+        if receipt.follow_up and not claimed.job.follow_ups and claimed.job.route is Route.EDIT:
+            values |= {"to_send": receipt.follow_up, "follow_ups": 1, "stage": Stage.EDIT}
+            jobs.again(session, claimed.at, now, 0, f"{words}; the agent asks for more: {receipt.follow_up}", **values)
+            return Ending.STOP
+        jobs.advance(session, claimed, now, words, **values)
+        return Ending.GO_ON
+
+    def _cancelled(self, session: Transaction, claimed: Claimed, now: datetime) -> Ending:
+        self._settle(session, claimed, Cancelled(), now)
+        jobs.end(session, claimed.at, Status.CANCELLED, now, "cancelled")
+        return Ending.STOP
+
+    def _settle(self, session: Transaction, claimed: Claimed, error: Exception, now: datetime) -> None:
+        outcome = next((_SETTLED_BY[kind] for kind in type(error).__mro__ if kind in _SETTLED_BY), None)
+        if outcome and (open_one := sends.open_send(session, claimed.job.id)):
+            sends.settle(session, open_one.id, outcome, now)
+
+    def _judged(
+        self, session: Transaction, claimed: Claimed, error: Exception, now: datetime, spare: str | None
+    ) -> Ending:
+        account = session.get_one(Account, claimed.account.id, populate_existing=True)
+        verdict = judge(error, self._case(session, claimed, account, now))
+        words = str(error) or type(error).__name__
+        match verdict:
+            case RetryIn(seconds, stage):
+                values: dict[str, Any] = {"attempts": claimed.job.attempts + 1}
+                if stage:
+                    values |= {"stage": stage, **_NEW_SESSION}
+                jobs.again(session, claimed.at, now, seconds, f"{words}; again in {seconds:.0f} s", **values)
+                return Ending.LATER
+            case CheckBackIn(seconds, account_waits):
+                if account_waits:
+                    accounts.note_limited(session, account.id, now)
+                    accounts.block(session, account.id, now, seconds)
+                jobs.again(session, claimed.at, now, seconds, f"{words}; again in {seconds:.0f} s")
+                return Ending.LATER
+            case Park(cause):
+                self._park(session, claimed, account, cause, words, now, spare)
+            case GiveUp(final):
+                self._give_up(session, claimed, final, now)
+        return Ending.STOP
+
+    def _case(self, session: Transaction, claimed: Claimed, account: Account, now: datetime) -> Case:
+        remote_session = claimed.job.remote_session_id
+        since_block = (now - account.blocked_until).total_seconds() if account.blocked_until else -1
+        return Case(
+            stage=claimed.at.stage,
+            attempts=claimed.job.attempts,
+            anything_sent=bool(remote_session) and sends.anything_sent(session, remote_session),
+            has_session=bool(remote_session),
+            block_seconds=account.block_seconds,
+            blocked_lately=0 <= since_block < account.block_seconds,
+            # Whoever asked for the token has told the account of its refusals; the second in a row parks it.
+            quota_met=account.parked is Cause.TOKEN,
+            jitter=random.random(),
+            rate_limit_wait=self._settings.reelq_rate_limit_wait,
+            poll_interval=self._settings.reelq_poll_interval,
+            own_token=account.kind is AccountKind.OWN,
+        )
+
+    def _spare_account(self, claimed: Claimed, outcome: object) -> str | None:
+        """The anonymous account that a row not begun goes on with when the user's own token is refused."""
+        wanted = (
+            isinstance(outcome, errors.TokenRefused)
+            and claimed.account.kind is AccountKind.OWN
+            and not claimed.job.remote_session_id
+            and self._settings.reelq_anonymous_fallback
+        )
+        return accounts.anonymous_for(self._store, self._settings, home=self._home) if wanted else None
+
+    def _park(
+        self,
+        session: Transaction,
+        claimed: Claimed,
+        account: Account,
+        cause: Cause,
+        words: str,
+        now: datetime,
+        spare: str | None,
+    ) -> None:
+        if cause is Cause.PAUSED:
+            move(session, claimed.at, Status.WAITING, now, words, cause=cause)
+            return
+        link = accounts.registration_link(account, self._settings) if cause is Cause.CREDITS else ""
+        why = f"{words}. {'Register: ' + link if link else ''}".rstrip()
+        accounts.park(session, account.id, cause, why, now)
+        if spare:
+            words = "NEMO_TOKEN is refused; the row goes on with the free account of this installation"
+            jobs.again(session, claimed.at, now, 0, words, account_id=spare)
+        else:
+            move(session, claimed.at, Status.WAITING, now, why, cause=cause)
+
+    def _give_up(self, session: Transaction, claimed: Claimed, error: Exception, now: datetime) -> None:
+        if isinstance(error, errors.EditUnconfirmed) and claimed.job.resend:
+            self._settle(session, claimed, error, now)
+            words = "one more read shows no edit either; the instruction goes out anew, as you asked"
+            jobs.again(session, claimed.at, now, 0, words, stage=Stage.EDIT, resend=False)
+            return
+        self._settle(session, claimed, error.__cause__ if isinstance(error.__cause__, Exception) else error, now)
+        known = isinstance(error, errors.ReelqError)
+        advice = error.advice if isinstance(error, errors.ReelqError) else "A fault of reelq's own: its log has more."
+        jobs.end(
+            session,
+            claimed.at,
+            Status.FAILED,
+            now,
+            str(error),
+            error_code=error.code if isinstance(error, errors.ReelqError) else "internal",
+            error=str(error) if known else f"{type(error).__name__}: {error}",
+            advice=advice,
+            raw=_raw_of(error),
+        )
+
+
+def _raw_of(error: BaseException) -> str:
+    """The answer behind an error, or behind what it came from."""
+    if isinstance(error, errors.RemoteError):
+        return error.raw
+    return _raw_of(error.__cause__) if error.__cause__ else ""

@@ -1,0 +1,51 @@
+"""One look at an export; between looks the job waits in the database, and no worker with it.
+
+Looking only reads. An export that the service forgot is submitted again under its own id; one that failed or comes to
+no end is given up and tried once more under a new one.
+"""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from reelq.errors import RemoteError, RenderFailed, RenderStuck, RenderUnknown
+from reelq.remote.receipts import RenderStatus
+from worker.desk import Desk, Job, NotYet
+from worker.stages.render import submit
+
+_RENDERS: Final = 2
+"""The service's own client tries a failed export once more, and so do we."""
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """The export is done, and this is where it lies."""
+
+    url: str
+
+
+def poll(job: Job, desk: Desk) -> Polled | NotYet:
+    """Look once."""
+    try:
+        look = desk.remote.progress(job.render_id)
+    except RenderUnknown:
+        return _again(job, desk, job.render_id, "the service has forgotten the export; it was submitted again")
+    if look.status is RenderStatus.DONE:
+        return Polled(look.url)
+    if look.status is RenderStatus.FAILED:
+        if job.renders >= _RENDERS:
+            raise RenderFailed(f"The export failed twice: {look.reason or 'no reason given'}")
+        return _again(job, desk, "", f"the export failed ({look.reason or 'no reason given'}); a second one began")
+    if job.looks >= desk.settings.reelq_poll_limit:
+        with suppress(RemoteError):
+            desk.remote.cancel_render(job.render_id)
+        if job.renders >= _RENDERS:
+            raise RenderStuck
+        return _again(job, desk, "", "the export came to no end; a second one began")
+    done = "" if look.percent is None else f", {look.percent} %"
+    return NotYet(desk.settings.reelq_poll_interval, f"rendering{done}")
+
+
+def _again(job: Job, desk: Desk, render_id: str, words: str) -> NotYet:
+    submit(job, desk, render_id)
+    return NotYet(desk.settings.reelq_poll_interval, words)

@@ -1,0 +1,42 @@
+"""Six tasks, one for each stage, that hand their message to the pipeline and end as it says."""
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from celery import Celery, Task
+from celery.exceptions import Ignore, Retry
+
+from reelq.job import PIPELINE, Stage
+from worker.ending import Ending
+from worker.pipeline import Pipeline
+
+log = logging.getLogger(__name__)
+
+
+def register(app: Celery, pipeline: Callable[[], Pipeline]) -> None:
+    """Make the six tasks of this app; the pipeline is asked for when the first message comes."""
+    for stage in PIPELINE:
+        app.task(name=str(stage), bind=True, shared=False)(_body(stage, pipeline))
+
+
+def _body(stage: Stage, pipeline: Callable[[], Pipeline]) -> Callable[..., None]:
+    def body(task: "Task[Any, Any]", *args: object, **_unknown: object) -> None:
+        match args:
+            case (str(job_id), int(run), *_):
+                _end(pipeline().run(stage, job_id, run))
+            case _:
+                log.warning("a message for %s that names no job and run is dropped", stage)
+                raise Ignore
+
+    return body
+
+
+def _end(ending: Ending) -> None:
+    match ending:
+        case Ending.STOP:
+            raise Ignore
+        case Ending.LATER:
+            # Nothing is published: the lifeline does that when it is due. For Celery and Flower it is a retry.
+            raise Retry(when=datetime.now(UTC))

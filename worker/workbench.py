@@ -1,0 +1,136 @@
+"""The desk of one stage of one job, over the database: each verb a short transaction, refused under an older run."""
+
+import logging
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, Final, Literal
+
+from reelq.errors import LimitReached, NotSent, ReelqError, RemoteError
+from reelq.remote import draft
+from reelq.remote.client import Remote
+from reelq.remote.sse import Heard
+from reelq.settings import Settings
+from reelq.store import credits, jobs, sends
+from reelq.store.models import Outcome, Send
+from reelq.store.moves import Position, note
+from reelq.store.session import Store, Transaction
+from worker.desk import LetGo, Sending
+
+log = logging.getLogger(__name__)
+
+_WORDS_EVERY: Final = 3.0
+
+
+class Workbench:
+    """Implements `worker.desk.Desk`."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        remote: Remote,
+        at: Position,
+        account_id: str,
+        check: Callable[[], None],
+    ) -> None:
+        self.settings = settings
+        self.remote = remote
+        self._store = store
+        self._at = at
+        self._account_id = account_id
+        self._check = check
+        self._began = time.monotonic()
+        self._said_at = 0.0
+
+    def check(self) -> None:
+        self._check()
+        minutes = int(time.monotonic() - max(self._began, self._said_at)) // 120 * 2
+        if minutes:
+            self.say(f"still working, {int(time.monotonic() - self._began) // 60} min")
+
+    def say(self, words: str) -> None:
+        if time.monotonic() - self._said_at < _WORDS_EVERY:
+            return
+        self._said_at = time.monotonic()
+        with self._fenced() as (session, now):
+            note(session, self._at, now, "progress", words)
+
+    @contextmanager
+    def _fenced(self) -> Iterator[tuple[Transaction, datetime]]:
+        """A transaction that writes only while the job is still ours under this run."""
+        with self._store.write() as session:
+            if not jobs.fence(session, self._at):
+                raise LetGo
+            yield session, self._store.now(session)
+
+    def remember_upload(self, fingerprint: str) -> None:
+        with self._fenced() as (session, _):
+            jobs.change(session, self._at, upload_baseline=fingerprint)
+
+    def reserve_render(self) -> str:
+        render_id = f"render_{uuid.uuid4().hex}"
+        with self._fenced() as (session, _):
+            jobs.new_render(session, self._at, render_id)
+        return render_id
+
+    def sending(self) -> Sending | None:
+        with self._store.read() as session:
+            found = sends.open_send(session, self._at.job_id)
+            return _sending(found, self._store.now(session)) if found else None
+
+    def intend(self, baseline: dict[str, Any] | None) -> Sending:
+        with self._fenced() as (session, now):
+            job = jobs.get(session, self._at.job_id)
+            if job is None:
+                raise LetGo
+            if not credits.may_send(session, job.batch_id, self._account_id, generates=not job.file):
+                raise LimitReached
+            text = job.to_send or job.instruction
+            return _sending(sends.intend(session, job, now, text, baseline, draft.fingerprint(baseline)), now)
+
+    def withdraw(self, sending: Sending, refusal: ReelqError) -> None:
+        outcome = Outcome.NOT_SENT if isinstance(refusal, NotSent) else Outcome.REFUSED
+        with self._fenced() as (session, now):
+            sends.settle(session, sending.id, outcome, now)
+
+    def ended(self, sending: Sending, heard: Heard) -> Sending:
+        agent_error = heard.error.message if heard.error else ""
+        with self._fenced() as (session, now):
+            return _sending(sends.ended_well(session, sending.id, heard.reply, agent_error), now)
+
+    def read_again(self, sending: Sending, fingerprint: str) -> int:
+        with self._fenced() as (session, _):
+            sends.read_again(session, sending.id, sending.reads + 1, fingerprint)
+        return sending.reads + 1
+
+    def close_costs(self) -> None:
+        try:
+            self.read_balance("after")
+        except RemoteError as error:
+            log.info("no reading after the edit of %s: %s", self._at.job_id, error)
+            return
+        with self._store.write() as session:
+            if open_one := sends.open_send(session, self._at.job_id):
+                credits.stop_bearing(session, open_one.id)
+
+    def read_balance(self, moment: Literal["before", "after", "asked"]) -> int:
+        reading = credits.take_reading(self._store, self._account_id, moment, self.remote.balance)
+        return reading.available
+
+
+def _sending(row: Send, now: datetime) -> Sending:
+    return Sending(
+        id=row.id,
+        text=row.text,
+        baseline=row.baseline,
+        fingerprint=row.fingerprint,
+        ended_well=row.ended_well,
+        reply=row.reply,
+        agent_error=row.agent_error,
+        reads=row.reads,
+        read_fingerprint=row.read_fingerprint,
+        seconds_since=(now - row.sent_at).total_seconds(),
+    )
