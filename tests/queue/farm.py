@@ -1,0 +1,256 @@
+"""A whole deployment for a test: a sandbox, a database, a way for messages, and workers that can be killed."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import SecretStr
+from sqlalchemy import select, text
+
+from reelq import manifest, skills
+from reelq.settings import Settings
+from reelq.store import accounts, batches
+from reelq.store.batches import Order
+from reelq.store.migrate import upgrade
+from reelq.store.models import Job, JobEvent, Send
+from reelq.store.session import Store, database_url
+from tests.integration.databases import new_database, shown
+from tests.sandbox_process import SandboxProcess
+
+ROOT: Final = Path(__file__).parents[2]
+QUICK: Final[dict[str, Any]] = {
+    "reelq_poll_interval": 0.5,
+    "reelq_poll_limit": 20,
+    "reelq_rate_limit_wait": 0.5,
+    "reelq_edit_timeout": 3.0,
+    "reelq_silence_timeout": 2.0,
+    "reelq_settle_first_wait": 0.3,
+    "reelq_settle_wait": 0.6,
+    "reelq_settle_reads": 5,
+    "reelq_lease_seconds": 3.0,
+    "reelq_stop_grace": 3.0,
+}
+"""Waits in proportion to the service's, short enough for a test."""
+
+KINDS: Final = ("in-process", "redis") if os.environ.get("REELQ_TEST_REDIS_URL") else ("in-process",)
+
+
+class Redis:
+    """A Redis server of the test's own, that it may empty, stop and start."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.start()
+
+    def start(self) -> None:
+        """Run it, and wait until it answers."""
+        binary = shutil.which("redis-server")
+        if binary is None:
+            raise RuntimeError("REELQ_TEST_REDIS_URL is set, but there is no redis-server to run a server of our own")
+        options = ["--port", str(self.port), "--save", "", "--appendonly", "no", "--dir", str(self._folder)]
+        self.process = subprocess.Popen([binary, *options], stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+            except OSError:
+                time.sleep(0.02)
+            else:
+                return
+        raise RuntimeError("redis-server did not start")
+
+    def stop(self) -> None:
+        """As a crash: whatever it held is gone."""
+        self.process.kill()
+        self.process.wait()
+
+    def empty(self) -> None:
+        """FLUSHALL."""
+        with socket.create_connection(("127.0.0.1", self.port), 5) as line:
+            line.sendall(b"FLUSHALL\r\n")
+            assert line.recv(64).startswith(b"+OK")
+
+
+class Farm:
+    """One deployment; its workers are processes."""
+
+    def __init__(
+        self, folder: Path, sandbox: SandboxProcess, settings: Settings, redis: Redis | None, concurrency: int = 16
+    ) -> None:
+        self.folder = folder
+        self.sandbox = sandbox
+        self.settings = settings
+        self.redis = redis
+        self.concurrency = concurrency
+        self.store = Store(database_url(settings))
+        upgrade(self.store)
+        self.workers: list[subprocess.Popen[bytes]] = []
+
+    def submit(self, rows: Sequence[str], *, header: str = "file,instruction", **order: Any) -> str:
+        """Hand in a manifest of these lines; the batch's id."""
+        path = self.folder / "jobs.csv"
+        path.write_text("\n".join([header, *rows]) + "\n")
+        checked = manifest.check_file(path, skills=skills.load())
+        account = accounts.account_for(self.store, self.vault(), self.settings, home=self.folder)
+        wanted = Order(
+            "me", "jobs", self.folder, self.folder / "out", checked.rows_or_raise(), checked.columns, **order
+        )
+        return batches.submit(self.store, wanted, service=self.settings.nemo_api_url, account_id=account).batch_id
+
+    def vault(self) -> Any:
+        from reelq.store.secrets import open_vault
+
+        return open_vault(self.settings, local=self.store.is_sqlite)
+
+    def start_worker(self) -> "subprocess.Popen[bytes]":
+        """Another worker process."""
+        log = (self.folder / f"worker{len(self.workers)}.log").open("wb")
+        if self.redis:
+            options = [
+                "-P",
+                "threads",
+                "-c",
+                str(self.concurrency),
+                "-l",
+                "INFO",
+                "--without-mingle",
+                "--without-gossip",
+            ]
+            command = [
+                sys.executable,
+                "-m",
+                "celery",
+                "-A",
+                "worker",
+                "worker",
+                *options,
+                "-n",
+                f"w{len(self.workers)}@%h",
+            ]
+        else:
+            command = [sys.executable, "-m", "tests.queue.worker_process", str(self.concurrency)]
+        process = subprocess.Popen(command, cwd=ROOT, env=self.environment(), stdout=log, stderr=log)
+        log.close()
+        self.workers.append(process)
+        return process
+
+    def environment(self) -> dict[str, str]:
+        """What a worker process is told."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("REELQ_", "NEMO_"))}
+        told = {}
+        for name, value in self.settings.model_dump(exclude_none=True).items():
+            told[name.upper()] = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        return {**kept, **told, "HOME": str(self.folder)}
+
+    def jobs(self, batch_id: str) -> list[Job]:
+        """All jobs of a batch, by row."""
+        with self.store.read() as session:
+            return list(session.scalars(select(Job).where(Job.batch_id == batch_id).order_by(Job.row)))
+
+    def sends(self) -> list[Send]:
+        """Every decision to send."""
+        with self.store.read() as session:
+            return list(session.scalars(select(Send)))
+
+    def decisions(self) -> list[tuple[Job, Send]]:
+        """Every decision to send, with the job whose it is."""
+        with self.store.read() as session:
+            return [(job, send) for job, send in session.execute(select(Job, Send).join(Send, Send.job_id == Job.id))]
+
+    def costs(self) -> int:
+        """What the account lost by its readings: the sends' costs and what nobody could be charged with."""
+        sends = self.sql("select coalesce(sum(cost), 0) from sends")[0][0]
+        rest = self.sql("select coalesce(sum(unattributed), 0) from credit_readings")[0][0]
+        return int(sends) + int(rest)
+
+    def events(self, job_id: str) -> list[JobEvent]:
+        """A job's story."""
+        with self.store.read() as session:
+            return list(session.scalars(select(JobEvent).where(JobEvent.job_id == job_id).order_by(JobEvent.id)))
+
+    def ended(self, batch_id: str, seconds: float) -> "Counter[str]":
+        """Wait until all jobs are final; how many ended as what."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if self.over(batch_id):
+                return self.ends(batch_id)
+            time.sleep(0.1)
+        raise AssertionError(f"not over after {seconds:g} s: {self.where(batch_id)}")
+
+    def over(self, batch_id: str) -> bool:
+        """Whether all jobs are final."""
+        with self.store.read() as session:
+            return batches.is_over(session, batch_id)
+
+    def ends(self, batch_id: str) -> "Counter[str]":
+        """How many jobs ended as what: `succeeded`, or their error's code."""
+        return Counter(job.error_code or str(job.status) for job in self.jobs(batch_id))
+
+    def where(self, batch_id: str) -> dict[tuple[str, str], int]:
+        """How many jobs are where."""
+        with self.store.read() as session:
+            return dict(batches.counts(session, batch_id))
+
+    def sql(self, statement: str) -> list[Any]:
+        """Look at anything."""
+        with self.store.read() as session:
+            return list(session.execute(text(statement)).all())
+
+    def stop(self) -> None:
+        """End everything."""
+        for process in self.workers:
+            if process.poll() is None:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+        self.store.close()
+
+
+@contextmanager
+def farm(
+    kind: str,
+    folder: Path,
+    *,
+    faults: dict[str, object] | None = None,
+    concurrency: int = 16,
+    sandbox: dict[str, object] | None = None,
+    **settings: Any,
+) -> Iterator[Farm]:
+    """A deployment of this kind, without a worker yet."""
+    with ExitStack() as stack:
+        steady: dict[str, object] = {"silent_edit": 0, "temporary_issue": 0, "edit_seconds": 0.2, "render_seconds": 0.4}
+        options = {"no_latency": True, "credits": 10_000_000, "keep_alive": 0.2, **(sandbox or {})}
+        service = stack.enter_context(_sandbox({**steady, **(faults or {})}, options))
+        redis = Redis(folder) if kind == "redis" else None
+        if redis:
+            stack.callback(redis.stop)
+        database = stack.enter_context(new_database("postgresql" if redis else "sqlite", folder))
+        told: dict[str, Any] = {
+            "nemo_api_url": service.url,
+            "reelq_data_dir": folder / "data",
+            "reelq_database_url": SecretStr(shown(database)),
+            "reelq_secret_key": SecretStr("a key for tests, long enough"),
+            **QUICK,
+            **settings,
+        }
+        if redis:
+            told["reelq_broker_url"] = SecretStr(redis.url)
+        made = Farm(folder, service, Settings(**told), redis, concurrency)
+        stack.callback(made.stop)
+        yield made
+
+
+def _sandbox(faults: dict[str, object], options: dict[str, Any]) -> SandboxProcess:
+    return SandboxProcess.start(faults=faults, **options)

@@ -1,0 +1,68 @@
+"""Rows against a service that does everything wrong: each comes through, or ends where its edit never took place."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.queue.farm import KINDS, ROOT, Farm, farm
+from tests.queue.sizes import PROVING, size
+
+ROWS = size(40, 300)
+FAULTS: dict[str, object] = {
+    "silent_edit": 0.3,
+    "server_error": 0.03,
+    "bad_gateway": 0.02,
+    "stream_cut": 0.015,
+    "stream_cut_ends": 0.015,
+    "two_step_edit": 0.05,
+    "tokens_expire": {"seconds": 4},
+    "rate_limited": 0.01,
+}
+
+
+def lines(count: int) -> list[str]:
+    """Rows that differ in what they say, so that the ledger can tell them apart."""
+    return [f"{ROOT}/samples/beach.mp4,Add a title that says Take {number}" for number in range(count)]
+
+
+def nothing_is_wrong(made: Farm) -> None:
+    """The four promises, as far as the sandbox's ledger and the database can tell."""
+    ledger = made.sandbox.ledger()
+    interval = made.settings.reelq_poll_interval
+    messages = [
+        (session_id, message["text"]) for session_id, one in ledger["sessions"].items() for message in one["messages"]
+    ]
+    decided = Counter((job.remote_session_id, send.text) for job, send in made.decisions())
+    unforeseen = Counter(messages) - decided
+    assert not unforeseen, f"messages beyond the decisions to send: {unforeseen}"
+    assert ledger["missing_headers"] == []
+    assert ledger["tokens_at_cdn"] == 0
+    early = [gap for render in ledger["renders"] for gap in render["spacing"][1:] if gap < interval - 0.01]
+    assert early == []
+    assert [path.name for path in made.folder.rglob("*.part")] == []
+
+
+@pytest.mark.timeout(900 if PROVING else 150)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_row_comes_through_a_service_that_does_everything_wrong(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with farm(kind, tmp_path, faults=FAULTS) as made:
+        batch = made.submit(lines(ROWS))
+        for _ in range(1 if kind == "in-process" else 2):
+            made.start_worker()
+        made.sandbox.faults(rate_limited={"rate": 1, "for": 1})
+        ends = made.ended(batch, 800 if PROVING else 120)
+        with capsys.disabled():
+            print(f"\n{kind}: {ROWS} rows ended as {dict(ends)}")
+        assert set(ends) <= {"succeeded", "edit_unconfirmed"}
+        assert ends["succeeded"] > ROWS * 0.8
+        nothing_is_wrong(made)
+        tokens = made.sandbox.ledger()["token_requests"]
+        assert len(tokens) == 1  # one client, for ever
+        for job in made.jobs(batch):
+            if job.status == "succeeded":
+                assert Path(tmp_path, "out", job.result_path).stat().st_size == job.result_size
+        charged = made.sandbox.ledger()["charged"]
+        assert made.costs() == charged

@@ -1,0 +1,74 @@
+"""Workers are killed at random, again and again: every row comes through, and nothing is sent twice."""
+
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from reelq.store import actions
+from tests.queue.farm import KINDS, Farm, farm
+from tests.queue.sizes import PROVING, size
+from tests.queue.test_chaos import lines, nothing_is_wrong
+
+ROWS = size(24, 200)
+KILLS = size(6, 40)
+SEED = 20
+
+
+def _kill_again_and_again(made: Farm, batch: str, workers: int, kills: int) -> list[float]:
+    """Kill a worker at random moments and start another; how long each time until work was claimed again."""
+    draw = random.Random(SEED)
+    waits = []
+    for _ in range(kills):
+        time.sleep(draw.uniform(0.3, 1.5))
+        victim = draw.choice([process for process in made.workers if process.poll() is None])
+        victim.kill()
+        victim.wait()
+        waits.append(_until_rescued(made))
+        made.start_worker()
+        if made.over(batch):
+            break
+    assert workers
+    return waits
+
+
+def _until_rescued(made: Farm) -> float:
+    """How long the rows of a dead worker stay with it: until no lease of before this moment is left."""
+    held = {row[0] for row in made.sql("select id || '.' || run from jobs where status = 'running'")}
+    began = time.monotonic()
+    limit = made.settings.reelq_lease_seconds + 10
+    if sum(process.poll() is None for process in made.workers) == 0:
+        made.start_worker()
+    while held & {row[0] for row in made.sql("select id || '.' || run from jobs where status = 'running'")}:
+        assert time.monotonic() - began < limit, f"still with a dead worker after {limit:g} s"
+        time.sleep(0.1)
+    return time.monotonic() - began
+
+
+@pytest.mark.timeout(1500 if PROVING else 240)
+@pytest.mark.parametrize("kind", KINDS)
+def test_killed_workers_lose_no_row_and_send_nothing_twice(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    faults: dict[str, object] = {"silent_edit": 0.3, "edit_seconds": 1.0, "render_seconds": 1.0, "upload_seconds": 0.2}
+    with farm(kind, tmp_path, faults=faults, concurrency=8, reelq_lease_seconds=2.0) as made:
+        batch = made.submit(lines(ROWS))
+        workers = 1 if kind == "in-process" else 2
+        for _ in range(workers):
+            made.start_worker()
+        waits = _kill_again_and_again(made, batch, workers, KILLS)
+        ends = made.ended(batch, 600 if PROVING else 120)
+        unconfirmed = [job for job in made.jobs(batch) if job.error_code == "edit_unconfirmed"]
+        nothing_is_wrong(made)
+        for job in unconfirmed:
+            with made.store.write() as session:
+                actions.retry(session, job, made.store.now(session))
+        final = made.ended(batch, 120)
+        with capsys.disabled():
+            print(f"\n{kind}: {ROWS} rows, {len(waits)} kills: {dict(ends)}, after retry {dict(final)};", end=" ")
+            middle = sorted(waits)[len(waits) // 2]
+            print(f"from a kill to its rows claimed again {middle:.1f} s, {max(waits):.1f} at most")
+        assert set(ends) <= {"succeeded", "edit_unconfirmed"}
+        assert set(final) == {"succeeded"}
+        nothing_is_wrong(made)
