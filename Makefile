@@ -41,7 +41,7 @@ $(DEV_READY): locks/dev.txt pyproject.toml | $(BIN)/python
 	@$(call install_lock,locks/dev.txt)
 	@touch $@ $(RUN_READY)
 
-.PHONY: help setup demo test lint types contracts pytest bench samples lock clean
+.PHONY: help setup demo test lint types contracts pytest prove docs bench samples lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,12 @@ contracts: $(DEV_READY) ## import-linter: which way imports may point
 
 pytest: $(DEV_READY) ## the tests
 	$(BIN)/pytest
+
+prove: $(DEV_READY) ## the promises at full size: the service, workers, Redis and databases broken on purpose (an hour)
+	REELQ_PROVE=1 $(BIN)/pytest tests/queue
+
+docs: $(DEV_READY) ## write the generated pages anew
+	$(BIN)/python docs/generate.py
 
 bench: $(DEV_READY) ## the benchmarks, each printing its figure
 	$(BIN)/pytest -m benchmark -s tests/benchmarks

@@ -34,6 +34,9 @@ def make_celery(settings: Settings) -> Celery:
         task_acks_late=True,
         task_reject_on_worker_lost=False,  # the lifeline brings a dead worker's jobs back, once and under a new run
         worker_prefetch_multiplier=1,
+        # Stages wait on the network: threads are as good as processes, and one process renews all its leases at once.
+        worker_pool="threads",
+        worker_concurrency=settings.reelq_max_in_flight,
         worker_send_task_events=True,
         task_send_sent_event=True,
         worker_hijack_root_logger=False,

@@ -63,6 +63,7 @@ class Settings(BaseSettings):
     reelq_anonymous_fallback: bool = True
     reelq_lease_seconds: Seconds = 20
     reelq_stop_grace: Seconds = 60
+    reelq_keep_days: Seconds | None = None
     reelq_log_format: Literal["console", "json"] = "console"
 
     @classmethod

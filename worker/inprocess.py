@@ -7,7 +7,7 @@ from celery.worker import WorkController
 
 from worker.process import Process
 
-_STOP_SECONDS: Final = 10
+_STOP_SECONDS: Final = 1
 
 
 class InProcess:
@@ -37,9 +37,15 @@ class InProcess:
         self._thread.start()
 
     def stop(self) -> None:
-        """Take nothing more, let go of what is open, and leave the database tidy for whoever goes on."""
-        self.process.pipeline.hands.stopping.set()
-        self.process.let_go()
-        self._controller.stop(exitcode=0)
-        self._thread.join(_STOP_SECONDS)
+        """Take nothing more, let what is open end within the grace, and release the rest for whoever goes on.
+
+        `Process.at_once`, from another thread or a signal, cuts the grace short. Threads that sit in a silent stream
+        would hold up the interpreter's end: leave by `worker.process.leave`.
+        """
+        self.process.take_no_more()
+        self.process.see_out()
+        # The controller waits for its threads for as long as they take; nobody waits for the controller.
+        stopper = threading.Thread(target=self._controller.stop, kwargs={"exitcode": 0}, daemon=True)
+        stopper.start()
+        stopper.join(_STOP_SECONDS)
         self.process.end()

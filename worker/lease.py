@@ -54,6 +54,15 @@ class Hands:
         with self._lock:
             return list(self._held.values())
 
+    def renewed(self, held: dict[str, Held], ours: dict[str, bool], began: float) -> None:
+        """What a renewal that began at this moment came to: what is still ours, and what of it shall be cancelled."""
+        for job_id, each in held.items():
+            if job_id in ours:
+                each.deadline = began + self.lease_seconds
+                each.cancelled = ours[job_id]
+            else:
+                each.lost = True
+
     def check(self, held: Held) -> None:
         """Whether to go on with it; raises where not."""
         if held.lost or time.monotonic() > held.deadline or self.must_let_go.is_set():

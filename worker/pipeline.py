@@ -5,6 +5,7 @@ Two short transactions around the stage, none across it. Whatever a stage raises
 
 import logging
 import random
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +17,7 @@ from reelq.job import Stage
 from reelq.remote.client import Remote, ask_for_token, open_http
 from reelq.remote.receipts import Grant, Session
 from reelq.settings import Settings
-from reelq.store import credits, jobs, parking
-from reelq.store.accounts import StoreTokens
+from reelq.store import accounts, credits, jobs, parking
 from reelq.store.jobs import Claimed, Lease, Missed
 from reelq.store.moves import StaleMove
 from reelq.store.secrets import Vault
@@ -26,6 +26,7 @@ from worker.desk import Cancelled, Job, LetGo
 from worker.ending import Ending
 from worker.lease import Hands, Held
 from worker.recorder import Recorder
+from worker.repeat import repeat
 from worker.stages.download import download
 from worker.stages.edit import edit
 from worker.stages.poll import poll
@@ -60,12 +61,42 @@ class Pipeline:
         self.recorder = Recorder(store, vault, settings, home)
         self._vault = vault
         self._home = home or Path.home()
-        self._tokens: dict[str, StoreTokens] = {}
+        self._tokens: dict[str, accounts.StoreTokens] = {}
+        self._leases: threading.Thread | None = None
+        self._leases_lock = threading.Lock()
+        self._renewed_at = time.monotonic()
+        self._closed = threading.Event()
+
+    def keep_leases(self) -> None:
+        """Renew what this process holds, from now on; once begun it goes on."""
+        with self._leases_lock:
+            if self._leases is None:
+                every = self.hands.lease_seconds / 4
+                self._leases = repeat("leases", self._renew_leases, every, self._closed)
+
+    def renew_if_slept(self) -> None:
+        """A process that slept revives its own leases before it takes anybody's for dead."""
+        if time.monotonic() - self._renewed_at > self.hands.lease_seconds / 2:
+            self._renew_leases()
+
+    def _renew_leases(self) -> None:
+        held = {each.job_id: each for each in self.hands.all()}
+        began = time.monotonic()
+        runs = {job_id: each.run for job_id, each in held.items()}
+        with self.store.write() as session:
+            now = self.store.now(session)
+            ours = jobs.renew(session, now, self.hands.worker, runs, self.hands.lease_seconds)
+        self.hands.renewed(held, ours, began)
+        self._renewed_at = began
 
     def run(self, stage: Stage, job_id: str, run: int) -> Ending:
         """Deal with one message."""
         if self.hands.stopping.is_set():
+            with self.store.write() as session:
+                jobs.hand_on(session, job_id, run, stage)
             return Ending.STOP
+        if self._leases is None:
+            self.keep_leases()  # in a forked child of a pool of processes the first message finds none
         before = time.monotonic()
         claimed = self._claim(stage, job_id, run)
         if isinstance(claimed, Missed):
@@ -85,6 +116,8 @@ class Pipeline:
             return self._record(lambda: self.recorder.record(claimed, outcome), held)
         except (LetGo, StaleMove):
             log.info("let go of %s in %s, run %s", held.job_id, claimed.at.stage, held.run)
+            if self.hands.must_let_go.is_set():
+                self._release({held.job_id: held.run})  # it may have been claimed after all else was released
             return Ending.STOP
 
     def _outcome(self, claimed: Claimed, held: Held) -> object:
@@ -126,13 +159,13 @@ class Pipeline:
             self.store, self.settings, remote, claimed.at, claimed.account.id, lambda: self.hands.check(held)
         )
 
-    def _tokens_of(self, account_id: str, attribution: dict[str, str]) -> StoreTokens:
+    def _tokens_of(self, account_id: str, attribution: dict[str, str]) -> accounts.StoreTokens:
         def ask(client_id: str) -> Grant:
             return ask_for_token(self.http, client_id, attribution)
 
         if account_id not in self._tokens:
             wait = self.settings.reelq_rate_limit_wait
-            self._tokens[account_id] = StoreTokens(self.store, self._vault, account_id, ask, quota_wait=wait)
+            self._tokens[account_id] = accounts.StoreTokens(self.store, self._vault, account_id, ask, quota_wait=wait)
         return self._tokens[account_id]
 
     def _job(self, claimed: Claimed) -> Job:
@@ -162,8 +195,11 @@ class Pipeline:
 
     def look_at_parked(self) -> None:
         """Accounts that ran out of credits or of a token: whether their rows can go on."""
+        configured = accounts.account_for(self.store, self._vault, self.settings, home=self._home)
         with self.store.write() as session:
-            waiting = parking.accounts_waiting(session, self.store.now(session))
+            now = self.store.now(session)
+            parking.move_over(session, configured, now)
+            waiting = parking.accounts_waiting(session, now)
         for account_id in waiting:
             try:
                 available = credits.take_reading(self.store, account_id, "watched", self._remote(account_id).balance)
@@ -181,12 +217,15 @@ class Pipeline:
 
     def release_all(self) -> None:
         """Everything in hand is due at once for others; whatever this process still does with it is refused."""
-        held = {each.job_id: each.run for each in self.hands.all()}
+        self._release({each.job_id: each.run for each in self.hands.all()})
+
+    def _release(self, held: dict[str, int]) -> None:
         with self.store.write() as session:
             jobs.release(session, self.store.now(session), self.hands.worker, held)
 
     def close(self) -> None:
         """Let go of connections."""
+        self._closed.set()
         self.http.close()
         self.store.close()
 

@@ -1,9 +1,14 @@
 """A worker process put together: store, pipeline, tasks and lifeline around one Celery app."""
 
 import logging
+import os
+import signal
+import sys
 import threading
+import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from celery import Celery, bootsteps, signals
 
@@ -11,14 +16,16 @@ from reelq.dispatch import Dispatch, make_celery
 from reelq.settings import Settings
 from reelq.store.migrate import upgrade
 from reelq.store.secrets import open_vault
-from reelq.store.session import Store, database_url
+from reelq.store.session import Store, database_url, is_away
 from worker.lifeline import Lifeline
 from worker.pipeline import Pipeline
 from worker.tasks import register
 
 log = logging.getLogger(__name__)
 
-_SPARE_CONNECTIONS: Final = 4
+_LAST_WORDS: Final = 1.5
+"""Seconds for what was let go of to end by itself, before the process ends without it."""
+_LOOK_EVERY: Final = 0.1
 
 
 class Process:
@@ -28,7 +35,7 @@ class Process:
         self.settings = settings
         self.app = make_celery(settings)
         self._home = home
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._pipeline: Pipeline | None = None
         self._lifeline: Lifeline | None = None
         register(self.app, lambda: self.pipeline)
@@ -55,16 +62,30 @@ class Process:
         self._lifeline.start()
 
     def take_no_more(self) -> None:
-        """Told to stop: nothing new; what is open may end within the grace."""
+        """Told to stop: nothing new."""
         self.pipeline.hands.stopping.set()
-        timer = threading.Timer(self.settings.reelq_stop_grace, self.let_go)
-        timer.daemon = True
-        timer.start()
+
+    def see_out(self) -> None:
+        """Wait for what is open, as long as the grace lasts and nobody says `at_once`; then let go of what is left."""
+        hands = self.pipeline.hands
+        over = time.monotonic() + self.settings.reelq_stop_grace
+        while hands.all() and time.monotonic() < over and not hands.must_let_go.wait(_LOOK_EVERY):
+            pass
+        self.let_go()
+
+    def at_once(self) -> None:
+        """Told to stop a second time: no grace any more."""
+        self.pipeline.hands.must_let_go.set()
 
     def let_go(self) -> None:
         """What is still in hand is due at once for others."""
         self.pipeline.hands.must_let_go.set()
-        self.pipeline.release_all()
+        try:
+            self.pipeline.release_all()
+        except Exception as error:
+            if not is_away(error):
+                raise
+            log.warning("the database is away: what was in hand is taken back when its lease has lapsed")
 
     def end(self) -> None:
         """Stop the lifeline and close connections."""
@@ -73,9 +94,20 @@ class Process:
         self.pipeline.close()
 
 
+def leave(code: int = 0) -> NoReturn:
+    """End this process now, whatever its threads wait for: a silent stream is let be for minutes.
+
+    All that counts is in the database, and what was in hand is released.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 def as_worker(settings: Settings) -> Celery:
     """The app of a worker process of its own, with the lifeline as a part of the worker."""
     process = Process(settings)
+    stop = _Stop(process)
 
     class LifelineStep(bootsteps.StartStopStep):
         """Starts with the pool, and stops before it."""
@@ -86,14 +118,16 @@ def as_worker(settings: Settings) -> Celery:
             process.begin()
 
         def stop(self, _worker: Any) -> None:
-            process.take_no_more()
+            stop.begin()
 
         def terminate(self, _worker: Any) -> None:
             process.let_go()
 
     @signals.worker_shutting_down.connect(weak=False)
     def shutting_down(**_: Any) -> None:
-        process.take_no_more()
+        stop.begin()
+        for each in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            signal.signal(each, stop.again)
 
     @signals.worker_shutdown.connect(weak=False)
     def shut_down(**_: Any) -> None:
@@ -101,3 +135,29 @@ def as_worker(settings: Settings) -> Celery:
 
     process.app.steps["worker"].add(LifelineStep)
     return process.app
+
+
+class _Stop:
+    """How a worker process ends: Celery waits for its threads, and this sees to it that it does not wait for ever."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._thread = threading.Thread(target=self._see_out, name="reelq stop", daemon=True)
+
+    def begin(self) -> None:
+        """Once. In a thread: a signal may have come while this one holds a lock."""
+        with suppress(RuntimeError):  # it was begun before
+            self._thread.start()
+
+    def again(self, *_: object) -> None:
+        """Another signal: at once."""
+        threading.Thread(target=self._process.at_once, name="reelq stop at once", daemon=True).start()
+
+    def _see_out(self) -> None:
+        process = self._process
+        process.take_no_more()
+        process.see_out()
+        stuck = process.pipeline.hands.all
+        time.sleep(_LAST_WORDS if stuck() else process.settings.reelq_stop_grace + _LAST_WORDS)
+        log.warning("left with %d threads still waiting for an answer", len(stuck()))
+        leave()

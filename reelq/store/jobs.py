@@ -142,6 +142,15 @@ def hold(session: Session, at: Position, until: datetime) -> None:
     )
 
 
+def hand_on(session: Session, job_id: str, run: int, stage: Stage) -> None:
+    """The message was taken by a worker that is told to stop: another one goes out for it at once."""
+    session.execute(
+        update(Job)
+        .where(Job.id == job_id, Job.run == run, Job.stage == stage, Job.status == Status.QUEUED)
+        .values(publish_at=Job.due_at)
+    )
+
+
 def advance(session: Session, claimed: Claimed, now: datetime, words: str, **receipt: Any) -> Position:
     """The stage is done: on to the next one, which the chain's next message begins, or to success."""
     at, route = claimed.at, claimed.job.route

@@ -23,6 +23,19 @@ def accounts_waiting(session: Transaction, now: datetime) -> list[str]:
     return list(session.scalars(waiting))
 
 
+def move_over(session: Transaction, configured: str, now: datetime) -> int:
+    """Rows of another account that wait, and for which nothing was sent yet, go on with the one configured now."""
+    if session.get_one(Account, configured).parked is not None:
+        return 0
+    waiting = (Job.status == Status.WAITING, Job.cause.in_((Cause.CREDITS, Cause.TOKEN)))
+    fresh = (Job.account_id != configured, Job.remote_session_id == "", Job.after_id.is_(None))
+    rows = session.scalars(select(Job).where(*waiting, *fresh).order_by(Job.batch_id, Job.row)).all()
+    for job in rows:
+        words = "another account is configured now; nothing was sent with the old one"
+        move(session, Position.of(job), Status.QUEUED, now, words, due_at=now, account_id=configured)
+    return len(rows)
+
+
 def go_on(session: Transaction, account_id: str, now: datetime, available: int) -> int:
     """Let rows go on that the balance covers; while the account is parked, one alone, as a probe. How many."""
     account = session.get_one(Account, account_id)

@@ -246,6 +246,18 @@ def test_a_quota_is_tried_once_more_after_the_wait_and_then_left_alone_for_seven
     assert account.parked_until == account.token_issued_at + timedelta(days=7)
 
 
+def test_a_token_that_comes_after_the_wait_makes_the_429_before_it_forgotten(
+    store: Store, sandbox: SandboxProcess, account_id: str, make_tokens: Callable[..., StoreTokens]
+) -> None:
+    sandbox.faults(token_quota={"count": 1})
+    with pytest.raises(TokenQuota):
+        make_tokens(quota_wait=0.001).current()
+    time.sleep(0.01)
+    assert make_tokens().current().version == 1
+    account = _account(store, account_id)
+    assert (account.quota_met, account.parked) == (False, None)
+
+
 def test_an_account_that_is_let_go_on_asks_for_a_token_again(
     store: Store, sandbox: SandboxProcess, account_id: str, make_tokens: Callable[..., StoreTokens]
 ) -> None:

@@ -1,0 +1,99 @@
+"""Rows that wait for credits or a token go on: one first, to see, then as many as the balance covers."""
+
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import select, update
+
+from reelq.job import Cause, Stage, Status
+from reelq.store import accounts, parking
+from reelq.store.models import Account, Job
+from reelq.store.session import Store
+from tests.integration.databases import add_account, add_batch, add_job
+
+
+def _waiting(store: Store, count: int, cause: Cause = Cause.CREDITS, **values: Any) -> str:
+    """An account that is parked for this cause, with so many rows that wait."""
+    with store.write() as session:
+        now = store.now(session)
+        account, batch = add_account(session, now), add_batch(session, now)
+        for row in range(1, count + 1):
+            more = {"status": Status.WAITING, "cause": cause, **values}
+            add_job(session, now, batch_id=batch, account_id=account, row=row, **more)
+        accounts.park(session, account, cause, "for a test", now)
+    return account
+
+
+def _queued(store: Store) -> list[int]:
+    with store.read() as session:
+        return list(session.scalars(select(Job.row).where(Job.status == Status.QUEUED).order_by(Job.row)))
+
+
+def _go_on(store: Store, account: str, available: int) -> int:
+    with store.write() as session:
+        return parking.go_on(session, account, store.now(session), available)
+
+
+def test_one_row_goes_first_and_no_second_one_while_it_is_under_way(store: Store) -> None:
+    account = _waiting(store, 3)
+    assert _go_on(store, account, 500) == 1
+    assert _go_on(store, account, 500) == 0
+    assert _queued(store) == [1]
+
+
+def test_without_credits_nothing_goes(store: Store) -> None:
+    account = _waiting(store, 3)
+    assert _go_on(store, account, 0) == 0
+    assert _queued(store) == []
+
+
+def test_once_the_account_is_open_as_many_go_as_the_balance_covers(store: Store) -> None:
+    account = _waiting(store, 8)
+    with store.write() as session:
+        accounts.unpark(session, account)
+    assert _go_on(store, account, 170) == 3
+    assert _queued(store) == [1, 2, 3]
+    with store.write() as session:  # those three are at it now
+        session.execute(update(Job).where(Job.status == Status.QUEUED).values(admitted=True))
+    assert _go_on(store, account, 170) == 0
+
+
+def test_an_account_without_a_token_is_looked_at_again_when_one_can_be_had(store: Store) -> None:
+    account = _waiting(store, 2, Cause.TOKEN)
+    with store.write() as session:
+        now = store.now(session)
+        session.execute(update(Account).values(parked_until=now + timedelta(days=1)))
+        assert parking.accounts_waiting(session, now) == []
+        assert session.get_one(Account, account).parked is Cause.TOKEN
+        parking.accounts_waiting(session, now + timedelta(days=2))
+    assert _queued(store) == [1, 2]
+
+
+def test_rows_to_which_nothing_was_sent_go_on_with_the_account_that_is_configured_now(store: Store) -> None:
+    _waiting(store, 1)
+    with store.write() as session:
+        now = store.now(session)
+        begun = add_job(
+            session, now, account_id=_only_account(session), status=Status.WAITING, cause=Cause.CREDITS,
+            stage=Stage.EDIT, remote_session_id="ses_paid",
+        )  # fmt: skip
+        other = add_account(session, now, credential="another")
+        assert parking.move_over(session, other, now) == 1
+        session.expire_all()
+        assert session.get_one(Job, begun).status is Status.WAITING
+        moved = session.scalars(select(Job).where(Job.status == Status.QUEUED)).one()
+        assert moved.account_id == other
+
+
+def test_an_account_that_is_parked_itself_takes_no_rows_over(store: Store) -> None:
+    _waiting(store, 1)
+    with store.write() as session:
+        now = store.now(session)
+        other = add_account(session, now, credential="another")
+        accounts.park(session, other, Cause.TOKEN, "refused", now)
+        session.expire_all()
+        assert parking.move_over(session, other, now) == 0
+
+
+def _only_account(session: Any) -> str:
+    return str(session.execute(select(Account.id)).scalar_one())
