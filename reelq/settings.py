@@ -14,13 +14,13 @@ _SCHEMES: Final = ("http://", "https://")
 
 def _web_address(value: str) -> str:
     if not value.startswith(_SCHEMES):
-        raise ValueError("must begin with http:// or https://")
+        raise ValueError(value)
     return value.rstrip("/")
 
 
 def _header_safe(value: str) -> str:
     if not (value.isascii() and value.isprintable()) or " " in value:
-        raise ValueError("must be plain ASCII without spaces, as it goes into a header")
+        raise ValueError  # without the value: it may be a token
     return value
 
 
@@ -29,11 +29,18 @@ def _secret_header_safe(value: SecretStr) -> SecretStr:
     return value
 
 
-WebAddress = Annotated[str, AfterValidator(_web_address)]
-HeaderText = Annotated[str, AfterValidator(_header_safe)]
-HeaderSecret = Annotated[SecretStr, AfterValidator(_secret_header_safe)]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
+_HEADER: Final = "plain ASCII without spaces, as it goes into a header"
+
+# Each says what it takes: that is what a user is told whose variable holds something else.
+WebAddress = Annotated[
+    str, AfterValidator(_web_address), Field(description="an address that begins with http:// or https://")
+]
+HeaderText = Annotated[Annotated[str, AfterValidator(_header_safe)] | None, Field(description=_HEADER)]
+HeaderSecret = Annotated[Annotated[SecretStr, AfterValidator(_secret_header_safe)] | None, Field(description=_HEADER)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False, description="a number of seconds above 0")]
+Count = Annotated[int, Field(ge=1, description="a whole number of at least 1")]
+Switch = Annotated[bool, Field(description="1 or 0")]
+LogFormat = Annotated[Literal["console", "json"], Field(description="console or json")]
 
 
 class Settings(BaseSettings):
@@ -43,9 +50,9 @@ class Settings(BaseSettings):
 
     nemo_api_url: WebAddress = "https://mega-api-prod.nemovideo.ai"
     nemo_web_url: WebAddress = "https://nemovideo.com"
-    nemo_token: HeaderSecret | None = None
-    nemo_client_id: HeaderText | None = None
-    skill_source: HeaderText | None = None
+    nemo_token: HeaderSecret = None
+    nemo_client_id: HeaderText = None
+    skill_source: HeaderText = None
 
     reelq_database_url: SecretStr | None = None
     reelq_broker_url: SecretStr | None = None
@@ -60,11 +67,11 @@ class Settings(BaseSettings):
     reelq_settle_first_wait: Seconds = 30
     reelq_settle_wait: Seconds = 60
     reelq_settle_reads: Count = 5
-    reelq_anonymous_fallback: bool = True
+    reelq_anonymous_fallback: Switch = True
     reelq_lease_seconds: Seconds = 20
     reelq_stop_grace: Seconds = 60
     reelq_keep_days: Seconds | None = None
-    reelq_log_format: Literal["console", "json"] = "console"
+    reelq_log_format: LogFormat = "console"
 
     @classmethod
     def read(cls) -> "Settings":
@@ -72,5 +79,7 @@ class Settings(BaseSettings):
         try:
             return cls()
         except ValidationError as error:
-            wrong = [f"{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors()]
+            # Not pydantic's words, which are for programmers, nor the value, which may be a secret.
+            names = dict.fromkeys(str(fault["loc"][0]) for fault in error.errors())
+            wrong = [f"{name.upper()} takes {cls.model_fields[name].description}" for name in names]
             raise SettingsError("; ".join(wrong)) from None

@@ -5,6 +5,7 @@ It is the shortest way to see what the client does. It keeps nothing and tries n
 
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 import httpx
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 
 from reelq import manifest, skills
 from reelq.errors import ReelqError
@@ -33,14 +35,25 @@ LOOK_AGAIN = 0.5
 say = Console(highlight=False)
 
 
+def tell(words: str) -> None:
+    """Say it below the row's heading: on a terminal indented down to the last line, elsewhere in one line."""
+    if say.is_terminal:
+        say.print(Padding(words, (0, 0, 0, 3), expand=False))
+    else:
+        say.print(f"   {words}", soft_wrap=True)
+
+
 @contextmanager
 def sandbox() -> Iterator[str]:
     """The stand-in service, for as long as it is needed; its address."""
-    command = [sys.executable, "-m", "sandbox", "--port", "0", "--speed", "40", "--credits", "1000"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    options = ["--port", "0", "--speed", "40", "--credits", "1000", "--end-with-stdin"]
+    command, pipe = [sys.executable, "-m", "sandbox", *options], subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
         assert process.stdout is not None
         try:
-            yield process.stdout.readline().split()[-1]
+            if not (ready := process.stdout.readline()):
+                raise SystemExit("The sandbox did not start.")
+            yield ready.split()[-1]
         finally:
             process.terminate()
 
@@ -62,9 +75,8 @@ class Walk:
     def row(self, row: manifest.Row) -> None:
         """The six stages of one row, those that its route has."""
         remote = self.remote(row.skill)
-        say.print(
-            f"\n[bold]{row.number}. {row.id}[/bold]  {row.file}  [dim]{row.skill}[/dim]\n   {escape(row.instruction)}"
-        )
+        say.print(f"\n[bold]{row.number}. {row.id}[/bold]  {row.file or '—'}  [dim]{row.skill}[/dim]")
+        tell(escape(row.instruction))
         session = self._upload(remote, row)
         if Stage.EDIT in ROUTES[row.route]:
             self._edit(remote, session, row.instruction)
@@ -77,7 +89,7 @@ class Walk:
         files = [MANIFEST.parent / name for name in (row.file, *row.references) if name]
         if files:
             remote.upload(session.session_id, files)
-            say.print(f"   [dim]uploaded {', '.join(file.name for file in files)}[/dim]")
+            tell(f"[dim]uploaded {', '.join(file.name for file in files)}[/dim]")
         return session
 
     def _edit(self, remote: Remote, session: Session, instruction: str) -> None:
@@ -85,10 +97,10 @@ class Walk:
         heard = remote.send(session.session_id, instruction, Patience(life=900, silence=600))
         after, has = remote.state(session.session_id).draft, remote.balance()
         for change in draft.changes(before, after) or ("nothing changed",):
-            say.print(f"   {escape(change)}")
+            tell(escape(change))
         if kept := phrases.read(heard.reply).kept:
-            say.print(f"   [italic]{escape(kept)}[/italic]")
-        say.print(f"   [dim]{escape(draft.timeline(after))} · {had.available - has.available} credits[/dim]")
+            tell(f"[italic]{escape(kept)}[/italic]")
+        tell(f"[dim]{escape(draft.timeline(after))} · {had.available - has.available} credits[/dim]")
 
     def _export(self, remote: Remote, session: Session, output: Path) -> None:
         render_id = f"render_{uuid.uuid4().hex}"
@@ -98,11 +110,12 @@ class Walk:
                 raise SystemExit(f"The render failed: {look.reason}")
             time.sleep(LOOK_AGAIN)
         output.parent.mkdir(parents=True, exist_ok=True)
-        part = output.with_name(f"{output.name}.part")
-        part.unlink(missing_ok=True)
-        done = remote.download(look.url, render_id, part)
-        part.replace(output)
-        say.print(f"   [green]{output.relative_to(HERE)}[/green]  {done.size / 1000:,.0f} kB")
+        # A folder of its own for what is not whole yet: the demo may run twice at once, or be stopped.
+        with tempfile.TemporaryDirectory(prefix=".", dir=output.parent) as unfinished:
+            part = Path(unfinished, f"{output.name}.part")
+            done = remote.download(look.url, render_id, part)
+            part.replace(output)
+        tell(f"[green]{output.relative_to(HERE)}[/green]  {done.size / 1000:,.0f} kB")
 
 
 def main() -> None:
@@ -119,5 +132,7 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except ReelqError as error:
+    except (ReelqError, OSError) as error:
         sys.exit(f"reelq: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

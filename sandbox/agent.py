@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox.draft import STILL_MS, UNKNOWN_MS, Draft, TrackType
+from sandbox.draft import STILL_MS, TITLE_MS, UNKNOWN_MS, Draft, TrackType
 from sandbox.talk import Talk
 
 if TYPE_CHECKING:
@@ -26,8 +26,19 @@ _REMOVE: Final = re.compile(r"\b(remove|delete|drop|mute)\b|without\b|去掉|去
 _SHORTEN: Final = re.compile(r"\b(trim|shorten|cut)\b|剪|缩短", re.IGNORECASE)
 _MUSIC: Final = re.compile(r"\b(music|bgm|soundtrack)\b|配乐|音乐", re.IGNORECASE)
 _TEXT: Final = re.compile(r"\b(titles?|captions?|subtitles?)\b|字幕|标题", re.IGNORECASE)
-_SECONDS: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(?:-\s*)?(?:s\b|secs?\b|seconds?\b|秒)", re.IGNORECASE)
+_NUMBERS: Final = (
+    ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
+    "一二三四五六七八九十",
+)
+_SPELT: Final = {word: number for words in _NUMBERS for number, word in enumerate(words, 1)} | {"first": 1, "两": 2}
+_SECONDS: Final = re.compile(
+    # "twenty-one" and "十二" are not read at all, rather than as one and two.
+    rf"(\d+(?:\.\d+)?|(?<![a-z{_NUMBERS[1]}-])(?:{'|'.join(_SPELT)}))[\s-]*(?:s\b|secs?\b|seconds?\b|秒)",
+    re.IGNORECASE,
+)
+_PERCENT: Final = re.compile(r"(\d{1,3})\s*[%％]")
 _QUOTED: Final = re.compile(r"[\"“「『](.+?)[\"”」』]|'([^']{2,})'(?!\w)")
+_USUAL_VOLUME: Final = 0.35
 _TUNES: Final = ("Lo-fi", "Warm piano", "City nights", "Acoustic morning")
 
 
@@ -61,11 +72,15 @@ def plan(text: str, session: "Session", draw: random.Random) -> Plan:
         return asks_back(talk.wants_photo())
     if _GENERATE.search(text):
         steps: tuple[Step, ...] = (_generate(text),)
-        return Plan("generation", "applied", GENERATION_COST, steps, talk.done(step.tool for step in steps))
+        return Plan(
+            "generation", "applied", GENERATION_COST, steps, talk.done((step.tool, step.args) for step in steps)
+        )
     steps = (*_lay_what_was_uploaded(session), *_edits(text, session.draft, draw))
     if not session.media and session.draft.is_empty and all(step.tool == "apply_effect" for step in steps):
         return asks_back(talk.wants_clip())
-    return Plan("edit", "applied", draw.randint(*EDIT_COSTS), steps, talk.done(step.tool for step in steps))
+    return Plan(
+        "edit", "applied", draw.randint(*EDIT_COSTS), steps, talk.done((step.tool, step.args) for step in steps)
+    )
 
 
 def asks_back(question: str) -> Plan:
@@ -83,7 +98,7 @@ def groundwork(text: str) -> Step:
 
 def second_pass(draw: random.Random) -> Step:
     """What the agent adds by itself a moment after a generated clip."""
-    return _music(draw) if draw.random() < 0.5 else _title("Generated with care")
+    return _music(draw, _USUAL_VOLUME) if draw.random() < 0.5 else _title("Generated with care", TITLE_MS)
 
 
 def lay_clip(draft: Draft, media: "Media") -> None:
@@ -101,8 +116,8 @@ def _edits(text: str, draft: Draft, draw: random.Random) -> list[Step]:
     if _REMOVE.search(text):
         steps = [_drop(kind) for kind in _tracks_named(text) if draft.segments(kind)]
     else:
-        steps = [_title(_words_for(text))] if _TEXT.search(text) else []
-        steps += [_music(draw)] if _MUSIC.search(text) else []
+        steps = [_title(_words_for(text), _ms_in(text) or TITLE_MS)] if _TEXT.search(text) else []
+        steps += [_music(draw, _volume_in(text))] if _MUSIC.search(text) else []
     steps += [_shorten(text)] if _SHORTEN.search(text) else []
     return steps or [Step("apply_effect", {"effect": text}, lambda draft: draft.add_effect(text))]
 
@@ -130,13 +145,13 @@ def _generate(text: str) -> Step:
     )
 
 
-def _music(draw: random.Random) -> Step:
+def _music(draw: random.Random, volume: float) -> Step:
     tune = draw.choice(_TUNES)
-    return Step("add_bgm", {"name": tune}, lambda draft: draft.add_music(tune))
+    return Step("add_bgm", {"name": tune, "volume": volume}, lambda draft: draft.add_music(tune, volume))
 
 
-def _title(words: str) -> Step:
-    return Step("add_text", {"text": words}, lambda draft: draft.add_title(words))
+def _title(words: str, ms: int) -> Step:
+    return Step("add_text", {"text": words, "ms": ms}, lambda draft: draft.add_title(words, ms))
 
 
 def _drop(kind: TrackType) -> Step:
@@ -144,11 +159,21 @@ def _drop(kind: TrackType) -> Step:
 
 
 def _shorten(text: str) -> Step:
-    found = _SECONDS.search(text)
-    to_ms = round(float(found[1]) * 1000) if found else None
+    to_ms = _ms_in(text)
     return Step("trim", {"to_ms": to_ms}, lambda draft: draft.shorten(to_ms))
 
 
 def _words_for(text: str) -> str:
     quoted = _QUOTED.search(text)
     return next(filter(None, quoted.groups())) if quoted else text[:60]
+
+
+def _ms_in(text: str) -> int | None:
+    """The first length of time that an instruction names. One in quotation marks is a part of a title."""
+    found = _SECONDS.search(_QUOTED.sub(" ", text))
+    return round(1000 * float(_SPELT.get(found[1].lower(), found[1]))) if found else None
+
+
+def _volume_in(text: str) -> float:
+    found = _PERCENT.search(_QUOTED.sub(" ", text))
+    return min(100, int(found[1])) / 100 if found else _USUAL_VOLUME

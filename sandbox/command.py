@@ -1,11 +1,17 @@
 """The command line of the stand-in service."""
 
+import errno
+import math
+import os
+import socket
+
 import click
 
 from sandbox.faults import UnknownFault, read_setting, read_words
 from sandbox.kinds import KINDS
 from sandbox.settings import Settings
 
+_ABOVE_0 = click.FloatRange(0, min_open=True)
 _EPILOG = (
     "\b\nFAULTS, each NAME=RATE, NAME=SECONDS or NAME=key:value,… with the keys rate, count, on, for, seconds:\n"
     + "\n".join(f"  {kind.name:22} {kind.means}" for kind in KINDS.values())
@@ -36,10 +42,26 @@ def _tokens(_context: click.Context, _parameter: click.Parameter, words: tuple[s
     return tokens
 
 
+def _finite(_context: click.Context, _parameter: click.Parameter, value: float | None) -> float | None:
+    """What `FloatRange` lets through: nothing is below nan, and infinity is above everything."""
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter("give a number, such as 0.5")
+    return value
+
+
+def _reason(error: OSError | UnicodeError) -> str:
+    """Why nothing can listen there, and what to do where that is known."""
+    if isinstance(error, UnicodeError | socket.gaierror):
+        return "there is no such host"
+    # The error's own words would name the address once more.
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return f"{reason}; --port 0 takes a free port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else reason
+
+
 @click.command(epilog=_EPILOG, context_settings={"show_default": True, "max_content_width": 120})
 @click.option("--host", default="127.0.0.1", help="Address to listen on.")
 @click.option("--port", default=8750, type=click.IntRange(0, 65535), help="Port; 0 takes a free one.")
-@click.option("--speed", default=20.0, type=click.FloatRange(0, min_open=True), help="Divides the documented waits.")
+@click.option("--speed", default=20.0, type=_ABOVE_0, callback=_finite, help="Divides the documented waits.")
 @click.option("--latency/--no-latency", default=True, help="Wait as the real service does, or answer at once.")
 @click.option("--seed", default=0, help="The same seed and requests give the same choices.")
 @click.option("--credits", "credits_", default=100, type=click.IntRange(0), help="What a free account starts with.")
@@ -51,22 +73,23 @@ def _tokens(_context: click.Context, _parameter: click.Parameter, words: tuple[s
     type=click.Choice(["plain", "data", "enveloped", "mixed"]),
     help="The form in which an export's progress is told.",
 )
-@click.option(
-    "--keep-alive", type=click.FloatRange(0, min_open=True), help="Seconds between signs of life; else 15/speed."
-)
+@click.option("--keep-alive", type=_ABOVE_0, callback=_finite, help="Seconds between signs of life; else 15/speed.")
 @click.option("--max-file-mb", default=500, type=click.IntRange(1), help="Largest file that is taken.")
 @click.option("--clients-per-address", default=10, type=click.IntRange(1), help="Free clients from one address.")
 @click.option("--encoders", default=2, type=click.IntRange(1), help="Exports encoded at the same time.")
+@click.option("--end-with-stdin", is_flag=True, help="End when standard input does: with whoever started it.")
 @click.argument("faults", nargs=-1, callback=_faults)
-def main(host: str, port: int, credits_: int, **options: object) -> None:
+def main(host: str, port: int, credits_: int, end_with_stdin: bool, **options: object) -> None:
     """Stand in for the NemoVideo service: the whole contract, on this machine, spending nothing.
 
     It prints one line when it is ready. Faults are set here, or later with POST /sandbox/faults;
     GET /sandbox/ledger shows what was asked of it.
     """
-    from sandbox.process import serve
+    from sandbox.process import listen, serve
 
     try:
-        serve(Settings(credits=credits_, **options), host, port)  # type: ignore[arg-type]
-    except OSError as error:
-        raise click.ClickException(f"can't listen on {host}:{port}: {error.strerror}") from None
+        listening = listen(host, port)
+    except (OSError, UnicodeError) as error:
+        raise click.ClickException(f"can't listen on {host}:{port}: {_reason(error)}") from None
+    settings = Settings(credits=credits_, **options)  # type: ignore[arg-type]
+    serve(settings, listening, end_with_stdin=end_with_stdin)

@@ -18,8 +18,11 @@ async def show_faults(request: "Request") -> "Response":
 
 async def change_faults(request: "Request") -> "Response":
     """Merge a JSON object of faults into those in force; null takes one out."""
+    body = await _body(request)
+    if body is None:
+        return _not_an_object('{"server_error": 0.05}')
     try:
-        _service(request).faults.change(await _body(request))
+        _service(request).faults.change(body)
     except UnknownFault as error:
         return _bad(str(error))
     return Json(_service(request).faults.shown())
@@ -34,6 +37,8 @@ async def reset_faults(request: "Request") -> "Response":
 async def top_up(request: "Request") -> "Response":
     """`{"credits": 500}` for all accounts; with `user_id` for that one."""
     body, accounts = await _body(request), _service(request).world.accounts
+    if body is None:
+        return _not_an_object('{"credits": 500}')
     credits_, user_id = body.get("credits"), body.get("user_id")
     if not isinstance(credits_, int) or credits_ < 1:
         return _bad("credits must be a whole number above 0")
@@ -61,12 +66,17 @@ def _service(request: "Request") -> "Service":
     return service
 
 
-async def _body(request: "Request") -> dict[str, Any]:
+async def _body(request: "Request") -> dict[str, Any] | None:
+    """The JSON object that was sent; None where it is none."""
     try:
         body = await request.json()
-    except ValueError:
-        return {}
-    return body if isinstance(body, dict) else {}
+    except (ValueError, RecursionError):
+        return None
+    return body if isinstance(body, dict) else None
+
+
+def _not_an_object(example: str) -> "Response":
+    return Json({"error": f"the body is not a JSON object; send one such as {example}"}, status_code=400)
 
 
 def _bad(message: str) -> "Response":

@@ -53,18 +53,19 @@ class Draft:
 
     def add(self, kind: TrackType, ms: int, **metadata: object) -> None:
         """A segment at the end of the first track of its type; a track is opened where there is none."""
-        track = next((track for track in self._json["t"] if track["tt"] == kind), None)
-        if track is None:
-            track = {"id": _id("trk"), "tt": int(kind), "sg": []}
-            self._json["t"].append(track)
+        track = next((track for track in self._json["t"] if track["tt"] == kind), None) or self._open_track(kind)
         track["sg"].append({"id": _id("seg"), "d": ms, "m": metadata, "speed": 1.0})
         self._settle()
 
-    def add_music(self, name: str) -> None:
-        self.add(TrackType.AUDIO, self.duration_ms or UNKNOWN_MS, name=name, volume=0.35)
+    def add_music(self, name: str, volume: float) -> None:
+        self.add(TrackType.AUDIO, self.duration_ms or UNKNOWN_MS, name=name, volume=volume)
 
-    def add_title(self, words: str) -> None:
-        self.add(TrackType.TEXT, min(TITLE_MS, self.duration_ms or TITLE_MS), title=words)
+    def add_title(self, words: str, ms: int) -> None:
+        """A text from the start on, beside the texts that are there: a track says only how long, not from when."""
+        track = self._open_track(TrackType.TEXT)
+        length = min(ms, self.duration_ms or ms)
+        track["sg"].append({"id": _id("seg"), "d": length, "m": {"title": words}, "speed": 1.0})
+        self._settle()
 
     def shorten(self, to_ms: int | None) -> None:
         """Every track ends by then; without a length the picture loses a fifth."""
@@ -86,6 +87,11 @@ class Draft:
         for segment in self.segments(TrackType.VIDEO) or [self._json]:
             segment["m"].setdefault("effects", []).append(words)
         self._settle()
+
+    def _open_track(self, kind: TrackType) -> dict[str, Any]:
+        track: dict[str, Any] = {"id": _id("trk"), "tt": int(kind), "sg": []}
+        self._json["t"].append(track)
+        return track
 
     def _settle(self) -> None:
         self._json["t"] = [track for track in self._json["t"] if track["sg"]]

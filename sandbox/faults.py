@@ -5,6 +5,8 @@ A fault is set to a rate, `rate_limited=0.2`, or to an object with any of
 `seconds` (how long, for a fault that is a length of time). A bare number is the rate, or the seconds for those.
 """
 
+import json
+import math
 import random
 import time
 from collections import Counter
@@ -105,11 +107,12 @@ def read_setting(name: str, value: object) -> Setting:
     """One fault's setting from JSON: a number, true or false, or an object."""
     kind = KINDS.get(name)
     if kind is None:
-        raise UnknownFault(f"no fault is called {name!r}; there are: {', '.join(sorted(KINDS))}")
+        raise UnknownFault(f"no fault is called {name}; there are: {', '.join(sorted(KINDS))}")
     if isinstance(value, int | float):
         value = {kind.measure: value}
     if not isinstance(value, dict) or not value.keys() <= {"rate", "count", "on", "for", "seconds"}:
-        raise UnknownFault(f"{name}: give a number, or an object with rate, count, on, for or seconds; not {value!r}")
+        fields = "rate, count, on, for or seconds"
+        raise UnknownFault(f"{name}: give a number, or an object with {fields}; not {_shown(value)}")
     if kind.measure == "seconds" and "seconds" not in value:
         raise UnknownFault(f"{name} is a length of time: say how many seconds")
     return Setting(
@@ -126,29 +129,41 @@ def read_words(text: str) -> tuple[str, object]:
     name, _, value = text.partition("=")
     if ":" not in value:
         return name, _plain(name, value or "1")
-    parts = dict(part.partition(":")[::2] for part in value.split(","))
-    return name, {key: part.split("+") if key == "on" else _plain(name, part) for key, part in parts.items()}
+    return name, dict(_part(name, part) for part in value.split(","))
+
+
+def _part(name: str, part: str) -> tuple[str, object]:
+    key, colon, value = part.partition(":")
+    if not colon:
+        raise UnknownFault(f"{name}: each part is key:value, and {part} is not")
+    if not value:
+        raise UnknownFault(f"{name}: {key} has no value")
+    return key, value.split("+") if key == "on" else _plain(name, value)
 
 
 def _plain(name: str, value: str) -> float:
     try:
         return float(value)
     except ValueError:
-        raise UnknownFault(f"{name}: {value!r} is not a number") from None
+        raise UnknownFault(f"{name}: '{value}' is not a number") from None
 
 
 def _number(name: str, field: str, value: object, most: float) -> float:
-    if not isinstance(value, int | float) or not 0 <= value <= most:
-        raise UnknownFault(
-            f"{name}: {field} must be a number from 0{f' to {most:g}' if most == 1 else ''}, not {value!r}"
-        )
+    if not isinstance(value, int | float) or not (math.isfinite(value) and 0 <= value <= most):
+        limits = "from 0 to 1" if most == 1 else "from 0"
+        raise UnknownFault(f"{name}: {field} must be a number {limits}, not {_shown(value)}")
     if field == "count" and value != int(value):
-        raise UnknownFault(f"{name}: count must be a whole number, not {value!r}")
+        raise UnknownFault(f"{name}: count must be a whole number, not {_shown(value)}")
     return float(value)
 
 
 def _endpoints(kind: Kind, value: object) -> tuple[str, ...]:
     names = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list | tuple) else None
-    if names is None or not set(names) <= set(kind.endpoints):
-        raise UnknownFault(f"{kind.name}: `on` takes any of {', '.join(sorted(kind.endpoints))}; not {value!r}")
+    if names is None or not all(isinstance(name, str) and name in kind.endpoints for name in names):
+        raise UnknownFault(f"{kind.name}: `on` takes any of {', '.join(sorted(kind.endpoints))}; not {_shown(value)}")
     return names
+
+
+def _shown(value: object) -> str:
+    """A value as whoever sent it wrote it."""
+    return json.dumps(value, ensure_ascii=False)

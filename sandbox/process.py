@@ -2,19 +2,22 @@
 
 import asyncio
 import contextlib
+import os
 import socket
-import tempfile
-from pathlib import Path
+import sys
+import threading
 from typing import TYPE_CHECKING, Final
 
 import click
 import uvicorn
 
 from sandbox.app import make_app
+from sandbox.folder import own_folder
 from sandbox.service import Service
 from sandbox.wire import HangUpProtocol
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import FrameType
 
     from sandbox.settings import Settings
@@ -26,18 +29,19 @@ _IDLE_SECONDS: Final = 75
 """Longer than clients keep an idle connection, so that it is they who close it."""
 
 
-def serve(settings: "Settings", host: str, port: int) -> None:
-    """Listen until a signal comes. Open streams are dropped then, and the folder goes."""
+def listen(host: str, port: int) -> socket.socket:
+    """The socket that clients will call; OSError where there can be none."""
+    return socket.create_server((host, port), backlog=_BACKLOG)
+
+
+def serve(settings: "Settings", listening: socket.socket, *, end_with_stdin: bool) -> None:
+    """Answer until a signal comes, or the standard input ends. Open streams are dropped then, and the folder goes."""
     _allow_many_connections()
-    with (
-        socket.create_server((host, port), backlog=_BACKLOG) as listening,
-        # Windows can't remove a file that is still open: what is left then lies in the system's temporary folder.
-        tempfile.TemporaryDirectory(prefix="nemo-sandbox-", ignore_cleanup_errors=True) as folder,
-    ):
-        asyncio.run(_run(settings, Path(folder), listening))
+    with listening, own_folder() as folder:
+        asyncio.run(_run(settings, folder, listening, end_with_stdin=end_with_stdin))
 
 
-async def _run(settings: "Settings", folder: Path, listening: socket.socket) -> None:
+async def _run(settings: "Settings", folder: "Path", listening: socket.socket, *, end_with_stdin: bool) -> None:
     service = Service(settings, folder)
     config = uvicorn.Config(
         make_app(service),
@@ -52,8 +56,11 @@ async def _run(settings: "Settings", folder: Path, listening: socket.socket) -> 
         timeout_keep_alive=_IDLE_SECONDS,
         timeout_graceful_shutdown=0,  # open streams are dropped, not waited for
     )
+    server = _Server(config)
+    if end_with_stdin:
+        threading.Thread(target=server.end_with_stdin, daemon=True).start()
     try:
-        await _Server(config).serve(sockets=[listening])
+        await server.serve(sockets=[listening])
     finally:
         await service.close()
 
@@ -69,6 +76,14 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: "FrameType | None") -> None:
         # Not kept for raising again after the end, as the base class does: to be told to stop is no failure.
+        self.should_exit = True
+
+    def end_with_stdin(self) -> None:
+        """Wait for the end of the standard input, which comes even when whoever started this process is killed."""
+        # Read below Python's own stream: that one's lock, held by a thread, would be fatal when Python shuts down.
+        with contextlib.suppress(OSError):
+            while os.read(sys.__stdin__.fileno() if sys.__stdin__ else 0, 4096):
+                pass
         self.should_exit = True
 
 

@@ -10,6 +10,8 @@ from sandbox.ledger import ATTRIBUTION
 from sandbox.world import Render
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from starlette.responses import Response
 
     from sandbox.door import Visit
@@ -95,7 +97,14 @@ def _order(service: "Service", session: "Session", draft: object) -> Order:
     lengths = [segment.get("d") for kind, segment in _segments(draft) if kind == TrackType.VIDEO]
     asked = sum(length for length in lengths if isinstance(length, int | float)) / 1000 or STILL_SECONDS
     most = LONGEST_SECONDS if source and source.kind == "video" else STILL_SECONDS
-    return Order(source, " · ".join(service.ledger.applied_texts(session.id)), min(asked, most))
+    return Order(source, caption([*service.ledger.applied_texts(session.id)]), min(asked, most))
+
+
+def caption(applied: "Sequence[str]") -> str:
+    """What a result shows in place of an edit: the newest instruction, with its number where it is not the first."""
+    if not applied:
+        return ""
+    return applied[-1] if len(applied) == 1 else f"{len(applied)}. {applied[-1]}"
 
 
 def _fate(visit: "Visit") -> str:

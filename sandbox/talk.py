@@ -1,9 +1,9 @@
 """What the agent says: real descriptions, mixed with advice for a person who sits before a screen."""
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sandbox.draft import TrackType
 
@@ -16,7 +16,7 @@ _DID: Final = MappingProxyType(
     {
         "add_clip": ("I've placed your clip on the timeline.", "已将素材放入时间线。"),
         "add_text": ("I've added the text over the opening seconds.", "已为视频添加文字。"),
-        "add_bgm": ("The background music now plays at 35% volume.", "已添加背景音乐，音量为 35%。"),
+        "add_bgm": ("The background music now plays at {volume:.0%} volume.", "已添加背景音乐，音量为 {volume:.0%}。"),
         "trim": ("The clip is shorter now and the pauses are gone.", "已剪短视频，去掉了停顿。"),
         "remove_track": ("I've removed that track.", "已删除该轨道。"),
         "generate_video": ("Your new clip is generated and placed at the end.", "新片段已生成并放在末尾。"),
@@ -41,9 +41,9 @@ class Talk:
         self._chinese = language.lower().startswith("zh")
         self._draw = draw
 
-    def done(self, tools: Iterable[str]) -> str:
-        """What was done, one sentence for each tool, and mostly a piece of screen talk."""
-        said = dict.fromkeys(self._pick(_DID[tool]) for tool in tools)
+    def done(self, calls: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
+        """What was done, one sentence for each tool and its arguments, and mostly a piece of screen talk."""
+        said = dict.fromkeys(self._pick(_DID[tool]).format_map(args) for tool, args in calls)
         return self._join([*said, self._pick(self._draw.choice(_SCREEN))])
 
     def about(self, draft: "Draft") -> str:

@@ -89,10 +89,11 @@ class SandboxProcess:
         self._begin()
 
     def _begin(self) -> None:
-        command = [sys.executable, "-m", "sandbox", "--port", str(self._port), *self._arguments]
+        command = [sys.executable, "-m", "sandbox", "--port", str(self._port), "--end-with-stdin", *self._arguments]
         root = Path(__file__).parents[1]
         env = os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), self._folder.name)
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root, env=env)
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=root, env=env)
         assert self._process.stdout
         line = self._process.stdout.readline().strip()
         if not line.startswith(READY):
@@ -113,8 +114,9 @@ class SandboxProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        if self._process.stdout:
-            self._process.stdout.close()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream:
+                stream.close()
 
 
 class Caller:

@@ -9,7 +9,7 @@ import click
 
 from reelq import manifest, skills
 from reelq.cli.exits import OK, WRONG_CALL
-from reelq.errors import Fault, SkillError
+from reelq.errors import Fault
 from reelq.settings import Settings
 
 _CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) != "\t"}
@@ -28,8 +28,9 @@ def command(path: Path, skill: str) -> None:
     """
     settings = Settings.read()
     known = skills.load([settings.reelq_data_dir / "skills"])
-    if skill not in known:
-        raise SkillError(f"No skill is called {skill!r}")
+    known.named(skill)  # which is refused, if at all, before the manifest is read
+    for note in known.notes:
+        click.echo(note, err=True)
     checked = manifest.check_file(path, skills=known, default_skill=skill)
     faults = set(checked.faults)  # there may be as many as rows
     for fault in sorted((*checked.faults, *checked.warnings)):

@@ -3,7 +3,6 @@
 import click
 
 from reelq import skills
-from reelq.errors import SkillError
 from reelq.settings import Settings
 
 
@@ -20,10 +19,8 @@ def command(name: str | None) -> None:
     if name is None:
         _list(known)
         click.echo(f"\nYour own go into {own}, each as NAME/SKILL.md.", err=True)
-    elif name in known:
-        click.echo(known[name].body)
     else:
-        raise SkillError(f"No skill is called {name!r}")
+        click.echo(known.named(name).body)
 
 
 def _list(known: skills.Skills) -> None:

@@ -1,6 +1,5 @@
 """A manifest's bytes into rows, with every fault told at once: line, column, value, and how to mend it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,13 +10,13 @@ from reelq.manifest.columns import CHINESE, COLUMNS, column_of
 from reelq.manifest.decoding import decode
 from reelq.manifest.delimited import read_delimited
 from reelq.manifest.files import Facts, Files, LocalFiles
-from reelq.manifest.findings import Findings, Place
+from reelq.manifest.findings import Findings, Place, spelt
 from reelq.manifest.jsonlines import looks_like_json, read_jsonlines
 from reelq.manifest.output import RESULTS
 from reelq.manifest.row import Row, RowReader
 from reelq.manifest.table import Table
 from reelq.manifest.together import Together
-from reelq.skills import Skill
+from reelq.skills import Skills
 
 __all__ = ["CHINESE", "COLUMNS", "RESULTS", "Checked", "Facts", "Files", "LocalFiles", "Row", "check", "check_file"]
 
@@ -46,25 +45,13 @@ class Checked:
         return self.rows
 
 
-def check_file(path: Path, *, skills: Mapping[str, Skill], default_skill: str = DEFAULT_SKILL) -> Checked:
+def check_file(path: Path, *, skills: Skills, default_skill: str = DEFAULT_SKILL) -> Checked:
     """Check a manifest on disk, its files being named from its folder. ManifestError where it can't be read at all."""
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise _unreadable(path, "the manifest is over 100 MB", "Part it into several")
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise _unreadable(path, "there is no such manifest", "") from None
-    except IsADirectoryError:
-        raise _unreadable(path, "the manifest is a folder", "Name the CSV or JSON Lines file in it") from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise _unreadable(path, "the manifest can't be read", reason or "") from None
+    data = _read(path)
     return check(data, name=path.name, files=LocalFiles(path.parent), skills=skills, default_skill=default_skill)
 
 
-def check(
-    data: bytes, *, name: str, files: Files, skills: Mapping[str, Skill], default_skill: str = DEFAULT_SKILL
-) -> Checked:
+def check(data: bytes, *, name: str, files: Files, skills: Skills, default_skill: str = DEFAULT_SKILL) -> Checked:
     """Check a manifest's bytes; whatever they are, what is wrong with them is a fault and not an exception."""
     findings = Findings()
     table = _table(data, name, findings)
@@ -103,5 +90,25 @@ def _checked(rows: tuple[Row, ...], columns: tuple[str, ...], form: str, finding
     return Checked(sound, tuple(sorted(findings.faults)), tuple(sorted(findings.warnings)), columns, form)
 
 
-def _unreadable(path: Path, message: str, hint: str) -> ManifestError:
-    return ManifestError([Fault(0, "", message, str(path), hint)])
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            # Not by the size that the system states: a device or a pipe has none, and may have no end either.
+            data = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        advice = "Check the path; a relative one begins at the folder in which the command runs."
+        raise _unreadable(path, "there is no such manifest", advice) from None
+    except IsADirectoryError:
+        raise _unreadable(path, "the manifest is a folder", "Name the CSV or JSON Lines file in that folder.") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else ""
+        raise _unreadable(path, "the manifest can't be read", "Name a file that you may read.", reason or "") from None
+    if len(data) > MAX_BYTES:
+        raise _unreadable(path, "the manifest is over 100 MB", "Part it into several; each is a batch of its own.")
+    return data
+
+
+def _unreadable(path: Path, message: str, advice: str, reason: str = "") -> ManifestError:
+    error = ManifestError([Fault(0, "", message, spelt(str(path)), reason)])
+    error.advice = advice  # it has no lines to be mended
+    return error

@@ -4,20 +4,19 @@ import codecs
 from typing import Final
 
 from reelq.manifest.findings import Findings, Place, line_breaks
+from reelq.manifest.signatures import is_of_another_kind
 
 _MARKS: Final = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-_WORKBOOKS: Final = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
 _SAVE_AS: Final = "In the spreadsheet choose “Save as” and “CSV UTF-8”"
 
 
 def decode(data: bytes, findings: Findings) -> str | None:
     """The text; None, and a fault, where these bytes are no text that a manifest can be in."""
-    if data.startswith(_WORKBOOKS):
-        findings.fault(Place(1), "", "this is a workbook, not a CSV file", hint=_SAVE_AS)
+    if is_of_another_kind(data, findings):
         return None
     encoding, body = _encoding(data)
     try:

@@ -14,6 +14,7 @@ from reelq.manifest.table import Header, Record, Table, split_references
 
 _FORMS: Final = MappingProxyType({",": "comma", ";": "semicolon", "\t": "tab"})
 _SEP_LINE: Final = re.compile(r'"?sep=(.)"?[,;\s]*', re.IGNORECASE)
+_EXPLAIN: Final = "The first line names the columns, such as file,instruction"
 _END: Final = "the end"
 
 _Cells = tuple[int, list[str]]
@@ -37,7 +38,7 @@ def read_delimited(text: str, findings: Findings) -> Table | None:
     except _Broken as broken:
         findings.fault(*broken.finding)
         return None
-    header = Header(findings)
+    header = Header(findings, _EXPLAIN)
     keys = _keys(*rows[0], header, findings) if rows else []
     if keys is None or not header.finish():
         return None
@@ -78,9 +79,9 @@ def _filled(lines: Sequence[str], delimiter: str, start: int) -> Iterator[_Cells
             if any(stripped := [cell.strip() for cell in cells]):
                 yield start + before, stripped
             before = reader.line_num
-    except csv.Error as error:
-        hint = "Most often a quote was opened here that is never closed"
-        raise _Broken(start + before, "a cell is too long", value=str(error), hint=hint) from None
+    except csv.Error:  # the one thing that the reader refuses
+        hint = f"At most {csv.field_size_limit():,} characters; most often a quote was opened here that is never closed"
+        raise _Broken(start + before, "a cell is too long", value=lines[before].strip(), hint=hint) from None
 
 
 def _refuse_an_open_quote(cells: list[str], line: int, height: int) -> None:

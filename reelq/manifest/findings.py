@@ -6,6 +6,7 @@ from typing import Final
 from reelq.errors import Fault
 
 _SHOWN: Final = 60
+_CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\r\n"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +26,26 @@ class Findings:
 
     def fault(self, at: Place, column: str, message: str, value: str = "", hint: str = "") -> None:
         """Something that keeps the manifest from running."""
-        self.faults.append(Fault(at.line, column, message, shorten(value), hint, at.number))
+        self.faults.append(Fault(at.line, _name(column), message, shorten(value), spelt(hint), at.number))
 
     def warn(self, at: Place, column: str, message: str, value: str = "", hint: str = "") -> None:
         """Something that runs, and that the user may not want."""
-        self.warnings.append(Fault(at.line, column, message, shorten(value), hint, at.number))
+        self.warnings.append(Fault(at.line, _name(column), message, shorten(value), spelt(hint), at.number))
 
 
 def shorten(value: str) -> str:
     """A value short enough to be shown within a sentence."""
-    return value if len(value) <= _SHOWN else value[: _SHOWN - 1] + "…"
+    return spelt(value if len(value) <= _SHOWN else value[: _SHOWN - 1] + "…")
+
+
+def _name(column: str) -> str:
+    """A column's name, which is shown bare, without anything that a terminal would obey."""
+    return spelt(column) if column.isprintable() else spelt(column).translate(_CONTROLS)
+
+
+def spelt(text: str) -> str:
+    """The text with each half of a surrogate pair spelt out: nothing that is written or sent could hold it."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def did_you_mean(name: str | None) -> str:

@@ -8,6 +8,7 @@ from reelq.manifest.columns import column_of
 from reelq.manifest.findings import Findings, Place
 from reelq.manifest.table import Header, Record, Table, split_references
 
+_EXPLAIN: Final = 'A line has keys such as {"file": "beach.mp4", "instruction": "Cut the pauses"}'
 _SUFFIXES: Final = (".jsonl", ".ndjson", ".json")
 
 
@@ -18,7 +19,7 @@ def looks_like_json(text: str, name: str) -> bool:
 
 def read_jsonlines(text: str, findings: Findings) -> Table | None:
     """The table that a JSON Lines text holds; None, and faults, where no line of it can be read."""
-    header = Header(findings)
+    header = Header(findings, _EXPLAIN, one_line=False)
     records: list[Record] = []
     number = 0
     for line, source in enumerate(io.StringIO(text, newline=""), 1):
@@ -37,8 +38,10 @@ def _record(at: Place, source: str, header: Header, findings: Findings) -> Recor
     try:
         pairs = json.loads(source, object_pairs_hook=_Pairs)
     except (ValueError, RecursionError) as error:
-        where = f"{error.msg}, character {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
-        hint = f"{where}; each line holds one whole object, without a list around them"
+        hint = "Each line holds one whole object, without a list around them"
+        # Where it breaks off, without Python's words for why; a nesting or a number without an end breaks off nowhere.
+        if isinstance(error, json.JSONDecodeError):
+            hint += f"; this one makes no sense from character {error.colno} on"
         findings.fault(at, "", "this line is not JSON", source, hint)
         return None
     if not isinstance(pairs, _Pairs):
@@ -55,9 +58,9 @@ def _cells(at: Place, pairs: _Pairs, header: Header, findings: Findings) -> Reco
     cells: dict[str, str] = {}
     references: list[str] = []
     seen: set[str] = set()
-    before = len(findings.faults)
-    for name, value in pairs:
-        key = header.add(name.strip(), at.line)
+    keys = [header.add(name.strip(), at.line) for name, _ in pairs]
+    before = len(findings.faults)  # a fault of a column's name is none of the row
+    for key, (name, value) in zip(keys, pairs, strict=True):
         if key in seen:
             findings.fault(at, name, "two columns have the same name", hint="Rename or remove one of them")
         seen.add(key)

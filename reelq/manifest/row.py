@@ -13,11 +13,10 @@ from reelq.manifest import output
 from reelq.manifest.columns import COLUMNS, nearest
 from reelq.manifest.files import Facts, Files, is_url, url_name, url_problem
 from reelq.manifest.findings import Findings, did_you_mean
-from reelq.manifest.table import Record
-from reelq.skills import Skill
+from reelq.manifest.table import Record, control_character
+from reelq.skills import Skills
 
-_ONE_LINE: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
-_MANY_LINES: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_LINE_BREAK_OR_TAB: Final = re.compile(r"[\r\n\t]")
 _SEVERAL_LINES_TAKEN: Final = {column: column == "instruction" for column in COLUMNS}
 _WHOLE: Final = re.compile(r"[+-]?[0-9]{1,9}")
 _LANGUAGE: Final = re.compile(r"([A-Za-z]{2,3})((?:[-_][A-Za-z0-9]{2,8})*)")
@@ -61,14 +60,14 @@ class RowReader:
     """Reads the records of one manifest, and remembers what it found out about files and instructions."""
 
     def __init__(
-        self, files: Files, skills: Mapping[str, Skill], default_skill: str, own: tuple[str, ...], findings: Findings
+        self, files: Files, skills: Skills, default_skill: str, own: tuple[str, ...], findings: Findings
     ) -> None:
         self._files = files
         self._skills = skills
         self._default_skill = default_skill
         self._own = own
         self._findings = findings
-        self._unknown_default_told = False
+        self._wrong_default_told = False
         self.look = cache(self._look)
         """A name's file, judged once however many rows name it."""
         self._route = cache(route)
@@ -103,13 +102,11 @@ class RowReader:
 
     def _refuse_control_characters(self, record: Record) -> None:
         for column, text in self._texts(record):
-            several = _SEVERAL_LINES_TAKEN.get(column, True)
-            found = (_MANY_LINES if several else _ONE_LINE).search(text)
-            if found and found[0] in "\r\n\t":
+            if found := control_character(text):
+                message = "there is a control character in this cell"
+                self._findings.fault(record, column, message, text, f"Remove {found}")
+            elif not _SEVERAL_LINES_TAKEN.get(column, True) and _LINE_BREAK_OR_TAB.search(text):
                 self._findings.fault(record, column, "this cell takes one line", text, "Remove the line break or tab")
-            elif found:
-                shown = f"U+{ord(found[0]):04X}"
-                self._findings.fault(record, column, "there is a control character in this cell", shown, "Remove it")
 
     @staticmethod
     def _texts(record: Record) -> Iterator[tuple[str, str]]:
@@ -124,6 +121,8 @@ class RowReader:
             self._check_file(record, "references", name)
 
     def _check_file(self, record: Record, column: str, name: str) -> None:
+        if control_character(name):
+            return  # told already; that there is no such file would be an echo
         seen = self.look(name)
         if seen.problem:
             self._findings.fault(record, column, seen.problem, name, seen.hint)
@@ -139,9 +138,13 @@ class RowReader:
     def _skill(self, record: Record) -> str:
         given = record.cells.get("skill", "")
         name = given or self._default_skill
-        if name in self._skills or (not given and self._unknown_default_told):
+        broken = self._skills.broken.get(name)
+        if (name in self._skills and not broken) or (not given and self._wrong_default_told):
             return name
-        self._unknown_default_told |= not given
+        self._wrong_default_told |= not given
+        if broken:
+            self._findings.fault(record, "skill", "this skill's profile is broken", name, broken)
+            return name
         hint = did_you_mean(nearest(name, list(self._skills))) or f"There are: {', '.join(self._skills)}"
         self._findings.fault(record, "skill", "no skill has this name", name, hint)
         return name

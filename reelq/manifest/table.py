@@ -1,5 +1,6 @@
 """A manifest's text as records, told by their columns' names: what CSV and JSON Lines have in common."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -7,7 +8,7 @@ from typing import Final
 from reelq.manifest.columns import column_of, meant_by
 from reelq.manifest.findings import Findings, Place, did_you_mean
 
-_EXPLAIN: Final = "The first line names the columns, such as file,instruction"
+_CONTROLS: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,13 +34,22 @@ def split_references(cell: str) -> list[str]:
     return [name for part in cell.split(";") if (name := part.strip())]
 
 
+def control_character(text: str) -> str:
+    """The first character that no text should hold, as its code point; empty where there is none."""
+    found = _CONTROLS.search(text)
+    return f"U+{ord(found[0]):04X}" if found else ""
+
+
 class Header:
     """The columns met so far, each under the key by which its cells are found."""
 
-    def __init__(self, findings: Findings) -> None:
+    def __init__(self, findings: Findings, explain: str, *, one_line: bool = True) -> None:
+        """`explain` says how columns are named in this form of a manifest; `one_line`, that one line names them all."""
         self.columns: dict[str, str] = {}
         """The name as given, by key: the column's own name, or the given one for a column of the user's."""
         self._findings = findings
+        self._explain = explain
+        self._one_line = one_line
         self._lines: dict[str, int] = {}
 
     def add(self, given: str, line: int) -> str:
@@ -48,6 +58,9 @@ class Header:
         if key not in self.columns:
             self.columns[key] = given
             self._lines[key] = line
+            if found := control_character(given):
+                message = "there is a control character in this column's name"
+                self._findings.fault(Place(line), given, message, hint=f"Remove {found}")
         return key
 
     def finish(self) -> bool:
@@ -58,7 +71,7 @@ class Header:
             self._findings.warn(Place(self._lines[key]), key, message, hint=did_you_mean(meant))
         if "file" in self.columns or "instruction" in self.columns:
             return True
-        self._refuse(is_a_header=bool(misspelt) or any(map(column_of, self.columns)))
+        self._refuse(is_a_header=not self._one_line or bool(misspelt) or any(map(column_of, self.columns)))
         return False
 
     def _misspelt(self) -> dict[str, str]:
@@ -70,8 +83,10 @@ class Header:
         at = Place(min(self._lines.values(), default=1))
         found = ", ".join(self.columns.values())
         if not self.columns:
-            self._findings.fault(at, "", "the manifest is empty", hint=_EXPLAIN)
+            self._findings.fault(at, "", "the manifest is empty", hint=self._explain)
         elif is_a_header:
-            self._findings.fault(at, "", "there is neither a column file nor a column instruction", found, _EXPLAIN)
+            self._findings.fault(
+                at, "", "there is neither a column file nor a column instruction", found, self._explain
+            )
         else:
-            self._findings.fault(at, "", "there is no header", found, _EXPLAIN)
+            self._findings.fault(at, "", "there is no header", found, self._explain)

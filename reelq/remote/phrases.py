@@ -56,6 +56,7 @@ _BUTTON: Final = (
     r"|publish|upgrade|settings|add|split|undo|enter|space|here|submit)\b(?! ?(?:sound|button sound|effect))"
 )
 _THIS: Final = r"(?:the|your|that|this|these|those|it|them|any|an?|each|on|one|either|here|into|to|over|down|up)\b"
+_PLACE: Final = r"(?:the|your)\s[^\x00]{0,40}\b(?:panel|tab|menu|page|side ?bar|tool ?bar|settings|inspector|account)\b"
 _NAMED: Final = r"[\[*_\x00【]"
 _LEAD: Final = (
     r"(?:(?:please|now|then|next|finally|first|just|simply|and|so|or|but|also|again|lastly|afterwards|alternatively|instead"
@@ -76,8 +77,11 @@ _TOLD: Final = re.compile(
     rf"|(?:open|select|choose|pick|hit|go|head|navigate|switch|use|see|view|check|play|look|find|visit|adjust|return"
     rf"|watch|locate|enable)\**"
     rf"\s(?:{_NAMED}|{_BUTTON}|[^\x00]{{0,80}}\b{_SCREEN}|over to\b)"
+    rf"|(?:fine-tune|tweak|change|manage|rename|save)\**\s[^\x00]{{0,80}}\b(?:in|on|from|under)\s{_PLACE}"
     rf"|you(?:'ll| will| can)? (?:also )?(?:find|see)\s[^\x00]{{0,80}}(?:button|panel|tab|menu|icon)s?\b"
     rf")"
+    rf"|\W*(?:the|your)\s[^\x00]{{1,40}}?\bcan be (?:adjusted|changed|fine-tuned|found|seen|checked|saved)"
+    rf"\s(?:in|on|from|under)\s{_PLACE}"
     rf"|\W*(?:the|an?|your)\s+[\W\x00]{{0,4}}"
     rf"(?:export|download|render|settings|preview|save|share|timeline|media|audio|text)?[\W\x00]{{0,60}}"
     rf"(?:button|panel|tab|menu|icon)\W{{1,4}}(?:is (?:in|at|on|located)|lets you|can be found|sits)\b",
@@ -96,6 +100,7 @@ _ZH_SCREEN: Final = (
     "(?:面板|按钮|按鈕|菜单|選單|时间线|时间轴|時間軸|设置|设定|编辑器|侧边栏|工具栏|标签|选项|窗口|图标|界面|页面|右上角|左上角|右下角|左下角"
     "|左侧|右侧|预览|导出|下载|账户|账号|账单|轨道|素材库|播放器|画布|充值|订阅|链接|\x00|【|\\*\\*)"
 )
+_ZH_PLACE: Final = "(?:面板|菜单|设置|设定|编辑器|侧边栏|工具栏|窗口|界面|页面|账户|账号|账单|素材库|播放器)"
 _ZH_TOLD: Final = re.compile(
     rf"\W*(?:请|請|您|你|可以|可|只需|只要|需要|然后|接着|之后|最后|再|先|现在|也|直接|或者|或|并|就|即可|麻烦|建议|记得|去|来"
     rf"|随时|自行|满意后|完成后|确认无误后|确认后){{0,8}}"
@@ -103,7 +108,10 @@ _ZH_TOLD: Final = re.compile(
     rf"(?:(?:点击|點擊|单击|双击|轻点|点按|长按|点选|拖拽|拖动|拖曳|拖到|拖入|勾选|按下)(?!了|过|的|声|音|率)"
     rf"|(?:将|把)[^，。]{{0,40}}(?:拖拽|拖动|拖曳|拖到|拖入|拖至)"
     rf"|(?:打开|打開|选择|選擇|选中|进入|前往|切换到|使用|查看|检查|找到|播放)(?!了|过)[^，。]{{0,30}}{_ZH_SCREEN}"
+    rf"|(?:[^，。已了]{{0,12}}?(?:可以|可|请))?(?:在|到|从|通过)[^，。]{{0,20}}?{_ZH_PLACE}[^，。]{{0,6}}?"
+    rf"(?:查看|检查|查询|微调|调整|修改|更改|更换|设置|设定|管理|保存|选择|找到)(?!了|过|的|好|完|成)"
     rf"|(?:预览|導出|导出|下载)(?!了|过|的|已|完成|成功|按钮|$)|(?:在)?[^，。]{{0,20}}(?:时间线|时间轴|播放器|面板|窗口)(?:中|上|里|内)?(?:预览|查看))"
+    r"|[^\w\x00]*(?:导出|下载|保存|分享|预览|渲染|\x00{2,60})(?:按钮|面板|菜单)就?(?:在|位于)[^，。]{0,8}[角侧部边方]\W*$"
 )
 _ZH_CONDITION: Final = re.compile(r"\W*(?:如果|如需|若|要|想|想要|当|需要)|.{0,30}(?:后|之后|时|的话|好了|满意)\W*$")
 

@@ -34,11 +34,27 @@ class Skill:
 
 
 class Skills(Mapping[str, Skill]):
-    """The profiles by name, and notes on those of the user's own that stand in for a built-in one."""
+    """The profiles by name, what is wrong with the broken ones, and notes on whatever the user should know."""
 
-    def __init__(self, skills: Mapping[str, Skill], notes: Sequence[str] = ()) -> None:
+    def __init__(
+        self, skills: Mapping[str, Skill], notes: Sequence[str] = (), broken: Mapping[str, str] | None = None
+    ) -> None:
         self._skills = MappingProxyType(dict(skills))
         self.notes = tuple(notes)
+        self.broken = MappingProxyType(dict(broken or {}))
+        """Why a profile of the user's own can't be used, with its file and line, by name.
+
+        A name can be here and among the skills too: it is then that of a built-in one, which may serve whoever asks
+        for no skill by name, but must not take the place of the user's own unasked.
+        """
+
+    def named(self, name: str) -> Skill:
+        """The skill that a user asked for by name; SkillError, with what is wrong, where it can't be had."""
+        if name in self.broken:
+            raise SkillError(_unusable(name, self.broken[name]))
+        if name not in self._skills:
+            raise SkillError(f"No skill is called {name!r}")
+        return self._skills[name]
 
     def __getitem__(self, name: str) -> Skill:
         return self._skills[name]
@@ -53,16 +69,19 @@ class Skills(Mapping[str, Skill]):
 def load(folders: Sequence[Path] = ()) -> Skills:
     """The built-in profiles, and those in the user's folders: each a folder with a SKILL.md, as in this package.
 
-    Which folders those are is the caller's to say: a process passes `skills` in its data folder.
+    Which folders those are is the caller's to say: a process passes `skills` in its data folder. What is wrong there
+    becomes a note, so that one bad file does not stop whoever has no use for it; a broken built-in is a SkillError.
     """
-    skills = _in_folder(_BUILT_IN)
-    notes = []
+    skills = _built_in()
+    notes: list[str] = []
+    broken: dict[str, str] = {}
     for folder in folders:
-        for name, skill in _in_folder(folder).items():
-            if name in skills:
-                notes.append(f"{name}: {skill.path} stands in for {skills[name].path}")
-            skills[name] = skill
-    return Skills(skills, notes)
+        own, told, wrong = _of_the_user(folder)
+        notes += told
+        broken = {name: why for name, why in broken.items() if name not in own} | wrong
+        notes += [f"{name}: {own[name].path} stands in for {skills[name].path}" for name in own if name in skills]
+        skills |= own
+    return Skills(skills, [*notes, *(_unusable(name, why) for name, why in broken.items())], broken)
 
 
 def platform(path: Path, skill_source: str | None, home: Path) -> str:
@@ -82,23 +101,68 @@ def headers(skill: Skill, platform: str) -> dict[str, str]:
     return {"X-Skill-Source": skill.name, "X-Skill-Version": skill.version, "X-Skill-Platform": platform}
 
 
-def _in_folder(folder: Path) -> dict[str, Skill]:
+def _unusable(name: str, why: str) -> str:
+    return f"{name} can't be used: {why}"
+
+
+def _profiles(folder: Path) -> list[Path]:
+    """The SKILL.md of each folder that has one."""
+    return [path for entry in sorted(folder.iterdir()) if _may_be_there(path := entry / _FILE)]
+
+
+def _may_be_there(path: Path) -> bool:
+    try:
+        path.lstat()
+    except OSError as error:
+        # One that can't be looked at counts: reading it will tell why.
+        return not isinstance(error, FileNotFoundError | NotADirectoryError)
+    return True
+
+
+def _built_in() -> dict[str, Skill]:
+    try:
+        return {skill.name: skill for skill in map(_read, _profiles(_BUILT_IN))}
+    except _BrokenProfile as broken:
+        raise SkillError(str(broken)) from None
+
+
+def _of_the_user(folder: Path) -> tuple[dict[str, Skill], list[str], dict[str, str]]:
+    """The skills in a folder of the user's own, notes on the folder, and what is wrong with each broken profile."""
+    try:
+        paths = _profiles(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return {}, [], {}
+    except OSError as error:
+        return {}, [f"{folder} can't be read: {error.strerror}"], {}
     skills: dict[str, Skill] = {}
-    for path in sorted(folder.glob(f"*/{_FILE}")):
-        skill = _read(path)
+    broken: dict[str, str] = {}
+    for path in paths:
+        try:
+            skill = _read(path)
+        except _BrokenProfile as error:
+            broken[error.name] = str(error)
+            continue
         if skill.name in skills:
-            raise SkillError(f"{path}: the name {skill.name!r} is that of {skills[skill.name].path} too")
+            broken[skill.name] = f"{path}: the name {skill.name!r} is that of {skills[skill.name].path} too"
         skills[skill.name] = skill
-    return skills
+    return {name: skill for name, skill in skills.items() if name not in broken}, [], broken
+
+
+class _BrokenProfile(Exception):
+    """A profile that says no skill; `name` is what it would be called."""
+
+    def __init__(self, path: Path, what: str, name: object = None) -> None:
+        super().__init__(f"{path}: {what}")
+        self.name = name if isinstance(name, str) and _HEADER_SAFE.fullmatch(name) else path.parent.name
 
 
 def _read(path: Path) -> Skill:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise SkillError(f"{path}: it can't be read: {error.strerror}") from None
+        raise _BrokenProfile(path, f"it can't be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
-        raise SkillError(f"{path}: it is not UTF-8 text (byte {error.start})") from None
+        raise _BrokenProfile(path, f"it is not UTF-8 text (byte {error.start})") from None
     fields, body = _parse(path, text)
     return _Profile(path, text, fields).skill(body)
 
@@ -113,11 +177,11 @@ def _parse(path: Path, text: str) -> tuple[Mapping[str, object], str]:
         fields, body = frontmatter.parse(text, handler=YAMLHandler())
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise SkillError(f"{path}: {line}the front matter is not YAML: {error.problem}") from None
+        raise _BrokenProfile(path, f"{line}the front matter is not YAML: {error.problem}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise SkillError(f"{path}: the front matter is not YAML: {error}") from None
+        raise _BrokenProfile(path, f"the front matter is not YAML: {error}") from None
     if not fields:
-        raise SkillError(f"{path}: line 1: it does not begin with front matter (name, version, description)")
+        raise _BrokenProfile(path, "line 1: it does not begin with front matter (name, version, description)")
     return fields, body
 
 
@@ -178,6 +242,6 @@ class _Profile:
             raise self._wrong("prefers", "is not a list of extensions, such as [mp4, mov]")
         return tuple(extension.removeprefix(".").lower() for extension in value)
 
-    def _wrong(self, field: str, what: str) -> SkillError:
+    def _wrong(self, field: str, what: str) -> _BrokenProfile:
         line = next((n for n, line in enumerate(self._lines, 1) if line.startswith(f"{field}:")), 1)
-        return SkillError(f"{self._path}: line {line}: {field} {what}")
+        return _BrokenProfile(self._path, f"line {line}: {field} {what}", self._fields.get("name"))

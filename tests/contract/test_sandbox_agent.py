@@ -21,7 +21,11 @@ def session(sandbox: SandboxProcess, caller: Caller, clip: Path) -> str:
 
 
 def _tracks(draft: dict[str, Any]) -> dict[int, list[dict[str, Any]]]:
-    return {track["tt"]: track["sg"] for track in draft["t"]}
+    """The segments of each type of track; texts have a track each."""
+    segments: dict[int, list[dict[str, Any]]] = {}
+    for track in draft["t"]:
+        segments.setdefault(track["tt"], []).extend(track["sg"])
+    return segments
 
 
 def _words(stream: str) -> str:
@@ -53,6 +57,46 @@ def test_music_makes_an_audio_track_with_a_volume_as_long_as_the_picture(caller:
     tracks = _tracks(caller.draft(session))
     assert tracks[1][0]["m"]["volume"] == 0.35
     assert tracks[1][0]["d"] == tracks[0][0]["d"]
+
+
+def test_every_text_begins_at_the_start_and_a_title_lasts_as_long_as_was_asked(caller: Caller, session: str) -> None:
+    caller.send(session, "cut the pauses and add captions")
+    caller.send(session, 'Add the title "Five seconds" for the first 1.5 s')
+
+    texts = [track["sg"] for track in caller.draft(session)["t"] if track["tt"] == 7]
+    assert [len(segments) for segments in texts] == [1, 1]
+    assert texts[1][0]["m"] == {"title": "Five seconds"}
+    assert texts[1][0]["d"] == 1500
+
+
+@pytest.mark.parametrize(
+    ("text", "ms"),
+    [
+        ('the title "Dawn" for the first second', 1000),
+        ('the title "Dawn" for the first two seconds', 2000),
+        ('the title "Dawn" for 60 s', 2000),
+        ('the title "Dawn"', 2000),
+        ("标题“三秒”，显示一秒", 1000),
+        ("标题“三秒”，前1.5秒", 1500),
+    ],
+)
+def test_a_title_never_outlasts_the_picture(caller: Caller, session: str, text: str, ms: int) -> None:
+    caller.send(session, text)
+
+    draft = caller.draft(session)
+    assert (_tracks(draft)[7][0]["d"], draft["d"]) == (ms, 2000)
+
+
+@pytest.mark.parametrize(
+    ("text", "volume"), [("lo-fi music at 30 %", 0.3), ("音乐音量 20％", 0.2), ('title "5%", music at 100%', 1.0)]
+)
+def test_music_plays_as_loud_as_was_asked_and_the_agent_says_so(
+    caller: Caller, session: str, text: str, volume: float
+) -> None:
+    said = _words(caller.send(session, text).text)
+
+    assert _tracks(caller.draft(session))[1][0]["m"]["volume"] == volume
+    assert f"{volume:.0%}" in said
 
 
 def test_trimming_makes_the_picture_shorter_to_the_length_asked_for(caller: Caller, session: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from sandbox.faults import UnknownFault, read_words
 from tests.sandbox_process import Caller, SandboxProcess, events
 
 BALANCE = "/api/credits/balance/simple"
@@ -379,12 +380,16 @@ def test_a_rate_strikes_about_as_often_as_it_says(sandbox: SandboxProcess, calle
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"rate_limitd": 1}, "no fault is called 'rate_limitd'"),
+        ({"rate_limitd": 1}, "no fault is called rate_limitd; there are: agent_asks_back, "),
         ({"rate_limited": 2}, "from 0 to 1"),
         ({"rate_limited": {"count": 1.5}}, "whole number"),
         ({"rate_limited": {"often": 1}}, "rate, count, on, for or seconds"),
         ({"rate_limited": {"on": "token"}}, "takes any of"),
         ({"slow_answer": {"rate": 1}}, "how many seconds"),
+        ({"rate_limited": {"often": True}}, 'not {"often": true}'),
+        ({"rate_limited": [None]}, "not [null]"),
+        ({"rate_limited": {"on": [["edit"]]}}, 'not [["edit"]]'),
+        ({"rate_limited": {"rate": "half"}}, 'rate must be a number from 0 to 1, not "half"'),
     ],
 )
 def test_a_fault_that_is_not_understood_is_refused_and_nothing_of_it_is_set(
@@ -395,3 +400,38 @@ def test_a_fault_that_is_not_understood_is_refused_and_nothing_of_it_is_set(
     assert answer.status_code == 422
     assert said in answer.json()["error"]
     assert "server_error" not in httpx.get(f"{sandbox.url}/sandbox/faults", trust_env=False).json()["now"]
+
+
+@pytest.mark.parametrize("body", ["{'server_error': 1}", '{"server_error": 1', "[1]", '"server_error"', "", "\udc80"])
+@pytest.mark.parametrize("path", ["faults", "credits"])
+def test_a_body_that_is_no_json_object_is_refused_in_words(sandbox: SandboxProcess, path: str, body: str) -> None:
+    sent = body.encode(errors="surrogateescape")
+    answer = httpx.post(f"{sandbox.url}/sandbox/{path}", content=sent, trust_env=False)
+
+    assert answer.status_code == 400
+    assert "JSON object" in answer.json()["error"]
+    assert "server_error" not in httpx.get(f"{sandbox.url}/sandbox/faults", trust_env=False).json()["now"]
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity"])
+@pytest.mark.parametrize("field", ["rate", "count", "for", "seconds"])
+def test_a_number_without_an_end_is_refused(sandbox: SandboxProcess, field: str, number: str) -> None:
+    body = f'{{"slow_answer": {{"seconds": 1, "{field}": {number}}}}}'
+    answer = httpx.post(f"{sandbox.url}/sandbox/faults", content=body, trust_env=False)
+
+    assert answer.status_code == 422
+    assert f"slow_answer: {field} must be a number" in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("rate_limited=often", "rate_limited: 'often' is not a number"),
+        ("rate_limited=count:2,render", "rate_limited: each part is key:value, and render is not"),
+        ("rate_limited=count:", "rate_limited: count has no value"),
+    ],
+)
+def test_a_word_of_the_command_line_that_is_not_understood_is_told_in_words(word: str, said: str) -> None:
+    with pytest.raises(UnknownFault) as refused:
+        read_words(word)
+    assert said in str(refused.value)

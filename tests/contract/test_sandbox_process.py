@@ -2,12 +2,16 @@
 
 import asyncio
 import json
+import os
+import shutil
 import signal
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -16,6 +20,7 @@ from sandbox.kinds import KINDS
 from tests.sandbox_process import Caller, SandboxProcess, message
 
 STREAMS = 200
+ROOT = Path(__file__).parents[2]
 
 
 def test_it_starts_in_a_moment_and_says_one_line(start_sandbox: Callable[..., SandboxProcess]) -> None:
@@ -51,6 +56,77 @@ def test_a_signal_ends_it_at_once_drops_open_streams_and_removes_its_folder(
     assert sandbox.process.wait(5) == 0
     assert time.monotonic() - start < 2
     assert list(sandbox.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("written", [b"", b"not read"])
+def test_it_ends_with_its_standard_input_and_removes_its_folder(tmp_path: Path, written: bytes) -> None:
+    command = [sys.executable, "-m", "sandbox", "--port", "0", "--end-with-stdin"]
+    env = os.environ | {"TMPDIR": str(tmp_path)}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, env=env, stdin=pipe, stdout=pipe) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdin.write(written)
+        process.stdin.flush()
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.5)
+        assert len(list(tmp_path.iterdir())) == 1
+        process.stdin.close()
+        assert process.wait(10) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_it_runs_on_without_a_standard_input_unless_it_was_told_to_end_with_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sandbox", "--port", "0"]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.5)
+        process.terminate()
+
+
+def test_the_demo_that_is_killed_leaves_neither_a_sandbox_nor_its_folder(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "samples", tmp_path / "samples")
+    shutil.copy(ROOT / "jobs.example.csv", tmp_path)
+    (temporary := tmp_path / "tmp").mkdir()
+    command = [sys.executable, "-u", "samples/walk.py"]
+    env = os.environ | {"TMPDIR": str(temporary)}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=tmp_path, env=env, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout is not None
+        next(line for line in process.stdout if "uploaded" in line)
+        process.kill()
+        # Ends only when all who can write have gone: the sandbox too.
+        process.communicate(timeout=20)
+    assert list(temporary.iterdir()) == []
+
+
+@contextmanager
+def _with_folder_in(folder: Path) -> "Iterator[subprocess.Popen[bytes]]":
+    """A sandbox that is killed in the end, as one that could not clean up."""
+    command = [sys.executable, "-m", "sandbox", "--port", "0"]
+    env = os.environ | {"TMPDIR": str(folder)}
+    with subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_start_removes_the_folders_of_those_that_were_killed_and_no_other(tmp_path: Path) -> None:
+    (foreign := tmp_path / "nemo-sandbox-of-another-kind").mkdir()
+    with _with_folder_in(tmp_path):
+        (killed,) = set(tmp_path.iterdir()) - {foreign}
+    (killed / "upload.mp4").write_bytes(b"x")
+    with _with_folder_in(tmp_path):
+        (living,) = set(tmp_path.iterdir()) - {foreign}
+        assert living != killed
+        with _with_folder_in(tmp_path):
+            assert {living, foreign} < set(tmp_path.iterdir())
 
 
 def test_a_plain_request_is_answered_within_a_millisecond_or_so(caller: Caller) -> None:
@@ -139,12 +215,34 @@ def test_faults_can_be_set_on_the_command_line_and_wrong_ones_are_refused(
     assert "no fault is called" in refused.stderr
 
 
-def test_a_port_in_use_is_said_in_words(sandbox: SandboxProcess) -> None:
-    command = [sys.executable, "-m", "sandbox", "--port", sandbox.url.rpartition(":")[2]]
-    refused = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+def test_a_port_in_use_is_said_once_and_with_a_way_out(sandbox: SandboxProcess) -> None:
+    port = sandbox.url.rpartition(":")[2]
+    refused = _refused("--port", port)
 
     assert refused.returncode == 1
-    assert "can't listen" in refused.stderr
+    assert refused.stderr == (
+        f"Error: can't listen on 127.0.0.1:{port}: Address already in use; --port 0 takes a free port\n"
+    )
+
+
+def test_a_host_that_is_none_is_said_in_words() -> None:
+    assert _refused("--host", "no.such.host.invalid", "--port", "0").returncode == 1
+    assert _refused("--host", "a..b", "--port", "0").returncode == 1
+
+
+@pytest.mark.parametrize("option", ["--keep-alive", "--speed"])
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_a_length_of_time_that_is_no_number_is_refused(option: str, value: str) -> None:
+    # Without the refusal it would run on, until the time is out.
+    refused = _refused(option, value, "--port", "0")
+
+    assert refused.returncode == 2
+    assert "give a number" in refused.stderr
+
+
+def _refused(*words: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "sandbox", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
 
 
 def test_a_restarted_sandbox_has_the_same_address_and_knows_nothing(

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image, ImageFont
 
 from sandbox.captions import drawable
+from sandbox.renders import caption
 from tests.sandbox_process import Caller, SandboxProcess
 
 
@@ -239,6 +240,12 @@ def test_the_download_endpoint_gives_the_file_in_ranges_where_the_address_leads_
     part = caller.http.get("/api/render/proxy/render_a/download", headers={"Range": "bytes=100-"})
     assert whole.content[4:8] == b"ftyp"
     assert (part.status_code, part.content) == (206, whole.content[100:])
+
+
+def test_the_caption_of_a_session_is_its_newest_instruction_with_its_number() -> None:
+    assert caption(["make it warmer"]) == "make it warmer"
+    assert caption(["make it warmer " * 30, "cut the pauses", 'add a title "Dawn"']) == '3. add a title "Dawn"'
+    assert caption([]) == ""
 
 
 def test_what_no_font_can_draw_is_said_in_words_and_not_drawn_as_boxes() -> None:

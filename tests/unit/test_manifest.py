@@ -3,6 +3,7 @@
 import codecs
 import json
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -323,11 +324,131 @@ def test_a_manifest_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
         manifest.check_file(tmp_path / "loop.csv", skills=SKILLS)
 
 
-def test_a_manifest_beyond_all_bounds_is_refused_before_it_is_read(tmp_path: Path) -> None:
+def test_a_manifest_beyond_all_bounds_is_refused(tmp_path: Path) -> None:
     with (tmp_path / "jobs.csv").open("wb") as file:
         file.truncate(manifest.MAX_BYTES + 1)
     with pytest.raises(ManifestError, match="the manifest is over 100 MB"):
         manifest.check_file(tmp_path / "jobs.csv", skills=SKILLS)
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="this system has no file without an end")
+def test_a_manifest_without_an_end_is_read_no_further_than_the_largest() -> None:
+    with pytest.raises(ManifestError, match="the manifest is over 100 MB"):
+        manifest.check_file(Path("/dev/zero"), skills=SKILLS)
+
+
+def test_a_manifest_that_cannot_be_had_is_told_of_with_advice_that_fits(tmp_path: Path) -> None:
+    (tmp_path / "loop.csv").symlink_to("loop.csv")
+    with (tmp_path / "large.csv").open("wb") as file:
+        file.truncate(manifest.MAX_BYTES + 1)
+
+    def advice(name: str) -> str:
+        with pytest.raises(ManifestError) as refused:
+            manifest.check_file(tmp_path / name, skills=SKILLS)
+        return refused.value.advice
+
+    assert "path" in advice("none.csv")
+    assert "folder" in advice("")
+    assert "several" in advice("large.csv")
+    assert all("lines" not in advice(name) for name in ("none.csv", "", "large.csv", "loop.csv"))
+    assert "lines named" in ManifestError.advice
+
+
+@pytest.mark.parametrize(
+    ("begins", "found"),
+    [
+        (b"\0\0\0\x18ftypmp42\0\0", "a video or a sound"),
+        (b"\0\0\0\x08wide\0\0\0\0mdat", "a video or a sound"),
+        (b"\x1a\x45\xdf\xa3\x01", "a video or a sound"),
+        (b"RIFF\x10\0\0\0AVI LIST", "a video or a sound"),
+        (b"RIFF\x10\0\0\0WAVEfmt ", "a sound"),
+        (b"ID3\x04\0\0", "a sound"),
+        (b"\xff\xd8\xff\xe0\0\x10JFIF", "a picture"),
+        (b"\x89PNG\r\n\x1a\n\0\0", "a picture"),
+        (b"GIF89a\x01\0", "a picture"),
+        (b"RIFF\x10\0\0\0WEBPVP8 ", "a picture"),
+        (b"%PDF-1.7\n", "a PDF document"),
+        (b"PK\x03\x04\x14\0\0\0clips/beach.mp4", "an archive"),
+        (b"\x1f\x8b\x08\0", "an archive"),
+    ],
+)
+def test_a_file_of_another_kind_is_called_what_it_is(begins: bytes, found: str) -> None:
+    (fault,) = check(begins).faults
+    assert (fault.line, fault.message, fault.value) == (1, "this is not a manifest", found)
+    assert "CSV" in fault.hint
+    assert "Save as" not in fault.hint
+
+
+@pytest.mark.parametrize(
+    "begins",
+    [
+        b"PK\x03\x04\x14\0\x06\0\x08\0[Content_Types].xml",
+        b"PK\x03\x04\x14\0\0\0\0\0mimetypeapplication/vnd.oasis.opendocument.spreadsheet",
+        b"PK\x03\x04\x14\0\0\0\0\0_rels/.rels" + b"\0" * 3000 + b"xl/workbook.xml",
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+    ],
+)
+def test_a_workbook_is_told_how_to_become_a_manifest(begins: bytes) -> None:
+    (fault,) = check(begins).faults
+    assert fault.message == "this is a workbook, not a CSV file"
+    assert "Excel" in fault.hint
+    assert "CSV UTF-8" in fault.hint
+
+
+@pytest.mark.parametrize("header", ["ID3,instruction", "GIF,instruction", "RIFF,instruction", "PK,instruction"])
+def test_a_column_may_be_called_like_another_kind_of_file(header: str) -> None:
+    assert check(f"{header}\nx,Add a title\n").faults == ()
+
+
+def test_every_value_and_column_of_a_finding_can_be_encoded() -> None:
+    data = '{"file": "\\ud800.mp4", "instruction": "Cut", "k\\udfff": "\\udc00"}\n'
+    checked = check(data, name="jobs.jsonl")
+    assert [(fault.column, fault.value) for fault in checked.faults] == [
+        ("file", r"\ud800.mp4"),
+        (r"k\udfff", r"\udc00"),
+        (r"k\udfff", ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    "line", ["[" * 100_000, '{"a": ' + "1" * 5000 + "}", '{"file": "a.mp4",}', "{'a': 1}", "{} {}"]
+)
+def test_a_line_that_is_not_json_is_told_in_plain_words(line: str) -> None:
+    (fault,) = check(line, name="jobs.jsonl").faults
+    assert fault.message == "this line is not JSON"
+    assert re.fullmatch(
+        r"Each line holds one whole object, without a list around them"
+        r"(; this one makes no sense from character \d+ on)?",
+        fault.hint,
+    )
+
+
+def test_a_row_does_not_get_the_built_in_profile_in_place_of_the_users_own_broken_one(tmp_path: Path) -> None:
+    path = tmp_path / "mine" / "SKILL.md"
+    path.parent.mkdir()
+    path.write_text("---\nname: video-models\nversion: 1.0\n---\n", encoding="utf-8")
+    data = b"instruction,skill\nAdd a title,\nAdd music,video-models\nFade out,ai-video-help\n"
+    checked = manifest.check(data, name="x", files=Shelf(), skills=skills.load([tmp_path]))
+    assert [fault.line for fault in checked.faults] == [2, 3]
+    assert {fault.message for fault in checked.faults} == {"this skill's profile is broken"}
+
+
+def test_a_row_that_names_a_broken_profile_fails_with_its_file_and_line_and_no_other_does(tmp_path: Path) -> None:
+    path = tmp_path / "mine" / "SKILL.md"
+    path.parent.mkdir()
+    path.write_text("---\nname: mine\nversion: 1.0\n---\n", encoding="utf-8")
+    known = skills.load([tmp_path])
+
+    def told(default_skill: str) -> list[tuple[int, str, str, str]]:
+        data = b"instruction,skill\nAdd a title,\nAdd music,mine\nFade out,\n"
+        checked = manifest.check(data, name="x", files=Shelf(), skills=known, default_skill=default_skill)
+        return [(fault.line, fault.column, fault.message, fault.value) for fault in checked.faults]
+
+    of_the_row = (3, "skill", "this skill's profile is broken", "mine")
+    assert told("video-models") == [of_the_row]
+    assert told("mine") == [(2, *of_the_row[1:]), of_the_row]
+    (fault,) = manifest.check(b"instruction,skill\nCut,mine\n", name="x", files=Shelf(), skills=known).faults
+    assert fault.hint.startswith(f"{path}: line 3: version is not text")
 
 
 def test_a_faulty_manifest_raises_with_all_its_faults_and_warnings() -> None:

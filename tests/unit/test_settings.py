@@ -54,6 +54,32 @@ def test_every_wrong_variable_is_named_at_once(monkeypatch: pytest.MonkeyPatch) 
     assert all(name in str(caught.value) for name in ("REELQ_MAX_IN_FLIGHT", "NEMO_API_URL", "REELQ_POLL_INTERVAL"))
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "takes"),
+    [
+        ("REELQ_MAX_IN_FLIGHT", "many", "a whole number of at least 1"),
+        ("REELQ_SETTLE_READS", "0", "a whole number of at least 1"),
+        ("REELQ_POLL_INTERVAL", "often", "a number of seconds above 0"),
+        ("REELQ_POLL_INTERVAL", "0", "a number of seconds above 0"),
+        ("REELQ_EDIT_TIMEOUT", "nan", "a number of seconds above 0"),
+        ("REELQ_LOG_FORMAT", "xml", "console or json"),
+        ("REELQ_ANONYMOUS_FALLBACK", "perhaps", "1 or 0"),
+        ("NEMO_API_URL", "mega-api", "an address that begins with http:// or https://"),
+        ("NEMO_WEB_URL", "ftp://x", "an address that begins with http:// or https://"),
+        ("NEMO_CLIENT_ID", "two words", "plain ASCII without spaces, as it goes into a header"),
+        ("NEMO_TOKEN", "two words", "plain ASCII without spaces, as it goes into a header"),
+        ("SKILL_SOURCE", "é", "plain ASCII without spaces, as it goes into a header"),
+    ],
+)
+def test_a_wrong_variable_is_told_in_our_own_words(
+    name: str, value: str, takes: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        Settings.read()
+    assert str(caught.value) == f"{name} takes {takes}"
+
+
 @pytest.mark.parametrize("token", ["nmv_usr_sécrèt", "nmv_usr_two words", "nmv_usr_a\nX-Evil: 1"])
 def test_a_token_that_fits_no_header_is_refused_without_being_shown(
     token: str, monkeypatch: pytest.MonkeyPatch

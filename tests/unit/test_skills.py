@@ -1,7 +1,10 @@
 """The five profiles, the user's own, and what every request says of where it comes from."""
 
+import json
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -102,25 +105,107 @@ def test_a_profile_written_by_notepad_with_a_mark_and_crlf_is_read(tmp_path: Pat
         (WHOLE.replace("1.2.0", "2026-99-99"), "the front matter is not YAML"),
     ],
 )
-def test_a_broken_profile_is_refused_with_its_file_and_its_line(tmp_path: Path, text: str, said: str) -> None:
+def test_a_broken_profile_is_noted_with_its_file_and_its_line_and_fails_only_who_names_it(
+    tmp_path: Path, text: str, said: str
+) -> None:
     path = profile(tmp_path, text)
+    loaded = skills.load([tmp_path])
+    (note,) = loaded.notes
+    assert note.startswith(f"mine can't be used: {path}: ")
+    assert said in note
+    assert set(loaded) == BUILT_IN
+    assert loaded.named("video-models").version == "1.0.0"
     with pytest.raises(SkillError) as refused:
-        skills.load([tmp_path])
-    assert str(refused.value).startswith(f"{path}: ")
-    assert said in str(refused.value)
+        loaded.named("mine")
+    assert str(refused.value) == note
 
 
-def test_a_profile_that_is_not_text_is_refused(tmp_path: Path) -> None:
+def test_a_skill_that_nobody_has_is_refused_by_name() -> None:
+    with pytest.raises(SkillError, match="No skill is called 'mine'"):
+        skills.load().named("mine")
+
+
+def test_a_broken_profile_goes_by_the_name_it_gives_itself(tmp_path: Path) -> None:
+    profile(tmp_path, "---\nname: yours\nversion: one two\n---\n")
+    assert set(skills.load([tmp_path]).broken) == {"yours"}
+
+
+def test_a_broken_profile_that_stands_in_for_a_built_in_one_does_not_give_way_to_it(tmp_path: Path) -> None:
+    profile(tmp_path, WHOLE.replace("mine", "video-models").replace("1.2.0", "1.0"))
+    loaded = skills.load([tmp_path])
+    with pytest.raises(SkillError, match="line 3: version is not text"):
+        loaded.named("video-models")
+    assert loaded["video-models"].version == "1.0.0"  # who asks for the credits is asked for no skill
+
+
+def test_a_profile_that_is_not_text_is_noted(tmp_path: Path) -> None:
     profile(tmp_path, "").write_bytes(b"---\nname: \xff\n---\n")
-    with pytest.raises(SkillError, match="not UTF-8 text"):
-        skills.load([tmp_path])
+    assert ["not UTF-8 text" in note for note in skills.load([tmp_path]).notes] == [True]
 
 
-def test_two_profiles_of_one_name_in_one_folder_are_refused(tmp_path: Path) -> None:
+def test_two_profiles_of_one_name_in_one_folder_leave_neither(tmp_path: Path) -> None:
     profile(tmp_path, WHOLE, "one")
     profile(tmp_path, WHOLE, "two")
-    with pytest.raises(SkillError, match="'mine'"):
-        skills.load([tmp_path])
+    loaded = skills.load([tmp_path])
+    assert set(loaded) == BUILT_IN
+    with pytest.raises(SkillError, match=r"two/SKILL\.md: the name 'mine' is that of .*one/SKILL\.md too"):
+        loaded.named("mine")
+
+
+def test_a_broken_built_in_profile_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = profile(tmp_path, WHOLE.replace("1.2.0", "1.0"))
+    monkeypatch.setattr(skills, "_BUILT_IN", tmp_path)
+    with pytest.raises(SkillError) as refused:
+        skills.load()
+    assert str(refused.value).startswith(f"{path}: line 3: version")
+
+
+def test_a_folder_that_cannot_be_read_counts_as_absent_with_a_note(tmp_path: Path) -> None:
+    (loop := tmp_path / "loop").symlink_to(loop)  # even root can't read this one
+    loaded = skills.load([loop])
+    assert set(loaded) == BUILT_IN
+    assert [note.startswith(f"{loop} can't be read: ") for note in loaded.notes] == [True]
+
+
+def test_a_data_folder_without_permission_counts_as_absent_with_a_note() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        (data := Path(folder, "data")).mkdir(mode=0)
+        assert _told_to_nobody(data / "skills") == ([f"{data / 'skills'} can't be read: Permission denied"], {})
+
+
+def test_a_profile_without_permission_is_broken_and_not_absent() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        path = profile(Path(folder), WHOLE)
+        path.parent.chmod(0)
+        told = _told_to_nobody(Path(folder))
+        path.parent.chmod(0o700)
+    assert told == ([], {"mine": f"{path}: it can't be read: Permission denied"})
+
+
+def _told_to_nobody(folder: Path) -> tuple[list[str], dict[str, str]]:
+    """What a user is told who may not read everything: as root we load in a process that gives that up."""
+    skills.load()  # a process of nobody's might not be allowed to import the reader
+    reading, writing = os.pipe()
+    if (child := os.fork()) == 0:
+        try:
+            if os.geteuid() == 0:
+                os.setuid(65534)
+            os.write(writing, json.dumps(skills._of_the_user(folder)[1:]).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as told:
+        notes, broken = json.load(told)
+    os.waitpid(child, 0)
+    return notes, broken
+
+
+def test_what_lies_beside_the_profiles_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("Mine.")
+    (tmp_path / "empty").mkdir()
+    assert skills.load([tmp_path]).notes == ()
 
 
 def test_the_platform_is_told_by_the_folder_that_a_profile_lies_in(tmp_path: Path) -> None:

@@ -1,13 +1,16 @@
 """The agent's reply as actions and clean words."""
 
+import random
 import time
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reelq.remote.phrases import Action, is_noise, read
+from sandbox import talk
+from sandbox.draft import Draft
 
 EXPORT, STATE, SEND, SHOW, CREDITS = (
     Action.EXPORT,
@@ -66,6 +69,19 @@ ALL_SCREEN: Final = [
     ("请前往账户页面充值。", [CREDITS]),
     ("将素材拖动到时间线上。", [SEND]),
     ("拖拽片段到开头即可。", [SEND]),
+    ("可在账户页面查看剩余积分。", [CREDITS]),
+    ("您可以在账户中查看剩余积分。", [CREDITS]),
+    ("查看账户即可了解剩余积分。", [CREDITS]),
+    ("You can check the remaining credits on the account page.", [CREDITS]),
+    ("可在右侧面板微调强度。", [STATE]),
+    ("You can fine-tune the strength in the Effects panel.", [STATE]),
+    ("请在导出页面下载视频。", [EXPORT]),
+    ("剩余积分可在账户页面查看。", [CREDITS]),
+    ("Your remaining credits can be seen on your account page.", [CREDITS]),
+    ("音量可以在音频面板中调整。", [STATE]),
+    ("The volume can be adjusted in the Audio panel.", [STATE]),
+    ("“导出”按钮在右上角。", [EXPORT]),
+    ("You can save the video from the export page.", [EXPORT]),
     ("点击“确认”按钮。", [SEND]),
     ("您可以在右侧面板查看效果，满意后点击「导出」按钮即可下载。", [STATE, EXPORT]),
 ]
@@ -103,6 +119,15 @@ ALL_CONTENT: Final = [
     "已添加字幕，并调整了音量。",
     "导出已完成。",
     "女孩拖着行李箱走过。",
+    "在账户页面的画面上添加了箭头。",
+    "已在左侧添加水印。",
+    "在右侧调整了亮度。",
+    "已在设置中调整音量。",
+    "在素材库中选择了三张照片。",
+    "订阅按钮在右下角出现。",
+    "The door can be seen on the left.",
+    "字幕在画布中央显示。",
+    "片尾页面保留了三秒。",
     "```\nClick the Export button.\n```",
 ]
 
@@ -135,8 +160,8 @@ def test_an_instruction_about_the_screen_becomes_an_action(reply: str, actions: 
 
 @pytest.mark.parametrize("reply", ALL_CONTENT)
 def test_a_description_of_content_is_kept_word_for_word(reply: str) -> None:
-    talk = read(reply)
-    assert (talk.kept, talk.actions, talk.follow_up) == (reply, (), "")
+    heard = read(reply)
+    assert (heard.kept, heard.actions, heard.follow_up) == (reply, (), "")
 
 
 @pytest.mark.parametrize(("reply", "kept", "actions"), MIXED)
@@ -144,13 +169,55 @@ def test_a_mixed_reply_loses_only_its_screen_part(reply: str, kept: str, actions
     assert (read(reply).kept, list(read(reply).actions)) == (kept, actions)
 
 
+def canned(language: str) -> list[str]:
+    """Every reply to an edit that the stand-in's agent can give: each thing done, with each piece of screen talk."""
+    args = {"volume": 0.3}
+    replies = (talk.Talk(language, Drawn(screen)).done([(tool, args)]) for tool in talk._DID for screen in talk._SCREEN)
+    return list(replies)
+
+
+class Drawn(random.Random):
+    """Draws what it was given."""
+
+    def __init__(self, drawn: object) -> None:
+        super().__init__()
+        self._drawn = drawn
+
+    def choice(self, seq: Any) -> Any:
+        return self._drawn
+
+
+@pytest.mark.parametrize("language", ["en", "zh-CN"])
+def test_what_the_stand_in_did_is_kept_and_its_screen_talk_becomes_the_same_actions_in_every_language(
+    language: str,
+) -> None:
+    meant = [(EXPORT,), (STATE,), (SEND,), (SHOW,), (CREDITS,), ()]
+    said = canned(language)
+    without = said[len(meant) - 1 :: len(meant)]  # the last piece of screen talk is none
+    assert len(said) == len(meant) * len(without)
+    for number, reply in enumerate(said):
+        did, actions = without[number // len(meant)], meant[number % len(meant)]
+        assert (read(reply).kept, read(reply).actions) == (did, actions), reply
+
+
+@pytest.mark.parametrize("language", ["en", "zh-CN"])
+def test_what_the_stand_in_asks_or_declines_is_kept(language: str) -> None:
+    agent = talk.Talk(language, random.Random(0))
+    for reply in (agent.wants_photo(), agent.wants_clip(), agent.wants_detail(), agent.declines()):
+        assert (read(reply).kept, read(reply).actions) == (reply, ())
+    about = read(agent.about(Draft("project")))
+    assert about.actions == (SHOW,)
+    assert about.kept.endswith(("0.0 seconds.", "0.0 秒。"))
+    assert is_noise(talk.TEMPORARY_ISSUE)
+
+
 def test_an_action_is_named_once_in_the_order_of_its_first_mention() -> None:
     assert read("Open the Text panel. Click Export. Open the Audio tab. Click Export.").actions == (STATE, EXPORT)
 
 
 def test_what_the_agent_leaves_to_the_person_is_handed_back_to_it() -> None:
-    talk = read("Simply drag the clip to the start.")
-    assert talk.follow_up == "Please do this yourself, directly in the project: drag the clip to the start."
+    heard = read("Simply drag the clip to the start.")
+    assert heard.follow_up == "Please do this yourself, directly in the project: drag the clip to the start."
     assert (
         read("拖拽片段到开头即可。").follow_up == "请你直接在项目里完成这一步，不需要我操作界面：拖拽片段到开头即可。"
     )
@@ -195,10 +262,10 @@ PIECES: Final = [
 
 @given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
 def test_no_mixture_of_phrases_reads_differently_the_second_time(reply: str) -> None:
-    talk = read(reply)
-    assert read(talk.kept).kept == talk.kept
-    assert len(talk.kept) <= len(reply)
-    assert (Action.SEND in talk.actions) == bool(talk.follow_up)
+    heard = read(reply)
+    assert read(heard.kept).kept == heard.kept
+    assert len(heard.kept) <= len(reply)
+    assert (Action.SEND in heard.actions) == bool(heard.follow_up)
 
 
 @pytest.mark.parametrize(
