@@ -97,6 +97,7 @@ class Farm:
         self.concurrency = concurrency
         self.store = Store(database_url(settings))
         upgrade(self.store)
+        self.pool = "threads"
         self.workers: list[subprocess.Popen[bytes]] = []
 
     def submit(self, rows: Sequence[str], *, header: str = "file,instruction", **order: Any) -> str:
@@ -121,7 +122,7 @@ class Farm:
         if self.redis:
             options = [
                 "-P",
-                "threads",
+                self.pool,
                 "-c",
                 str(self.concurrency),
                 "-l",

@@ -1,0 +1,189 @@
+"""A worker that ends as a crash does, at one named moment of a job's life; the product itself knows no such moments.
+
+A moment is called `<where>: <before or after> <step>`. Where is a stage, or a duty of the lifeline that has something
+to do; a step is a call to the service by its name (`balance 2`, where it is the second), the rename of a finished file,
+or `commit N`, the Nth transaction since that stage or duty began: `edit: before send`, `render: after commit 2`. Within
+`send` there are two more: when the whole instruction has left, and when the service's answer begins.
+"""
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+import worker.pipeline
+from reelq.job import Stage
+from reelq.remote.client import Remote
+from reelq.remote.receipts import Progress, RenderStatus
+from reelq.settings import Settings
+from reelq.store import jobs, turns
+from reelq.store.jobs import Claimed, Missed
+from reelq.store.session import Store, Transaction
+from worker.inprocess import InProcess
+from worker.process import Process, as_worker
+
+CALLS: Final = ("open_session", "upload", "send", "state", "balance", "render", "progress", "download")
+WITHIN_SEND: Final = {
+    "http11.send_request_body.complete": "after the instruction has left",
+    "http11.receive_response_headers.complete": "after the stream has begun",
+}
+"""By what the transport tells of a request's progress."""
+
+Called = Callable[..., Any]
+
+
+class Here(threading.local):
+    """Where one thread is: nowhere, until it claims a stage or finds something to do for the lifeline."""
+
+    where = ""
+    commits = 0
+
+    def __init__(self) -> None:
+        self.calls = Counter[str]()
+
+
+class Moments:
+    """Follows each thread through its stage or duty, and tells of every moment that it comes to."""
+
+    def __init__(self, reached: Callable[[str], None]) -> None:
+        self._reached = reached
+        self._here = Here()
+
+    def watch(self) -> None:
+        """From now on, in this process."""
+        self._wrap(Store, "write", self._transaction)
+        self._wrap(jobs, "claim", self._claim)
+        for duty, lot in (("rescue", jobs), ("due", turns), ("admit", turns)):
+            self._wrap(lot, duty, self._duty)
+        for call in CALLS:
+            self._wrap(Remote, call, self._step)
+        self._wrap(worker.pipeline, "ask_for_token", self._step)
+        self._wrap(worker.pipeline, "open_http", self._traced)
+        self._wrap(os, "replace", self._step)
+
+    def _wrap(self, owner: object, name: str, wrapper: Callable[[str, Called], Called]) -> None:
+        setattr(owner, name, wrapper(name, getattr(owner, name)))
+
+    def _enter(self, where: str) -> None:
+        """Steps of this thread belong to that from now on; nowhere, where it is empty."""
+        self._here.where, self._here.commits, self._here.calls = where, 0, Counter()
+
+    def _at(self, moment: str) -> None:
+        if self._here.where:
+            self._reached(f"{self._here.where}: {moment}")
+
+    def _claim(self, _name: str, claim: Called) -> Called:
+        @wraps(claim)
+        def claiming(*args: Any, **kwargs: Any) -> Claimed | Missed:
+            claimed: Claimed | Missed = claim(*args, **kwargs)
+            self._enter(str(claimed.at.stage) if isinstance(claimed, Claimed) else "")
+            return claimed
+
+        return claiming
+
+    def _duty(self, name: str, act: Called) -> Called:
+        @wraps(act)
+        def acting(*args: Any, **kwargs: Any) -> Any:
+            done = act(*args, **kwargs)
+            self._enter(name if done else "")
+            return done
+
+        return acting
+
+    def _transaction(self, _name: str, write: Called) -> Called:
+        @contextmanager
+        def writing(store: Store) -> Iterator[Transaction]:
+            with write(store) as session:
+                yield session
+                # Counted only now: it is in its first transaction that a stage is claimed, and the count begins.
+                self._here.commits += 1
+                number = self._here.commits
+                self._at(f"before commit {number}")
+            self._at(f"after commit {number}")
+
+        return writing
+
+    def _step(self, name: str, call: Called) -> Called:
+        @wraps(call)
+        def calling(*args: Any, **kwargs: Any) -> Any:
+            step = self._numbered(name)
+            self._at(f"before {step}")
+            answer = call(*args, **kwargs)
+            if isinstance(answer, Progress) and answer.status is RenderStatus.DONE:
+                self._here.where = f"last {Stage.POLL}"
+            self._at(f"after {step}")
+            return answer
+
+        return calling
+
+    def _numbered(self, call: str) -> str:
+        """The second call of its kind since the stage began is `state 2`."""
+        self._here.calls[call] += 1
+        count = self._here.calls[call]
+        return f"{call} {count}" if count > 1 else call
+
+    def _traced(self, _name: str, open_http: Called) -> Called:
+        def trace(event: str, _info: Mapping[str, Any]) -> None:
+            if moment := WITHIN_SEND.get(event):
+                self._at(moment)
+
+        def begin(request: httpx.Request) -> None:
+            if request.url.path == "/run_sse":
+                request.extensions["trace"] = trace
+
+        @wraps(open_http)
+        def opening(settings: Settings) -> httpx.Client:
+            client: httpx.Client = open_http(settings)
+            client.event_hooks["request"].append(begin)
+            return client
+
+        return opening
+
+
+def work(environment: Mapping[str, str], *, threads: int, ends_at: str = "", trace: Path | None = None) -> None:
+    """Be a worker with this environment until the moment has come; with none named, an ordinary one.
+
+    `trace` is where all moments are written down as they come, a line each.
+    """
+    os.environ.clear()
+    os.environ.update(environment)
+    _log(Path(environment["HOME"], "workers.log"))
+    if ends_at:
+        Moments(lambda moment: _die() if moment == ends_at else None).watch()
+    elif trace:
+        Moments(lambda moment: _note(trace, moment)).watch()
+    settings = Settings.read()
+    if settings.reelq_broker_url:
+        quiet = ["--without-mingle", "--without-gossip", "--without-heartbeat"]
+        as_worker(settings).worker_main(["worker", "-P", "threads", "-c", str(threads), "-l", "WARNING", *quiet])
+    else:
+        InProcess(Process(settings, home=Path.home()), threads).start()
+        threading.Event().wait()
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _note(trace: Path, moment: str) -> None:
+    with trace.open("a") as file:
+        file.write(f"{moment}\n")
+
+
+def _log(path: Path) -> None:
+    """What this process prints goes there, and nowhere else."""
+    with path.open("ab") as file:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(process)d %(name)s %(message)s", force=True)
