@@ -9,9 +9,10 @@ import statistics
 import sys
 import tempfile
 import time
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tests.queue.farm import Farm, farm
 from tests.queue.test_chaos import lines
@@ -24,7 +25,7 @@ IDEAL: Final = EDIT + 4 * LOOK
 def main(kind: str, pool: str, concurrency: int, rows: int) -> None:
     """One measurement, one line."""
     faults: dict[str, object] = {"edit_seconds": EDIT, "render_seconds": RENDER}
-    waits = {"reelq_poll_interval": LOOK, "reelq_edit_timeout": 60.0, "reelq_silence_timeout": 30.0}
+    waits: dict[str, Any] = {"reelq_poll_interval": LOOK, "reelq_edit_timeout": 60.0, "reelq_silence_timeout": 30.0}
     with (
         tempfile.TemporaryDirectory() as folder,
         farm(kind, Path(folder), faults=faults, concurrency=concurrency, reelq_max_in_flight=rows, **waits) as made,
@@ -62,10 +63,9 @@ def _delay(made: Farm) -> float:
     return statistics.median(gaps) if gaps else 0
 
 
-def _seconds(moment: object) -> float:
-    from datetime import datetime
-
-    return (datetime.fromisoformat(moment) if isinstance(moment, str) else moment).timestamp()  # type: ignore[union-attr, no-any-return]
+def _seconds(moment: datetime | str) -> float:
+    """SQLite gives a text, PostgreSQL a moment."""
+    return (datetime.fromisoformat(moment) if isinstance(moment, str) else moment).timestamp()
 
 
 if __name__ == "__main__":
