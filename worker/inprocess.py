@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from celery.worker import WorkController
 
+from reelq.store import turns
 from worker.process import Process
 
 _STOP_SECONDS: Final = 1
@@ -32,7 +33,9 @@ class InProcess:
         self._thread = threading.Thread(target=self._controller.start, name="reelq worker", daemon=True)
 
     def start(self) -> None:
-        """Begin to take jobs."""
+        """Begin to take jobs, those first that an earlier process had messages for."""
+        with self.process.pipeline.store.write() as session:
+            turns.all_lost(session)
         self.process.begin()
         self._thread.start()
 

@@ -9,9 +9,9 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from reelq import skills
+from reelq import manifest, skills
 from reelq.errors import ReelqError
 from reelq.job import Stage
 from reelq.remote.client import Remote, ask_for_token, open_http
@@ -22,7 +22,7 @@ from reelq.store.jobs import Claimed, Lease, Missed
 from reelq.store.moves import StaleMove
 from reelq.store.secrets import Vault
 from reelq.store.session import Store, is_away
-from worker.desk import Cancelled, Job, LetGo
+from worker.desk import Cancelled, Desk, Job, LetGo
 from worker.ending import Ending
 from worker.lease import Hands, Held
 from worker.recorder import Recorder
@@ -38,7 +38,7 @@ from worker.workbench import Workbench
 
 log = logging.getLogger(__name__)
 
-STAGES: Final[dict[Stage, Callable[[Job, Any], object]]] = {
+STAGES: Final[dict[Stage, Callable[[Job, Desk], object]]] = {
     Stage.UPLOAD: upload,
     Stage.EDIT: edit,
     Stage.VERIFY: verify,
@@ -98,7 +98,13 @@ class Pipeline:
         if self._leases is None:
             self.keep_leases()  # in a forked child of a pool of processes the first message finds none
         before = time.monotonic()
-        claimed = self._claim(stage, job_id, run)
+        try:
+            claimed = self._claim(stage, job_id, run)
+        except Exception as error:
+            if not is_away(error):
+                raise
+            log.warning("the database is away: the message for %s of %s goes out again later", stage, job_id)
+            return Ending.STOP
         if isinstance(claimed, Missed):
             log.debug("%s of %s, run %s: %s", stage, job_id, run, claimed)
             return Ending.GO_ON if claimed is Missed.PASSED else Ending.STOP
@@ -122,8 +128,8 @@ class Pipeline:
 
     def _outcome(self, claimed: Claimed, held: Held) -> object:
         """The stage's receipt, or what it raised, as a value."""
-        desk = self._desk(claimed, held)
         try:
+            desk = self._desk(claimed, held)
             desk.check()
             return STAGES[claimed.at.stage](self._job(claimed), desk)
         except (LetGo, StaleMove):
@@ -209,8 +215,8 @@ class Pipeline:
             with self.store.write() as session:
                 parking.go_on(session, account_id, self.store.now(session), available.available)
 
-    def _remote(self, account_id: str, skill_name: str = "video-models") -> Remote:
-        skill = self.skills.get(skill_name) or self.skills["video-models"]
+    def _remote(self, account_id: str, skill_name: str = manifest.DEFAULT_SKILL) -> Remote:
+        skill = self.skills.named(skill_name)
         platform = skills.platform(skill.path, self.settings.skill_source, self._home)
         attribution = skills.headers(skill, platform)
         return Remote(self.http, self._tokens_of(account_id, attribution), attribution)

@@ -107,6 +107,7 @@ def leave(code: int = 0) -> NoReturn:
 def as_worker(settings: Settings) -> Celery:
     """The app of a worker process of its own, with the lifeline as a part of the worker."""
     process = Process(settings)
+    process.app.conf.worker_consumer = "worker.consumer:Consumer"
     stop = _Stop(process)
 
     class LifelineStep(bootsteps.StartStopStep):

@@ -128,7 +128,10 @@ class Recorder:
 
     def _cancelled(self, session: Transaction, claimed: Claimed, now: datetime) -> Ending:
         self._settle(session, claimed, Cancelled(), now)
-        jobs.end(session, claimed.at, Status.CANCELLED, now, "cancelled")
+        # An export was perhaps just looked at: a retry waits for the next look's moment.
+        looks = claimed.at.stage is Stage.POLL
+        due = jobs.later(now, self._settings.reelq_poll_interval) if looks else now
+        jobs.end(session, claimed.at, Status.CANCELLED, now, "cancelled", due_at=due)
         return Ending.STOP
 
     def _settle(self, session: Transaction, claimed: Claimed, error: Exception, now: datetime) -> None:

@@ -4,11 +4,11 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from reelq.errors import LimitReached, NotSent, ReelqError, RemoteError
+from reelq.errors import CreditsExhausted, LimitReached, NotSent, ReelqError, RemoteError
 from reelq.remote import draft
 from reelq.remote.client import Remote
 from reelq.remote.sse import Heard
@@ -82,12 +82,14 @@ class Workbench:
             return _sending(found, self._store.now(session)) if found else None
 
     def intend(self, baseline: dict[str, Any] | None) -> Sending:
-        with self._fenced() as (session, now):
+        with self._store.write() as session:
             job = jobs.get(session, self._at.job_id)
-            if job is None:
-                raise LetGo
-            if not credits.may_send(session, job.batch_id, self._account_id, generates=not job.file):
+            # The limit's row first, the job's after it: whoever locks both does it in this order.
+            if job and not credits.may_send(session, job.batch_id, self._account_id, generates=not job.file):
                 raise LimitReached
+            if job is None or not jobs.fence(session, self._at):
+                raise LetGo
+            now = self._store.now(session)
             text = job.to_send or job.instruction
             return _sending(sends.intend(session, job, now, text, baseline, draft.fingerprint(baseline)), now)
 
@@ -95,6 +97,9 @@ class Workbench:
         outcome = Outcome.NOT_SENT if isinstance(refusal, NotSent) else Outcome.REFUSED
         with self._fenced() as (session, now):
             sends.settle(session, sending.id, outcome, now)
+        if isinstance(refusal, CreditsExhausted):
+            with suppress(RemoteError):
+                credits.take_reading(self._store, self._account_id, credits.REFUSED, self.remote.balance)
 
     def ended(self, sending: Sending, heard: Heard) -> Sending:
         agent_error = heard.error.message if heard.error else ""

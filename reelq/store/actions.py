@@ -28,8 +28,10 @@ def retry(session: Session, job: Job, now: datetime) -> bool:
     if job.status not in {Status.FAILED, Status.CANCELLED}:
         return False
     values: dict[str, Any] = {**_CLEAN, **_where_from(session, job)}
+    # The next look at an export keeps its moment, whoever is impatient.
+    due = max(job.due_at, now) if values.get("stage", job.stage) is Stage.POLL else now
     move(
-        session, Position.of(job), Status.QUEUED, now, "retried", what="retried", run=job.run + 1, due_at=now, **values
+        session, Position.of(job), Status.QUEUED, now, "retried", what="retried", run=job.run + 1, due_at=due, **values
     )
     for follower in followers(session, job.id):
         if follower.status is Status.CANCELLED and follower.error_code == "predecessor":

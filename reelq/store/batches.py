@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from reelq.job import FINAL, Cause, Status
 from reelq.keys import Contents, key_of, ordinals
 from reelq.manifest import Row
+from reelq.store import accounts
 from reelq.store.ids import new_id
 from reelq.store.jobs import end, starting_stage
 from reelq.store.models import Batch, BatchState, Job
@@ -174,13 +175,19 @@ def resume(session: Session, batch_id: str, now: datetime) -> int:
         update(Batch).where(Batch.id == batch_id, Batch.state == BatchState.PAUSED).values(state=BatchState.ACTIVE)
     )
     session.execute(update(Batch).where(Batch.id == batch_id).values(released=None, limit_credits=None))
+    held_off = select(Job.account_id).where(
+        Job.batch_id == batch_id, Job.cause.in_((Cause.CREDITS, Cause.PLAN, Cause.TOKEN))
+    )
+    for account_id in session.scalars(held_off.distinct()).all():
+        accounts.unpark(session, account_id)  # if nothing has changed, the first row to go on parks it again
     return _each(session, batch_id, (Status.WAITING,), now, _go_on)
 
 
 def _go_on(session: Session, job: Job, now: datetime) -> bool:
     if job.cause is Cause.SESSION:
         return False
-    move(session, Position.of(job), Status.QUEUED, now, "resumed", due_at=now)
+    # A moment that is yet to come stands: an export is not looked at sooner for having been paused.
+    move(session, Position.of(job), Status.QUEUED, now, "resumed", due_at=max(job.due_at, now))
     return True
 
 
@@ -204,6 +211,8 @@ def _each(session: Session, batch_id: str, statuses: Sequence[Status], now: date
     ).all()
     done = 0
     for job in jobs:
+        if job.status not in statuses:
+            continue  # what was done to the row before it in its session has moved it already
         try:
             done += act(session, job, now)
         except StaleMove:

@@ -21,6 +21,8 @@ READING_SECONDS: Final = 30.0
 USUAL_COST: Final = 50
 GENERATION_COST: Final = 100
 """What is reserved for a send, and for one that generates a clip, before the account has shown what they cost."""
+REFUSED: Final = "refused"
+"""The moment of a reading right after a send was refused for want of credits."""
 
 _turns: Final[dict[tuple[str, str], Turns["Reading"]]] = {}
 """By database and account."""
@@ -139,6 +141,14 @@ def highest_cost(session: Transaction, account_id: str) -> int:
     """The most that one send of the account has cost yet; 0 where none has cost anything."""
     query = select(func.coalesce(func.max(Send.cost), 0)).where(Send.account_id == account_id)
     return int(session.execute(query).scalar_one())
+
+
+def refused_at(session: Transaction, account_id: str) -> int:
+    """What was available when a send was refused last; 0 where none was."""
+    query = select(CreditReading.available).where(
+        CreditReading.account_id == account_id, CreditReading.moment == REFUSED
+    )
+    return session.execute(query.order_by(CreditReading.id.desc()).limit(1)).scalar_one_or_none() or 0
 
 
 def reserve_needed(session: Transaction, batch_id: str, account_id: str, *, generates: bool = False) -> int:

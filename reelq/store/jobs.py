@@ -1,5 +1,6 @@
 """What happens to a job: it is claimed for a stage, and what came of the stage is recorded. Each is one transaction."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -14,6 +15,10 @@ from reelq.store.moves import Position, StaleMove, move
 
 REPUBLISH_SECONDS: Final = 60.0
 """A message that nobody took is published again after so long, then after twice as long each time."""
+
+
+Scopes = Mapping[Cause, frozenset[Stage]]
+"""Which stages of an account hold off, by what it is parked for."""
 
 
 class Missed(StrEnum):
@@ -50,7 +55,7 @@ def get(session: Session, job_id: str) -> Job | None:
 
 
 def claim(
-    session: Session, now: datetime, job_id: str, run: int, stage: Stage, lease: Lease, parked: Any
+    session: Session, now: datetime, job_id: str, run: int, stage: Stage, lease: Lease, parked: Scopes
 ) -> Claimed | Missed:
     """Take a job for a stage, if it is there to be taken; `parked` tells which stages a parked account holds off."""
     job = session.get(Job, job_id)
@@ -87,7 +92,7 @@ def _is_past(job: Job, run: int, stage: Stage) -> bool:
 
 
 def _held(
-    session: Session, at: Position, now: datetime, job: Job, batch: Batch, account: Account, parked: Any
+    session: Session, at: Position, now: datetime, job: Job, batch: Batch, account: Account, parked: Scopes
 ) -> Missed | None:
     if job.cancel_wished or batch.state is BatchState.CANCELLED:
         end(session, at, Status.CANCELLED, now, "cancelled")

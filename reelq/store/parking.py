@@ -42,6 +42,8 @@ def go_on(session: Transaction, account_id: str, now: datetime, available: int) 
     if available <= 0:
         return 0
     if account.parked is Cause.CREDITS:
+        if not _may_suffice(session, account_id, available):
+            return 0
         return 0 if _probe_is_under_way(session, account) else _send_probe(session, account_id, now, available)
     if account.parked is not None:
         return 0
@@ -54,6 +56,12 @@ def go_on(session: Transaction, account_id: str, now: datetime, available: int) 
     each = credits.highest_cost(session, account_id) or credits.USUAL_COST
     room = available // each - session.execute(under_way).scalar_one()
     return _queue(session, account_id, Cause.CREDITS, now, room, f"{available} credits are available again")
+
+
+def _may_suffice(session: Transaction, account_id: str, available: int) -> bool:
+    """Whether it is more than what was refused last: a rest too small for a send is not offered again and again."""
+    plenty = max(credits.highest_cost(session, account_id), credits.GENERATION_COST)
+    return available > credits.refused_at(session, account_id) or available >= plenty
 
 
 def _probe_is_under_way(session: Transaction, account: Account) -> bool:

@@ -46,6 +46,12 @@ def due(session: Session, now: datetime, most: int) -> list[Message]:
     return [_message(job) for job in session.scalars(query).all() if _mark(session, job, now)]
 
 
+def all_lost(session: Session) -> None:
+    """No message is left, as the process that kept them has ended: what waits for nothing else is published again."""
+    waits = (Job.status == Status.QUEUED, Job.admitted, Job.publish_at > Job.due_at)
+    session.execute(update(Job).where(*waits).values(publish_at=Job.due_at, publishes=0))
+
+
 def _rooms(session: Session) -> list[tuple[str, int]]:
     flying = (
         select(Job.account_id, func.count().label("count"))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from reelq.settings import Settings
 from worker.inprocess import InProcess
-from worker.process import Process
+from worker.process import Process, leave
 
 
 def main() -> None:
@@ -17,12 +17,20 @@ def main() -> None:
     for name in ("httpx", "httpcore", "kombu", "celery", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     over = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: over.set())
     process = Process(Settings.read(), home=Path.home())
+
+    def stop(*_: object) -> None:
+        if over.is_set():
+            process.at_once()
+        over.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
     worker = InProcess(process, threads=int(sys.argv[1]))
     worker.start()
     over.wait()
     worker.stop()
+    leave()
 
 
 if __name__ == "__main__":

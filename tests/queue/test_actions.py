@@ -1,0 +1,288 @@
+"""What people ask of rows at work, cancel, pause, resume and retry, at any moment; and rows that share a session."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from sqlalchemy import select
+
+from reelq.job import FINAL, TRANSITIONS, Status
+from reelq.store import actions, batches, credits
+from reelq.store.models import Job, JobEvent
+from tests.queue.farm import KINDS, ROOT, Farm, farm
+from tests.queue.sizes import PROVING, size
+from tests.queue.test_chaos import nothing_is_wrong
+from worker.process import Process
+
+EXAMPLES = size(6, 25)
+STEPS = size(12, 20)
+HASTE: dict[str, Any] = {
+    "reelq_poll_interval": 0.3,
+    "reelq_edit_timeout": 1.0,
+    "reelq_settle_first_wait": 0.05,
+    "reelq_settle_wait": 0.1,
+    "reelq_lease_seconds": 20.0,
+}
+
+
+def until(met: Callable[[], object], what: str, seconds: float = 60) -> None:
+    """Wait for something to be so."""
+    deadline = time.monotonic() + seconds
+    while not met():
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        time.sleep(0.05)
+
+
+def ask(made: Farm, act: Callable[..., Any], job_id: str) -> Any:
+    """What a person asks of one row."""
+    with made.store.write() as session:
+        return act(session, session.get_one(Job, job_id), made.store.now(session))
+
+
+def ask_all(made: Farm, act: Callable[..., Any], batch_id: str) -> None:
+    """What a person asks of a whole batch."""
+    with made.store.write() as session:
+        act(session, batch_id, made.store.now(session))
+
+
+def pause(made: Farm, batch_id: str) -> None:
+    """`reelq pause`."""
+    with made.store.write() as session:
+        batches.pause(session, batch_id)
+
+
+def lines(count: int, session: str = "") -> list[str]:
+    """Rows that differ in what they say, one after another in a session where one is named."""
+    return [f"{ROOT}/samples/beach.mp4,Add a title that says Take {number},{session}" for number in range(count)]
+
+
+HEADER = "file,instruction,session"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_of_one_session_run_in_order_and_each_has_its_result(kind: str, tmp_path: Path) -> None:
+    with farm(kind, tmp_path) as made:
+        batch = made.submit(lines(4, "reel"), header=HEADER)
+        made.start_worker()
+        assert made.ended(batch, 90) == {"succeeded": 4}
+        (book,) = made.sandbox.ledger()["sessions"].values()
+        assert [message["text"][-1] for message in book["messages"]] == ["0", "1", "2", "3"]
+        assert [len(list((tmp_path / "out").glob(f"{row}-*.mp4"))) for row in range(1, 5)] == [1, 1, 1, 1]
+        nothing_is_wrong(made)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_behind_one_that_fails_are_cancelled_by_its_name_and_queued_again_with_it(
+    kind: str, tmp_path: Path
+) -> None:
+    with farm(kind, tmp_path, faults={"agent_error": {"count": 1}}) as made:
+        batch = made.submit(lines(3, "reel"), header=HEADER)
+        made.start_worker()
+        assert made.ended(batch, 60) == {"agent_failed": 1, "predecessor": 2}
+        first, second, third = made.jobs(batch)
+        assert "row 1 " in second.error
+        assert "row 2 " in third.error
+        assert ask(made, actions.retry, first.id)
+        assert made.ended(batch, 90) == {"succeeded": 3}
+        (book,) = made.sandbox.ledger()["sessions"].values()
+        assert [message["text"][-1] for message in book["messages"]] == ["0", "0", "1", "2"]
+        nothing_is_wrong(made)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_row_cancelled_in_its_stream_keeps_its_costs_and_a_retry_finds_the_edit(kind: str, tmp_path: Path) -> None:
+    with farm(kind, tmp_path, faults={"edit_seconds": 3}, reelq_edit_timeout=20.0) as made:
+        batch = made.submit(lines(2), header=HEADER)
+        made.start_worker()
+        until(lambda: len(made.sends()) == 2, "both streams open")
+        cancelled, other = made.jobs(batch)
+        assert ask(made, actions.cancel, cancelled.id)
+        assert made.ended(batch, 60) == {"cancelled": 1, "succeeded": 1}
+        assert ask(made, actions.retry, cancelled.id)
+        assert not ask(made, actions.retry, other.id)  # there is no need
+        assert made.ended(batch, 60) == {"succeeded": 2}
+        assert len(made.sends()) == 2
+        nothing_is_wrong(made)
+        assert made.costs() == made.sandbox.ledger()["charged"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_paused_batch_ends_what_runs_begins_nothing_and_goes_on_when_resumed(kind: str, tmp_path: Path) -> None:
+    with farm(kind, tmp_path, faults={"edit_seconds": 1}, concurrency=2) as made:
+        batch = made.submit(lines(5), header=HEADER)
+        made.start_worker()
+        until(lambda: len(made.sends()) >= 2, "two open streams")
+        pause(made, batch)
+        until(lambda: "running" not in {status for _, status in made.where(batch)}, "nothing running")
+        told = len(made.sends())
+        time.sleep(1.5)
+        assert len(made.sends()) == told
+        assert all(send.ended_well for send in made.sends())
+        ask_all(made, batches.resume, batch)
+        assert made.ended(batch, 60) == {"succeeded": 5}
+        nothing_is_wrong(made)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_cancelled_batch_ends_whole(kind: str, tmp_path: Path) -> None:
+    with farm(kind, tmp_path, faults={"edit_seconds": 1}, concurrency=2) as made:
+        batch = made.submit([*lines(3), *lines(3, "reel")], header=HEADER)
+        made.start_worker()
+        until(lambda: len(made.sends()) >= 1, "an open stream")
+        ask_all(made, batches.cancel, batch)
+        made.ended(batch, 30)
+        assert {str(job.status) for job in made.jobs(batch)} == {"cancelled"}
+        nothing_is_wrong(made)
+
+
+class Studio:
+    """A worker without a broker: the machine below is the post, and decides what runs beside what."""
+
+    def __init__(self, made: Farm) -> None:
+        self.made = made
+        self.process = Process(made.settings, home=made.folder)
+        self._at_work: list[threading.Thread] = []
+        self._batches = 0
+
+    def batch(self) -> str:
+        """Three rows of their own and two that share a session, like no other batch's."""
+        self._batches += 1
+        rows = [f"{row[: row.rindex(',')]} of {self._batches},{row.rpartition(',')[2]}" for row in lines(3)]
+        return self.made.submit(rows + [f"{row}{self._batches}" for row in lines(2, "reel")], header=HEADER)
+
+    def begin(self, job: Job) -> None:
+        """Hand a worker's thread the message of a row."""
+        thread = threading.Thread(target=self.process.pipeline.run, args=(job.stage, job.id, job.run))
+        thread.start()
+        self._at_work.append(thread)
+
+    def tell_of_wishes(self) -> None:
+        """A renewal of the leases, by which those at work hear of a cancellation."""
+        self.process.pipeline._renew_leases()
+
+    def finish(self) -> None:
+        """Wait for all that is at work."""
+        for thread in self._at_work:
+            thread.join(30)
+            assert not thread.is_alive()
+        self._at_work.clear()
+
+
+class Interference(RuleBasedStateMachine):
+    """People who change their minds while rows are worked on."""
+
+    studio: Studio
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made = self.studio.made
+        self.batch_id = self.studio.batch()
+
+    def jobs(self) -> list[Job]:
+        """Its rows."""
+        return self.made.jobs(self.batch_id)
+
+    @rule(number=st.integers(0, 4))
+    def work(self, number: int) -> None:
+        """The next stage of a row begins, if it may; the rule does not wait for its end."""
+        self.studio.begin(self.jobs()[number])
+
+    @rule(number=st.integers(0, 4))
+    def work_to_the_end(self, number: int) -> None:
+        """The same, and all that is at work ends."""
+        self.studio.begin(self.jobs()[number])
+        self.studio.finish()
+
+    @rule(number=st.integers(0, 4))
+    def cancel(self, number: int) -> None:
+        ask(self.made, actions.cancel, self.jobs()[number].id)
+        self.studio.tell_of_wishes()
+
+    @rule(number=st.integers(0, 4))
+    def retry(self, number: int) -> None:
+        ask(self.made, actions.retry, self.jobs()[number].id)
+
+    @rule()
+    def pause(self) -> None:
+        pause(self.made, self.batch_id)
+
+    @rule()
+    def resume(self) -> None:
+        ask_all(self.made, batches.resume, self.batch_id)
+
+    @rule()
+    def wait_a_little(self) -> None:
+        time.sleep(0.1)
+
+    @invariant()
+    def every_move_is_a_legal_one(self) -> None:
+        for status, moves in self.stories():
+            assert all(Status(after) in TRANSITIONS[Status(before)] for before, after in moves)
+            assert all(one[1] == following[0] for one, following in pairwise(moves))
+            assert not moves or moves[-1][1] == status
+
+    def stories(self) -> list[tuple[str, list[tuple[str, str]]]]:
+        """Where each row is and how it came there, all at one moment."""
+        with self.made.store.read() as session:
+            jobs = session.execute(select(Job.id, Job.status).where(Job.batch_id == self.batch_id)).all()
+            query = select(JobEvent.job_id, JobEvent.before, JobEvent.after).order_by(JobEvent.id)
+            events = session.execute(query.where(JobEvent.batch_id == self.batch_id, JobEvent.what != "progress")).all()
+        return [(status, [(before, after) for its, before, after in events if its == job]) for job, status in jobs]
+
+    def teardown(self) -> None:
+        """Left alone, and asked for again where it was cancelled, every row comes through."""
+        deadline = time.monotonic() + 60
+        while any(job.status is not Status.SUCCEEDED for job in self.jobs()):
+            assert time.monotonic() < deadline, self.made.where(self.batch_id)
+            self.studio.finish()
+            ask_all(self.made, batches.resume, self.batch_id)
+            for job in self.jobs():
+                if job.status in FINAL:
+                    ask(self.made, actions.retry, job.id)
+                elif job.status is Status.QUEUED:
+                    self.studio.begin(job)
+            time.sleep(0.05)
+        self.studio.finish()
+
+
+@pytest.fixture
+def studio(tmp_path: Path) -> Iterator[Studio]:
+    """A studio of this test's own."""
+    with farm("in-process", tmp_path, **HASTE) as made:
+        opened = Studio(made)
+        yield opened
+        opened.finish()
+        opened.process.pipeline.close()
+
+
+@pytest.mark.timeout(900 if PROVING else 240)
+def test_no_interference_leads_to_an_illegal_state_a_lost_receipt_or_a_second_send(
+    studio: Studio, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = studio.made
+    machine = type("Interference", (Interference,), {"studio": studio})
+    bounds = settings(
+        max_examples=EXAMPLES,
+        stateful_step_count=STEPS,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],  # what threads do can't be replayed, let alone be made smaller
+        derandomize=not PROVING,
+        suppress_health_check=list(HealthCheck),
+    )
+    run_state_machine_as_test(machine, settings=bounds)
+    ledger = made.sandbox.ledger()
+    nothing_is_wrong(made)
+    (account_id,) = (row[0] for row in made.sql("select id from accounts"))
+    remote = studio.process.pipeline._remote(account_id)
+    credits.take_reading(made.store, account_id, "asked", remote.balance)
+    assert made.costs() == ledger["charged"]
+    with capsys.disabled():
+        print(f"\n{EXAMPLES} courses of up to {STEPS} steps: {len(made.sends())} decisions to send, none sent twice")

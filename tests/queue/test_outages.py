@@ -1,0 +1,162 @@
+"""Redis emptied and restarted, PostgreSQL restarted, in the midst of a run: all rows end, and nobody has to help."""
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import text
+
+from reelq.store.session import AWAY
+from tests.queue.farm import KINDS, ROOT, Farm, farm
+from tests.queue.sizes import PROVING, size
+from tests.queue.test_chaos import nothing_is_wrong
+
+ROWS = size(24, 150)
+AWAY_SECONDS = size(3, 15)
+SLOTS = 8
+EDIT: dict[str, object] = {"edit_seconds": 1.5}
+PATIENT: dict[str, Any] = {"reelq_edit_timeout": 20.0, "reelq_silence_timeout": 15.0}
+
+
+def lines(count: int, what: str = "Take") -> list[str]:
+    """Rows that differ in what they say."""
+    return [f"{ROOT}/samples/beach.mp4,Add a title that says {what} {number}" for number in range(count)]
+
+
+def until(met: Callable[[], object], what: str, seconds: float) -> None:
+    """Wait for something to be so, over times when the database can't be asked."""
+    deadline = time.monotonic() + seconds
+    while True:
+        with suppress(*AWAY):
+            if met():
+                return
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        time.sleep(0.1)
+
+
+def succeeded(made: Farm, batch: str) -> int:
+    """How many rows are done."""
+    return sum(job.status == "succeeded" for job in made.jobs(batch))
+
+
+def at_work(made: Farm) -> int:
+    """How many workers have a job in hand."""
+    return int(made.sql("select count(distinct worker) from jobs where status = 'running'")[0][0])
+
+
+def let_a_minute_pass(made: Farm) -> None:
+    """A lost message goes out again after a minute. The full proof waits for it; the small one moves its moment."""
+    if not PROVING:
+        with made.store.write() as session:
+            session.execute(
+                text("update jobs set publish_at = now() where status = 'queued' and due_at <= now() and admitted")
+            )
+
+
+def both_take_work(made: Farm) -> None:
+    """Neither worker has fallen silent: more rows than one has slots for are in the hands of two."""
+    batch = made.submit(lines(3 * SLOTS, "Scene"))
+    until(lambda: at_work(made) == 2, "work in the hands of both workers", 90)
+    assert made.ended(batch, 120) == {"succeeded": 3 * SLOTS}
+
+
+class Postgres:
+    """A PostgreSQL of the test's own, that it may stop and start."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        # It refuses to run as root; then it runs as the user that its package has made.
+        self._as = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+        self._bin = max(Path("/usr/lib/postgresql").glob("*/bin"))
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+        if self._as:
+            shutil.chown(folder, "postgres")
+        self._run("initdb", "--auth=trust", "--username=postgres", "--no-sync")
+        self.start()
+
+    def start(self) -> None:
+        """Run it, and wait until it answers."""
+        options = f"-p {self.port} -k {self._folder} -c listen_addresses=127.0.0.1 -c max_connections=100"
+        self._run("pg_ctl", "start", "--wait", "--log", str(self._folder / "log"), "--options", options)
+
+    def stop(self) -> None:
+        """As a crash: what was not committed is gone, and every connection breaks."""
+        self._run("pg_ctl", "stop", "--wait", "--mode", "immediate")
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [*self._as, str(self._bin / program), "--pgdata", str(self._folder / "data"), *arguments]
+        subprocess.run(command, check=True, timeout=60, stdout=subprocess.DEVNULL, cwd=self._folder)
+
+
+@contextmanager
+def postgres() -> Iterator[Postgres]:
+    """One that is gone afterwards. Its folder is not the test's, which other users may not enter."""
+    with tempfile.TemporaryDirectory(prefix="postgres-test-", ignore_cleanup_errors=True) as folder:
+        server = Postgres(Path(folder))
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+if "redis" in KINDS:  # what runs in one process has neither
+
+    @pytest.mark.timeout(400 if PROVING else 240)
+    def test_a_redis_that_is_emptied_and_restarted_in_the_midst_costs_nothing_but_time(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with farm("redis", tmp_path, faults=EDIT, concurrency=SLOTS, **PATIENT) as made:
+            assert made.redis
+            batch = made.submit(lines(ROWS))
+            workers = [made.start_worker(), made.start_worker()]
+            until(lambda: succeeded(made, batch) >= ROWS // 4, "a quarter done", 120)
+            made.redis.empty()
+            let_a_minute_pass(made)
+            until(lambda: succeeded(made, batch) >= ROWS // 2, "half done, after the flush", 150)
+            made.redis.stop()
+            time.sleep(AWAY_SECONDS)
+            made.redis.start()
+            back = time.monotonic()
+            let_a_minute_pass(made)
+            assert made.ended(batch, 200) == {"succeeded": ROWS}
+            with capsys.disabled():
+                print(f"\n{ROWS} rows, all done {time.monotonic() - back:.0f} s after the restart of Redis")
+            assert [worker.poll() for worker in workers] == [None, None]
+            both_take_work(made)
+            nothing_is_wrong(made)
+            assert made.costs() == made.sandbox.ledger()["charged"]
+
+    @pytest.mark.timeout(400 if PROVING else 240)
+    def test_a_postgresql_that_crashes_in_the_midst_costs_nothing_but_time(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with postgres() as server:
+            settings = {**PATIENT, "reelq_database_url": SecretStr(server.url)}
+            with farm("redis", tmp_path, faults=EDIT, concurrency=SLOTS, **settings) as made:
+                batch = made.submit(lines(ROWS))
+                workers = [made.start_worker(), made.start_worker()]
+                until(lambda: succeeded(made, batch) >= ROWS // 4, "a quarter done", 120)
+                server.stop()
+                time.sleep(AWAY_SECONDS)
+                server.start()
+                back = time.monotonic()
+                let_a_minute_pass(made)
+                assert made.ended(batch, 200) == {"succeeded": ROWS}
+                with capsys.disabled():
+                    print(f"\n{ROWS} rows, all done {time.monotonic() - back:.0f} s after the crash of PostgreSQL")
+                assert [worker.poll() for worker in workers] == [None, None]
+                both_take_work(made)
+                nothing_is_wrong(made)
+                assert made.costs() == made.sandbox.ledger()["charged"]

@@ -1,0 +1,185 @@
+"""Workers that are told to stop, in the midst of open streams, and workers that slept: nothing twice, nothing lost."""
+
+import signal
+import time
+from collections import Counter
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.queue.farm import KINDS, ROOT, Farm, farm
+from tests.queue.sizes import size
+from tests.queue.test_chaos import nothing_is_wrong
+
+if TYPE_CHECKING:
+    import subprocess
+
+STREAMS = size(12, 50)
+GRACE = 2.0
+LEFT_ALONE: dict[str, object] = {"keep_alive": 600.0}
+"""A service whose streams give no sign of life: a thread that listens notices nothing."""
+PATIENT: dict[str, Any] = {
+    "reelq_stop_grace": GRACE,
+    "reelq_edit_timeout": 40.0,
+    "reelq_silence_timeout": 30.0,
+    "reelq_lease_seconds": 20.0,
+}
+"""A lease and streams that outlast the grace by far: what frees the jobs is that they are let go of."""
+
+
+def lines(count: int, what: str = "Take") -> list[str]:
+    """Rows that differ in what they say."""
+    return [f"{ROOT}/samples/beach.mp4,Add a title that says {what} {number}" for number in range(count)]
+
+
+def until(met: Any, what: str, seconds: float = 60) -> None:
+    """Wait for something to be so."""
+    deadline = time.monotonic() + seconds
+    while not met():
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        time.sleep(0.05)
+
+
+def streams(made: Farm) -> int:
+    """How many instructions the agent is at."""
+    sessions = made.sandbox.ledger()["sessions"].values()
+    return sum(message["outcome"] == "under way" for one in sessions for message in one["messages"])
+
+
+def seconds_to_exit(worker: "subprocess.Popen[bytes]", *signals: signal.Signals, between: float = 0.3) -> float:
+    """Send these, one after another; how long the process lives after the last."""
+    for number, each in enumerate(signals):
+        time.sleep(between if number else 0)
+        worker.send_signal(each)
+    began = time.monotonic()
+    worker.wait(30)
+    return time.monotonic() - began
+
+
+def released(made: Farm) -> "Counter[str]":
+    """The jobs that a stopping worker let go of, each with how often."""
+    words = "its worker was stopped; another goes on"
+    return Counter(job_id for (job_id,) in made.sql(f"select job_id from job_events where words = '{words}'"))
+
+
+def pauses_after_release(made: Farm) -> list[float]:
+    """Seconds from each release to the moment when another worker has begun with the job."""
+    query = "select job_id, at, after from job_events where what in ('again', 'running') order by job_id, id"
+    rows, found = made.sql(query), []
+    for (job, at, after), (same, later, status) in pairwise(rows):
+        if job == same and after == "queued" and status == "running":
+            found.append((moment(later) - moment(at)).total_seconds())
+    return found
+
+
+def moment(value: Any) -> datetime:
+    """SQLite gives times as text."""
+    return value if isinstance(value, datetime) else datetime.fromisoformat(value)
+
+
+def two_workers_and_open_streams(made: Farm, count: int) -> tuple[str, "subprocess.Popen[bytes]"]:
+    """A batch all of whose streams the first worker holds, and a second worker that stands by."""
+    batch = made.submit(lines(count))
+    first = made.start_worker()
+    until(lambda: streams(made) == count, f"{count} open streams")
+    made.start_worker()
+    until(lambda: is_ready(made, 1), "a second worker")
+    return batch, first
+
+
+def is_ready(made: Farm, number: int) -> bool:
+    """Whether this worker takes jobs."""
+    log = (made.folder / f"worker{number}.log").read_text()
+    return " ready." in log if made.redis else made.workers[number].poll() is None
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("alive", [{}, LEFT_ALONE], ids=["streams that show life", "silent streams"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_worker_told_to_stop_is_gone_within_its_grace_and_others_carry_on_at_once(
+    kind: str, alive: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with farm(kind, tmp_path, faults={"edit_seconds": size(10, 20)}, sandbox=alive, concurrency=64, **PATIENT) as made:
+        batch, first = two_workers_and_open_streams(made, STREAMS)
+        took = seconds_to_exit(first, signal.SIGTERM)
+        assert first.returncode == 0
+        assert GRACE <= took < GRACE + 2.5
+        assert released(made) == Counter({job.id: 1 for job in made.jobs(batch)})
+        assert {job.run for job in made.jobs(batch)} == {2}
+        until(lambda: len(pauses_after_release(made)) >= STREAMS, "every job in other hands", 15)
+        pauses = pauses_after_release(made)
+        with capsys.disabled():
+            print(f"\n{kind}: gone {took:.1f} s after SIGTERM; {STREAMS} jobs in other hands {max(pauses):.1f} s later")
+        assert max(pauses) < 5
+        assert made.ended(batch, 150) == {"succeeded": STREAMS}
+        nothing_is_wrong(made)
+        assert made.costs() == made.sandbox.ledger()["charged"]
+
+
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_second_signal_lets_go_at_once(kind: str, told: signal.Signals, tmp_path: Path) -> None:
+    settings = {**PATIENT, "reelq_stop_grace": 30.0}
+    with farm(kind, tmp_path, faults={"edit_seconds": 60}, sandbox=LEFT_ALONE, **settings) as made:
+        batch = made.submit(lines(4))
+        worker = made.start_worker()
+        until(lambda: streams(made) == 4, "four open streams")
+        assert seconds_to_exit(worker, told, told) < 2.5
+        assert released(made) == Counter({job.id: 1 for job in made.jobs(batch)})
+        assert {(job.stage, job.status, job.run) for job in made.jobs(batch)} == {("edit", "queued", 2)}
+
+
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_ends_within_the_grace_is_recorded_and_the_next_worker_goes_on_from_there(
+    kind: str, told: signal.Signals, tmp_path: Path
+) -> None:
+    settings = {**PATIENT, "reelq_stop_grace": 30.0}
+    # Four rows work, and eight wait in the broker for a thread to be free: theirs are the messages to lose.
+    with farm(kind, tmp_path, faults={"edit_seconds": 2}, concurrency=4, **settings) as made:
+        batch = made.submit(lines(12))
+        worker = made.start_worker()
+        until(lambda: streams(made) == 4, "four open streams")
+        assert seconds_to_exit(worker, told) < 6
+        assert released(made) == Counter()
+        assert sum(send.ended_well for send in made.sends()) == 4
+        made.start_worker()
+        assert made.ended(batch, 40) == {"succeeded": 12}
+        assert {job.run for job in made.jobs(batch)} == {1}
+        nothing_is_wrong(made)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_worker_without_work_stops_at_once(kind: str, tmp_path: Path) -> None:
+    with farm(kind, tmp_path, reelq_stop_grace=60.0) as made:
+        batch = made.submit(lines(1))
+        worker = made.start_worker()
+        made.ended(batch, 60)
+        assert seconds_to_exit(worker, signal.SIGTERM) < 5
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_worker_does_that_slept_beyond_its_lease_is_refused(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {**PATIENT, "reelq_lease_seconds": 2.0}
+    with farm(kind, tmp_path, faults={"edit_seconds": 5}, concurrency=64, **settings) as made:
+        batch, first = two_workers_and_open_streams(made, STREAMS)
+        first.send_signal(signal.SIGSTOP)
+        until(lambda: {job.run for job in made.jobs(batch)} == {2}, "every job taken back")
+        until(lambda: streams(made) == 0, "the end of the streams that nobody hears")
+        first.send_signal(signal.SIGCONT)
+        assert made.ended(batch, 120) == {"succeeded": STREAMS}
+        refused = (made.folder / "worker0.log").read_text().count("let go of")
+        with capsys.disabled():
+            print(f"\n{kind}: {STREAMS} jobs taken back from a worker that slept; {refused} late writes refused")
+        assert refused == STREAMS
+        assert {job.run for job in made.jobs(batch)} == {2}
+        nothing_is_wrong(made)
+        assert made.costs() == made.sandbox.ledger()["charged"]
+        made.workers[1].kill()
+        assert made.ended(made.submit(lines(3, "Scene")), 60) == {"succeeded": 3}  # it is of use again

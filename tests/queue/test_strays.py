@@ -1,0 +1,155 @@
+"""Messages that should not be there: stale, twice, of deleted jobs, of no stage, without arguments. Nothing happens."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery.exceptions import Ignore
+
+from reelq.job import FINAL, PIPELINE, Stage, Status
+from reelq.settings import Settings
+from reelq.store.models import Job
+from tests.integration import databases
+from tests.integration.databases import add_job, new_database, shown
+from tests.queue.farm import KINDS, ROOT, farm
+from tests.queue.test_chaos import nothing_is_wrong
+from worker.process import Process
+
+
+@pytest.fixture(scope="module", params=databases.KINDS)
+def process(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """A worker process without a broker and without a lifeline: what happens, a message has done."""
+    folder = tmp_path_factory.mktemp("strays")
+    with new_database(request.param, folder) as url:
+        told: dict[str, Any] = {
+            "nemo_api_url": "http://127.0.0.1:9",
+            "reelq_data_dir": folder / "data",
+            "reelq_database_url": shown(url),
+            "reelq_secret_key": "a key for tests, long enough",
+        }
+        made = Process(Settings(**told), home=folder)
+        yield made
+        made.pipeline.close()
+
+
+def hand_over(process: Process, stage: Stage, *args: object, **keywords: object) -> bool:
+    """Give a message to its task, as the pool would; whether its chain goes on."""
+    try:
+        process.app.tasks[str(stage)](*args, **keywords)
+    except Ignore:
+        return False
+    return True
+
+
+def job_in(process: Process, stage: Stage, status: Status, **values: Any) -> str:
+    """A job at this place, under run 3."""
+    store = process.pipeline.store
+    with store.write() as session:
+        now = store.now(session)
+        needed: dict[str, Any] = {"lease_until": now} if status is Status.RUNNING else {}
+        needed |= {"cause": "paused"} if status is Status.WAITING else {}
+        return add_job(session, now, **{"stage": stage, "status": status, "run": 3, **needed, **values})
+
+
+def everything(process: Process, job_id: str) -> tuple[dict[str, Any], int]:
+    """All that is known of a job, and how many events it has."""
+    with process.pipeline.store.read() as session:
+        job = session.get_one(Job, job_id)
+        columns = {column.name: getattr(job, column.name) for column in Job.__table__.columns}
+        events = session.connection().exec_driver_sql("select count(*) from job_events").scalar_one()
+    return columns, int(events)
+
+
+@pytest.fixture(autouse=True)
+def debug(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="worker")
+
+
+def told_once_at_debug(caplog: pytest.LogCaptureFixture, words: str) -> bool:
+    """Whether that is all there is in our log."""
+    ours = [record for record in caplog.records if record.name.startswith("worker")]
+    return [(record.levelno, words in record.getMessage()) for record in ours] == [(logging.DEBUG, True)]
+
+
+@pytest.mark.parametrize("status", list(Status))
+@pytest.mark.parametrize("run", [1, 2, 4])
+def test_a_message_of_another_run_changes_nothing(
+    process: Process, caplog: pytest.LogCaptureFixture, status: Status, run: int
+) -> None:
+    job_id = job_in(process, Stage.EDIT, status)
+    before = everything(process, job_id)
+    for stage in PIPELINE:
+        caplog.clear()
+        assert not hand_over(process, stage, job_id, run)
+        assert told_once_at_debug(caplog, "under another run")
+    assert everything(process, job_id) == before
+
+
+@pytest.mark.parametrize("status", [status for status in Status if status is not Status.QUEUED])
+def test_a_message_that_comes_twice_changes_nothing(
+    process: Process, caplog: pytest.LogCaptureFixture, status: Status
+) -> None:
+    job_id = job_in(process, Stage.RENDER, status)
+    before = everything(process, job_id)
+    assert not hand_over(process, Stage.RENDER, job_id, 3)
+    assert told_once_at_debug(caplog, "elsewhere")
+    assert everything(process, job_id) == before
+
+
+@pytest.mark.parametrize("status", [Status.QUEUED, Status.RUNNING, Status.SUCCEEDED])
+def test_a_message_whose_stage_is_recorded_lets_its_chain_go_on(
+    process: Process, caplog: pytest.LogCaptureFixture, status: Status
+) -> None:
+    job_id = job_in(process, Stage.RENDER, status)
+    before = everything(process, job_id)
+    assert hand_over(process, Stage.EDIT, job_id, 3)
+    assert told_once_at_debug(caplog, "done already")
+    assert everything(process, job_id) == before
+
+
+def test_a_message_for_a_stage_that_is_yet_to_come_changes_nothing(process: Process) -> None:
+    job_id = job_in(process, Stage.UPLOAD, Status.QUEUED)
+    before = everything(process, job_id)
+    assert not hand_over(process, Stage.DOWNLOAD, job_id, 3)
+    assert everything(process, job_id) == before
+
+
+def test_a_message_for_a_deleted_job_changes_nothing(process: Process, caplog: pytest.LogCaptureFixture) -> None:
+    assert not hand_over(process, Stage.EDIT, "job_of_last_year", 1)
+    assert told_once_at_debug(caplog, "no such job")
+
+
+@pytest.mark.parametrize("arguments", [(), ("job_1",), (1, "job_1"), (None, None), ("job_1", "1"), ({}, [])])
+def test_a_message_that_names_no_job_and_run_is_dropped_with_a_warning(
+    process: Process, caplog: pytest.LogCaptureFixture, arguments: tuple[object, ...]
+) -> None:
+    assert not hand_over(process, Stage.EDIT, *arguments)
+    assert [record.levelno for record in caplog.records if record.name == "worker.tasks"] == [logging.WARNING]
+
+
+def test_arguments_beyond_job_and_run_are_those_of_a_newer_version_and_do_no_harm(process: Process) -> None:
+    job_id = job_in(process, Stage.RENDER, Status.QUEUED)
+    assert hand_over(process, Stage.EDIT, job_id, 3, "more", also="this")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind == "redis"] or KINDS)
+def test_a_worker_outlives_strays_of_every_kind(kind: str, tmp_path: Path) -> None:
+    with farm(kind, tmp_path) as made:
+        batch = made.submit([f"{ROOT}/samples/beach.mp4,Add a title that says Take {number}" for number in range(4)])
+        worker = made.start_worker()
+        if made.redis:
+            from reelq.dispatch import make_celery
+
+            app = make_celery(made.settings)
+            for job in made.jobs(batch):
+                for stage in PIPELINE:
+                    for arguments in ((job.id, 1), (job.id, 1), (job.id, 7), (), ("job_of_last_year", 1)):
+                        app.send_task(str(stage), arguments)
+            app.send_task("transcode", ("job_1", 1))
+        assert made.ended(batch, 60) == {"succeeded": 4}
+        assert worker.poll() is None
+        assert all(job.status in FINAL and job.run == 1 for job in made.jobs(batch))
+        nothing_is_wrong(made)
+        assert made.ended(made.submit([f"{ROOT}/samples/beach.mp4,Add music"]), 60) == {"succeeded": 1}

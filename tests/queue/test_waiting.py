@@ -1,0 +1,82 @@
+"""Exports that take their time: rows that wait for one cost neither a worker's slot nor a message in the broker."""
+
+import statistics
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from tests.queue.farm import KINDS, ROOT, Farm, farm
+from tests.queue.sizes import PROVING, size
+
+ROWS = size(200, 1_000)
+INTERVAL = size(10, 30)
+SLOTS = 8
+UPLOADS = 10
+LATE = size(4, 2)
+"""Seconds that a look may be late; more where the machine has other tests to run."""
+UNDERWAY_WITHIN = size(3, 1)
+
+
+def until(met: Callable[[], object], what: str, seconds: float) -> None:
+    """Wait for something to be so."""
+    deadline = time.monotonic() + seconds
+    while not met():
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        time.sleep(0.2)
+
+
+def messages_in(made: Farm) -> int:
+    """How many messages the broker holds, those taken and not yet acknowledged included."""
+    if made.redis is None:
+        return 0
+    with redis.Redis.from_url(made.redis.url) as broker:
+        waiting, taken = broker.llen("reelq"), broker.hlen("unacked")
+    return int(waiting) + int(taken)
+
+
+def start_of_an_upload(made: Farm, number: int) -> float:
+    """Seconds from handing a row in to the moment when a worker has begun with it."""
+    batch = made.submit([f"{ROOT}/samples/beach.mp4,Add a title that says Take {number}"])
+    until(lambda: made.jobs(batch)[0].started_at, "a worker for the upload", 30)
+    job = made.jobs(batch)[0]
+    assert isinstance(job.started_at, datetime)
+    return (job.started_at - job.created_at).total_seconds()
+
+
+@pytest.mark.timeout(400 if PROVING else 180)
+@pytest.mark.parametrize("kind", KINDS)
+def test_waiting_exports_cost_no_slot_and_no_message_and_are_looked_at_in_time(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings: dict[str, Any] = {
+        "reelq_poll_interval": float(INTERVAL),
+        "reelq_poll_limit": 1_000,
+        "reelq_max_in_flight": ROWS + 100,
+    }
+    with farm(kind, tmp_path, faults={"render_stuck": 1}, concurrency=SLOTS, **settings) as made:
+        batch = made.submit([f"{ROOT}/samples/beach.mp4,export"] * ROWS)
+        made.start_worker()
+        until(lambda: made.where(batch).get(("poll", "queued"), 0) >= ROWS - SLOTS, "all rows at their exports", 240)
+        starts, held = [], []
+        until_then = time.monotonic() + 2.5 * INTERVAL
+        for number in range(UPLOADS):
+            starts.append(start_of_an_upload(made, number))
+            held.append(messages_in(made))
+            time.sleep(max((until_then - time.monotonic()) / (UPLOADS - number), 0))
+        gaps = [gap for render in made.sandbox.ledger()["renders"] for gap in render["spacing"]]
+        with capsys.disabled():
+            print(
+                f"\n{kind}: {ROWS} rows wait; an upload begins within {max(starts):.2f} s "
+                f"(median {statistics.median(starts):.2f} s); {len(gaps)} looks, {min(gaps) - INTERVAL:.3f} to "
+                f"{max(gaps) - INTERVAL:.2f} s after their moment; at most {max(held)} messages in the broker"
+            )
+        assert len(gaps) >= 2 * ROWS
+        assert min(gaps) >= INTERVAL - 0.01
+        assert max(gaps) <= INTERVAL + LATE
+        assert max(starts) < UNDERWAY_WITHIN
+        assert max(held) <= ROWS // 4
