@@ -1,5 +1,6 @@
 """Fixtures that all tests share: sandboxes, a caller of them, and a real clip."""
 
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,6 +10,10 @@ import imageio_ffmpeg
 import pytest
 
 from tests.sandbox_process import Caller, SandboxProcess
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Whoever starts the tests in a shell's background has them ignore Ctrl-C, and with them all that they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _STEADY = {"silent_edit": 0, "temporary_issue": 0}
 """What is left to chance in the service would be left to chance in the tests: those that mean it set it."""
