@@ -13,7 +13,7 @@ from typing import Final
 
 from reelq import manifest, skills
 from reelq.errors import ReelqError
-from reelq.job import Stage
+from reelq.job import Stage, stage_after
 from reelq.remote.client import Remote, ask_for_token, open_http
 from reelq.remote.receipts import Grant, Session
 from reelq.settings import Settings
@@ -89,8 +89,8 @@ class Pipeline:
         self.hands.renewed(held, ours, began)
         self._renewed_at = began
 
-    def run(self, stage: Stage, job_id: str, run: int) -> Ending:
-        """Deal with one message."""
+    def run(self, stage: Stage, job_id: str, run: int, *, chained: bool) -> Ending:
+        """Deal with one message; `chained` is one that brings the next stage's along."""
         if self.hands.stopping.is_set():
             with self.store.write() as session:
                 jobs.hand_on(session, job_id, run, stage)
@@ -109,7 +109,13 @@ class Pipeline:
             log.debug("%s of %s, run %s: %s", stage, job_id, run, claimed)
             return Ending.GO_ON if claimed is Missed.PASSED else Ending.STOP
         with self.hands.holding(job_id, run, before) as held:
-            return self._perform(claimed, held)
+            ending = self._perform(claimed, held)
+        following = stage_after(claimed.job.route, stage)
+        if ending is Ending.GO_ON and following and not chained:
+            # A second copy of the message was the quicker one: the chain's own finds nothing to do, and ends there.
+            with self.store.write() as session:
+                jobs.hand_on(session, job_id, run, following)
+        return ending
 
     def _claim(self, stage: Stage, job_id: str, run: int) -> Claimed | Missed:
         with self.store.write() as session:

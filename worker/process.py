@@ -156,9 +156,11 @@ class _Stop:
 
     def _see_out(self) -> None:
         process = self._process
+        over = time.monotonic() + process.settings.reelq_stop_grace
         process.take_no_more()
         process.see_out()
         stuck = process.pipeline.hands.all
-        time.sleep(_LAST_WORDS if stuck() else process.settings.reelq_stop_grace + _LAST_WORDS)
+        # With nothing in hand Celery ends by itself, and is given what the grace has left.
+        time.sleep((0 if stuck() else max(over - time.monotonic(), 0)) + _LAST_WORDS)
         log.warning("left with %d threads still waiting for an answer", len(stuck()))
         leave()

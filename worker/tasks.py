@@ -25,7 +25,7 @@ def _body(stage: Stage, pipeline: Callable[[], Pipeline]) -> Callable[..., None]
     def body(task: "Task[Any, Any]", *args: object, **_unknown: object) -> None:
         match args:
             case (str(job_id), int(run), *_):
-                _end(pipeline().run(stage, job_id, run))
+                _end(pipeline().run(stage, job_id, run, chained=bool(task.request.chain)))
             case _:
                 log.warning("a message for %s that names no job and run is dropped", stage)
                 raise Ignore
