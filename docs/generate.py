@@ -21,6 +21,7 @@ _CAUSES: Final = {
     Cause.TOKEN: "no valid token can be had; `reelq resume` with another, or after seven days by itself",
     Cause.PAUSED: "a person paused it, or has not released it yet; `reelq resume`",
     Cause.SESSION: "the row before it works in the session that both share",
+    Cause.TWIN: "the same row is under way in another batch; its result will be taken from there",
 }
 
 

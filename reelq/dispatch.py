@@ -66,20 +66,22 @@ def _link(app: Celery, message: Message, stage: Stage) -> "Signature[Any]":
 class Dispatch:
     """Publishes what the database says has to go out. Marked first, sent after: a message lost is sent again later."""
 
-    def __init__(self, app: Celery, store: Store) -> None:
+    def __init__(self, app: Celery, store: Store, batch_id: str | None = None) -> None:
+        """With a batch, only what belongs to it goes out."""
         self._app = app
         self._store = store
+        self._batch_id = batch_id
 
     def admit(self) -> int:
         """Let in what there is room for."""
         with self._store.write() as session:
-            messages = turns.admit(session, self._store.now(session))
+            messages = turns.admit(session, self._store.now(session), self._batch_id)
         return self._publish(messages)
 
     def due(self) -> int:
         """Send what is due (again)."""
         with self._store.write() as session:
-            messages = turns.due(session, self._store.now(session), AT_ONCE)
+            messages = turns.due(session, self._store.now(session), AT_ONCE, self._batch_id)
         return self._publish(messages)
 
     def _publish(self, messages: Iterable[Message]) -> int:

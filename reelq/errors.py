@@ -4,6 +4,7 @@ ReelqError
 ├── ManifestError              the manifest can't be run as it is; carries every fault, with line and column
 ├── SettingsError              a variable of the environment can't be understood
 ├── SkillError                 a profile can't be read, or is not there
+├── UnknownName                no batch or row is called that, or more than one is
 ├── RowFailed                  a row can't go on, though nothing is broken
 │   ├── NoEffect               the agent answered, and the draft is as it was
 │   ├── EditUnconfirmed        a lost stream, and nothing shows that the edit took place
@@ -14,6 +15,7 @@ ReelqError
 │   └── Poisoned               ten workers in a row fell silent over it
 ├── LimitReached               the batch may not spend more than its `--limit-credits`
 ├── FileUnreadable             a clip is gone, or can't be read, now that it is to be sent
+├── CannotRefine               a row has left no session that it could be told more in
 ├── CannotWrite                a result can't be written: no room, no permission
 └── RemoteError                the service, or the way to it
     ├── PassingFault           likely gone in a moment: try again
@@ -113,6 +115,14 @@ class SkillError(ReelqError):
     advice = "`reelq skills` lists the profiles there are and the folder for your own."
 
 
+class UnknownName(ReelqError):
+    """No batch or row is called that, or more than one is; `advice` says what is near."""
+
+    def __init__(self, message: str, advice: str = "") -> None:
+        self.advice = advice
+        super().__init__(message)
+
+
 class RowFailed(ReelqError):
     """A row can't go on, though nothing is broken."""
 
@@ -175,6 +185,12 @@ class FileUnreadable(ReelqError):
     """A clip that is to be sent is gone or can't be read."""
 
     advice = "Put the file back where the manifest says, then `reelq retry`."
+
+
+class CannotRefine(ReelqError):
+    """A row has left no session that it could be told more in."""
+
+    advice = "`reelq show` tells where the row is; a row of a manifest can be changed there and run again."
 
 
 class CannotWrite(ReelqError):

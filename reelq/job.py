@@ -60,6 +60,7 @@ class Cause(StrEnum):
     TOKEN = "token"  # noqa: S105 - a reason to wait, not a secret
     PAUSED = "paused"
     SESSION = "session"
+    TWIN = "twin"
 
 
 FINAL: Final = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
@@ -67,8 +68,11 @@ FINAL: Final = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
 
 TRANSITIONS: Final = MappingProxyType(
     {
-        # While it is queued its predecessor can fail (cancelled), its account be parked, its message be poison.
-        Status.QUEUED: frozenset({Status.RUNNING, Status.WAITING, Status.FAILED, Status.CANCELLED}),
+        # While it is queued its predecessor can fail (cancelled), its account be parked, its message be poison; and
+        # what was begun in a session that is no more, or is of no more use, begins anew: queued again.
+        Status.QUEUED: frozenset(
+            {Status.QUEUED, Status.RUNNING, Status.WAITING, Status.FAILED, Status.CANCELLED},
+        ),
         # Back to queued: the next stage, another attempt, another look, or a worker that fell silent.
         Status.RUNNING: frozenset(
             {Status.QUEUED, Status.WAITING, Status.SUCCEEDED, Status.FAILED, Status.CANCELLED},

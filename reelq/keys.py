@@ -3,7 +3,8 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from reelq.errors import FileUnreadable
@@ -26,16 +27,25 @@ class Contents:
         return self._known[path]
 
 
-def key_of(service: str, owner: str, contents: Sequence[str], words: Sequence[str], ordinal: int) -> str:
-    """The key of the `ordinal`-th among equal rows; `contents` are hashes or URLs, `words` what is asked and how."""
-    return hashlib.sha256(json.dumps([service, owner, *contents, "|", *words, ordinal]).encode()).hexdigest()
+@dataclass(slots=True)
+class Keys:
+    """Gives the rows of one manifest their keys, in order.
 
+    Equal rows are told apart by how many stood before. A row of a session builds on the one before it there, so that
+    one's key is a part of its own: change an earlier row, and all after it are other work.
+    """
 
-def ordinals(keys: Iterable[str]) -> list[int]:
-    """For each key how many equal ones stand before it."""
-    seen: Counter[str] = Counter()
-    numbers = []
-    for key in keys:
-        numbers.append(seen[key])
-        seen[key] += 1
-    return numbers
+    service: str
+    owner: str
+    _seen: Counter[str] = field(default_factory=Counter)
+    _last_in: dict[str, str] = field(default_factory=dict)
+
+    def next(self, contents: Sequence[str], words: Sequence[str], session: str) -> str:
+        """The next row's key; `contents` are hashes or URLs, `words` what is asked and how."""
+        parts = [self.service, self.owner, *contents, "|", *words, session, self._last_in.get(session, "")]
+        plain = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        key = hashlib.sha256(f"{plain} {self._seen[plain]}".encode()).hexdigest()
+        self._seen[plain] += 1
+        if session:
+            self._last_in[session] = key
+        return key

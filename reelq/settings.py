@@ -11,6 +11,33 @@ from reelq.errors import SettingsError
 
 _SCHEMES: Final = ("http://", "https://")
 
+MEANINGS: Final = {
+    "NEMO_API_URL": "where the service is",
+    "NEMO_WEB_URL": "where links for people lead to",
+    "NEMO_TOKEN": "your own account's token; without it a free starter account is used",
+    "NEMO_CLIENT_ID": "this installation's id with the service; one for ever",
+    "SKILL_SOURCE": "the platform that requests are attributed to",
+    "REELQ_DATABASE_URL": "where every row's state is kept; PostgreSQL for more than one machine",
+    "REELQ_BROKER_URL": "the Redis that carries messages to workers; without it this machine works by itself",
+    "REELQ_DATA_DIR": "the folder of the database, the key and your own skills",
+    "REELQ_SECRET_KEY": "locks the tokens in the database; the same on every machine",
+    "REELQ_MAX_IN_FLIGHT": "most rows of the account at work at once",
+    "REELQ_POLL_INTERVAL": "seconds between two looks at an export",
+    "REELQ_POLL_LIMIT": "looks after which an export counts as stuck",
+    "REELQ_RATE_LIMIT_WAIT": "seconds to hold off after the service says 429",
+    "REELQ_EDIT_TIMEOUT": "seconds that an edit may take at most",
+    "REELQ_SILENCE_TIMEOUT": "seconds of keep-alives alone after which an edit's stream counts as lost",
+    "REELQ_SETTLE_FIRST_WAIT": "seconds before the first look at what a lost stream left behind",
+    "REELQ_SETTLE_WAIT": "seconds between the looks after it",
+    "REELQ_SETTLE_READS": "looks without a change before an edit can count as unconfirmed",
+    "REELQ_ANONYMOUS_FALLBACK": "1: when NEMO_TOKEN is refused, rows not yet begun use the free account; 0: they wait",
+    "REELQ_LEASE_SECONDS": "seconds after which a silent worker's rows go to others",
+    "REELQ_STOP_GRACE": "seconds that a stopping worker gives to what it has begun",
+    "REELQ_KEEP_DAYS": "days after which finished batches are forgotten; without it they are kept",
+    "REELQ_LOG_FORMAT": "how workers write their log: console or json",
+}
+"""What each variable is for, in a line."""
+
 
 def _web_address(value: str) -> str:
     if not value.startswith(_SCHEMES):
@@ -79,7 +106,20 @@ class Settings(BaseSettings):
         try:
             return cls()
         except ValidationError as error:
-            # Not pydantic's words, which are for programmers, nor the value, which may be a secret.
-            names = dict.fromkeys(str(fault["loc"][0]) for fault in error.errors())
-            wrong = [f"{name.upper()} takes {cls.model_fields[name].description}" for name in names]
+            wrong = [f"{name.upper()} takes {cls.model_fields[name].description}" for name in _named(error)]
             raise SettingsError("; ".join(wrong)) from None
+
+    @classmethod
+    def read_leniently(cls) -> "tuple[Settings, dict[str, str]]":
+        """The settings with the default in place of whatever is wrong; and those variables, with what each takes."""
+        try:
+            return cls(), {}
+        except ValidationError as error:
+            names = _named(error)
+            defaults = {name: cls.model_fields[name].get_default(call_default_factory=True) for name in names}
+            return cls(**defaults), {name.upper(): cls.model_fields[name].description or "" for name in names}
+
+
+def _named(error: ValidationError) -> list[str]:
+    """Not pydantic's words, which are for programmers, nor the value, which may be a secret."""
+    return list(dict.fromkeys(str(fault["loc"][0]) for fault in error.errors()))

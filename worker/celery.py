@@ -1,6 +1,9 @@
 """Where `celery -A worker worker` finds the app."""
 
+from reelq import logs
 from reelq.settings import Settings
 from worker.process import as_worker
 
-app = as_worker(Settings.read())
+_settings = Settings.read()
+logs.for_celery(_settings.reelq_log_format)
+app = as_worker(_settings)

@@ -73,6 +73,15 @@ class Sending:
 
 
 @dataclass(frozen=True, slots=True)
+class Finished:
+    """Another row's finished file: where it was put, and what it was then."""
+
+    path: Path
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class NotYet:
     """Nothing is wrong and nothing is done: look again after so many seconds."""
 
@@ -118,3 +127,6 @@ class Desk(Protocol):
 
     def reserve_render(self) -> str:
         """A new render id, written down before the service hears of it."""
+
+    def same_result(self) -> Finished | None:
+        """The file of the row that this one is the same as, where it takes that one's."""

@@ -3,7 +3,8 @@
 import threading
 from typing import Any, Final
 
-from celery.worker import WorkController
+from celery.platforms import EX_OK
+from celery.worker import WorkController, state
 
 from reelq.store import turns
 from worker.process import Process
@@ -14,8 +15,10 @@ _STOP_SECONDS: Final = 1
 class InProcess:
     """The worker of `reelq run`. Truth being in SQL, another process goes on where a killed one stood."""
 
-    def __init__(self, process: Process, threads: int) -> None:
+    def __init__(self, process: Process, threads: int, batch_id: str | None = None) -> None:
+        """With a batch, it works on that alone, and on what that waits for."""
         self.process = process
+        self._batch_id = batch_id
         app = process.app
         app.finalize()
         # Tasks in pool threads publish the next link through the current app; without these it would be another one.
@@ -35,8 +38,9 @@ class InProcess:
     def start(self) -> None:
         """Begin to take jobs, those first that an earlier process had messages for."""
         with self.process.pipeline.store.write() as session:
-            turns.all_lost(session)
-        self.process.begin()
+            turns.all_lost(session, self._batch_id)
+        self.process.begin(self._batch_id)
+        state.should_stop = None  # whatever an earlier worker of this process was told
         self._thread.start()
 
     def stop(self) -> None:
@@ -47,8 +51,8 @@ class InProcess:
         """
         self.process.take_no_more()
         self.process.see_out()
-        # The controller waits for its threads for as long as they take; nobody waits for the controller.
-        stopper = threading.Thread(target=self._controller.stop, kwargs={"exitcode": 0}, daemon=True)
-        stopper.start()
-        stopper.join(_STOP_SECONDS)
+        # Asked to, the controller takes its parts down from its own thread, the one that brings messages first: a
+        # message for a pool that is gone would be an error. It waits for its threads; nobody waits for it.
+        state.should_stop = EX_OK  # type: ignore[assignment] # it is a code, or None
+        self._thread.join(_STOP_SECONDS)
         self.process.end()

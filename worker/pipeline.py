@@ -64,7 +64,6 @@ class Pipeline:
         self._tokens: dict[str, accounts.StoreTokens] = {}
         self._leases: threading.Thread | None = None
         self._leases_lock = threading.Lock()
-        self._renewed_at = time.monotonic()
         self._closed = threading.Event()
 
     def keep_leases(self) -> None:
@@ -74,20 +73,14 @@ class Pipeline:
                 every = self.hands.lease_seconds / 4
                 self._leases = repeat("leases", self._renew_leases, every, self._closed)
 
-    def renew_if_slept(self) -> None:
-        """A process that slept revives its own leases before it takes anybody's for dead."""
-        if time.monotonic() - self._renewed_at > self.hands.lease_seconds / 2:
-            self._renew_leases()
-
     def _renew_leases(self) -> None:
         held = {each.job_id: each for each in self.hands.all()}
         began = time.monotonic()
         runs = {job_id: each.run for job_id, each in held.items()}
-        with self.store.write() as session:
+        with self.store.write(urgent=True) as session:
             now = self.store.now(session)
             ours = jobs.renew(session, now, self.hands.worker, runs, self.hands.lease_seconds)
         self.hands.renewed(held, ours, began)
-        self._renewed_at = began
 
     def run(self, stage: Stage, job_id: str, run: int, *, chained: bool) -> Ending:
         """Deal with one message; `chained` is one that brings the next stage's along."""
@@ -205,7 +198,7 @@ class Pipeline:
             result_url=row.result_url,
         )
 
-    def look_at_parked(self) -> None:
+    def look_at_parked(self, batch_id: str | None = None) -> None:
         """Accounts that ran out of credits or of a token: whether their rows can go on."""
         configured = accounts.account_for(self.store, self._vault, self.settings, home=self._home)
         with self.store.write() as session:
@@ -219,7 +212,7 @@ class Pipeline:
                 log.info("account %s can't be looked at: %s", account_id, error)
                 continue
             with self.store.write() as session:
-                parking.go_on(session, account_id, self.store.now(session), available.available)
+                parking.go_on(session, account_id, self.store.now(session), available.available, batch_id)
 
     def _remote(self, account_id: str, skill_name: str = manifest.DEFAULT_SKILL) -> Remote:
         skill = self.skills.named(skill_name)

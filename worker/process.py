@@ -51,14 +51,10 @@ class Process:
                 self._pipeline = Pipeline(store, vault, self.settings, self._home)
             return self._pipeline
 
-    @property
-    def dispatch(self) -> Dispatch:
-        """The way out for messages."""
-        return Dispatch(self.app, self.pipeline.store)
-
-    def begin(self) -> None:
-        """Start the lifeline."""
-        self._lifeline = Lifeline(self.pipeline, self.dispatch)
+    def begin(self, batch_id: str | None = None) -> None:
+        """Start the lifeline; for one batch alone, if it is named."""
+        dispatch = Dispatch(self.app, self.pipeline.store, batch_id)
+        self._lifeline = Lifeline(self.pipeline, dispatch, batch_id)
         self._lifeline.start()
 
     def take_no_more(self) -> None:

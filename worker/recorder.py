@@ -38,6 +38,7 @@ _SETTLED_BY: Final[Mapping[type[Exception], Outcome]] = MappingProxyType(
         Cancelled: Outcome.UNCONFIRMED,
     }
 )
+_BACK_AT_RENDER: Final = MappingProxyType({"remote_render_id": "", "result_url": "", "looks": 0})
 _NEW_SESSION: Final = MappingProxyType(
     {
         "remote_session_id": "",
@@ -83,7 +84,7 @@ class Recorder:
                     "remote_task_id": opened.task_id,
                     "remote_user_id": opened.user_id or claimed.job.remote_user_id,
                 }
-                jobs.advance(session, claimed, now, f"{files} file{'' if files == 1 else 's'} uploaded", **values)
+                jobs.advance(session, claimed, now, _arrived(files), **values)
             case Edited(in_doubt):
                 if claimed.account.probe_job_id == claimed.job.id:
                     accounts.unpark(session, claimed.account.id)
@@ -143,13 +144,13 @@ class Recorder:
         self, session: Transaction, claimed: Claimed, error: Exception, now: datetime, spare: str | None
     ) -> Ending:
         account = session.get_one(Account, claimed.account.id, populate_existing=True)
-        verdict = judge(error, self._case(session, claimed, account, now))
+        verdict = judge(error, self._case(session, claimed, account, now, error))
         words = str(error) or type(error).__name__
         match verdict:
             case RetryIn(seconds, stage):
                 values: dict[str, Any] = {"attempts": claimed.job.attempts + 1}
                 if stage:
-                    values |= {"stage": stage, **_NEW_SESSION}
+                    values |= {"stage": stage, **(_NEW_SESSION if stage is Stage.UPLOAD else _BACK_AT_RENDER)}
                 jobs.again(session, claimed.at, now, seconds, f"{words}; again in {seconds:.0f} s", **values)
                 return Ending.LATER
             case CheckBackIn(seconds, account_waits):
@@ -164,7 +165,7 @@ class Recorder:
                 self._give_up(session, claimed, final, now)
         return Ending.STOP
 
-    def _case(self, session: Transaction, claimed: Claimed, account: Account, now: datetime) -> Case:
+    def _case(self, session: Transaction, claimed: Claimed, account: Account, now: datetime, error: Exception) -> Case:
         remote_session = claimed.job.remote_session_id
         since_block = (now - account.blocked_until).total_seconds() if account.blocked_until else -1
         return Case(
@@ -180,6 +181,8 @@ class Recorder:
             rate_limit_wait=self._settings.reelq_rate_limit_wait,
             poll_interval=self._settings.reelq_poll_interval,
             own_token=account.kind is AccountKind.OWN,
+            renders=claimed.job.renders,
+            session_went_on=isinstance(error, errors.ResultMissing) and sends.went_on(session, claimed.job),
         )
 
     def _spare_account(self, claimed: Claimed, outcome: object) -> str | None:
@@ -234,6 +237,10 @@ class Recorder:
             advice=advice,
             raw=_raw_of(error),
         )
+
+
+def _arrived(files: int) -> str:
+    return f"{files} file{'' if files == 1 else 's'} uploaded" if files else "its session is ready"
 
 
 def _raw_of(error: BaseException) -> str:

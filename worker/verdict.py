@@ -47,6 +47,10 @@ class Case:
     rate_limit_wait: float
     poll_interval: float
     own_token: bool
+    renders: int = 1
+    """Exports asked for since the row was first run, or since its result was to be brought once more."""
+    session_went_on: bool = False
+    """Whether another row has worked in the remote session since this one's export."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +128,18 @@ def _rate_limit_wait(case: Case) -> float:
     return max(case.rate_limit_wait, min(2 * case.block_seconds, LONGEST_RATE_LIMIT_WAIT))
 
 
+def _export_again(case: Case) -> RetryIn | GiveUp:
+    """A result that was there long ago, and is not any more: the session still is, and an export is free."""
+    if not case.session_went_on:
+        return RetryIn(0, Stage.RENDER)
+    gone = errors.ResultMissing("The finished file is gone, and later rows have changed its session since")
+    gone.advice = "`reelq retry` exports what the session shows now, with what the later rows did."
+    return GiveUp(gone)
+
+
 def _try_again(error: Exception, case: Case) -> RetryIn | GiveUp:
+    if isinstance(error, errors.ResultMissing) and case.stage is Stage.DOWNLOAD and not case.renders:
+        return _export_again(case)
     return RetryIn(_backoff(case)) if case.attempts < RETRIES else GiveUp(error)
 
 

@@ -13,11 +13,11 @@ from reelq.remote import draft
 from reelq.remote.client import Remote
 from reelq.remote.sse import Heard
 from reelq.settings import Settings
-from reelq.store import credits, jobs, sends
+from reelq.store import credits, ends, jobs, sends
 from reelq.store.models import Outcome, Send
 from reelq.store.moves import Position, note
 from reelq.store.session import Store, Transaction
-from worker.desk import LetGo, Sending
+from worker.desk import Finished, LetGo, Sending
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +75,11 @@ class Workbench:
         with self._fenced() as (session, _):
             jobs.new_render(session, self._at, render_id)
         return render_id
+
+    def same_result(self) -> Finished | None:
+        with self._store.read() as session:
+            found = ends.result_of_other(session, self._at.job_id)
+        return Finished(found.path, found.size, found.sha256) if found else None
 
     def sending(self) -> Sending | None:
         with self._store.read() as session:

@@ -13,7 +13,7 @@ Word = sa.String(16)
 Moment = sa.DateTime(timezone=True)
 Serial = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite counts up by itself only an INTEGER key
 
-CAUSES = ("credits", "plan", "token", "paused", "session")
+CAUSES = ("credits", "plan", "token", "paused", "session", "twin")
 STAGES = ("upload", "edit", "verify", "render", "poll", "download")
 
 
@@ -114,6 +114,7 @@ def _jobs() -> None:
         sa.Column("extra", sa.Text, nullable=False),
         sa.Column("route", Word, nullable=False),
         sa.Column("after_id", Id, nullable=True),
+        sa.Column("same_as", Id, nullable=True),
         sa.Column("stage", Word, nullable=False),
         sa.Column("status", Word, nullable=False),
         sa.Column("cause", Word, nullable=True),
@@ -168,12 +169,15 @@ def _jobs() -> None:
     )
     _index("jobs", "account_id", "status", "admitted")
     _index("jobs", "after_id", where="after_id IS NOT NULL")
-    _index("jobs", "batch_id", "status")
+    _index("jobs", "batch_id", "status", "stage", "cause")
     _index("jobs", "batch_id", "status", "admitted", "priority", "row")
     _index("jobs", "lease_until", where="lease_until IS NOT NULL")
-    _index("jobs", "owner", "key")
+    _index("jobs", "key", "owner")
     _index("jobs", "publish_at", where="publish_at IS NOT NULL")
-    _index("jobs", "owner", "key", where="status IN ('queued', 'running', 'waiting')", only_one="uq_jobs_open_key")
+    _index("jobs", "remote_session_id", where="remote_session_id <> ''")
+    _index("jobs", "same_as", where="same_as IS NOT NULL")
+    its_own = "status IN ('queued', 'running', 'waiting') AND same_as IS NULL"
+    _index("jobs", "owner", "key", where=its_own, only_one="uq_jobs_open_key")
 
 
 def _sends() -> None:

@@ -14,12 +14,15 @@ from reelq import errors
 OK: Final = 0
 WRONG_CALL: Final = 2
 FAILED: Final = 1
+WAITS: Final = 3
+"""Rows wait for the user."""
 INTERRUPTED: Final = 130
 
 EXITS: Final[dict[type[errors.ReelqError], int]] = {
     errors.ManifestError: WRONG_CALL,
     errors.SettingsError: WRONG_CALL,
     errors.SkillError: WRONG_CALL,
+    errors.UnknownName: WRONG_CALL,
     errors.ReelqError: FAILED,
 }
 """The nearest ancestor of an error counts."""
@@ -57,7 +60,8 @@ def _print_anything() -> None:
 
 
 def _tell(message: str, advice: str = "") -> None:
-    click.secho(f"reelq: {message}", err=True, fg="red")
+    # The command is over, and what click knew of NO_COLOR with it.
+    click.secho(f"reelq: {message}", err=True, fg="red", color=False if os.environ.get("NO_COLOR") else None)
     if advice:
         click.echo(advice, err=True)
 

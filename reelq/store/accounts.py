@@ -41,10 +41,20 @@ def account_for(store: Store, vault: Vault, settings: Settings, *, home: Path | 
     own = settings.nemo_token
     if own is None:
         return anonymous_for(store, settings, home=home)
-    credential = hashlib.sha256(own.get_secret_value().encode()).hexdigest()
+    credential = _credential(settings)
     return _kept(store, settings, credential) or _keep(
         store, settings, credential, kind=AccountKind.OWN, token=vault.lock(own), token_version=1
     )
+
+
+def known_account(store: Store, settings: Settings) -> str | None:
+    """The same where it has been in use before, else nothing; nothing is written."""
+    return _kept(store, settings, _credential(settings))
+
+
+def _credential(settings: Settings) -> str:
+    own = settings.nemo_token
+    return ANONYMOUS if own is None else hashlib.sha256(own.get_secret_value().encode()).hexdigest()
 
 
 def anonymous_for(store: Store, settings: Settings, *, home: Path | None = None) -> str:

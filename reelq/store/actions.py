@@ -1,4 +1,4 @@
-"""What a person asks of one job: to try again, or to end."""
+"""What a person asks of one job: to try again, to bring its result again, to begin anew, or to end."""
 
 from datetime import datetime
 from typing import Any, Final
@@ -6,8 +6,9 @@ from typing import Any, Final
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from reelq.job import Stage, Status
-from reelq.store.jobs import end, followers
+from reelq.job import FINAL, PIPELINE, Cause, Stage, Status
+from reelq.store.ends import end, followers, other_at_work, waits_for
+from reelq.store.jobs import starting_stage
 from reelq.store.models import Job, Outcome, Send
 from reelq.store.moves import Position, move
 
@@ -21,6 +22,9 @@ _CLEAN: Final = {
     "attempts": 0, "looks": 0, "lapses": 0, "error_code": "", "error": "", "advice": "", "raw": "", "finished_at": None,
     "cancel_wished": False,
 }  # fmt: skip
+_NOTHING_DONE: Final = {
+    "result_url": "", "to_send": "", "follow_ups": 0, "resend": False, "timeline": "", "reply": "",
+}  # fmt: skip
 
 
 def retry(session: Session, job: Job, now: datetime) -> bool:
@@ -28,15 +32,28 @@ def retry(session: Session, job: Job, now: datetime) -> bool:
     if job.status not in {Status.FAILED, Status.CANCELLED}:
         return False
     values: dict[str, Any] = {**_CLEAN, **_where_from(session, job)}
+    stage = values.get("stage", job.stage)
+    other, values["same_as"] = _standing(session, job, stage)
     # The next look at an export keeps its moment, whoever is impatient.
-    due = max(job.due_at, now) if values.get("stage", job.stage) is Stage.POLL else now
-    move(
+    due = max(job.due_at, now) if stage is Stage.POLL else now
+    at = move(
         session, Position.of(job), Status.QUEUED, now, "retried", what="retried", run=job.run + 1, due_at=due, **values
     )
+    if other:
+        move(session, at, Status.WAITING, now, waits_for(other.row, other.batch_id), what="joined", cause=Cause.TWIN)
     for follower in followers(session, job.id):
         if follower.status is Status.CANCELLED and follower.error_code == "predecessor":
             retry(session, follower, now)
     return True
+
+
+def retried_from(error_code: str, stage: Stage) -> Stage:
+    """The stage that a retry begins with, by what failed and where."""
+    if error_code in _FROM_EDIT:
+        return Stage.EDIT
+    if error_code in _FROM_UPLOAD:
+        return Stage.UPLOAD
+    return Stage.RENDER if error_code in _FROM_RENDER else stage
 
 
 def _where_from(session: Session, job: Job) -> dict[str, Any]:
@@ -49,6 +66,17 @@ def _where_from(session: Session, job: Job) -> dict[str, Any]:
     if _reopen_unconfirmed(session, job):
         return {"stage": Stage.VERIFY, "resend": True}
     return {}
+
+
+def _standing(session: Session, job: Job, stage: Stage) -> tuple[Job | None, str | None]:
+    """The open job that this one has to wait for, as that has its key; and what to say in `same_as`."""
+    if job.same_as == job.id:
+        return None, job.same_as
+    takes_a_result = job.same_as is not None and PIPELINE.index(stage) >= PIPELINE.index(Stage.RENDER)
+    if takes_a_result:
+        return None, job.same_as
+    other = other_at_work(session, job)
+    return other, other.id if other else None
 
 
 def _reopen_unconfirmed(session: Session, job: Job) -> bool:
@@ -64,9 +92,36 @@ def _reopen_unconfirmed(session: Session, job: Job) -> bool:
     return bool(reopened.rowcount == 1)
 
 
+def fetch_again(session: Session, job: Job, now: datetime, words: str) -> None:
+    """Bring the result of a job that succeeded once more: it is free, and exported again if it has to be."""
+    values: dict[str, Any] = {**_CLEAN, "stage": Stage.DOWNLOAD, "renders": 0, "run": job.run + 1, "due_at": now}
+    values["same_as"] = job.same_as or _aside(session, job)
+    move(session, Position.of(job), Status.QUEUED, now, words, what="fetched again", **values)
+
+
+def begin_anew(session: Session, job: Job, now: datetime, words: str, **changes: Any) -> None:
+    """Send a job through all its stages again, in a session that is yet to be opened; whatever it did counts as cost.
+
+    What its open decision to send came to can't be read any more, as nobody looks at that session again.
+    """
+    settled = {"outcome": Outcome.UNCONFIRMED, "settled_at": now, "bears_costs": False}
+    session.execute(update(Send).where(Send.job_id == job.id, Send.outcome == Outcome.OPEN).values(**settled))
+    values: dict[str, Any] = {**_CLEAN, **_NEW_SESSION, **_NOTHING_DONE, "changes": [], "admitted": False}
+    values |= {"stage": starting_stage(job.route), "run": job.run + 1, "due_at": now, "publish_at": None}
+    values["same_as"] = _aside(session, job)
+    move(session, Position.of(job), Status.QUEUED, now, words, what="begun anew", **values, **changes)
+
+
+def _aside(session: Session, job: Job) -> str | None:
+    """Its own id where another open job has the key, which it can't wait for: its session is not that one's."""
+    return job.id if other_at_work(session, job) else None
+
+
 def cancel(session: Session, job: Job, now: datetime) -> bool:
     """End a job; one that runs is asked to, and ends at its next event with its costs and words recorded."""
-    if job.status in {Status.QUEUED, Status.WAITING}:
+    if job.status in FINAL:
+        return False
+    if job.status is not Status.RUNNING:
         end(session, Position.of(job), Status.CANCELLED, now, "cancelled")
         return True
     asked: Any = session.execute(

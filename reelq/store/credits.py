@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import Boolean, bindparam, func, or_, select, update
 
 from reelq.remote.receipts import Balance
 from reelq.store.claims import Turns, claim, give_back, pauses
 from reelq.store.models import Account, Batch, CreditReading, Job, Send
 from reelq.store.session import Store, Transaction
+from reelq.store.statements import add, change
 
 READING_SECONDS: Final = 30.0
 """How long a claim to read lasts; a reader that takes longer, and is overtaken, reads again."""
@@ -23,6 +24,12 @@ GENERATION_COST: Final = 100
 """What is reserved for a send, and for one that generates a clip, before the account has shown what they cost."""
 REFUSED: Final = "refused"
 """The moment of a reading right after a send was refused for want of credits."""
+
+_BEARS_MORE: Final = (
+    update(Send)
+    .where(Send.id == bindparam("send_id"))
+    .values(cost=Send.cost + bindparam("part"), shared=or_(Send.shared, bindparam("with_others", type_=Boolean)))
+)
 
 _turns: Final[dict[tuple[str, str], Turns["Reading"]]] = {}
 """By database and account."""
@@ -96,7 +103,7 @@ def _record(
     )
     values = {"available": reading.available, "frozen": reading.frozen, "total": balance.total}
     derived = {"top_up": reading.top_up, "unattributed": reading.unattributed}
-    session.execute(insert(CreditReading).values(account_id=account_id, at=now, moment=moment, **values, **derived))
+    add(session, CreditReading, {"account_id": account_id, "at": now, "moment": moment, **values, **derived})
     if not give_back(session, account_id, Account.reading_until, mine):
         raise _Overtaken
     return reading
@@ -117,14 +124,16 @@ def _bearers(session: Transaction, account_id: str) -> Sequence[int]:
 def _charge(session: Transaction, bearers: Sequence[int], drop: int) -> None:
     if not bearers:
         return
-    for send_id, part in zip(bearers, share(drop, len(bearers)), strict=True):
-        values = {"cost": Send.cost + part} | ({"shared": True} if len(bearers) > 1 else {})
-        session.execute(update(Send).where(Send.id == send_id).values(**values))
+    shared = len(bearers) > 1
+    parts = zip(bearers, share(drop, len(bearers)), strict=True)
+    session.connection().execute(
+        _BEARS_MORE, [{"send_id": send_id, "part": part, "with_others": shared} for send_id, part in parts]
+    )
 
 
 def stop_bearing(session: Transaction, send_id: int) -> None:
     """No drop after this is the send's. Due once a reading has been taken that began after its end."""
-    session.execute(update(Send).where(Send.id == send_id).values(bears_costs=False))
+    change(session, Send, {"id": send_id}, {"bears_costs": False})
 
 
 def spent(session: Transaction, *, batch_id: str | None = None, account_id: str | None = None) -> int:

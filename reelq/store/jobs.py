@@ -1,17 +1,21 @@
 """What happens to a job: it is claimed for a stage, and what came of the stage is recorded. Each is one transaction."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
 from reelq.job import FINAL, ROUTES, Cause, Route, Stage, Status, stage_after
+from reelq.store import statements
+from reelq.store.ends import end as end  # its callers know it as a verb of jobs
+from reelq.store.ends import is_done_with_session, release_followers
 from reelq.store.models import Account, Batch, BatchState, Job
 from reelq.store.moves import Position, StaleMove, move
+from reelq.store.scope import within
 
 REPUBLISH_SECONDS: Final = 60.0
 """A message that nobody took is published again after so long, then after twice as long each time."""
@@ -49,6 +53,25 @@ class Lease:
     seconds: float
 
 
+_WITH_ITS_BATCH_AND_ACCOUNT: Final = (
+    select(Job, Batch, Account)
+    .join(Batch, Batch.id == Job.batch_id)
+    .join(Account, Account.id == Job.account_id)
+    .where(Job.id == bindparam("job_id"))
+)
+
+_THERE: Final = (
+    select(Job.id)
+    .where(
+        Job.id == bindparam("id"),
+        Job.run == bindparam("run"),
+        Job.stage == bindparam("stage"),
+        Job.status == bindparam("status"),
+    )
+    .with_for_update(key_share=True)  # on SQLite a transaction that may write has no other beside it anyhow
+)
+
+
 def get(session: Session, job_id: str) -> Job | None:
     """The job as it stands."""
     return session.get(Job, job_id)
@@ -58,12 +81,12 @@ def claim(
     session: Session, now: datetime, job_id: str, run: int, stage: Stage, lease: Lease, parked: Scopes
 ) -> Claimed | Missed:
     """Take a job for a stage, if it is there to be taken; `parked` tells which stages a parked account holds off."""
-    job = session.get(Job, job_id)
-    if job is None:
+    found = session.execute(_WITH_ITS_BATCH_AND_ACCOUNT, {"job_id": job_id}).one_or_none()
+    if found is None:
         return Missed.GONE
+    job, batch, account = found
     if job.run != run or job.stage is not stage or job.status is not Status.QUEUED:
         return Missed.PASSED if _is_past(job, run, stage) else Missed.STALE
-    batch, account = session.get_one(Batch, job.batch_id), session.get_one(Account, job.account_id)
     at = Position.of(job)
     if held := _held(session, at, now, job, batch, account, parked):
         return held
@@ -100,7 +123,8 @@ def _held(
     if batch.state is BatchState.PAUSED or (batch.released is not None and job.row > batch.released):
         move(session, at, Status.WAITING, now, "paused: `reelq resume` lets it go on", cause=Cause.PAUSED)
         return Missed.HELD
-    if job.after_id and job.stage is starting_stage(job.route) and not _session_is_free(session, job.after_id):
+    at_start = job.stage is starting_stage(job.route)
+    if job.after_id and at_start and not is_done_with_session(_held_still(session, job.after_id)):
         move(session, at, Status.WAITING, now, "the row before it works in its session", cause=Cause.SESSION)
         return Missed.HELD
     if account.parked and job.stage in parked[account.parked] and account.probe_job_id != job.id:
@@ -112,20 +136,15 @@ def _held(
     return Missed.NOT_DUE if job.due_at > now else None
 
 
-def _session_is_free(session: Session, before_id: str) -> bool:
-    """Whether the row before is done with the session: its render is, or all of it."""
-    before = session.get(Job, before_id)
-    return before is None or before.status is Status.SUCCEEDED or before.stage is Stage.DOWNLOAD
+def _held_still(session: Session, job_id: str) -> Job | None:
+    """A job as it is, until this is committed: when it ends, it tells those who wait for it by then."""
+    query = select(Job).where(Job.id == job_id).with_for_update(read=True)
+    return session.scalars(query.execution_options(populate_existing=True)).one_or_none()
 
 
 def fence(session: Session, at: Position) -> bool:
     """Whether the job is where its worker thinks, and stays there until this transaction ends."""
-    same: Any = session.execute(
-        update(Job)
-        .where(Job.id == at.job_id, Job.run == at.run, Job.stage == at.stage, Job.status == at.status)
-        .values(worker=Job.worker)
-    )
-    return bool(same.rowcount == 1)
+    return session.execute(_THERE, at.where()).first() is not None
 
 
 def change(session: Session, at: Position, **values: Any) -> None:
@@ -140,11 +159,7 @@ def new_render(session: Session, at: Position, render_id: str) -> None:
 
 def hold(session: Session, at: Position, until: datetime) -> None:
     """A queued job's next message not before then. It stays where it is: waiting one's turn is no event."""
-    session.execute(
-        update(Job)
-        .where(Job.id == at.job_id, Job.run == at.run, Job.stage == at.stage, Job.status == Status.QUEUED)
-        .values(due_at=until, publish_at=until)
-    )
+    statements.change(session, Job, {**at.where(), "status": Status.QUEUED}, {"due_at": until, "publish_at": until})
 
 
 def hand_on(session: Session, job_id: str, run: int, stage: Stage) -> None:
@@ -184,48 +199,6 @@ def again(session: Session, at: Position, now: datetime, seconds: float, words: 
     return move(session, at, Status.QUEUED, now, words, what="again", due_at=due, publish_at=due, **changes)
 
 
-def end(session: Session, at: Position, to: Status, now: datetime, words: str, **changes: Any) -> Position:
-    """A final status; what that means for the rows behind it in its session."""
-    after = move(session, at, to, now, words, **changes)
-    job = session.get_one(Job, at.job_id, populate_existing=True)
-    if to is Status.SUCCEEDED:
-        release_followers(session, job, now)
-    else:
-        cancel_followers(session, job, now)
-    return after
-
-
-def followers(session: Session, job_id: str) -> list[Job]:
-    """The rows that wait for this one in its session."""
-    return list(session.scalars(select(Job).where(Job.after_id == job_id).execution_options(populate_existing=True)))
-
-
-def release_followers(session: Session, job: Job, now: datetime) -> None:
-    """The session is free for the next row: its render is done."""
-    for follower in followers(session, job.id):
-        if follower.status is Status.WAITING and follower.cause is Cause.SESSION:
-            move(
-                session,
-                Position.of(follower),
-                Status.QUEUED,
-                now,
-                f"row {job.row} is done with the session",
-                due_at=now,
-                remote_session_id=job.remote_session_id,
-                remote_task_id=job.remote_task_id,
-                remote_user_id=job.remote_user_id,
-                account_id=job.account_id,
-            )
-
-
-def cancel_followers(session: Session, job: Job, now: datetime) -> None:
-    """Rows that build on one that did not end well do not run, until that one is retried."""
-    for follower in followers(session, job.id):
-        if follower.status is Status.WAITING and follower.cause is Cause.SESSION:
-            words = f"row {job.row} of its session {job.status}; `reelq retry` on that row queues this one again"
-            end(session, Position.of(follower), Status.CANCELLED, now, words, error_code="predecessor", error=words)
-
-
 def renew(session: Session, now: datetime, worker: str, held: dict[str, int], seconds: float) -> dict[str, bool]:
     """Renew the leases of what a worker holds, in one statement.
 
@@ -248,15 +221,27 @@ def release(session: Session, now: datetime, worker: str, held: dict[str, int]) 
             again(session, Position.of(job), now, 0, words, run=job.run + 1)
 
 
-def rescue(session: Session, now: datetime, most: int, poll_interval: float, lease: float) -> list[str]:
-    """Take jobs back from workers that fell silent; the ids of those that are to be published again."""
-    silent = (
-        select(Job).where(Job.status == Status.RUNNING, Job.lease_until < now).order_by(Job.lease_until).limit(most)
-    )
+def rescue(
+    session: Session,
+    now: datetime,
+    most: int,
+    poll_interval: float,
+    lease: float,
+    held: Container[str] = (),
+    batch_id: str | None = None,
+) -> list[str]:
+    """Take jobs back from workers that fell silent; the ids of those that are to be published again.
+
+    `held` are the rescuer's own: it is alive, whatever their leases say.
+    """
+    silent = select(Job).where(Job.status == Status.RUNNING, Job.lease_until < now, *within(batch_id))
+    silent = silent.order_by(Job.lease_until).limit(most)
     if session.get_bind().dialect.name == "postgresql":
         silent = silent.with_for_update(skip_locked=True)
     rescued = []
     for job in session.scalars(silent):
+        if job.id in held:
+            continue
         try:
             _take_back(session, job, now, poll_interval, lease)
         except StaleMove:

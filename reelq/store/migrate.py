@@ -48,6 +48,20 @@ def is_current(store: Store) -> bool:
     return revision(store) == _scripts().get_current_head()
 
 
+def newest() -> str:
+    """The version that this program works with."""
+    return str(_scripts().get_current_head())
+
+
+def is_newer(found: str) -> bool:
+    """Whether a database with this version was made by a newer program: this one knows of no such version."""
+    try:
+        _scripts().get_revision(found)
+    except CommandError:
+        return True
+    return False
+
+
 @contextmanager
 def alone(store: Store) -> Iterator[Connection]:
     """One transaction in which nobody else migrates: others wait at its door, and then find the work done.
@@ -83,12 +97,10 @@ def _check_foreign_keys(connection: Connection) -> None:
 
 def _refuse_newer(connection: Connection) -> None:
     found = _revision(connection)
-    try:
-        _scripts().get_revision(found or "base")
-    except CommandError:
+    if found is not None and is_newer(found):
         raise SettingsError(
             f"REELQ_DATABASE_URL: the database was made by a newer reelq (its version is {found}); update this one"
-        ) from None
+        )
 
 
 def _revision(connection: Connection) -> str | None:

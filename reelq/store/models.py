@@ -140,11 +140,12 @@ class Job(Base):
             "owner",
             "key",
             unique=True,
-            sqlite_where=text("status IN ('queued', 'running', 'waiting')"),
-            postgresql_where=text("status IN ('queued', 'running', 'waiting')"),
+            sqlite_where=text("status IN ('queued', 'running', 'waiting') AND same_as IS NULL"),
+            postgresql_where=text("status IN ('queued', 'running', 'waiting') AND same_as IS NULL"),
         ),
-        Index(None, "owner", "key"),
-        Index(None, "batch_id", "status"),
+        # The key first: many are looked up at once, and PostgreSQL knows nothing of a table that was just filled.
+        Index(None, "key", "owner"),
+        Index(None, "batch_id", "status", "stage", "cause"),
         Index(
             None,
             "publish_at",
@@ -161,6 +162,13 @@ class Job(Base):
         Index(None, "batch_id", "status", "admitted", "priority", "row"),
         Index(
             None, "after_id", sqlite_where=text("after_id IS NOT NULL"), postgresql_where=text("after_id IS NOT NULL")
+        ),
+        Index(None, "same_as", sqlite_where=text("same_as IS NOT NULL"), postgresql_where=text("same_as IS NOT NULL")),
+        Index(
+            None,
+            "remote_session_id",
+            sqlite_where=text("remote_session_id <> ''"),
+            postgresql_where=text("remote_session_id <> ''"),
         ),
     )
 
@@ -184,6 +192,9 @@ class Job(Base):
     route: Mapped[Route] = mapped_column(words(Route, "route"))
     after_id: Mapped[str | None] = mapped_column(Id)
     """The row before this one in its session; it waits until that one's render is done."""
+    same_as: Mapped[str | None] = mapped_column(Id)
+    """The job with the same key, of another manifest, whose result this one waits for or takes. Its own id: it shares
+    its key with another that is open, and does its own work all the same, as its session is not that one's."""
 
     stage: Mapped[Stage] = mapped_column(words(Stage, "stage"))
     status: Mapped[Status] = mapped_column(words(Status, "status"))

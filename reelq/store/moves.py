@@ -2,13 +2,19 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import CursorResult, insert, update
+from sqlalchemy import bindparam, insert, select
 from sqlalchemy.orm import Session
 
 from reelq.job import FINAL, TRANSITIONS, Stage, Status
 from reelq.store.models import Job, JobEvent
+from reelq.store.statements import change
+
+_EVENT: Final = insert(JobEvent).values(
+    # Not as the mover knows it: a manifest handed in again may have taken the job along into another batch.
+    batch_id=select(Job.batch_id).where(Job.id == bindparam("of_job")).scalar_subquery()
+)
 
 
 class StaleMove(Exception):
@@ -29,6 +35,10 @@ class Position:
     def of(cls, job: Job) -> "Position":
         return cls(job.id, job.batch_id, job.run, job.stage, job.status)
 
+    def where(self) -> dict[str, Any]:
+        """The columns to compare, with what they hold while the job is here."""
+        return {"id": self.job_id, "run": self.run, "stage": self.stage, "status": self.status}
+
 
 def move(
     session: Session, at: Position, to: Status, now: datetime, words: str, *, what: str = "", **changes: Any
@@ -42,11 +52,7 @@ def move(
     if to not in TRANSITIONS[at.status]:
         raise ValueError(f"no job goes from {at.status} to {to}")
     values = _cleared(to, now) | changes | {"status": to}
-    where = (Job.id == at.job_id, Job.run == at.run, Job.stage == at.stage, Job.status == at.status)
-    result: CursorResult[Any] = session.execute(  # type: ignore[assignment] # an UPDATE's result counts rows
-        update(Job).where(*where).values(**values).execution_options(synchronize_session=False)
-    )
-    if result.rowcount != 1:
+    if change(session, Job, at.where(), values) != 1:
         raise StaleMove(f"{at.job_id} is not {at.status} in {at.stage} under run {at.run} any more")
     after = Position(at.job_id, at.batch_id, values.get("run", at.run), values.get("stage", at.stage), to)
     _tell(session, at, after, now, what or str(to), words)
@@ -71,7 +77,7 @@ def _cleared(to: Status, now: datetime) -> dict[str, Any]:
 def _tell(session: Session, at: Position, after: Position, now: datetime, what: str, words: str) -> None:
     event = {
         "job_id": at.job_id,
-        "batch_id": at.batch_id,
+        "of_job": at.job_id,
         "at": now,
         "what": what,
         "run": after.run,
@@ -80,7 +86,7 @@ def _tell(session: Session, at: Position, after: Position, now: datetime, what: 
         "after": after.status,
         "words": words,
     }
-    session.execute(insert(JobEvent).values(**event))
+    session.connection().execute(_EVENT, event)
 
 
 def note(session: Session, at: Position, now: datetime, what: str, words: str) -> None:

@@ -1,16 +1,19 @@
 """Rows that wait for credits or for a token, and how they go on: one first, to see, then as many as can be paid."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
 
 from reelq.job import Cause, Stage, Status
 from reelq.store import accounts, credits
 from reelq.store.models import Account, Job
 from reelq.store.moves import Position, move
+from reelq.store.scope import within
 from reelq.store.session import Transaction
 
 _SPENDING = (Stage.UPLOAD, Stage.EDIT)
+Conditions = Sequence[ColumnElement[bool]]
 
 
 def accounts_waiting(session: Transaction, now: datetime) -> list[str]:
@@ -36,15 +39,21 @@ def move_over(session: Transaction, configured: str, now: datetime) -> int:
     return len(rows)
 
 
-def go_on(session: Transaction, account_id: str, now: datetime, available: int) -> int:
-    """Let rows go on that the balance covers; while the account is parked, one alone, as a probe. How many."""
+def go_on(session: Transaction, account_id: str, now: datetime, available: int, batch_id: str | None = None) -> int:
+    """Let rows go on that the balance covers; while the account is parked, one alone, as a probe. How many.
+
+    With a batch, of those that its process works on: a probe that nobody works on would tell nothing.
+    """
     account = session.get_one(Account, account_id)
     if available <= 0:
         return 0
     if account.parked is Cause.CREDITS:
         if not _may_suffice(session, account_id, available):
             return 0
-        return 0 if _probe_is_under_way(session, account) else _send_probe(session, account_id, now, available)
+        mine = within(batch_id)
+        if _probe_is_under_way(session, account, now, mine):
+            return 0
+        return _send_probe(session, account, now, available, mine)
     if account.parked is not None:
         return 0
     under_way = select(func.count()).where(
@@ -55,7 +64,8 @@ def go_on(session: Transaction, account_id: str, now: datetime, available: int) 
     )
     each = credits.highest_cost(session, account_id) or credits.USUAL_COST
     room = available // each - session.execute(under_way).scalar_one()
-    return _queue(session, account_id, Cause.CREDITS, now, room, f"{available} credits are available again")
+    words = f"{available} credits are available again"
+    return _queue(session, account_id, Cause.CREDITS, now, room, words, within(batch_id))
 
 
 def _may_suffice(session: Transaction, account_id: str, available: int) -> bool:
@@ -64,24 +74,30 @@ def _may_suffice(session: Transaction, account_id: str, available: int) -> bool:
     return available > credits.refused_at(session, account_id) or available >= plenty
 
 
-def _probe_is_under_way(session: Transaction, account: Account) -> bool:
-    probe = session.get(Job, account.probe_job_id) if account.probe_job_id else None
-    return probe is not None and probe.status in {Status.QUEUED, Status.RUNNING}
+def _probe_is_under_way(session: Transaction, account: Account, now: datetime, mine: Conditions) -> bool:
+    somebody_at_it = and_(Job.status == Status.RUNNING, Job.lease_until > now)
+    ours = and_(Job.status.in_((Status.QUEUED, Status.RUNNING)), *mine)
+    at_work = or_(somebody_at_it, ours)
+    probe = select(Job.id).where(Job.id == account.probe_job_id, at_work)
+    return session.execute(probe).first() is not None
 
 
-def _send_probe(session: Transaction, account_id: str, now: datetime, available: int) -> int:
-    query = select(Job).where(Job.account_id == account_id, Job.status == Status.WAITING, Job.cause == Cause.CREDITS)
+def _send_probe(session: Transaction, account: Account, now: datetime, available: int, mine: Conditions) -> int:
+    query = select(Job).where(Job.account_id == account.id, Job.status == Status.WAITING, Job.cause == Cause.CREDITS)
+    query = query.where(*mine)
     probe = session.scalars(query.order_by(Job.batch_id, Job.row).limit(1)).first()
     if probe is None:
         return 0
-    session.execute(update(Account).where(Account.id == account_id).values(probe_job_id=probe.id))
+    session.execute(update(Account).where(Account.id == account.id).values(probe_job_id=probe.id))
     words = f"{available} credits are available: this row goes first"
     move(session, Position.of(probe), Status.QUEUED, now, words, due_at=now)
     return 1
 
 
-def _queue(session: Transaction, account_id: str, cause: Cause, now: datetime, most: int, words: str) -> int:
-    query = select(Job).where(Job.account_id == account_id, Job.status == Status.WAITING, Job.cause == cause)
+def _queue(
+    session: Transaction, account_id: str, cause: Cause, now: datetime, most: int, words: str, mine: Conditions = ()
+) -> int:
+    query = select(Job).where(Job.account_id == account_id, Job.status == Status.WAITING, Job.cause == cause, *mine)
     rows = session.scalars(query.order_by(Job.batch_id, Job.row).limit(max(most, 0))).all()
     for job in rows:
         move(session, Position.of(job), Status.QUEUED, now, words, due_at=now)

@@ -18,6 +18,8 @@ from reelq.settings import Settings
 
 BUSY_SECONDS: Final = 30
 FILE: Final = "reelq.db"
+_URGENT: Final = 4
+"""Connections kept for those who may not wait: lease renewal, and what takes back the jobs of the silent."""
 AWAY: Final = (OperationalError, InterfaceError)
 """What a database that is away, restarting or locked raises: the same transaction may succeed later."""
 
@@ -49,23 +51,27 @@ Transaction = Session
 class Store:
     """The database as one process uses it. Every `write` is one transaction, committed when its block ends."""
 
-    def __init__(self, url: URL, *, pool: int = 20) -> None:
+    def __init__(self, url: URL, *, pool: int = 20, engine: Engine | None = None) -> None:
         self.url = url
         self.is_sqlite = url.get_backend_name() == "sqlite"
-        self.engine = _sqlite(url) if self.is_sqlite else _postgres(url, pool)
+        self.engine = engine or (_sqlite(url, pool) if self.is_sqlite else _postgres(url, pool))
         # SQLite takes one writer at a time; waiting here is fair and quick, waiting in its busy handler is neither.
         self._turn: Any = threading.Lock() if self.is_sqlite else nullcontext()
+        # A thousand threads wait before this door, and one that may not wait passes it by: there is room left for it.
+        self._door: Any = threading.Semaphore(1 if self.is_sqlite else 2 * pool - _URGENT)
+        self._readers: Any = threading.Semaphore(2 * pool - _URGENT) if self.is_sqlite else self._door
 
     @contextmanager
-    def write(self) -> Iterator[Session]:
-        """A transaction that may write."""
-        with self._turn, Session(self.engine, expire_on_commit=False) as session, session.begin():
+    def write(self, *, urgent: bool = False) -> Iterator[Session]:
+        """A transaction that may write; an urgent one does not wait for its turn behind all others of this process."""
+        door = nullcontext() if urgent else self._door
+        with door, self._turn, Session(self.engine, expire_on_commit=False) as session, session.begin():
             yield session
 
     @contextmanager
     def read(self) -> Iterator[Session]:
         """A transaction that only reads: it neither waits for a writer nor holds one up."""
-        with self.engine.connect().execution_options(reelq_reads=True) as connection:
+        with self._readers, self.engine.connect().execution_options(reelq_reads=True) as connection:
             yield Session(connection, expire_on_commit=False)
 
     def now(self, session: Session) -> datetime:
@@ -80,10 +86,11 @@ class Store:
         self.engine.dispose()
 
 
-def _sqlite(url: URL) -> Engine:
+def _sqlite(url: URL, pool: int) -> Engine:
     if url.database and url.database != ":memory:":
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}, pool_size=16)
+    told = {"timeout": BUSY_SECONDS, "check_same_thread": False}
+    engine = create_engine(url, connect_args=told, pool_size=pool, max_overflow=pool)
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: object) -> None:

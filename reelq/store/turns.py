@@ -1,18 +1,20 @@
 """Whose turn it is: which jobs enter the broker, and which messages have to go out (again)."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import zip_longest
 from typing import Any, Final
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from reelq.job import Route, Stage, Status
 from reelq.store.jobs import REPUBLISH_SECONDS
 from reelq.store.models import Account, Batch, BatchState, Job
+from reelq.store.scope import awaited_by, within
+from reelq.store.statements import change
 
 _MOST_DOUBLINGS: Final = 6
 
@@ -28,28 +30,36 @@ class Message:
     title: str
 
 
-def admit(session: Session, now: datetime) -> list[Message]:
-    """Let as many jobs in as their accounts have room for, in turn between owners and batches."""
+def admit(session: Session, now: datetime, batch_id: str | None = None) -> list[Message]:
+    """Let as many jobs in as their accounts have room for, in turn between owners and batches.
+
+    With a batch, only what belongs to it, though everything in flight takes up room.
+    """
     out: list[Message] = []
     for account_id, room in _rooms(session):
-        chosen = list(_in_turn(_candidates(session, account_id, room, now), room))
+        chosen = list(_in_turn(_candidates(session, account_id, room, now, batch_id), room))
         out += [_message(job) for job in chosen if _mark(session, job, now, admitted=True)]
     return out
 
 
-def due(session: Session, now: datetime, most: int) -> list[Message]:
+def due(session: Session, now: datetime, most: int, batch_id: str | None = None) -> list[Message]:
     """Admitted jobs whose message has to go out now: a wait is over, or a message was lost."""
-    query = select(Job).where(Job.status == Status.QUEUED, Job.admitted, Job.publish_at <= now)
+    query = select(Job).where(Job.status == Status.QUEUED, Job.admitted, Job.publish_at <= now, *within(batch_id))
     query = query.order_by(Job.publish_at).limit(most)
     if session.get_bind().dialect.name == "postgresql":
         query = query.with_for_update(skip_locked=True)
     return [_message(job) for job in session.scalars(query).all() if _mark(session, job, now)]
 
 
-def all_lost(session: Session) -> None:
+def all_lost(session: Session, batch_id: str | None = None) -> None:
     """No message is left, as the process that kept them has ended: what waits for nothing else is published again."""
-    waits = (Job.status == Status.QUEUED, Job.admitted, Job.publish_at > Job.due_at)
-    session.execute(update(Job).where(*waits).values(publish_at=Job.due_at, publishes=0))
+    waits = (Job.status == Status.QUEUED, Job.admitted, Job.publish_at > Job.due_at, *within(batch_id))
+    session.execute(
+        update(Job)
+        .where(*waits)
+        .values(publish_at=Job.due_at, publishes=0)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def _rooms(session: Session) -> list[tuple[str, int]]:
@@ -66,7 +76,9 @@ def _rooms(session: Session) -> list[tuple[str, int]]:
     return [(account_id, room) for account_id, room in rooms if room > 0]
 
 
-def _candidates(session: Session, account_id: str, room: int, now: datetime) -> dict[str, list[list[Job]]]:
+def _candidates(
+    session: Session, account_id: str, room: int, now: datetime, within_batch: str | None
+) -> dict[str, list[list[Job]]]:
     """For each owner, for each of its batches, the jobs that would come next."""
     waiting = (Job.status == Status.QUEUED, Job.admitted.is_(False), Job.account_id == account_id)
     batches = (
@@ -75,6 +87,8 @@ def _candidates(session: Session, account_id: str, room: int, now: datetime) -> 
         .where(select(Job.id).where(Job.batch_id == Batch.id, *waiting).exists())
         .order_by(Batch.id)
     )
+    if within_batch:
+        batches = batches.where(Batch.id == within_batch)
     by_owner: dict[str, list[list[Job]]] = defaultdict(list)
     for batch_id, owner, released in session.execute(batches):
         query = select(Job).where(Job.batch_id == batch_id, *waiting, Job.due_at <= now)
@@ -83,7 +97,19 @@ def _candidates(session: Session, account_id: str, room: int, now: datetime) -> 
         jobs = list(session.scalars(query.order_by(Job.priority.desc(), Job.row).limit(room)))
         if jobs:
             by_owner[owner].append(jobs)
+    if within_batch and (awaited := _awaited(session, within_batch, waiting, room, now)):
+        by_owner[awaited[0].owner].append(awaited)
     return by_owner
+
+
+def _awaited(
+    session: Session, batch_id: str, waiting: Sequence[ColumnElement[bool]], room: int, now: datetime
+) -> list[Job]:
+    """The jobs of other batches, allowed to begin there, whose results this one waits for."""
+    released = or_(Batch.released.is_(None), Job.row <= Batch.released)
+    query = select(Job).join(Batch, Batch.id == Job.batch_id).where(*waiting, Job.due_at <= now, awaited_by(batch_id))
+    query = query.where(Batch.state == BatchState.ACTIVE, released).order_by(Job.id).limit(room)
+    return list(session.scalars(query))
 
 
 def _in_turn(by_owner: dict[str, list[list[Job]]], room: int) -> Iterator[Job]:
@@ -101,12 +127,11 @@ def _mark(session: Session, job: Job, now: datetime, *, admitted: bool | None = 
     """Note that its message goes out, and when it goes out again if nobody takes it; whether it was ours to note."""
     wait = REPUBLISH_SECONDS * 2 ** min(job.publishes, _MOST_DOUBLINGS)
     values: dict[str, Any] = {"publish_at": now + timedelta(seconds=wait), "publishes": job.publishes + 1}
-    where = [Job.id == job.id, Job.run == job.run, Job.stage == job.stage, Job.status == Status.QUEUED]
+    where = {"id": job.id, "run": job.run, "stage": job.stage, "status": Status.QUEUED}
     if admitted:
         values["admitted"] = True
-        where.append(Job.admitted.is_(False))
-    done: Any = session.execute(update(Job).where(*where).values(**values).execution_options(synchronize_session=False))
-    return bool(done.rowcount == 1)
+        where["admitted"] = False
+    return change(session, Job, where, values) == 1
 
 
 def _message(job: Job) -> Message:

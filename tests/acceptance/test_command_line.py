@@ -27,7 +27,9 @@ def reelq(*words: str, cwd: Path = ROOT, **environment: str) -> "subprocess.Comp
 def test_the_example_manifest_can_run() -> None:
     done = reelq("check", "jobs.example.csv")
     assert done.returncode == 0
-    assert done.stdout == "9 rows (8 edit, 1 export), 0 warnings: it can run.\n"
+    it_can_run, cost = done.stdout.splitlines()
+    assert it_can_run == "9 rows (8 edit, 1 export), 0 warnings: it can run."
+    assert cost.startswith("About 450 credits for 8 instructions, at what is usual; the balance is not known yet (")
     assert done.stderr == ""
 
 

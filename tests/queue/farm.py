@@ -18,10 +18,10 @@ from sqlalchemy import select, text
 
 from reelq import manifest, skills
 from reelq.settings import Settings
-from reelq.store import accounts, batches
-from reelq.store.batches import Order
+from reelq.store import accounts, batches, submissions
 from reelq.store.migrate import upgrade
 from reelq.store.models import Job, JobEvent, Send
+from reelq.store.orders import Order
 from reelq.store.session import Store, database_url
 from tests.integration.databases import new_database, shown
 from tests.sandbox_process import SandboxProcess
@@ -100,16 +100,22 @@ class Farm:
         self.pool = "threads"
         self.workers: list[subprocess.Popen[bytes]] = []
 
-    def submit(self, rows: Sequence[str], *, header: str = "file,instruction", **order: Any) -> str:
+    def submit(
+        self,
+        rows: Sequence[str],
+        *,
+        header: str = "file,instruction",
+        name: str = "jobs",
+        out: str = "out",
+        **order: Any,
+    ) -> str:
         """Hand in a manifest of these lines; the batch's id."""
-        path = self.folder / "jobs.csv"
+        path = self.folder / f"{name}.csv"
         path.write_text("\n".join([header, *rows]) + "\n")
         checked = manifest.check_file(path, skills=skills.load())
         account = accounts.account_for(self.store, self.vault(), self.settings, home=self.folder)
-        wanted = Order(
-            "me", "jobs", self.folder, self.folder / "out", checked.rows_or_raise(), checked.columns, **order
-        )
-        return batches.submit(self.store, wanted, service=self.settings.nemo_api_url, account_id=account).batch_id
+        wanted = Order("me", name, self.folder, self.folder / out, checked.rows_or_raise(), checked.columns, **order)
+        return submissions.submit(self.store, wanted, service=self.settings.nemo_api_url, account_id=account).batch_id
 
     def vault(self) -> Any:
         from reelq.store.secrets import open_vault

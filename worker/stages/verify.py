@@ -62,7 +62,7 @@ def _in_doubt(sending: Sending, now: Json | None, desk: Desk) -> Verified | NotY
     if not _changed(sending, now) and over and reads >= desk.settings.reelq_settle_reads:
         desk.close_costs()
         raise EditUnconfirmed
-    return NotYet(desk.settings.reelq_settle_wait, f"the stream was lost; the state was read {reads} times")
+    return NotYet(desk.settings.reelq_settle_wait, f"the stream was lost; looked at the session's state, time {reads}")
 
 
 def _changed(sending: Sending, now: Json | None) -> bool:

@@ -43,6 +43,8 @@ IN_THE_PLAIN_CASE: Final[dict[type[ReelqError], Verdict | None]] = {
     errors.ManifestError: FINAL,
     errors.SettingsError: FINAL,
     errors.SkillError: FINAL,
+    errors.UnknownName: FINAL,
+    errors.CannotRefine: FINAL,
     errors.RowFailed: FINAL,
     errors.NoEffect: FINAL,
     errors.EditUnconfirmed: FINAL,
@@ -91,7 +93,9 @@ def every(kind: type[ReelqError] = ReelqError) -> list[type[ReelqError]]:
 
 
 def an(kind: type[Exception]) -> Exception:
-    return kind([Fault(2, "file", "not there")]) if kind is errors.ManifestError else kind()
+    if kind is errors.ManifestError:
+        return kind([Fault(2, "file", "not there")])
+    return kind("nobody is called that") if kind is errors.UnknownName else kind()
 
 
 def judged_alike(expected: Verdict | None) -> list[type[ReelqError]]:

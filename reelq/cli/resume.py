@@ -1,0 +1,56 @@
+"""`reelq resume`: what waits for a person goes on."""
+
+import click
+
+from reelq.cli.deployment import OWNER, deployment
+from reelq.cli.named import Named, named
+from reelq.cli.report import next_step
+from reelq.cli.wording import many
+from reelq.job import FINAL, Status
+from reelq.store.handling import resume_batch, resume_row
+from reelq.store.models import BatchState
+from reelq.store.session import Store
+from reelq.store.story import story
+
+
+@click.command("resume")
+@click.argument("target", metavar="BATCH|JOB")
+def command(target: str) -> None:
+    """Let everything go on in a BATCH that waits for you; it also lifts --limit-credits and --first.
+
+    That is what `reelq pause` held, what a limit stopped, the rows after the first ones, and rows that wait for
+    credits, a plan or a token: if nothing has changed there, the first of them finds out and the rest wait again.
+    With a JOB, that row alone tries again; its batch's limits stay.
+
+    BATCH is an id or a piece of one, a manifest, or `last`; JOB is a row's id, or BATCH:ROW.
+
+    \b
+    Example: reelq resume last
+    """
+    with deployment() as made:
+        meant = named(made.store, OWNER, target)
+        if meant.job_id:
+            done = resume_row(made.store, meant.job_id)
+            click.echo(f"Row {meant.row} goes on." if done else _why_not(made.store, meant))
+        else:
+            met = resume_batch(made.store, meant.batch_id)
+            done = bool(met.done)
+            click.echo(f"{many(met.done, 'row')} released." if done else "No row of it was held up; no limit is left.")
+        if done:
+            click.echo(next_step(made.store, meant.batch_id, in_process=made.in_process), err=True)
+
+
+def _why_not(store: Store, meant: Named) -> str:
+    with store.read() as session:
+        found = story(session, meant.job_id)
+    job, batch = found.job, found.batch
+    row = f"Row {meant.row}"
+    if job.status in FINAL:
+        again = f" `reelq retry {meant.batch_id}:{meant.row}` tries it again." if job.status is Status.FAILED else ""
+        return f"{row} has {job.status}: there is nothing to resume.{again}".replace("has cancelled", "was cancelled")
+    held = batch.state is BatchState.PAUSED or (batch.released is not None and job.row > batch.released)
+    if held:
+        return f"{row} is held with its batch: `reelq resume {meant.batch_id}` lets all of it go on."
+    if job.status is Status.WAITING:
+        return f"{row} waits for another row, and goes on by itself."
+    return f"{row} is {job.status} already."

@@ -1,0 +1,37 @@
+"""`reelq retry`: what failed goes again, from where what failed it asks for."""
+
+import click
+
+from reelq.cli.deployment import OWNER, deployment
+from reelq.cli.named import named
+from reelq.cli.report import next_step
+from reelq.cli.wording import many
+from reelq.store.handling import retry_batch, retry_row
+
+
+@click.command("retry")
+@click.argument("target", metavar="BATCH|JOB")
+def command(target: str) -> None:
+    """Queue every failed row of a BATCH again, or one failed or cancelled JOB.
+
+    An edit that may have taken effect is looked at once more before its instruction is sent again; what was paid for
+    and is still there is kept. Rows that were cancelled because a row before them failed follow it.
+
+    BATCH is an id or a piece of one, a manifest, or `last`; JOB is a row's id, or BATCH:ROW.
+
+    \b
+    Example: reelq retry last
+    Example: reelq retry last:3
+    """
+    with deployment() as made:
+        meant = named(made.store, OWNER, target)
+        if meant.job_id:
+            done = retry_row(made.store, meant.job_id)
+            click.echo(f"Row {meant.row} is queued again." if done else f"Row {meant.row} has not failed: left alone.")
+        else:
+            met = retry_batch(made.store, meant.batch_id)
+            rest = f"; {many(met.not_so, 'row')} had not failed" if met.not_so else ""
+            click.echo(f"{many(met.done, 'row')} queued again{rest}.")
+            done = bool(met.done)
+        if done:
+            click.echo(next_step(made.store, meant.batch_id, in_process=made.in_process), err=True)

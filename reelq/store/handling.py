@@ -1,0 +1,154 @@
+"""What a person asks of a batch or a row, and how many rows it met: in pieces, so that work goes on between them."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import and_, func, or_, select, update
+
+from reelq.job import FINAL, Cause, Status
+from reelq.store import accounts, actions, batches, refinements
+from reelq.store.models import Batch, BatchState, Job
+from reelq.store.moves import Position, StaleMove, move
+from reelq.store.orders import REFINES
+from reelq.store.overview import FOR_THE_USER
+from reelq.store.session import Store, Transaction
+
+_AT_ONCE: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """How many rows did what was asked, how many will soon, and how many it did not apply to."""
+
+    done: int
+    not_so: int = 0
+    soon: int = 0
+
+
+def retry_batch(store: Store, batch_id: str) -> Handled:
+    """Every failed row of it goes again; rows that ended because of one of those follow it."""
+    done = sum(_retry_some(store, batch_id, rows) for rows in _pieces(store, batch_id, Status.FAILED))
+    with store.read() as session:
+        total = select(func.count()).where(Job.batch_id == batch_id)
+        return Handled(done, not_so=session.execute(total).scalar_one() - done)
+
+
+def _retry_some(store: Store, batch_id: str, ids: list[str]) -> int:
+    with store.write() as session:
+        _open_again(session, batch_id)
+        return _each(session, ids, lambda job: actions.retry(session, job, store.now(session)))
+
+
+def retry_row(store: Store, job_id: str) -> bool:
+    """A failed or cancelled row goes again; whether there was need."""
+    with store.write() as session:
+        job = session.get_one(Job, job_id)
+        done = actions.retry(session, job, store.now(session))
+        if done:
+            _open_again(session, job.batch_id)
+        return done
+
+
+def cancel_batch(store: Store, batch_id: str) -> Handled:
+    """No row of it goes on; those at work end at their next event."""
+    with store.write() as session:
+        before = batches.counts(session, batch_id)
+        done = batches.cancel(session, batch_id, store.now(session))
+    running = sum(count for (_, status), count in before.items() if status == Status.RUNNING)
+    return Handled(done, soon=running, not_so=before.total() - done - running)
+
+
+def cancel_row(store: Store, job_id: str) -> Handled:
+    """The row ends: now, or at its next event where it is at work."""
+    with store.write() as session:
+        job = session.get_one(Job, job_id)
+        running = job.status is Status.RUNNING
+        asked = actions.cancel(session, job, store.now(session))
+    return Handled(int(asked and not running), soon=int(asked and running), not_so=int(not asked))
+
+
+def pause_batch(store: Store, batch_id: str) -> tuple[BatchState, Handled]:
+    """No stage of it begins any more: what the batch is now, and how many rows that holds up and are yet at work."""
+    with store.write() as session:
+        batches.pause(session, batch_id)
+        state = session.execute(select(Batch.state).where(Batch.id == batch_id)).scalar_one()
+        counts = batches.counts(session, batch_id)
+    of = {word: sum(count for (_, status), count in counts.items() if status == word) for word in Status}
+    return state, Handled(of[Status.QUEUED] + of[Status.WAITING], soon=of[Status.RUNNING])
+
+
+def resume_batch(store: Store, batch_id: str) -> Handled:
+    """Everything of it that a person held up goes on; its limits are lifted."""
+    with store.write() as session:
+        batch = session.get_one(Batch, batch_id)
+        held = _held_up(session, batch)
+        woken = batches.resume(session, batch_id, store.now(session))
+    return Handled(held + woken)
+
+
+def _held_up(session: Transaction, batch: Batch) -> int:
+    """Queued rows that a pause or `--first` kept from beginning."""
+    if batch.state is BatchState.CANCELLED:
+        return 0
+    query = select(func.count()).where(Job.batch_id == batch.id, Job.status == Status.QUEUED)
+    if batch.state is BatchState.ACTIVE:
+        query = query.where(Job.row > (batch.released if batch.released is not None else Job.row))
+    return int(session.execute(query).scalar_one())
+
+
+def resume_row(store: Store, job_id: str) -> bool:
+    """A row that waits for something a person can change tries again at once; whether it did."""
+    with store.write() as session:
+        job = session.get_one(Job, job_id)
+        if job.status is not Status.WAITING or job.cause not in FOR_THE_USER:
+            return False
+        if job.cause is not Cause.PAUSED:
+            accounts.unpark(session, job.account_id)  # if nothing has changed, this row parks it again
+        now = store.now(session)
+        move(session, Position.of(job), Status.QUEUED, now, "resumed", due_at=max(job.due_at, now))
+        return True
+
+
+def refine_row(store: Store, job_id: str, instruction: str) -> tuple[str, bool]:
+    """The batch of the row that says more in this one's session; False where the same was asked and is under way."""
+    with store.write() as session:
+        job = session.get_one(Job, job_id)
+        found = _same_refinement(session, job, instruction)
+        if found is not None:
+            return found, False
+        new = refinements.refine(session, job, instruction, store.now(session))
+        return session.get_one(Job, new).batch_id, True
+
+
+def _same_refinement(session: Transaction, job: Job, instruction: str) -> str | None:
+    its_own = (Job.owner == job.owner, Job.key.startswith(REFINES), Job.status.not_in(FINAL))
+    in_session = and_(Job.remote_session_id != "", Job.remote_session_id == job.remote_session_id)
+    same = (Job.instruction == instruction.strip(), or_(Job.after_id == job.id, in_session))
+    query = select(Job.batch_id).where(*its_own, *same)
+    return session.execute(query.limit(1)).scalar_one_or_none()
+
+
+def _open_again(session: Transaction, batch_id: str) -> None:
+    """A batch that was cancelled would cancel whatever is queued in it."""
+    cancelled = (Batch.id == batch_id, Batch.state == BatchState.CANCELLED)
+    session.execute(update(Batch).where(*cancelled).values(state=BatchState.ACTIVE))
+
+
+def _pieces(store: Store, batch_id: str, status: Status) -> Iterator[list[str]]:
+    """The ids of the rows that have this status now, some at a time."""
+    with store.read() as session:
+        query = select(Job.id).where(Job.batch_id == batch_id, Job.status == status).order_by(Job.row)
+        ids = list(session.scalars(query))
+    for at in range(0, len(ids), _AT_ONCE):
+        yield ids[at : at + _AT_ONCE]
+
+
+def _each(session: Transaction, ids: list[str], act: Callable[[Job], bool]) -> int:
+    done = 0
+    for job in session.scalars(select(Job).where(Job.id.in_(ids)).order_by(Job.row)).all():
+        try:
+            done += act(job)
+        except StaleMove:
+            continue  # somebody else was quicker
+    return done

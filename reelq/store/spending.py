@@ -1,0 +1,56 @@
+"""What was spent: by the day, by the batch, and what nobody can say."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, func, select
+
+from reelq.store.models import Batch, CreditReading, Job, Send
+from reelq.store.session import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """An account's credits over some time."""
+
+    spent: int
+    unattributed: int
+    """Lost while nothing of ours was open: spent elsewhere, or expired."""
+    top_ups: int
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSpending:
+    """What one batch cost so far."""
+
+    batch_id: str
+    name: str
+    created_at: datetime
+    sends: int
+    credits: int
+
+
+def over(session: Transaction, account_id: str, since: datetime | None = None) -> Period:
+    """What was spent and gained since then; since ever where no moment is named."""
+    spent = select(func.coalesce(func.sum(Send.cost), 0)).where(Send.account_id == account_id)
+    lost, gained = func.sum(CreditReading.unattributed), func.sum(CreditReading.top_up)
+    read = select(func.coalesce(lost, 0), func.coalesce(gained, 0)).where(CreditReading.account_id == account_id)
+    if since is not None:
+        spent, read = spent.where(Send.sent_at >= since), read.where(CreditReading.at >= since)
+    unattributed, top_ups = session.execute(read).one()
+    return Period(int(session.execute(spent).scalar_one()), int(unattributed), int(top_ups))
+
+
+def by_batch(session: Transaction, account_id: str, count: int = 10) -> list[BatchSpending]:
+    """The newest batches that sent anything through this account."""
+    cost: ColumnElement[int] = func.sum(Send.cost)
+    query = (
+        select(Batch.id, Batch.name, Batch.created_at, func.count(Send.id), cost)
+        .join(Job, Job.batch_id == Batch.id)
+        .join(Send, Send.job_id == Job.id)
+        .where(Send.account_id == account_id)
+        .group_by(Batch.id, Batch.name, Batch.created_at)
+        .order_by(Batch.created_at.desc(), Batch.id.desc())
+        .limit(count)
+    )
+    return [BatchSpending(*row[:4], credits=int(row[4])) for row in session.execute(query)]

@@ -1,0 +1,77 @@
+"""A user at a shell with `reelq`: a folder of clips, a manifest, a service that is the sandbox, and nothing else."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from tests.sandbox_process import SandboxProcess
+
+ROOT: Final = Path(__file__).parents[2]
+REELQ: Final = str(Path(sys.executable).with_name("reelq"))
+QUICK: Final = {
+    "REELQ_POLL_INTERVAL": "0.3",
+    "REELQ_RATE_LIMIT_WAIT": "0.3",
+    "REELQ_EDIT_TIMEOUT": "5",
+    "REELQ_SILENCE_TIMEOUT": "4",
+    "REELQ_SETTLE_FIRST_WAIT": "0.2",
+    "REELQ_SETTLE_WAIT": "0.3",
+    "REELQ_LEASE_SECONDS": "2",
+    "REELQ_STOP_GRACE": "1",
+}
+
+
+class User:
+    """Calls commands in a folder of their own."""
+
+    def __init__(self, folder: Path, service: SandboxProcess | None = None, **environment: str) -> None:
+        self.folder = folder
+        self.service = service
+        kept = {name: os.environ[name] for name in ("PATH", "LANG", "SYSTEMROOT") if name in os.environ}
+        address = {"NEMO_API_URL": service.url} if service else {}
+        home = {"HOME": str(folder), "REELQ_DATA_DIR": str(folder / "data")}
+        self.environment = {**kept, **home, **QUICK, **address, **environment}
+        for clip in ("beach.mp4", "talk.mp4", "face.jpg"):
+            shutil.copy(ROOT / "samples" / clip, folder)
+
+    def writes(self, rows: Sequence[str], header: str = "file,instruction", name: str = "jobs.csv") -> None:
+        """A manifest of these lines."""
+        (self.folder / name).write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+
+    def calls(self, *words: str, timeout: float = 90, **environment: str) -> "subprocess.CompletedProcess[str]":
+        """Call it, and wait for it."""
+        env = {**self.environment, **environment}
+        return subprocess.run(
+            [REELQ, *words], cwd=self.folder, env=env, capture_output=True, text=True, timeout=timeout, check=False,
+            encoding="utf-8",
+        )  # fmt: skip
+
+    def starts(self, *words: str, **options: Any) -> "subprocess.Popen[str]":
+        """Call it, and go on."""
+        pipe = subprocess.PIPE
+        told = {"stdout": pipe, "stderr": pipe, "text": True, "encoding": "utf-8", **options}
+        return subprocess.Popen([REELQ, *words], cwd=self.folder, env=self.environment, **told)
+
+    @property
+    def messages(self) -> list[str]:
+        """Every instruction that the service has taken on."""
+        assert self.service is not None
+        sessions = self.service.ledger()["sessions"].values()
+        heard = (message for session in sessions for message in session["messages"])
+        return sorted(message["text"] for message in heard if message["outcome"] != "refused")
+
+    def videos(self, manifest: str = "jobs") -> list[str]:
+        """What lies in the results' folder, besides the list."""
+        out = self.folder / "reelq-out" / manifest
+        return sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.suffix == ".mp4")
+
+
+def titles(count: int, what: str = "Take") -> list[str]:
+    """Rows that differ in what they say."""
+    return [f"beach.mp4,Add a title that says {what} {number}" for number in range(1, count + 1)]
+
+
+STEADY: Final = {"silent_edit": 0, "temporary_issue": 0, "edit_seconds": 0.3, "render_seconds": 0.3}

@@ -1,0 +1,110 @@
+"""`reelq credits`, and the estimate that `reelq check` sets beside the balance."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert
+
+from reelq.store.models import CreditReading
+from reelq.store.session import Store
+from tests.acceptance.test_doctor import Patient, edited, patient
+from tests.integration.databases import add_account, add_batch, add_job, add_send
+from tests.sandbox_process import SandboxProcess
+
+__all__ = ["patient"]
+NOBODY = "http://127.0.0.1:1"
+
+
+@pytest.fixture
+def jobs(patient: Patient) -> Path:
+    """Two rows that go to the agent, one of them out of nothing, and an export."""
+    (patient.home / "beach.mp4").write_bytes(b"x")
+    manifest = patient.home / "jobs.csv"
+    manifest.write_text("file,instruction\nbeach.mp4,Cut the pauses\n,Make a clip of a city\nbeach.mp4,export\n")
+    return manifest
+
+
+def _spend(store: Store, service: str) -> None:
+    """Two batches on the free account: one of today, one of last month; a top-up, and a loss that nobody explains."""
+    with store.write() as session:
+        now = datetime.now(UTC)
+        account_id = add_account(session, now, service_url=service)
+        for name, at, cost in (("old", now - timedelta(days=40), 70), ("new", now, 30)):
+            batch_id = add_batch(session, at, name=name)
+            job_id = add_job(session, at, batch_id=batch_id, account_id=account_id)
+            add_send(session, at, job_id, account_id, cost=cost)
+        row = {"account_id": account_id, "frozen": 5, "total": None}
+        session.execute(
+            insert(CreditReading),
+            [
+                {**row, "at": now - timedelta(days=9), "moment": "before", "available": 80, "unattributed": 12},
+                {**row, "at": now, "moment": "after", "available": 120, "top_up": 40, "unattributed": 0},
+            ],
+        )
+
+
+def test_the_free_account_is_asked_and_shown_with_its_link(patient: Patient, sandbox: SandboxProcess) -> None:
+    done = patient.reelq("credits")
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert "100 available" in done.stdout
+    assert "token ends" in done.stdout
+    assert "https://nemovideo.com/register?bind=anon_" in done.stdout
+    sandbox.top_up(40)
+    told = json.loads(patient.reelq("credits", "--json").stdout)
+    assert told["balance"]["available"] == 140
+    assert told["spent"]["today"] == {"spent": 0, "unattributed": 0, "top_ups": 40}
+    assert len(sandbox.ledger()["token_requests"]) == 1
+
+
+def test_what_was_spent_is_told_by_the_day_and_by_the_batch_though_the_service_is_away(patient: Patient) -> None:
+    (patient.home / "data").mkdir()
+    with edited(patient.home / "data" / "reelq.db") as store:
+        _spend(store, NOBODY)
+    done = patient.reelq("credits", NEMO_API_URL=NOBODY)
+    assert done.returncode == 1
+    assert "could not be read: No connection" in done.stderr
+    assert "120 available, 5 set aside" in done.stdout
+    told = json.loads(patient.reelq("credits", "--json", NEMO_API_URL=NOBODY).stdout)
+    assert told["fresh"] is False
+    assert told["spent"]["today"] == {"spent": 30, "unattributed": 0, "top_ups": 40}
+    assert told["spent"]["all"] == {"spent": 100, "unattributed": 12, "top_ups": 40}
+    assert [(batch["name"], batch["credits"]) for batch in told["batches"]] == [("new", 30), ("old", 70)]
+
+
+def test_check_says_that_no_balance_is_known_and_makes_no_database(patient: Patient, jobs: Path) -> None:
+    done = patient.reelq("check", "jobs.csv")
+    assert done.returncode == 0
+    *_, it_can_run, cost = done.stdout.splitlines()
+    assert it_can_run.endswith(": it can run.")
+    assert cost.startswith("About 150 credits for 2 instructions, at what is usual; the balance is not known yet")
+    assert not (patient.home / "data").exists()
+
+
+def test_check_asks_with_the_token_that_is_there(patient: Patient, jobs: Path, sandbox: SandboxProcess) -> None:
+    patient.reelq("credits")
+    assert (
+        patient.reelq("check", "jobs.csv").stdout.splitlines()[-1].endswith("at what is usual; balance 100, 50 short.")
+    )
+    assert len(sandbox.ledger()["token_requests"]) == 1
+
+
+def test_check_falls_back_to_the_last_reading_and_says_of_when_it_is(patient: Patient, jobs: Path) -> None:
+    (patient.home / "data").mkdir()
+    with edited(patient.home / "data" / "reelq.db") as store:
+        _spend(store, NOBODY)
+    cost = patient.reelq("check", "jobs.csv", NEMO_API_URL=NOBODY).stdout.splitlines()[-1]
+    day = datetime.now().astimezone().strftime("%Y-%m-%d")
+    assert cost.startswith(
+        "About 140 credits for 2 instructions, at the most that one has cost yet; balance 120 (as of "
+    )
+    assert f"(as of {day}" in cost
+
+
+def test_check_goes_on_without_a_database_that_answers(patient: Patient, jobs: Path) -> None:
+    done = patient.reelq("check", "jobs.csv", REELQ_DATABASE_URL="postgresql://me@127.0.0.1:1/reelq")
+    assert done.returncode == 0
+    assert "the balance is not known yet" in done.stdout
+    assert done.stderr == ""

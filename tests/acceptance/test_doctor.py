@@ -1,0 +1,368 @@
+"""`reelq doctor`, told by planted faults: each is found, and the way to mend it stands beside it."""
+
+import fcntl
+import json
+import os
+import pty
+import re
+import shutil
+import socket
+import struct
+import subprocess
+import termios
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import URL
+
+from reelq.store.migrate import downgrade, upgrade
+from reelq.store.session import Store
+from tests.acceptance.test_command_line import BARE, REELQ
+from tests.integration.databases import SERVER, new_database, shown
+from tests.sandbox_process import SandboxProcess
+
+NOBODY = "redis://127.0.0.1:1/0"
+SECRETS = {
+    "NEMO_TOKEN": "nmv_usr_hushhush1",
+    "REELQ_SECRET_KEY": "hushhush2-and-long-enough",
+    "REELQ_BROKER_URL": "redis://boss:hushhush3@127.0.0.1:1/0?password=hushhush4",
+    "NEMO_CLIENT_ID": "hushhush-client",
+    "HTTPS_PROXY": "http://boss:hushhush8@127.0.0.1:1",
+    "REELQ_DATABASE_URL": "postgresql://boss:hushhush5@127.0.0.1:1/reelq",
+    "FLOWER_BASIC_AUTH": "boss:hushhush6",
+}
+EMPTY_DRAWER = ["unshare", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"]), "--mount", "sh", "-c"]
+"""Runs a command where a disk can be mounted that nobody else sees."""
+
+
+@dataclass(frozen=True)
+class Patient:
+    """A place of its own for each test: home, data folder, current folder."""
+
+    home: Path
+    environment: dict[str, str]
+
+    def reelq(self, *words: str, **more: str) -> "subprocess.CompletedProcess[str]":
+        env = {**BARE, **self.environment, **more}
+        return subprocess.run([REELQ, *words], cwd=self.home, env=env, capture_output=True, text=True, check=False)
+
+    def doctor(self, **more: str) -> tuple[int, list[dict[str, Any]]]:
+        """Its exit code and what it found."""
+        done = self.reelq("doctor", "--json", **more)
+        assert done.stderr == ""
+        return done.returncode, json.loads(done.stdout)["findings"]
+
+    def finding(self, about: str, grade: str, **more: str) -> dict[str, Any]:
+        """The one finding of that grade; the exit code has to fit it."""
+        code, findings = self.doctor(**more)
+        assert code == int(any(each["grade"] == "wrong" for each in findings))
+        fitting = [each for each in findings if each["about"] == about and each["grade"] == grade]
+        assert len(fitting) == 1, findings
+        return fitting[0]
+
+
+@pytest.fixture
+def patient(tmp_path: Path, sandbox: SandboxProcess) -> Patient:
+    """With nothing wrong."""
+    data = str(tmp_path / "data")
+    return Patient(tmp_path, {"HOME": str(tmp_path), "REELQ_DATA_DIR": data, "NEMO_API_URL": sandbox.url})
+
+
+def test_nothing_is_wrong_where_nothing_is(patient: Patient) -> None:
+    done = patient.reelq("doctor")
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-1] == "Nothing is wrong."
+    assert done.stderr == ""
+
+
+def test_looking_changes_nothing_and_asks_for_no_token(patient: Patient, sandbox: SandboxProcess) -> None:
+    patient.reelq("doctor", "--all")
+    assert list(patient.home.rglob("*")) == []
+    assert sandbox.ledger()["token_requests"] == {}
+    patient.reelq("credits")  # makes a database and a key, and asks for a token
+    as_it_was = {path: path.stat() for path in patient.home.rglob("*") if path.is_file()}
+    assert patient.finding("credits", "ok")["what"] == "100 available"
+    seen = {path: path.stat() for path in patient.home.rglob("*") if path.is_file()}
+    assert {path: (stat.st_ino, stat.st_mtime_ns) for path, stat in seen.items()} == {
+        path: (stat.st_ino, stat.st_mtime_ns) for path, stat in as_it_was.items()
+    }
+    assert len(sandbox.ledger()["token_requests"]) == 1
+
+
+def test_a_broker_that_is_not_there_is_found(patient: Patient) -> None:
+    found = patient.finding("broker", "wrong", REELQ_BROKER_URL=NOBODY)
+    assert "Connection refused" in found["what"]
+    assert "REELQ_BROKER_URL" in found["mend"]
+
+
+def test_a_database_in_a_file_without_its_migrations_is_found(patient: Patient) -> None:
+    (patient.home / "data").mkdir()
+    with (patient.home / "data" / "reelq.db").open("wb"):
+        found = patient.finding("database", "warning")
+    assert "reelq db upgrade" in found["mend"]
+
+
+@pytest.mark.skipif(not SERVER, reason="needs a PostgreSQL to make databases on: REELQ_TEST_DATABASE_URL")
+def test_a_shared_database_without_its_migrations_is_found(patient: Patient) -> None:
+    with new_database("postgresql", patient.home) as url:
+        more = {"REELQ_DATABASE_URL": shown(url), "REELQ_SECRET_KEY": "long enough for a key"}
+        assert "reelq db upgrade" in patient.finding("database", "wrong", **more)["mend"]
+        assert patient.reelq("db", **more).returncode == 1
+        assert patient.reelq("db", "upgrade", **more).returncode == 0
+        assert patient.reelq("db", **more).returncode == 0
+        code, _ = patient.doctor(**more)
+        assert code == 0
+
+
+@pytest.mark.skipif(not SERVER, reason="needs a PostgreSQL to make databases on: REELQ_TEST_DATABASE_URL")
+def test_a_shared_database_without_a_key_is_found(patient: Patient) -> None:
+    with new_database("postgresql", patient.home) as url:
+        patient.reelq("db", "upgrade", REELQ_DATABASE_URL=shown(url))
+        found = patient.finding("key", "wrong", REELQ_DATABASE_URL=shown(url))
+    assert "the same on every machine" in found["mend"]
+
+
+def test_a_full_disk_is_found(patient: Patient) -> None:
+    drawer = patient.home / "drawer"
+    drawer.mkdir()
+    mount = f"mount -t tmpfs -o size=1m none {drawer}"
+    if not shutil.which("unshare") or subprocess.run([*EMPTY_DRAWER, mount], check=False).returncode:
+        pytest.skip("no small disk can be mounted here")
+    env = {**BARE, **patient.environment, "REELQ_DATA_DIR": str(drawer)}
+    looked = [*EMPTY_DRAWER, f"{mount} && exec {REELQ} doctor"]
+    done = subprocess.run(looked, cwd=patient.home, env=env, capture_output=True, text=True, check=False)
+    line = next(line for line in done.stdout.splitlines() if "0.0 GB left" in line)
+    assert line.startswith("warning  data folder")
+    assert "Make room" in done.stdout
+
+
+def test_a_key_that_does_not_open_the_token_is_found(patient: Patient) -> None:
+    assert patient.reelq("credits").returncode == 0  # there is a token now, locked with the key that was made for it
+    found = patient.finding("key", "wrong", REELQ_SECRET_KEY="another key, and long enough")
+    assert "locked with another key" in found["what"]
+    assert "REELQ_SECRET_KEY" in found["mend"]
+    (patient.home / "data" / "secret.key").unlink()
+    assert "secret.key is gone" in patient.finding("key", "wrong")["what"]
+    assert not (patient.home / "data" / "secret.key").exists()
+
+
+@pytest.mark.parametrize(
+    ("address", "mend"),
+    [("http://127.0.0.1:1", "firewall"), ("http://no-such-host.invalid", "DNS")],
+)
+def test_a_service_that_is_not_there_is_found(patient: Patient, address: str, mend: str) -> None:
+    assert mend in patient.finding("service", "wrong", NEMO_API_URL=address)["mend"]
+
+
+def test_a_certificate_that_can_not_be_trusted_is_found(patient: Patient, sandbox: SandboxProcess) -> None:
+    found = patient.finding("service", "wrong", NEMO_API_URL=sandbox.url.replace("http:", "https:"))
+    assert "SSL_CERT_FILE" in found["mend"]
+
+
+def test_a_proxy_that_is_not_there_is_found(patient: Patient) -> None:
+    found = patient.finding(
+        "service", "wrong", NEMO_API_URL="https://service.example", HTTPS_PROXY="http://me:secret@127.0.0.1:1"
+    )
+    assert "through http://me:***@127.0.0.1:1" in found["what"]
+
+
+def test_a_page_that_stands_in_between_is_not_taken_for_the_service(patient: Patient) -> None:
+    with answering(b"<html>Please log in</html>") as url:
+        found = patient.finding("service", "wrong", NEMO_API_URL=url)
+    assert "login page" in found["mend"]
+
+
+def test_a_token_that_is_refused_is_found(patient: Patient) -> None:
+    found = patient.finding("token", "wrong", NEMO_TOKEN="nmv_usr_nobody")
+    assert "NEMO_TOKEN" in found["what"]
+    assert "unset it" in found["mend"]
+
+
+def test_a_free_token_that_is_refused_is_found_and_not_renewed(patient: Patient, sandbox: SandboxProcess) -> None:
+    assert patient.reelq("credits").returncode == 0
+    sandbox.reset()  # a service that knows no token any more
+    assert "register" in patient.finding("token", "warning")["mend"]
+    assert sandbox.ledger()["token_requests"] == {}
+
+
+def test_an_encoder_that_is_not_there_is_found(patient: Patient) -> None:
+    found = patient.finding("encoder", "warning", IMAGEIO_FFMPEG_EXE="/nowhere/ffmpeg")
+    assert "/nowhere/ffmpeg: No such file or directory" in found["what"]
+    assert "IMAGEIO_FFMPEG_EXE" in found["mend"]
+
+
+def test_folders_that_can_not_be_written_to_are_found(patient: Patient) -> None:
+    (patient.home / "reelq-out").write_text("a file in the way")
+    assert "is not a folder" in patient.finding("output folder", "wrong")["what"]
+    if Path("/proc/self").exists():  # nobody writes there, not even root
+        assert "REELQ_DATA_DIR" in patient.finding("data folder", "wrong", REELQ_DATA_DIR="/proc/reelq")["mend"]
+
+
+def test_a_clock_that_is_an_hour_off_is_found(patient: Patient) -> None:
+    with answering(b'{"code": 1001, "message": "no token"}', datetime.now(UTC) - timedelta(minutes=59)) as url:
+        found = patient.finding("clock", "warning", NEMO_API_URL=url)
+    assert found["what"] == "this machine's clock is 59 minutes ahead of the service's"
+    assert "timedatectl" in found["mend"]
+
+
+def test_flower_without_a_password_is_found(patient: Patient) -> None:
+    assert "FLOWER_BASIC_AUTH" in patient.finding("flower", "warning", REELQ_BROKER_URL=NOBODY)["mend"]
+    open_ = {"REELQ_BROKER_URL": NOBODY, "FLOWER_ADDRESS": "0.0.0.0"}
+    assert "lets others reach it" in patient.finding("flower", "wrong", **open_)["what"]
+    guarded = {**open_, "FLOWER_BASIC_AUTH": "me:hush"}
+    assert patient.finding("flower", "ok", **guarded)["what"] == "asks for a password"
+
+
+def test_a_skill_that_is_broken_is_found(patient: Patient) -> None:
+    profile = patient.home / "data" / "skills" / "wedding" / "SKILL.md"
+    profile.parent.mkdir(parents=True)
+    profile.write_text("no front matter")
+    assert f"{profile}: line 1" in patient.finding("skills", "warning")["what"]
+
+
+def test_settings_that_can_not_be_understood_do_not_end_it(patient: Patient) -> None:
+    broken = {"REELQ_POLL_INTERVAL": "often", "REELQ_MAX_IN_FLIGHT": "many", "REELQ_DATABASE_URL": "nonsense"}
+    code, findings = patient.doctor(**broken)
+    told = [each["what"] for each in findings if each["grade"] == "wrong"]
+    assert code == 1
+    assert [what for what in told if "often" in what]
+    assert [what for what in told if "many" in what]
+    assert [what for what in told if what.startswith("REELQ_DATABASE_URL")]
+    assert [each for each in findings if each["about"] == "service" and each["grade"] == "ok"]
+
+
+def test_a_variable_that_nobody_reads_is_told_with_the_one_that_was_meant(patient: Patient) -> None:
+    found = patient.finding("environment", "warning", REELQ_BROKERURL="redis://127.0.0.1/0")
+    assert found["what"] == "REELQ_BROKERURL is set, but nothing reads it"
+    assert found["mend"] == "Did you mean REELQ_BROKER_URL?"
+
+
+@pytest.mark.parametrize("words", [["doctor", "--all"], ["doctor", "--json"]])
+def test_no_secret_is_shown(patient: Patient, words: list[str]) -> None:
+    spoilt = {
+        "NEMO_TOKEN": "hushhush7 with a blank",
+        "REELQ_BROKER_URL": "redis://boss:hushhush3/hushhush@127.0.0.1:1/0",
+        "REELQ_DATABASE_URL": "postgresql://boss@127.0.0.1:1/reelq?password=hushhush5",
+    }
+    for more in (SECRETS, SECRETS | spoilt):
+        done = patient.reelq(*words, **more)
+        assert "NEMO_TOKEN" in done.stdout
+        assert "hushhush" not in done.stdout + done.stderr
+
+
+def test_with_nobody_answering_it_is_over_in_ten_seconds_and_says_so(patient: Patient) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        place = f"127.0.0.1:{silent.getsockname()[1]}"
+        began = time.monotonic()
+        code, findings = patient.doctor(
+            REELQ_BROKER_URL=f"redis://{place}/0",
+            REELQ_DATABASE_URL=f"postgresql://me@{place}/reelq",
+            NEMO_API_URL=f"http://{place}",
+        )
+    assert time.monotonic() - began < 10
+    assert code == 1
+    assert {"broker", "database", "service"} <= {each["about"] for each in findings if each["grade"] == "wrong"}
+
+
+def test_a_database_of_a_newer_reelq_is_found(patient: Patient) -> None:
+    (patient.home / "data").mkdir()
+    with edited(patient.home / "data" / "reelq.db") as store, store.write() as session:
+        session.connection().exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    assert "Update reelq" in patient.finding("database", "wrong")["mend"]
+    done = patient.reelq("db", "upgrade")
+    assert done.returncode == 2
+    assert "newer reelq" in done.stderr
+
+
+def test_the_database_is_shown_and_migrated_by_hand(patient: Patient) -> None:
+    assert "none yet" in patient.reelq("db").stdout
+    assert list(patient.home.rglob("*.db")) == []
+    assert "made, at version" in patient.reelq("db", "upgrade").stdout
+    assert "already: nothing to do" in patient.reelq("db", "upgrade").stdout
+    with edited(patient.home / "data" / "reelq.db") as store:
+        downgrade(store, "base")
+    behind = patient.reelq("db")
+    assert (behind.returncode, behind.stderr) == (1, "Run `reelq db upgrade`.\n")
+
+
+def test_two_that_migrate_at_once_are_both_content(patient: Patient) -> None:
+    env = {**BARE, **patient.environment}
+    both = [subprocess.Popen([REELQ, "db", "upgrade"], env=env, stdout=subprocess.DEVNULL) for _ in range(2)]
+    assert [process.wait(30) for process in both] == [0, 0]
+    assert patient.reelq("db").returncode == 0
+
+
+@pytest.mark.parametrize(("more", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_on_a_terminal_lines_are_as_wide_as_it_is_and_coloured_if_that_is_wished(
+    patient: Patient, more: dict[str, str], coloured: bool
+) -> None:
+    shown = on_terminal(60, [REELQ, "doctor"], patient.home, {**BARE, "TERM": "xterm", **patient.environment, **more})
+    assert ("\x1b[32m" in shown) is coloured
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines()
+    assert "Nothing is wrong." in lines
+    too_long = [line for line in lines if len(line) > 60 and "/" not in line]  # a path stays whole
+    assert too_long == []
+
+
+def test_a_database_that_is_away_is_told_in_words(patient: Patient) -> None:
+    done = patient.reelq("db", REELQ_DATABASE_URL="postgresql://me:hush@127.0.0.1:1/reelq")
+    assert done.returncode == 1
+    assert "can't be used" in done.stderr
+    assert "hush" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def on_terminal(columns: int, words: list[str], folder: Path, env: dict[str, str]) -> str:
+    """What it shows on a terminal of that width."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    shown = b""
+    with subprocess.Popen(words, cwd=folder, env=env, stdin=theirs, stdout=theirs, stderr=theirs):
+        os.close(theirs)
+        with suppress(OSError):  # the other end is closed
+            while piece := os.read(ours, 4096):
+                shown += piece
+    os.close(ours)
+    return shown.decode()
+
+
+@contextmanager
+def edited(file: Path) -> Iterator[Store]:
+    """A database at the newest version, to be spoilt."""
+    store = Store(URL.create("sqlite", database=str(file)))
+    try:
+        upgrade(store)
+        yield store
+    finally:
+        store.close()
+
+
+@contextmanager
+def answering(body: bytes, date: datetime | None = None) -> Iterator[str]:
+    """A server that gives the same answer to everything, with a clock of its own."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response_only(200)
+            self.send_header("Date", format_datetime(date or datetime.now(UTC), usegmt=True))
+            self.send_header("Content-Type", "application/json" if body.startswith(b"{") else "text/html")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()

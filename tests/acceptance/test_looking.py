@@ -1,0 +1,233 @@
+"""What a user sees of a batch, and does to it, with the commands that look and those that act."""
+
+import csv
+import fcntl
+import io
+import json
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.running import REELQ, STEADY, User, titles
+from tests.sandbox_process import SandboxProcess
+
+_ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+@pytest.fixture
+def service() -> Iterator[SandboxProcess]:
+    with SandboxProcess.start(faults=STEADY, no_latency=True, credits=100_000, keep_alive=0.2) as started:
+        yield started
+
+
+@pytest.fixture
+def user(tmp_path: Path, service: SandboxProcess) -> User:
+    return User(tmp_path, service)
+
+
+def until(met: Callable[[], object], what: str, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not met():
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        time.sleep(0.05)
+
+
+class Terminal:
+    """A command on a terminal of this size; what it wrote there."""
+
+    def __init__(self, user: User, *words: str, width: int = 80, **environment: str) -> None:
+        self._ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+        env = {**user.environment, "TERM": "xterm", **environment}
+        command = [REELQ, *words]
+        self.process = subprocess.Popen(
+            command, cwd=user.folder, env=env, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+        )
+        os.close(theirs)
+        os.set_blocking(self._ours, False)
+        self.written = ""
+
+    def says(self, words: str) -> bool:
+        """Whether it has said so by now."""
+        self._read()
+        return words in _ESCAPE.sub("", self.written)
+
+    def types(self, text: str) -> None:
+        os.write(self._ours, text.encode())
+
+    def ends(self) -> int:
+        # It is read all the while: a terminal that nobody reads holds up whoever writes to it.
+        until(lambda: self.says("") and self.process.poll() is not None, "the command's end")
+        self._read()
+        os.close(self._ours)
+        return self.process.returncode
+
+    def _read(self) -> None:
+        try:
+            while data := os.read(self._ours, 65536):
+                self.written += data.decode(errors="replace")
+        except OSError:  # nothing now, or nobody is there any more
+            return
+
+
+def test_after_a_run_every_command_tells_the_same_story(user: User) -> None:
+    user.writes(["beach.mp4,Add a title that says Hello,海滩", "beach.mp4,show tracks,b"], "file,instruction,id")
+    assert user.calls("run", "jobs.csv").returncode == 0
+    status = user.calls("status")
+    assert "jobs.csv" in status.stdout
+    assert json.loads(user.calls("status", "--json").stdout)["succeeded"] == 2
+    assert "2 of 2 rows done" in user.calls("status", "jobs.csv").stdout
+    shown = user.calls("show", "last:海滩")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    for words in ("Add a title that says Hello", "1-beach.mp4", "What was sent", "applied", "Timeline", "download"):
+        assert words in shown.stdout
+    story = json.loads(user.calls("show", "last:1", "--json").stdout)
+    assert [event["status"] for event in story["events"]][-1] == "succeeded"
+    assert story["credits"] == story["sends"][0]["cost"] > 0
+    table = list(csv.DictReader(io.StringIO(user.calls("results", "jobs.csv").stdout)))
+    assert [(row["id"], row["status"], row["output"]) for row in table] == [
+        ("海滩", "succeeded", "1-beach.mp4"),
+        ("b", "succeeded", ""),
+    ]
+    again = user.calls("results", "last", "-o", "again.csv")
+    assert (again.returncode, again.stdout) == (0, "")
+    assert user.calls("check", "again.csv").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["status", "nothing"], "nothing"),
+        (["watch", "bat_"], "bat_"),
+        (["show", "last:9"], "'9'"),
+        (["show", "last"], "BATCH:ROW"),
+        (["retry", "job_none"], "job_none"),
+        (["pause", "last:1"], "whole batch"),
+        (["refine", "last:7", "More"], "'7'"),
+        (["results", "last", "-o", "gone/r.csv"], "there is no folder gone"),
+    ],
+)
+def test_a_name_that_nothing_has_is_refused_in_words(user: User, words: list[str], said: str) -> None:
+    user.writes(["beach.mp4,show tracks"])
+    assert user.calls("submit", "jobs.csv").returncode == 0
+    done = user.calls(*words)
+    assert done.returncode == (1 if words[0] == "results" else 2)
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_without_any_batch_the_way_to_one_is_told(user: User) -> None:
+    assert "reelq run" in user.calls("status").stderr
+    assert user.calls("status").returncode == 0
+    assert user.calls("watch", "last").returncode == 2
+
+
+def test_rows_are_paused_released_cancelled_and_retried_and_each_says_how_many(user: User) -> None:
+    user.writes(titles(3))
+    user.calls("submit", "jobs.csv")
+    assert "3 rows held" in user.calls("pause", "last").stdout
+    waits = user.calls("watch", "last")
+    assert (waits.returncode, "3 rows held by a pause" in waits.stdout) == (3, True)
+    resumed = user.calls("resume", "last")
+    assert resumed.stdout == "3 rows released.\n"
+    assert "`reelq run jobs.csv` goes on" in resumed.stderr
+    assert "has not failed" in user.calls("retry", "last:1").stdout
+    assert user.calls("cancel", "last:2").stdout == "Row 2 is cancelled.\n"
+    assert user.calls("cancel", "last").stdout == "2 rows cancelled; 1 row had ended.\n"
+    assert user.calls("cancel", "last").stdout == "0 rows cancelled; 3 rows had ended.\n"
+    assert user.calls("retry", "last:3").stdout == "Row 3 is queued again.\n"
+    run = user.calls("run", "jobs.csv")
+    assert run.returncode == 0
+    assert len(user.videos()) == 3
+
+
+def test_a_watcher_that_leaves_stops_nothing_and_leaves_a_clean_terminal(user: User) -> None:
+    user.service.faults(edit_seconds=2)  # type: ignore[union-attr]
+    user.writes(titles(2))
+    with user.starts("run", "jobs.csv") as run:
+        until(lambda: "jobs.csv" in user.calls("status").stdout, "a batch")
+        watch = Terminal(user, "watch", "last")
+        until(lambda: watch.says("beach.mp4"), "the view")
+        watch.process.send_signal(signal.SIGINT)
+        assert watch.ends() == 130
+        assert watch.written.count("\x1b[?25h") == watch.written.count("\x1b[?25l") == 1
+        assert "goes on" in watch.written
+        said, _ = run.communicate(timeout=60)
+    assert run.returncode == 0
+    assert "2 of 2 rows done" in said
+
+
+def test_nobody_at_work_is_told_instead_of_waited_for(user: User) -> None:
+    user.service.faults(edit_seconds=30)  # type: ignore[union-attr]
+    user.writes(titles(1))
+    with user.starts("run", "jobs.csv") as run:
+        until(lambda: user.messages, "an instruction")
+        run.kill()
+    done = user.calls("watch", "last")
+    assert done.returncode == 3
+    assert "Nobody works on this batch: `reelq run jobs.csv` goes on with it." in done.stdout
+
+
+def test_cancel_asks_on_a_terminal(user: User) -> None:
+    user.writes(titles(1))
+    user.calls("submit", "jobs.csv")
+    asks = Terminal(user, "cancel", "last")
+    until(lambda: asks.says("Cancel 1 row of jobs.csv"), "the question")
+    asks.types("n\n")
+    assert asks.ends() == 130
+    assert json.loads(user.calls("status", "--json").stdout)["queued"] == 1
+
+
+def test_the_views_obey_no_color(user: User) -> None:
+    user.writes(titles(1))
+    user.calls("run", "jobs.csv")
+    for words in (["status", "last"], ["show", "last:1"], ["watch", "last"]):
+        shown = Terminal(user, *words, NO_COLOR="1")
+        shown.ends()
+        assert not re.search(r"\x1b\[(3|4|9|10)[0-9]", shown.written), words
+
+
+def test_lines_into_a_pipe_tell_each_change_once_and_json_ends_with_a_sum(user: User) -> None:
+    user.writes(titles(1))
+    plain = user.calls("run", "jobs.csv")
+    lines = [line.split("  ", 1)[1] for line in plain.stderr.splitlines() if "row 1 ·" in line]
+    assert len(lines) == len(set(lines)) > 5
+    assert lines[-1].startswith("row 1 · beach.mp4  download: succeeded:")
+    user.writes(titles(1, "Two"), name="two.csv")
+    told = [json.loads(line) for line in user.calls("run", "two.csv", "--json").stdout.splitlines()]
+    assert {one["row"] for one in told[:-1]} == {1}
+    assert (told[-1]["event"], told[-1]["succeeded"]) == ("summary", 1)
+
+
+def test_a_refinement_is_a_video_of_its_own_from_the_same_session(user: User) -> None:
+    user.writes(titles(1))
+    user.calls("run", "jobs.csv")
+    done = user.calls("refine", "last:1", "Add a title that says More")
+    assert done.returncode == 0, done.stderr
+    assert user.videos() == ["1-beach-2.mp4", "1-beach.mp4"]
+    assert len(user.service.ledger()["sessions"]) == 1  # type: ignore[union-attr]
+    assert "1 of 1 row done" in done.stdout
+
+
+def test_a_refinement_that_was_cut_off_goes_on_and_is_not_asked_for_twice(user: User) -> None:
+    user.writes(titles(1))
+    user.calls("run", "jobs.csv")
+    user.service.faults(edit_seconds=2)  # type: ignore[union-attr]
+    name = json.loads(user.calls("status", "--json").stdout)["batch"]
+    with user.starts("refine", f"{name}:1", "Add a title that says More") as first:
+        until(lambda: len(user.messages) == 2, "the second instruction")
+        first.kill()
+    again = user.calls("refine", f"{name}:1", "Add a title that says More")
+    assert again.returncode == 0, again.stderr
+    assert "going on with it" in again.stderr
+    assert len(user.messages) == 2

@@ -1,0 +1,210 @@
+"""`reelq up`: workers and Flower under one roof, with a real Redis."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import pytest
+from sqlalchemy import URL, select
+
+from reelq.store.models import Account
+from reelq.store.session import Store
+from tests.acceptance.test_command_line import BARE, REELQ, reelq
+from tests.integration.databases import add_job
+from tests.queue.farm import Redis
+from tests.sandbox_process import SandboxProcess
+
+needs_redis = pytest.mark.skipif(
+    not os.environ.get("REELQ_TEST_REDIS_URL"), reason="needs a redis-server: REELQ_TEST_REDIS_URL"
+)
+
+
+class Up:
+    """`reelq up` as a process, and what it has written so far."""
+
+    def __init__(self, words: list[str], environment: dict[str, str]) -> None:
+        self._words = [REELQ, "up", *words]
+        pipe, both = subprocess.PIPE, subprocess.STDOUT
+        self.process = subprocess.Popen(self._words, env=environment, stdout=pipe, stderr=both, text=True)
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip("\n"))
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+    def wait_for(self, words: str, times: int = 1) -> None:
+        until(lambda: len(re.findall(words, self.text)) >= times, lambda: self.text)
+
+    def end(self) -> int:
+        """Its exit code, with all that it wrote."""
+        code = self.process.wait(40)
+        self._reader.join(10)
+        assert self.process.stdout
+        self.process.stdout.close()
+        return code
+
+
+def until(there: Callable[[], bool], tell: Callable[[], str]) -> None:
+    deadline = time.monotonic() + 40
+    while not there():
+        assert time.monotonic() < deadline, tell()
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def up(tmp_path: Path, sandbox: SandboxProcess) -> Iterator[Callable[..., Up]]:
+    """Starts it with a Redis of its own."""
+    broker = Redis(tmp_path)
+    place = {"HOME": str(tmp_path), "REELQ_DATA_DIR": str(tmp_path / "data"), "NEMO_API_URL": sandbox.url}
+    started: list[Up] = []
+
+    def start(*words: str, **more: str) -> Up:
+        started.append(Up(list(words), {**BARE, **place, "REELQ_BROKER_URL": broker.url, **more}))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.process.kill()  # its children end with its end of their input
+        each.end()
+    broker.stop()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def children_of(pid: int) -> dict[str, int]:
+    """The processes that it started, by what they are."""
+    found = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True, text=True, check=True)
+    rows = [line.split() for line in found.stdout.splitlines()]
+    return {row[row.index("reelq.cli.child") + 1]: int(row[0]) for row in rows if "reelq.cli.child" in row}
+
+
+def is_alive(pid: int) -> bool:
+    found = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return found.stdout.strip() not in ("", "Z", "Zs")
+
+
+def test_without_a_redis_it_says_how_to_get_one(tmp_path: Path) -> None:
+    done = reelq("up", HOME=str(tmp_path))
+    assert done.returncode == 2
+    assert "apt install redis-server" in done.stderr
+    assert "`reelq run`" in done.stderr
+    away = reelq("up", HOME=str(tmp_path), REELQ_BROKER_URL="redis://me:hush@127.0.0.1:1/0")
+    assert away.returncode == 2
+    assert "Connection refused" in away.stderr
+    assert "hush" not in away.stderr
+
+
+@needs_redis
+def test_workers_and_flower_run_together_until_one_interrupt_stops_them_in_order(up: Callable[..., Up]) -> None:
+    port = free_port()
+    running = up("--workers", "2", "--flower-port", str(port))
+    running.wait_for(r"worker \d +│ .* ready\.", times=2)
+    until(lambda: _answers(port), lambda: running.text)
+    assert f"Flower at http://127.0.0.1:{port} (this machine alone" in running.text
+    assert not _answers(port, "127.0.0.2")  # where it would, if it listened everywhere
+    running.process.send_signal(signal.SIGINT)
+    assert running.end() == 0
+    told = [line for line in running.lines if line.startswith("reelq: ")]
+    assert told[-3:] == [
+        "reelq: stopping worker 1, worker 2; Ctrl-C again stops at once",
+        "reelq: stopping flower; Ctrl-C again stops at once",
+        "reelq: all stopped; nothing is lost",
+    ]
+
+
+@needs_redis
+def test_a_second_interrupt_does_not_wait_for_what_is_under_way(
+    up: Callable[..., Up], tmp_path: Path, start_sandbox: Callable[..., SandboxProcess]
+) -> None:
+    slow = start_sandbox(faults={"slow_stream": 100}, no_latency=True)
+    running = up("--no-flower", NEMO_API_URL=slow.url)
+    running.wait_for(r"ready\.")
+    _submit_a_generation(tmp_path / "data" / "reelq.db")
+    until(lambda: slow.ledger()["requests"].get("edit", 0) == 1, lambda: running.text)
+    running.process.send_signal(signal.SIGINT)
+    running.wait_for("Ctrl-C again stops at once")
+    assert running.process.poll() is None
+    began = time.monotonic()
+    running.process.send_signal(signal.SIGINT)
+    assert running.end() == 130
+    assert time.monotonic() - began < 15  # the grace is a minute
+
+
+@needs_redis
+def test_one_that_dies_is_told_and_takes_the_rest_along(up: Callable[..., Up]) -> None:
+    running = up("--flower-port", str(free_port()))
+    running.wait_for(r"ready\.")
+    os.kill(children_of(running.process.pid)["worker"], signal.SIGKILL)
+    assert running.end() == 1
+    assert "worker 1 ended by itself (exit code -9); stopping the rest" in running.text
+
+
+@needs_redis
+def test_nothing_stays_behind_when_it_is_killed(up: Callable[..., Up]) -> None:
+    running = up("--no-flower")
+    running.wait_for(r"ready\.")
+    ((what, worker),) = children_of(running.process.pid).items()
+    assert what == "worker"
+    running.process.kill()
+    assert running.end() == -signal.SIGKILL
+    until(lambda: not is_alive(worker), lambda: f"process {worker} is still there")
+
+
+@needs_redis
+def test_with_a_password_flower_asks_for_it(up: Callable[..., Up]) -> None:
+    port = free_port()
+    running = up("--flower-port", str(port), FLOWER_BASIC_AUTH="me:hush", REELQ_LOG_FORMAT="json")
+    until(lambda: _answers(port), lambda: running.text)
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as browser:
+        assert browser.get("/").status_code == 401
+        assert browser.get("/", auth=("me", "hush")).status_code == 200
+    running.wait_for(r"ready\.")
+    running.process.send_signal(signal.SIGTERM)
+    assert running.end() == 0
+    assert all(json.loads(line)["message"] for line in running.lines if not line.startswith("reelq: "))
+    assert "hush" not in running.text
+
+
+def _submit_a_generation(file: Path) -> None:
+    """On the account that the workers have made for themselves."""
+    store = Store(URL.create("sqlite", database=str(file)))
+    accounts: list[str] = []
+
+    def there_is_one() -> bool:
+        with store.read() as session:
+            accounts.extend(session.scalars(select(Account.id)))
+        return bool(accounts)
+
+    until(there_is_one, lambda: "no account")
+    with store.write() as session:
+        made = {"file": "", "instruction": "Make a clip of a city at night"}
+        add_job(session, datetime.now(UTC), account_id=accounts[0], **made)
+    store.close()
+
+
+def _answers(port: int, host: str = "127.0.0.1") -> bool:
+    try:
+        socket.create_connection((host, port), 1).close()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,433 @@
+"""What people read of the queue: a batch's standing, its causes, its rows, its results, and how it is found."""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+from sqlalchemy import update
+
+from reelq import manifest, skills
+from reelq.cli.live import follow
+from reelq.cli.named import batch_named, job_named, named
+from reelq.cli.report import code_of, sum_up
+from reelq.errors import CannotWrite, UnknownName
+from reelq.job import Cause, Route, Stage, Status
+from reelq.manifest import Facts
+from reelq.results import Form, put_results, results_of_run, write_results
+from reelq.store import handling
+from reelq.store.models import Account, Batch, BatchState, Job, Outcome
+from reelq.store.moves import Position, move, note
+from reelq.store.outcomes import failures, waits
+from reelq.store.overview import Snapshot, snapshot
+from reelq.store.session import Store
+from reelq.store.story import Told
+from tests.integration.databases import add_account, add_batch, add_job, add_send
+
+
+def seen(store: Store, batch_id: str) -> Snapshot:
+    with store.read() as session:
+        return snapshot(session, batch_id, store.now(session))
+
+
+@pytest.fixture
+def made(store: Store) -> tuple[str, str]:
+    """A batch and an account."""
+    with store.write() as session:
+        now = store.now(session)
+        return add_batch(session, now, name="jobs.csv", source="/clips"), add_account(session, now)
+
+
+def put(store: Store, made: tuple[str, str], row: int, status: Status = Status.QUEUED, **values: Any) -> str:
+    """A row of the batch that has come so far."""
+    with store.write() as session:
+        now = store.now(session)
+        told: dict[str, Any] = {"row": row, "name": str(row), "status": status, "started_at": now}
+        if status is Status.RUNNING:
+            told |= {"lease_until": now + timedelta(seconds=20), "admitted": True}
+        return add_job(session, now, batch_id=made[0], account_id=made[1], **{**told, **values})
+
+
+def test_a_snapshot_counts_rows_by_where_they_are_and_what_they_wait_for(store: Store, made: tuple[str, str]) -> None:
+    put(store, made, 1, Status.SUCCEEDED, stage=Stage.DOWNLOAD)
+    put(store, made, 2, Status.FAILED, stage=Stage.VERIFY, error_code="no_effect")
+    put(store, made, 3, Status.WAITING, stage=Stage.EDIT, cause=Cause.CREDITS)
+    put(store, made, 4, Status.RUNNING, stage=Stage.EDIT)
+    put(store, made, 5)
+    told = seen(store, made[0])
+    assert (told.total, told.ended, told.unfinished, told.moving) == (5, 2, 3, 2)
+    assert told.waiting_for(Cause.CREDITS) == 1
+    assert not told.at_rest
+
+
+def test_rows_in_motion_come_with_their_last_words_those_at_work_first(store: Store, made: tuple[str, str]) -> None:
+    put(store, made, 1, stage=Stage.POLL, admitted=True)
+    at_work = put(store, made, 2, Status.RUNNING, stage=Stage.EDIT)
+    put(store, made, 3)
+    put(store, made, 4, admitted=True, started_at=None)
+    with store.write() as session:
+        job, now = session.get_one(Job, at_work), store.now(session)
+        note(session, Position.of(job), now - timedelta(seconds=5), "progress", "looking at the clip")
+        note(session, Position.of(job), now, "progress", "adding captions")
+    rows = seen(store, made[0]).rows
+    assert [row.row for row in rows] == [2, 1]
+    assert rows[0].words == "adding captions"
+    assert (seen(store, made[0]).at - rows[0].since).total_seconds() >= 5
+    with store.read() as session:
+        assert len(snapshot(session, made[0], store.now(session), shown=1).rows) == 1
+
+
+def test_credits_are_those_of_this_batch_and_marked_where_they_are_shared(store: Store, made: tuple[str, str]) -> None:
+    one, other = put(store, made, 1), put(store, made, 2)
+    with store.write() as session:
+        now = store.now(session)
+        add_send(session, now, one, made[1], cost=50, outcome=Outcome.APPLIED)
+        add_send(session, now, add_job(session, now), made[1], cost=1000, outcome=Outcome.APPLIED)
+    assert (seen(store, made[0]).credits, seen(store, made[0]).shared) == (50, False)
+    with store.write() as session:
+        add_send(session, store.now(session), other, made[1], cost=7, shared=True, outcome=Outcome.APPLIED)
+    assert (seen(store, made[0]).credits, seen(store, made[0]).shared) == (57, True)
+
+
+@pytest.mark.parametrize(
+    ("batch", "rows", "rests"),
+    [
+        ({}, [Status.SUCCEEDED, Status.FAILED], True),
+        ({}, [Status.QUEUED], False),
+        ({"state": BatchState.PAUSED}, [Status.QUEUED], True),
+        ({"state": BatchState.PAUSED}, [Status.QUEUED, Status.RUNNING], False),
+        ({"released": 1}, [Status.SUCCEEDED, Status.QUEUED], True),
+        ({"released": 2}, [Status.SUCCEEDED, Status.QUEUED], False),
+        ({}, [Status.WAITING], True),
+        ({}, [Status.WAITING, Status.QUEUED], False),
+    ],
+)
+def test_a_batch_rests_once_nothing_goes_on_without_a_person(
+    store: Store, made: tuple[str, str], batch: dict[str, Any], rows: list[Status], rests: bool
+) -> None:
+    with store.write() as session:
+        if batch:
+            session.execute(update(Batch).where(Batch.id == made[0]).values(**batch))
+    for number, status in enumerate(rows, 1):
+        put(store, made, number, status, cause=Cause.CREDITS if status is Status.WAITING else None)
+    assert seen(store, made[0]).at_rest is rests
+
+
+def test_a_batch_whose_twins_are_worked_on_elsewhere_does_not_rest(store: Store, made: tuple[str, str]) -> None:
+    with store.write() as session:
+        original = add_job(session, store.now(session))
+    put(store, made, 1, Status.WAITING, cause=Cause.TWIN, same_as=original)
+    assert not seen(store, made[0]).at_rest
+    with store.write() as session:
+        session.execute(update(Job).where(Job.id == original).values(status=Status.FAILED))
+    assert seen(store, made[0]).at_rest
+
+
+def test_what_holds_an_account_up_is_told_only_to_batches_that_it_holds_up(store: Store, made: tuple[str, str]) -> None:
+    put(store, made, 1, Status.RUNNING)
+    with store.write() as session:
+        now = store.now(session)
+        blocked = {"blocked_until": now + timedelta(seconds=30)}
+        session.execute(update(Account).where(Account.id == made[1]).values(**blocked))
+        other = add_batch(session, now)
+        add_job(session, now, batch_id=other)
+    (hold,) = seen(store, made[0]).holds
+    assert hold.cause is None
+    assert seen(store, other).holds == ()
+    put(store, made, 2, Status.WAITING, cause=Cause.CREDITS)
+    with store.write() as session:
+        values = {"blocked_until": None, "parked": Cause.CREDITS, "parked_why": "no credits. Register: https://x"}
+        session.execute(update(Account).where(Account.id == made[1]).values(**values))
+    (hold,) = seen(store, made[0]).holds
+    assert (hold.cause, hold.why) == (Cause.CREDITS, "no credits. Register: https://x")
+
+
+def test_somebody_works_on_a_batch_while_a_lease_lives_or_nothing_is_overdue(
+    store: Store, made: tuple[str, str]
+) -> None:
+    with store.write() as session:
+        now = store.now(session)
+        long_ago = now - timedelta(hours=1)
+        session.execute(update(Batch).where(Batch.id == made[0]).values(created_at=long_ago))
+    job_id = put(store, made, 1, admitted=True, publish_at=long_ago)
+    assert not seen(store, made[0]).tended
+
+    def after(**values: Any) -> bool:
+        with store.write() as session:
+            session.execute(update(Job).where(Job.id == job_id).values(**values))
+        return seen(store, made[0]).tended
+
+    assert after(publish_at=now + timedelta(minutes=1))
+    assert after(publish_at=None, status=Status.RUNNING, lease_until=now + timedelta(minutes=1))
+    assert not after(lease_until=long_ago)
+    with store.write() as session:
+        note(session, Position.of(session.get_one(Job, job_id)), store.now(session), "progress", "words")
+    assert seen(store, made[0]).tended
+
+
+def test_failures_and_waits_are_grouped_by_their_cause(store: Store, made: tuple[str, str]) -> None:
+    for row in (1, 2, 5):
+        put(store, made, row, Status.FAILED, error_code="no_effect", error=f"row {row}", advice="Read it")
+    put(store, made, 3, Status.FAILED, error_code="session_lost")
+    put(store, made, 4, Status.WAITING, cause=Cause.SESSION)
+    put(store, made, 6, Status.WAITING, cause=Cause.CREDITS)
+    put(store, made, 7, Status.CANCELLED, error_code="predecessor")
+    put(store, made, 8, Status.CANCELLED)
+    with store.read() as session:
+        failed, waiting = failures(session, made[0]), waits(session, made[0])
+    assert [(group.code, group.rows) for group in failed] == [
+        ("no_effect", (1, 2, 5)),
+        ("session_lost", (3,)),
+        ("predecessor", (7,)),
+    ]
+    assert (failed[0].words, failed[0].advice) == ("row 1", "Read it")
+    assert [(group.code, group.count) for group in waiting] == [("credits", 1), ("session", 1)]
+    told = seen(store, made[0])
+    assert code_of(told) == 3
+    assert json.loads(json.dumps(sum_up(told, failed, waiting)))["failed"] == 4
+
+
+@pytest.mark.parametrize(
+    ("statuses", "code"),
+    [
+        ([Status.SUCCEEDED], 0),
+        ([Status.SUCCEEDED, Status.FAILED], 1),
+        ([Status.SUCCEEDED, Status.CANCELLED], 1),
+        ([Status.FAILED, Status.QUEUED], 3),
+    ],
+)
+def test_the_exit_code_of_a_batch(store: Store, made: tuple[str, str], statuses: list[Status], code: int) -> None:
+    for number, status in enumerate(statuses, 1):
+        put(store, made, number, status)
+    assert code_of(seen(store, made[0])) == code
+
+
+class Kept:
+    """A show that remembers."""
+
+    def __init__(self, act: Callable[[int], None]) -> None:
+        self.looks = 0
+        self.told: list[Told] = []
+        self.closed = False
+        self._act = act
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closed = True
+
+    def look(self, seen: Snapshot, told: list[Told]) -> None:
+        self.looks += 1
+        self.told += told
+        self._act(self.looks)
+
+    def say(self, words: str) -> None:
+        raise AssertionError(words)
+
+
+def test_following_ends_with_the_batch_and_tells_each_event_once(store: Store, made: tuple[str, str]) -> None:
+    jobs = [put(store, made, row) for row in (1, 2, 3)]
+
+    def step(look: int) -> None:
+        with store.write() as session:
+            job = session.get_one(Job, jobs[min(look - 1, 2)])
+            if job.status is Status.QUEUED:
+                move(session, Position.of(job), Status.FAILED, store.now(session), f"row {job.row} failed")
+
+    show = Kept(step)
+    last = follow(store, made[0], show, every=0.01)  # type: ignore[arg-type]
+    assert last.count(Status.FAILED) == 3
+    assert [one.words for one in show.told] == ["row 1 failed", "row 2 failed", "row 3 failed"]
+    assert show.closed
+
+
+def test_an_event_that_comes_to_light_late_is_told_all_the_same(store: Store, made: tuple[str, str]) -> None:
+    if store.is_sqlite:
+        pytest.skip("one writer: nothing comes to light late")
+    job_id = put(store, made, 1)
+    late = store.write()
+    session = late.__enter__()
+    first = session.get_one(Job, job_id)
+    note(session, Position.of(first), store.now(session), "progress", "begun first")
+
+    def step(look: int) -> None:
+        if look == 1:
+            with store.write() as other:
+                note(other, Position.of(first), store.now(other), "progress", "committed first")
+        elif look == 2:
+            late.__exit__(None, None, None)
+        elif look == 4:
+            with store.write() as other:
+                other.execute(update(Job).where(Job.id == job_id).values(status=Status.FAILED))
+
+    show = Kept(step)
+    follow(store, made[0], show, every=0.01)  # type: ignore[arg-type]
+    assert [one.words for one in show.told] == ["committed first", "begun first"]
+
+
+def test_a_batch_is_named_by_a_piece_of_its_id_its_manifest_or_last(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with store.write() as session:
+        now = store.now(session)
+        old = add_batch(session, now, id="bat_01aaaaaaaaxyz1", name="jobs.csv", source=str(tmp_path))
+        new = add_batch(session, now, id="bat_01aaaaaabbxyz2", name="jobs.csv", source=str(tmp_path))
+        other = add_batch(session, now, id="bat_01cccccccccyz3", name="other.csv", source="/elsewhere")
+        theirs = add_batch(session, now, id="bat_01zzzzzzzzzzz9", name="theirs.csv", owner="somebody else")
+    words = {old: [old, "xyz1", "01aaaaaaaa"], new: ["jobs.csv", "jobs", "./jobs.csv", str(tmp_path / "jobs.csv")]}
+    words |= {other: ["last", "yz3", "bat_01c", "other"]}
+    for meant, named_so in words.items():
+        for word in named_so:
+            assert batch_named(store, "local", word).batch_id == meant, word
+    for word in ("bat_01", "z", "01a", theirs, "theirs", "", "job"):
+        with pytest.raises(UnknownName):
+            batch_named(store, "local", word)
+    with pytest.raises(UnknownName) as near:
+        batch_named(store, "local", "othr.csv")
+    assert "'other.csv'" in near.value.advice
+
+
+def test_a_row_is_named_by_its_id_its_number_or_the_users_own_word(store: Store, made: tuple[str, str]) -> None:
+    first, second = put(store, made, 1, name="cut: a"), put(store, made, 2, name="2")
+    third, fourth = put(store, made, 3, name="4"), put(store, made, 4, name="x")
+    for word, meant in (("last:1", first), ("jobs:cut: a", first), (second, second), ("last:2", second)):
+        assert job_named(store, "local", word).job_id == meant, word
+    assert named(store, "local", "last").kind == "batch"
+    assert named(store, "local", "last:3") == job_named(store, "local", third)
+    with pytest.raises(UnknownName, match=f"{third}.*{fourth}"):
+        job_named(store, "local", "last:4")
+    for word in ("last:9", "last:", "job_nobody", "last", "nothing:1", "last:99999999999999999999"):
+        with pytest.raises(UnknownName):
+            job_named(store, "local", word)
+
+
+class _There:
+    """Files that are all there."""
+
+    def look(self, name: str) -> Facts:
+        return Facts(name, size=5)
+
+    def seconds(self, name: str) -> float | None:
+        del name
+        return None
+
+
+def _read(data: bytes) -> manifest.Checked:
+    return manifest.check(data, name="results.csv", files=_There(), skills=skills.load())
+
+
+def test_results_are_a_manifest_that_comes_out_the_same_when_it_is_read(
+    store: Store, made: tuple[str, str], tmp_path: Path
+) -> None:
+    columns = ["文件", "instruction", "编号", "references", "output", "status", "=title"]
+    with store.write() as session:
+        options = {"form": "semicolon"}
+        session.execute(update(Batch).where(Batch.id == made[0]).values(columns=columns, options=options))
+    evil = '=HYPERLINK("http://x")\nsecond\x07 line; "quoted" ' + "长" * 40_000
+    extra = {"status": "mine", "=title": "=1+1"}
+    for row in range(1, 4):
+        put(
+            store, made, row, Status.FAILED if row == 2 else Status.SUCCEEDED, file="海滩.mp4", extra=extra,
+            references=["a.png", "b.png"], name=f"cut-{row}", instruction="Trim\nit; now", reply=evil,
+            output=f"{row}.mp4", result_path=f"{row}.mp4", timeline="@x", error="-1",
+        )  # fmt: skip
+    first = write_results(store, made[0], tmp_path / "results.csv").read_bytes()
+    assert first.startswith(b"\xef\xbb\xbf")
+    checked = _read(first)
+    assert checked.faults == ()
+    assert checked.form == "semicolon"
+    rows = checked.rows
+    assert [(row.id, row.file, row.instruction, row.references, row.output) for row in rows] == [
+        (f"cut-{row}", "海滩.mp4", "Trim\nit; now", ("a.png", "b.png"), f"{row}.mp4") for row in (1, 2, 3)
+    ]
+    assert rows[0].extra["=title"] == "=1+1"
+    assert (rows[0].extra["status (manifest)"], rows[1].extra["status"]) == ("mine", "failed")
+    told = [rows[0].extra[name] for name in ("reply", "timeline", "error")]
+    assert all(cell.startswith("'") for cell in told)
+    assert len(told[0]) < 32_767
+    assert not list(tmp_path.glob("*.part"))
+    assert not list(tmp_path.glob(".*"))
+    # Run again, its columns are those of this file: what it said before gives way, and nothing piles up.
+    with store.write() as session:
+        session.execute(update(Batch).where(Batch.id == made[0]).values(columns=list(checked.columns)))
+    again = write_results(store, made[0], tmp_path / "results.csv").read_bytes()
+    assert sorted(_read(again).columns) == sorted(checked.columns)
+
+
+def test_results_as_json_lines_are_what_was_said_and_go_where_a_run_puts_them(
+    store: Store, made: tuple[str, str], tmp_path: Path
+) -> None:
+    with store.write() as session:
+        values = {"columns": ["file", "instruction"], "out": str(tmp_path / "deep" / "out")}
+        session.execute(update(Batch).where(Batch.id == made[0]).values(**values))
+    put(store, made, 1, Status.WAITING, cause=Cause.CREDITS, reply="=1", route=Route.EDIT)
+    out = io.StringIO()
+    put_results(store, made[0], out, Form.JSONL)
+    row = json.loads(out.getvalue())
+    assert (row["status"], row["error_code"], row["error"]) == ("waiting", "credits", "waits for credits")
+    assert row["reply"] == "=1"
+    path = results_of_run(store, made[0])
+    assert path == tmp_path / "deep" / "out" / "results.csv"
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        assert [row["status"] for row in csv.DictReader(file)] == ["waiting"]
+    with pytest.raises(CannotWrite, match="there is no folder"):
+        write_results(store, made[0], tmp_path / "gone" / "r.csv")
+
+
+def _statuses(store: Store, batch_id: str) -> list[str]:
+    with store.read() as session:
+        return [str(job.status) for job in session.query(Job).filter(Job.batch_id == batch_id).order_by(Job.row)]
+
+
+def test_a_retry_of_a_batch_takes_what_failed_even_where_it_was_cancelled(store: Store, made: tuple[str, str]) -> None:
+    put(store, made, 1, Status.FAILED, stage=Stage.EDIT, error_code="agent_failed")
+    put(store, made, 2, Status.SUCCEEDED)
+    put(store, made, 3, Status.CANCELLED)
+    with store.write() as session:
+        session.execute(update(Batch).where(Batch.id == made[0]).values(state=BatchState.CANCELLED))
+    assert handling.retry_batch(store, made[0]) == handling.Handled(1, not_so=2)
+    assert _statuses(store, made[0]) == ["queued", "succeeded", "cancelled"]
+    assert seen(store, made[0]).state is BatchState.ACTIVE
+    assert handling.retry_batch(store, made[0]) == handling.Handled(0, not_so=3)
+
+
+def test_cancel_pause_and_resume_tell_how_many_rows_they_met(store: Store, made: tuple[str, str]) -> None:
+    with store.write() as session:
+        session.execute(update(Batch).where(Batch.id == made[0]).values(released=2, limit_credits=10))
+    put(store, made, 1, Status.RUNNING)
+    put(store, made, 2, Status.WAITING, cause=Cause.PAUSED)
+    put(store, made, 3)
+    put(store, made, 4, Status.FAILED)
+    assert handling.resume_batch(store, made[0]) == handling.Handled(2)
+    told = seen(store, made[0])
+    assert (told.released, told.limit_credits, told.moving) == (None, None, 3)
+    assert handling.resume_batch(store, made[0]) == handling.Handled(0)
+    assert handling.pause_batch(store, made[0]) == (BatchState.PAUSED, handling.Handled(2, soon=1))
+    assert handling.resume_batch(store, made[0]) == handling.Handled(2)
+    assert handling.cancel_batch(store, made[0]) == handling.Handled(2, not_so=1, soon=1)
+    assert handling.cancel_batch(store, made[0]) == handling.Handled(0, not_so=3, soon=1)
+
+
+def test_a_single_row_is_resumed_retried_and_cancelled_where_that_applies(store: Store, made: tuple[str, str]) -> None:
+    waits_, ended, runs = (
+        put(store, made, 1, Status.WAITING, cause=Cause.CREDITS),
+        put(store, made, 2, Status.SUCCEEDED),
+        put(store, made, 3, Status.RUNNING),
+    )
+    with store.write() as session:
+        session.execute(update(Account).where(Account.id == made[1]).values(parked=Cause.CREDITS))
+    assert [handling.resume_row(store, job_id) for job_id in (waits_, waits_, ended)] == [True, False, False]
+    with store.read() as session:
+        assert session.get_one(Account, made[1]).parked is None
+    assert [handling.cancel_row(store, job_id) for job_id in (waits_, ended, runs)] == [
+        handling.Handled(1),
+        handling.Handled(0, not_so=1),
+        handling.Handled(0, soon=1),
+    ]
+    assert [handling.retry_row(store, job_id) for job_id in (waits_, ended, runs)] == [True, False, False]

@@ -1,0 +1,82 @@
+"""A process that works on one batch alone leaves all others alone, but for the rows that its own wait for."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select, update
+
+from reelq.job import Cause, Status
+from reelq.store import accounts, jobs, parking, turns
+from reelq.store.models import Account, Job
+from reelq.store.moves import Position, move
+from tests.integration.test_submissions import TWO, Desk, desk
+
+__all__ = ["desk"]  # the fixture
+
+
+def _admitted(desk: Desk, batch_id: str | None) -> set[str]:
+    with desk.store.write() as session:
+        return {message.job_id for message in turns.admit(session, desk.store.now(session), batch_id)}
+
+
+def _ids(desk: Desk, batch_id: str) -> list[str]:
+    return [job.id for job in desk.jobs(batch_id)]
+
+
+def test_only_the_batch_and_what_it_waits_for_is_let_in(desk: Desk) -> None:
+    awaited, other = _ids(desk, desk.submit(*TWO).batch_id)
+    mine = desk.submit(TWO[0], "forest.mp4,Make it brighter,", name="mine").batch_id
+    twin, own = _ids(desk, mine)
+    assert _admitted(desk, mine) == {awaited, own}
+    assert twin not in _admitted(desk, None) == {other}
+
+
+def test_a_batch_that_is_paused_begins_nothing_for_another_that_waits(desk: Desk) -> None:
+    batch_id = desk.submit(TWO[0], first=0).batch_id
+    mine = desk.submit(TWO[0], name="mine").batch_id
+    assert _admitted(desk, mine) == set()
+    desk.submit(TWO[0])
+    assert _admitted(desk, mine) == set(_ids(desk, batch_id))
+
+
+def test_all_that_is_in_flight_takes_up_room(desk: Desk) -> None:
+    desk.submit(*TWO)
+    with desk.store.write() as session:
+        session.execute(update(Account).values(window=2))
+    _admitted(desk, None)
+    assert _admitted(desk, desk.submit("beach.mp4,Trim it,", name="mine").batch_id) == set()
+
+
+def test_messages_and_leases_of_others_are_left_to_others(desk: Desk) -> None:
+    awaited, other = _ids(desk, desk.submit(*TWO).batch_id)
+    mine = desk.submit(TWO[0], name="mine").batch_id
+    _admitted(desk, None)
+    with desk.store.write() as session:
+        turns.all_lost(session, mine)
+        later = jobs.later(desk.store.now(session), 1)
+        assert [message.job_id for message in turns.due(session, later, 9, mine)] == [awaited]
+    for job in (awaited, other):
+        desk.begin(desk.job(job))
+    with desk.store.write() as session:
+        later = desk.store.now(session) + timedelta(hours=1)
+        assert jobs.rescue(session, later, 9, 30, 20, batch_id=mine) == [awaited]
+        assert jobs.rescue(session, later, 9, 30, 20) == [other]
+
+
+@pytest.mark.parametrize("probe_is_anothers", [False, True])
+def test_the_row_that_tries_whether_credits_suffice_is_one_that_somebody_works_on(
+    desk: Desk, probe_is_anothers: bool
+) -> None:
+    desk.submit(TWO[0], name="other")
+    batch_id = desk.submit(TWO[1], name="mine").batch_id
+    with desk.store.write() as session:
+        now = desk.store.now(session)
+        for job in session.scalars(select(Job).order_by(Job.id)):
+            move(session, Position.of(job), Status.WAITING, now, "no credits", cause=Cause.CREDITS)
+        accounts.park(session, desk.account, Cause.CREDITS, "no credits", now)
+        if probe_is_anothers:
+            session.expire_all()
+            assert parking.go_on(session, desk.account, now, 500) == 1
+        session.expire_all()
+        assert parking.go_on(session, desk.account, now, 500, batch_id) == 1
+    assert desk.statuses(batch_id) == ["queued"]

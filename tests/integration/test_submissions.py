@@ -1,0 +1,530 @@
+"""A manifest handed in again goes on where it stood: nothing is done twice, nothing that was done is lost."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select, update
+
+from reelq import manifest, skills
+from reelq.job import FINAL, Cause, Stage, Status
+from reelq.store import actions, batches, jobs, retention, submissions
+from reelq.store.models import Account, Batch, BatchState, Job, JobEvent, Outcome, Send
+from reelq.store.moves import Position, move
+from reelq.store.orders import Fate, Order, Plan
+from reelq.store.session import Store
+from reelq.store.submissions import Submitted
+from tests.integration.databases import add_account, add_send
+
+SERVICE = "https://service.example"
+HEADER = "file,instruction,session"
+SKILLS = skills.load()
+RESULT = b"a finished video"
+
+
+@dataclass
+class Desk:
+    """Somebody with a folder of clips, a manifest, and a database."""
+
+    store: Store
+    folder: Path
+    account: str
+
+    def order(self, *rows: str, header: str = HEADER, name: str = "jobs", out: str = "out", **told: Any) -> Order:
+        """What a manifest of these lines asks for."""
+        path = self.folder / f"{name}.csv"
+        path.write_text("\n".join([header, *rows]) + "\n")
+        checked = manifest.check_file(path, skills=SKILLS)
+        rows_ = checked.rows_or_raise()
+        return Order("me", name, self.folder, self.folder / out, rows_, checked.columns, **told)
+
+    def submit(self, *rows: str, **told: Any) -> Submitted:
+        """Hand it in."""
+        return submissions.submit(self.store, self.order(*rows, **told), service=SERVICE, account_id=self.account)
+
+    def plan(self, *rows: str, **told: Any) -> Plan:
+        """What handing it in would do."""
+        return submissions.plan(self.store, self.order(*rows, **told), service=SERVICE)
+
+    def jobs(self, batch_id: str) -> list[Job]:
+        with self.store.read() as session:
+            return list(session.scalars(select(Job).where(Job.batch_id == batch_id).order_by(Job.row)))
+
+    def job(self, job_id: str) -> Job:
+        with self.store.read() as session:
+            return session.get_one(Job, job_id)
+
+    def statuses(self, batch_id: str) -> list[str]:
+        return [str(job.cause or job.status) for job in self.jobs(batch_id)]
+
+    def act(self, act: Callable[..., Any], job: Job) -> Any:
+        """What a person asks of a job."""
+        with self.store.write() as session:
+            return act(session, session.get_one(Job, job.id), self.store.now(session))
+
+    def ask_all(self, act: Callable[..., Any], batch_id: str) -> None:
+        with self.store.write() as session:
+            act(session, batch_id, self.store.now(session))
+
+    def begin(self, job: Job, stage: Stage = Stage.UPLOAD) -> Position:
+        """A worker takes the job, in this stage and in a remote session of its own, unless it has one."""
+        with self.store.write() as session:
+            now = self.store.now(session)
+            session.execute(update(Job).where(Job.id == job.id).values(stage=stage))
+            at = Position.of(session.get_one(Job, job.id, populate_existing=True))
+            more: dict[str, Any] = {"lease_until": jobs.later(now, 60), "worker": "w", "started_at": now}
+            if stage is not Stage.UPLOAD:
+                more["remote_session_id"] = job.remote_session_id or f"ses_{job.id}"
+            return move(session, at, Status.RUNNING, now, f"{stage} begins", **more)
+
+    def sent(self, job: Job, outcome: Outcome = Outcome.APPLIED) -> None:
+        """Its instruction went out."""
+        with self.store.write() as session:
+            add_send(session, self.store.now(session), job.id, self.account, outcome=outcome, cost=7)
+
+    def end(self, at: Position, to: Status, **values: Any) -> None:
+        with self.store.write() as session:
+            jobs.end(session, at, to, self.store.now(session), str(to), **values)
+
+    def succeed(self, job: Job, content: bytes = RESULT) -> Path:
+        """All of its stages are done, and its result lies where it belongs."""
+        at = self.begin(job, Stage.DOWNLOAD)
+        self.sent(job)
+        out = self.out_of(job)
+        values: dict[str, Any] = {"remote_render_id": f"render_{job.id}", "result_url": "https://cdn.example/1.mp4"}
+        values |= {"timeline": "one clip", "reply": "Done.", "changes": ["a title"], "renders": 1}
+        if job.output:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.write_bytes(content)
+            values |= {"result_path": job.output, "result_size": len(content)}
+            values |= {"result_sha256": sha256(content).hexdigest()}
+        self.end(at, Status.SUCCEEDED, **values)
+        return out
+
+    def fail(self, job: Job, stage: Stage = Stage.VERIFY, code: str = "no_effect") -> None:
+        self.end(self.begin(job, stage), Status.FAILED, error_code=code, error="It changed nothing")
+
+    def out_of(self, job: Job) -> Path:
+        with self.store.read() as session:
+            return Path(session.get_one(Batch, job.batch_id).out, job.output)
+
+    def words(self, job: Job) -> list[str]:
+        with self.store.read() as session:
+            return list(session.scalars(select(JobEvent.words).where(JobEvent.job_id == job.id).order_by(JobEvent.id)))
+
+    def count(self, table: Any) -> int:
+        with self.store.read() as session:
+            return session.execute(select(func.count()).select_from(table)).scalar_one()
+
+
+@pytest.fixture
+def desk(store: Store, tmp_path: Path) -> Desk:
+    """Two clips of their own contents, and an account."""
+    for name in ("beach", "forest"):
+        (tmp_path / f"{name}.mp4").write_bytes(name.encode() * 100)
+    with store.write() as session:
+        return Desk(store, tmp_path, add_account(session, store.now(session), service_url=SERVICE))
+
+
+TWO = ("beach.mp4,Add a title,", "forest.mp4,Add music,")
+
+
+def fates(done: Submitted | Plan) -> list[Fate]:
+    return list(done.plan.fates if isinstance(done, Submitted) else done.fates)
+
+
+# The same manifest again
+
+
+def test_a_plan_says_what_submitting_does_and_writes_nothing(desk: Desk) -> None:
+    plan = desk.plan(*TWO)
+    assert (fates(plan), plan.sends, plan.batch_id, desk.count(Batch)) == ([Fate.NEW] * 2, 2, None, 0)
+    assert desk.submit(*TWO).plan == plan
+    again = desk.plan(*TWO)
+    assert (fates(again), desk.count(Batch)) == ([Fate.GOES_ON] * 2, 1)
+
+
+def test_the_same_manifest_again_is_the_batch_that_is_there(desk: Desk) -> None:
+    first = desk.submit(*TWO)
+    second = desk.submit(*TWO)
+    assert (second.batch_id, second.left_behind, desk.count(Job)) == (first.batch_id, (), 2)
+
+
+def test_it_renews_what_was_asked_of_the_batch_as_a_whole(desk: Desk) -> None:
+    batch_id = desk.submit(*TWO, first=1, limit_credits=10).batch_id
+    desk.ask_all(lambda session, batch, _: batches.pause(session, batch), batch_id)
+    assert desk.submit(*TWO, limit_credits=500).batch_id == batch_id
+    with desk.store.read() as session:
+        batch = session.get_one(Batch, batch_id)
+    assert (batch.released, batch.limit_credits, batch.state) == (None, 500, BatchState.ACTIVE)
+
+
+def test_paused_rows_go_on_as_far_as_they_are_released(desk: Desk) -> None:
+    batch_id = desk.submit(*TWO).batch_id
+    with desk.store.write() as session:
+        for job in session.scalars(select(Job)):
+            move(session, Position.of(job), Status.WAITING, desk.store.now(session), "paused", cause=Cause.PAUSED)
+    desk.submit(*TWO, first=1)
+    assert desk.statuses(batch_id) == ["queued", "paused"]
+    desk.submit(*TWO)
+    assert desk.statuses(batch_id) == ["queued", "queued"]
+
+
+def test_a_cancelled_batch_goes_on_and_so_does_what_is_about_to_be_cancelled(desk: Desk) -> None:
+    batch_id = desk.submit(*TWO).batch_id
+    desk.begin(desk.jobs(batch_id)[0])
+    desk.ask_all(batches.cancel, batch_id)
+    assert desk.statuses(batch_id) == ["running", "cancelled"]
+    assert desk.submit(*TWO).plan.fates == (Fate.GOES_ON, Fate.GOES_ON)
+    assert desk.statuses(batch_id) == ["running", "queued"]
+    assert not any(job.cancel_wished for job in desk.jobs(batch_id))
+
+
+def test_what_failed_runs_again_only_when_that_is_asked_for(desk: Desk) -> None:
+    batch_id = desk.submit(*TWO).batch_id
+    desk.fail(desk.jobs(batch_id)[0])
+    kept = desk.submit(*TWO)
+    assert (fates(kept), kept.plan.sends) == ([Fate.FAILED, Fate.GOES_ON], 1)
+    assert desk.statuses(batch_id) == ["failed", "queued"]
+    tried = desk.submit(*TWO, retry_failed=True)
+    assert (fates(tried), tried.plan.sends) == ([Fate.RETRIED, Fate.GOES_ON], 2)
+    assert desk.statuses(batch_id) == ["queued", "queued"]
+
+
+def test_a_row_that_failed_at_its_export_costs_nothing_to_try_again(desk: Desk) -> None:
+    desk.fail(desk.jobs(desk.submit(TWO[0]).batch_id)[0], Stage.POLL, "render_failed")
+    assert desk.plan(TWO[0], retry_failed=True).sends == 0
+
+
+def test_a_row_that_succeeded_is_done_for_as_long_as_its_result_is_there(desk: Desk) -> None:
+    batch_id = desk.submit(*TWO).batch_id
+    result = desk.succeed(desk.jobs(batch_id)[0])
+    done = desk.submit(*TWO)
+    assert (fates(done), done.plan.sends) == ([Fate.DONE, Fate.GOES_ON], 1)
+    result.write_bytes(b"cut off")
+    fetched = desk.submit(*TWO)
+    assert (fates(fetched), fetched.plan.sends) == ([Fate.FETCHED, Fate.GOES_ON], 1)
+    job = desk.jobs(batch_id)[0]
+    assert (job.status, job.stage, job.run, job.renders) == (Status.QUEUED, Stage.DOWNLOAD, 2, 0)
+    assert job.result_url
+    assert fates(desk.submit(*TWO)) == [Fate.GOES_ON, Fate.GOES_ON]
+
+
+# The manifest was changed
+
+
+def test_new_rows_make_a_new_batch_to_which_the_known_ones_move_with_all_that_is_theirs(desk: Desk) -> None:
+    first = desk.submit(*TWO)
+    done, running = desk.jobs(first.batch_id)
+    desk.succeed(done)
+    at = desk.begin(running, Stage.EDIT)
+    third = "beach.mp4,Make it brighter,"
+    second = desk.submit(TWO[1], third, TWO[0])
+    assert second.batch_id != first.batch_id
+    assert fates(second) == [Fate.GOES_ON, Fate.NEW, Fate.DONE]
+    moved = desk.jobs(second.batch_id)
+    assert [(job.row, job.id) for job in moved if job.id in {done.id, running.id}] == [(1, running.id), (3, done.id)]
+    assert desk.jobs(first.batch_id) == []
+    with desk.store.read() as session:
+        assert session.scalars(select(JobEvent.batch_id).distinct()).all() == [second.batch_id]
+        assert session.scalars(select(func.sum(Send.cost))).one() == 7
+    desk.end(at, Status.FAILED, error_code="no_effect")  # its worker knows nothing of the move
+    with desk.store.read() as session:
+        assert session.scalars(select(JobEvent.batch_id).distinct()).all() == [second.batch_id]
+
+
+def test_rows_that_the_manifest_has_no_more_stay_and_are_told_of(desk: Desk) -> None:
+    first = desk.submit(*TWO)
+    (left,) = desk.plan(TWO[1]).left_behind
+    second = desk.submit(TWO[1])
+    assert second.left_behind == (left,)
+    assert (left.batch_id, left.rows, desk.statuses(first.batch_id)) == (first.batch_id, 1, ["queued"])
+
+
+def test_rows_of_any_older_batch_come_back_with_the_manifest(desk: Desk) -> None:
+    first = desk.submit(*TWO)
+    desk.succeed(desk.jobs(first.batch_id)[0])
+    desk.submit(TWO[1])
+    assert fates(desk.submit(*TWO)) == [Fate.DONE, Fate.GOES_ON]
+    assert desk.count(Job) == 2
+
+
+def test_a_clip_that_was_only_renamed_is_the_same_work_and_is_read_from_its_new_place(desk: Desk) -> None:
+    header = "file,instruction,output"
+    batch_id = desk.submit("beach.mp4,Add a title,a.mp4", header=header).batch_id
+    (desk.folder / "beach.mp4").rename(desk.folder / "shore.mp4")
+    again = desk.submit("shore.mp4,Add a title,a.mp4", header=header)
+    assert (again.batch_id, fates(again)) == (batch_id, [Fate.GOES_ON])
+    assert desk.jobs(batch_id)[0].file == "shore.mp4"
+
+
+def test_a_changed_clip_is_other_work(desk: Desk) -> None:
+    desk.submit(TWO[0])
+    (desk.folder / "beach.mp4").write_bytes(b"another clip")
+    assert fates(desk.submit(TWO[0])) == [Fate.NEW]
+
+
+OUTPUT = "file,instruction,output"
+
+
+def test_results_are_renamed_with_their_rows_even_crosswise(desk: Desk) -> None:
+    batch_id = desk.submit("beach.mp4,Add a title,a.mp4", "forest.mp4,Add music,b.mp4", header=OUTPUT).batch_id
+    for job in desk.jobs(batch_id):
+        desk.succeed(job, job.output.encode())
+    done = desk.submit("beach.mp4,Add a title,b.mp4", "forest.mp4,Add music,deep/c.mp4", header=OUTPUT)
+    assert fates(done) == [Fate.DONE, Fate.DONE]
+    out = desk.folder / "out"
+    assert {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*.mp4")} == {
+        "b.mp4": b"a.mp4",
+        "deep/c.mp4": b"b.mp4",
+    }
+    assert [job.result_path for job in desk.jobs(done.batch_id)] == ["b.mp4", "deep/c.mp4"]
+    assert fates(desk.submit("beach.mp4,Add a title,b.mp4", "forest.mp4,Add music,deep/c.mp4", header=OUTPUT)) == [
+        Fate.DONE,
+        Fate.DONE,
+    ]
+
+
+def test_a_result_is_not_renamed_over_a_file_of_somebody_elses_but_fetched(desk: Desk) -> None:
+    batch_id = desk.submit("beach.mp4,Add a title,a.mp4", header=OUTPUT).batch_id
+    desk.succeed(desk.jobs(batch_id)[0])
+    (desk.folder / "out" / "b.mp4").write_bytes(b"mine")
+    assert fates(desk.submit("beach.mp4,Add a title,b.mp4", header=OUTPUT)) == [Fate.FETCHED]
+    assert (desk.folder / "out" / "b.mp4").read_bytes() == b"mine"
+
+
+def test_a_download_under_way_to_a_name_that_changed_begins_again_and_the_old_one_is_refused(desk: Desk) -> None:
+    batch_id = desk.submit("beach.mp4,Add a title,a.mp4", header=OUTPUT).batch_id
+    (job,) = desk.jobs(batch_id)
+    desk.begin(job, Stage.DOWNLOAD)
+    desk.submit("beach.mp4,Add a title,b.mp4", header=OUTPUT)
+    now = desk.job(job.id)
+    assert (now.status, now.stage, now.run, now.output) == (Status.QUEUED, Stage.DOWNLOAD, 2, "b.mp4")
+
+
+# Rows of a session
+
+
+REEL = tuple(f"{clip},{text},reel" for clip, text in (("beach.mp4", "Add a title"), ("", "Add music"), ("", "Trim it")))
+
+
+def _succeed_in_session(desk: Desk, batch_id: str, rows: int) -> None:
+    for number in range(rows):
+        desk.succeed(desk.jobs(batch_id)[number])
+
+
+def test_a_row_added_at_the_end_goes_on_in_the_session_of_those_before_it(desk: Desk) -> None:
+    _succeed_in_session(desk, desk.submit(*REEL[:2]).batch_id, 2)
+    added = desk.submit(*REEL)
+    assert (fates(added), added.plan.sends) == ([Fate.DONE, Fate.DONE, Fate.NEW], 1)
+    _, second, third = desk.jobs(added.batch_id)
+    assert (third.status, third.after_id) == (Status.QUEUED, second.id)
+    assert third.remote_session_id == second.remote_session_id != ""
+
+
+def test_a_row_added_behind_one_that_is_at_work_waits_for_it(desk: Desk) -> None:
+    batch_id = desk.submit(REEL[0]).batch_id
+    at = desk.begin(desk.jobs(batch_id)[0], Stage.EDIT)
+    added = desk.submit(*REEL[:2])
+    assert desk.statuses(added.batch_id) == ["running", "session"]
+    desk.end(at, Status.SUCCEEDED)
+    assert desk.statuses(added.batch_id) == ["succeeded", "queued"]
+
+
+def test_a_row_added_behind_one_that_failed_runs_when_that_is_retried(desk: Desk) -> None:
+    (first,) = desk.jobs(desk.submit(REEL[0]).batch_id)
+    desk.fail(first)
+    added = desk.submit(*REEL)
+    assert (fates(added), added.plan.sends) == ([Fate.FAILED] * 3, 0)
+    assert desk.statuses(added.batch_id) == ["failed", "cancelled", "cancelled"]
+    assert fates(desk.submit(*REEL, retry_failed=True)) == [Fate.RETRIED, Fate.GOES_ON, Fate.GOES_ON]
+    assert desk.statuses(added.batch_id) == ["queued", "queued", "queued"]
+
+
+def test_a_change_to_an_earlier_row_runs_the_session_again_in_a_new_one_and_says_so_before(desk: Desk) -> None:
+    _succeed_in_session(desk, desk.submit(*REEL).batch_id, 3)
+    changed = (REEL[0], ",Add other music,reel", REEL[2])
+    plan = desk.plan(*changed)
+    assert (fates(plan), plan.sends, plan.session_reruns) == ([Fate.AGAIN, Fate.NEW, Fate.NEW], 3, 1)
+    done = desk.submit(*changed)
+    first, second, third = desk.jobs(done.batch_id)
+    assert (first.status, first.stage, first.remote_session_id, first.run) == (Status.QUEUED, Stage.UPLOAD, "", 2)
+    assert [(job.cause, job.after_id) for job in (second, third)] == [
+        (Cause.SESSION, first.id),
+        (Cause.SESSION, second.id),
+    ]
+
+
+def test_a_change_behind_a_row_that_is_at_work_needs_no_new_session(desk: Desk) -> None:
+    old = desk.submit(*REEL[:2]).batch_id
+    at = desk.begin(desk.jobs(old)[0], Stage.EDIT)
+    replaced = desk.jobs(old)[1]
+    done = desk.submit(REEL[0], ",Add other music,reel")
+    assert fates(done) == [Fate.GOES_ON, Fate.NEW]
+    assert desk.job(replaced.id).status is Status.CANCELLED  # or both would work in the session at once
+    desk.end(at, Status.SUCCEEDED)
+    assert desk.statuses(done.batch_id) == ["succeeded", "queued"]
+
+
+def test_rows_that_the_manifest_dropped_behind_a_failed_one_do_not_come_back_with_its_retry(desk: Desk) -> None:
+    old = desk.submit(*REEL[:2]).batch_id
+    first, dropped = desk.jobs(old)
+    desk.fail(first)
+    done = desk.submit(REEL[0], ",Add other music,reel")
+    assert desk.act(actions.retry, first)
+    assert desk.statuses(done.batch_id) == ["queued", "queued"]
+    assert desk.job(dropped.id).status is Status.CANCELLED
+
+
+def test_rows_of_a_session_begin_anew_even_while_one_of_them_is_at_work(desk: Desk) -> None:
+    old = desk.submit(*REEL).batch_id
+    desk.succeed(desk.jobs(old)[0])
+    at = desk.begin(desk.jobs(old)[1], Stage.EDIT)
+    desk.sent(desk.jobs(old)[1], Outcome.OPEN)
+    assert fates(desk.submit(REEL[0], ",Add other music,reel")) == [Fate.AGAIN, Fate.NEW]
+    desk.end(at, Status.SUCCEEDED)  # what the manifest has no more ends in the session where it began
+
+
+# The same work in another manifest
+
+
+def test_a_row_that_succeeded_elsewhere_takes_that_result_without_a_send(desk: Desk) -> None:
+    (original,) = desk.jobs(desk.submit(TWO[0]).batch_id)
+    desk.succeed(original)
+    copy = desk.submit(TWO[0], name="other", out="elsewhere")
+    assert (fates(copy), copy.plan.sends) == ([Fate.TAKEN], 0)
+    (job,) = desk.jobs(copy.batch_id)
+    original = desk.job(original.id)
+    for name in ("remote_session_id", "remote_render_id", "result_url", "timeline", "reply", "changes", "account_id"):
+        assert getattr(job, name) == getattr(original, name) != ""
+    assert (job.status, job.stage, job.same_as) == (Status.QUEUED, Stage.DOWNLOAD, original.id)
+    assert "row 1" in desk.words(job)[0]
+
+
+def test_a_row_that_is_under_way_elsewhere_is_joined_and_takes_that_result(desk: Desk) -> None:
+    (original,) = desk.jobs(desk.submit(TWO[0]).batch_id)
+    joined = desk.submit(TWO[0], name="other", out="elsewhere")
+    assert (fates(joined), joined.plan.sends) == ([Fate.JOINED], 0)
+    assert desk.statuses(joined.batch_id) == ["twin"]
+    assert fates(desk.submit(TWO[0], name="other", out="elsewhere")) == [Fate.JOINED]
+    (twin,) = desk.jobs(joined.batch_id)
+    assert f"{original.batch_id}, row 1" in desk.words(twin)[0]
+    desk.succeed(original)
+    twin = desk.job(twin.id)
+    assert (twin.status, twin.stage, twin.same_as) == (Status.QUEUED, Stage.DOWNLOAD, original.id)
+    assert twin.remote_session_id == desk.job(original.id).remote_session_id != ""
+
+
+@pytest.mark.parametrize("end", [Status.FAILED, Status.CANCELLED])
+def test_when_a_joined_row_ends_badly_the_first_twin_does_the_work_and_the_others_wait_for_it(
+    desk: Desk, end: Status
+) -> None:
+    (original,) = desk.jobs(desk.submit(TWO[0]).batch_id)
+    first, second = (desk.jobs(desk.submit(TWO[0], name=name, out=name).batch_id)[0] for name in ("second", "third"))
+    desk.act(actions.cancel, original) if end is Status.CANCELLED else desk.fail(original)
+    first, second = desk.job(first.id), desk.job(second.id)
+    assert (first.status, first.stage, first.same_as) == (Status.QUEUED, Stage.UPLOAD, None)
+    assert (second.cause, second.same_as) == (Cause.TWIN, first.id)
+
+
+def test_a_row_that_failed_elsewhere_is_a_row_like_any_other(desk: Desk) -> None:
+    desk.fail(desk.jobs(desk.submit(TWO[0]).batch_id)[0])
+    assert fates(desk.submit(TWO[0], name="other")) == [Fate.NEW]
+
+
+def test_a_failed_row_that_is_retried_while_another_does_its_work_waits_for_that(desk: Desk) -> None:
+    (failed,) = desk.jobs(desk.submit(TWO[0]).batch_id)
+    desk.fail(failed)
+    (other,) = desk.jobs(desk.submit(TWO[0], name="other").batch_id)
+    assert desk.act(actions.retry, failed)
+    failed = desk.job(failed.id)
+    assert (failed.cause, failed.same_as) == (Cause.TWIN, other.id)
+    assert fates(desk.submit(TWO[0], retry_failed=True)) == [Fate.JOINED]
+
+
+def test_cancel_and_pause_of_a_twin_touch_the_twin_alone(desk: Desk) -> None:
+    (original,) = desk.jobs(desk.submit(TWO[0]).batch_id)
+    batch_id = desk.submit(TWO[0], name="other").batch_id
+    desk.ask_all(lambda session, batch, _: batches.pause(session, batch), batch_id)
+    desk.ask_all(batches.resume, batch_id)
+    assert desk.statuses(batch_id) == ["twin"]
+    desk.ask_all(batches.cancel, batch_id)
+    assert desk.statuses(batch_id) == ["cancelled"]
+    assert desk.job(original.id).status is Status.QUEUED
+
+
+@pytest.mark.parametrize("instruction", ["credits", "status"])
+def test_what_costs_nothing_and_brings_no_video_simply_runs(desk: Desk, instruction: str) -> None:
+    row = f"beach.mp4,{instruction},"
+    (original,) = desk.jobs(desk.submit(row).batch_id)
+    batch_id = desk.submit(row, name="other").batch_id
+    assert desk.statuses(batch_id) == ["twin"]
+    desk.succeed(original)
+    (twin,) = desk.jobs(batch_id)
+    assert (twin.status, twin.same_as) == (Status.QUEUED, None)
+    assert fates(desk.submit(row, name="third")) == [Fate.JOINED]
+    desk.succeed(twin)
+    assert fates(desk.submit(row, name="fourth")) == [Fate.JOINED]
+
+
+def test_a_session_is_taken_whole_or_done_anew(desk: Desk) -> None:
+    _succeed_in_session(desk, desk.submit(*REEL[:2]).batch_id, 2)
+    whole = desk.submit(*REEL[:2], name="whole")
+    assert fates(whole) == [Fate.TAKEN, Fate.TAKEN]
+    assert fates(desk.submit(*REEL, name="longer")) == [Fate.NEW] * 3
+    longer = desk.submit(*REEL, name="whole")  # the session that it took from is another manifest's
+    assert fates(longer) == [Fate.AGAIN, Fate.AGAIN, Fate.NEW]
+
+
+def test_a_row_added_to_a_session_that_waits_for_another_manifests_makes_it_one_of_its_own(desk: Desk) -> None:
+    desk.begin(desk.jobs(desk.submit(*REEL[:2]).batch_id)[0], Stage.EDIT)
+    assert fates(desk.submit(*REEL[:2], name="mine")) == [Fate.JOINED, Fate.JOINED]
+    assert fates(desk.submit(*REEL, name="mine")) == [Fate.AGAIN, Fate.AGAIN, Fate.NEW]
+
+
+def test_a_session_that_is_longer_than_one_under_way_elsewhere_does_its_own_work(desk: Desk) -> None:
+    desk.begin(desk.jobs(desk.submit(*REEL[:2]).batch_id)[0], Stage.EDIT)
+    longer = desk.submit(*REEL, name="longer")
+    assert fates(longer) == [Fate.NEW] * 3
+    first, second, third = desk.jobs(longer.batch_id)
+    assert (first.same_as, second.same_as, third.same_as) == (first.id, second.id, None)
+
+
+def test_a_batch_of_assets_is_a_new_one_each_time_and_pays_nothing_twice(desk: Desk) -> None:
+    order = replace(desk.order("https://clips.example/1.mp4,Add a title,"), source=Path())
+    first, second = (submissions.submit(desk.store, order, service=SERVICE, account_id=desk.account) for _ in range(2))
+    assert first.batch_id != second.batch_id
+    assert fates(second) == [Fate.JOINED]
+
+
+def test_forgetting_an_original_leaves_those_who_take_from_it_working(desk: Desk) -> None:
+    (original,) = desk.jobs(desk.submit(TWO[0]).batch_id)
+    (joined,) = desk.jobs(desk.submit(TWO[0], name="joined").batch_id)
+    desk.succeed(original)
+    (taken,) = desk.jobs(desk.submit(TWO[0], name="taken").batch_id)
+    with desk.store.write() as session:
+        assert retention.forget(session, jobs.later(desk.store.now(session), 1), 0.0) == 1
+    assert desk.count(Job) == 2
+    for job in (joined, taken):
+        assert desk.job(job.id).result_url
+        desk.succeed(desk.job(job.id))
+
+
+def test_an_owner_shares_no_work_with_another(desk: Desk) -> None:
+    desk.submit(TWO[0])
+    other = replace(desk.order(TWO[0]), owner="another")
+    assert fates(submissions.plan(desk.store, other, service=SERVICE)) == [Fate.NEW]
+    assert fates(submissions.plan(desk.store, desk.order(TWO[0]), service="sandbox")) == [Fate.NEW]
+
+
+def test_no_two_open_jobs_ever_have_one_key_to_themselves(desk: Desk) -> None:
+    for name in ("one", "two", "three"):
+        desk.submit(*TWO, *REEL, name=name)
+    with desk.store.read() as session:
+        own = (Job.status.not_in(FINAL), Job.same_as.is_(None))
+        keys = session.scalars(select(Job.key).where(*own)).all()
+        assert len(keys) == len(set(keys)) == 5
+        assert session.execute(select(func.count()).select_from(Account)).scalar_one() == 1

@@ -1,0 +1,49 @@
+"""Words for a terminal, and what becomes of what others wrote."""
+
+import pytest
+
+from reelq.cli.wording import aligned, lines, many, one_line, roughly, row_list, span
+
+
+@pytest.mark.parametrize(
+    "evil",
+    ["\x1b[2J", "\x1b]0;title\x07", "\x9b31m", "\x7f", "\u202etxt.exe", "\u2066", "\x08", "\u200b", "\ufeff"],
+)
+def test_nothing_that_a_terminal_obeys_comes_through(evil: str) -> None:
+    shown = one_line(f"before {evil} after")
+    assert shown.isprintable()
+    assert shown.startswith("before \\")
+    assert shown.endswith(" after")
+
+
+def test_several_lines_become_one_or_stay_lines() -> None:
+    assert one_line(" two\r\nlines\tand a tab ") == "two lines and a tab"
+    assert lines("one\n\n two \x1b\n") == ["one", "two \\x1b"]
+
+
+def test_chinese_and_accents_stay_as_they_are() -> None:
+    assert one_line("海滩 · Zoë «ok» [red]") == "海滩 · Zoë «ok» [red]"
+
+
+@pytest.mark.parametrize(
+    ("rows", "count", "said"),
+    [
+        ([3], 1, "row 3"),
+        ([3, 7, 8, 9, 12], 5, "rows 3, 7-9, 12"),
+        (range(1, 201), 100_000, "rows 1-200 and 99,800 more"),
+        (range(1, 41, 2), 20, "rows 1, 3, 5, 7, 9, 11, 13, 15 and 12 more"),
+    ],
+)
+def test_rows_are_listed_in_ranges_and_many_are_counted(rows: list[int], count: int, said: str) -> None:
+    assert row_list(rows, count) == said
+
+
+def test_spans_and_guesses_of_time() -> None:
+    assert [span(seconds) for seconds in (0, 7.9, 750, 11_100, -1)] == ["0:00", "0:07", "12:30", "3:05:00", "0:00"]
+    assert [roughly(seconds) for seconds in (20, 720, 10_800)] == ["under a minute", "about 12 min", "about 3 h"]
+
+
+def test_columns_are_as_wide_as_a_terminal_shows_them() -> None:
+    assert aligned([("海滩", "1"), ("beach", "10")], right=(1,), indent="") == ["海滩    1", "beach  10"]
+    assert many(1, "row") == "1 row"
+    assert many(2000, "row") == "2,000 rows"
