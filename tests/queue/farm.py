@@ -233,9 +233,10 @@ def farm(
     faults: dict[str, object] | None = None,
     concurrency: int = 16,
     sandbox: dict[str, object] | None = None,
+    database: str = "",
     **settings: Any,
 ) -> Iterator[Farm]:
-    """A deployment of this kind, without a worker yet."""
+    """A deployment of this kind, without a worker yet; SQLite or PostgreSQL as usual for it, if none is named."""
     with ExitStack() as stack:
         steady: dict[str, object] = {"silent_edit": 0, "temporary_issue": 0, "edit_seconds": 0.2, "render_seconds": 0.4}
         options = {"no_latency": True, "credits": 10_000_000, "keep_alive": 0.2, **(sandbox or {})}
@@ -243,7 +244,7 @@ def farm(
         redis = Redis(folder) if kind == "redis" else None
         if redis:
             stack.callback(redis.stop)
-        database = stack.enter_context(new_database("postgresql" if redis else "sqlite", folder))
+        database = stack.enter_context(new_database(database or ("postgresql" if redis else "sqlite"), folder))
         told: dict[str, Any] = {
             "nemo_api_url": service.url,
             "reelq_data_dir": folder / "data",

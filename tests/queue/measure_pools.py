@@ -1,4 +1,4 @@
-"""Measures pools of workers beside each other: `python -m tests.queue.measure_pools KIND POOL CONCURRENCY ROWS`.
+"""Measures pools of workers beside each other: `python -m tests.queue.measure_pools DATABASE POOL CONCURRENCY ROWS`.
 
 One worker, a service that answers at once but for edits of 5 s and renders of 3 s; prints the makespan beside the
 ideal, the worker's CPU per row, its peak memory, and the delay between one stage's end and the next one's start.
@@ -24,13 +24,18 @@ Some rows have a second edit, as the agent asks for it; the delays tell more tha
 """
 
 
-def main(kind: str, pool: str, concurrency: int, rows: int) -> None:
+def main(database: str, pool: str, concurrency: int, rows: int) -> None:
     """One measurement, one line."""
     faults: dict[str, object] = {"edit_seconds": EDIT, "render_seconds": RENDER}
-    waits: dict[str, Any] = {"reelq_poll_interval": LOOK, "reelq_edit_timeout": 60.0, "reelq_silence_timeout": 30.0}
+    waits: dict[str, Any] = {
+        "reelq_max_in_flight": rows,
+        "reelq_poll_interval": LOOK,
+        "reelq_edit_timeout": 60.0,
+        "reelq_silence_timeout": 30.0,
+    }
     with (
         tempfile.TemporaryDirectory() as folder,
-        farm(kind, Path(folder), faults=faults, concurrency=concurrency, reelq_max_in_flight=rows, **waits) as made,
+        farm("redis", Path(folder), faults=faults, concurrency=concurrency, database=database, **waits) as made,
     ):
         made.pool = pool
         batch = made.submit([f"{ROOT}/samples/beach.mp4,Add a title that says Take one"] * rows)
@@ -40,7 +45,7 @@ def main(kind: str, pool: str, concurrency: int, rows: int) -> None:
         took = time.monotonic() - began
         cpu, peak = _used(worker.pid)
         print(
-            f"{kind:10} {pool:8} {concurrency:5} at once, {rows:5} rows: {took:5.1f} s (ideal {IDEAL:g}), "
+            f"{database:10} {pool:8} {concurrency:5} at once, {rows:5} rows: {took:5.1f} s (ideal {IDEAL:g}), "
             f"CPU {1000 * cpu / rows:4.0f} ms a row, {peak:4.0f} MB, delay {_delay(made):4.0f} ms; {dict(ends)}",
             flush=True,
         )

@@ -21,7 +21,8 @@ from tests.queue.sizes import PROVING, size
 from tests.queue.test_chaos import nothing_is_wrong
 
 ROWS = size(24, 150)
-AWAY_SECONDS = size(3, 15)
+AWAY_SECONDS = size(2, 15)
+OUTAGES = size(2, 3)
 SLOTS = 8
 EDIT: dict[str, object] = {"edit_seconds": 1.5}
 PATIENT: dict[str, Any] = {"reelq_edit_timeout": 20.0, "reelq_silence_timeout": 15.0}
@@ -114,7 +115,7 @@ def postgres() -> Iterator[Postgres]:
 if "redis" in KINDS:  # what runs in one process has neither
 
     @pytest.mark.timeout(400 if PROVING else 240)
-    def test_a_redis_that_is_emptied_and_restarted_in_the_midst_costs_nothing_but_time(
+    def test_a_redis_that_is_emptied_and_restarted_again_and_again_costs_nothing_but_time(
         tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         with farm("redis", tmp_path, faults=EDIT, concurrency=SLOTS, **PATIENT) as made:
@@ -125,14 +126,17 @@ if "redis" in KINDS:  # what runs in one process has neither
             made.redis.empty()
             let_a_minute_pass(made)
             until(lambda: succeeded(made, batch) >= ROWS // 2, "half done, after the flush", 150)
-            made.redis.stop()
-            time.sleep(AWAY_SECONDS)
-            made.redis.start()
-            back = time.monotonic()
-            let_a_minute_pass(made)
+            for _ in range(OUTAGES):
+                made.redis.stop()
+                time.sleep(AWAY_SECONDS)
+                made.redis.start()
+                back = time.monotonic()
+                let_a_minute_pass(made)
+                until(lambda: made.over(batch) or at_work(made), "work after an outage", 90)
             assert made.ended(batch, 200) == {"succeeded": ROWS}
             with capsys.disabled():
-                print(f"\n{ROWS} rows, all done {time.monotonic() - back:.0f} s after the restart of Redis")
+                words = f"{ROWS} rows, all done {time.monotonic() - back:.0f} s after the last of {OUTAGES} restarts"
+                print(f"\n{words} of Redis")
             assert [worker.poll() for worker in workers] == [None, None]
             both_take_work(made)
             nothing_is_wrong(made)

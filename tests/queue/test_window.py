@@ -1,0 +1,65 @@
+"""How much is under way, and whose: the window gives way to a 429 and grows again, and no batch waits for another."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.queue.farm import KINDS, ROOT, Farm, farm
+from tests.queue.sizes import size
+from tests.queue.test_chaos import nothing_is_wrong
+from tests.queue.test_outages import until
+
+BIG = size(40, 200)
+SMALL = 4
+WINDOW = 8
+
+
+def rows(count: int, what: str) -> list[str]:
+    return [f"{ROOT}/samples/beach.mp4,Add a title that says {what} {number}" for number in range(count)]
+
+
+def window(made: Farm) -> float:
+    return float(made.sql("select accounts.window from accounts")[0][0])
+
+
+def most_at_once(made: Farm) -> int:
+    """The most sessions in which the service had work at one moment, by what the jobs' events tell."""
+    told = made.sql("select job_id, after, what, stage from job_events order by id")
+    open_: set[str] = set()
+    most = 0
+    for event in told:
+        if event.what == "running":
+            open_.add(event.job_id)
+        if event.after in {"succeeded", "failed", "cancelled", "waiting"}:
+            open_.discard(event.job_id)
+        most = max(most, len(open_))
+    return most
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_small_batch_is_not_stuck_behind_a_big_one(kind: str, tmp_path: Path) -> None:
+    with farm(kind, tmp_path, concurrency=WINDOW, reelq_max_in_flight=WINDOW) as made:
+        big = made.submit(rows(BIG, "Big"), name="big.csv")
+        made.start_worker()
+        until(lambda: made.ends(big)["succeeded"] >= 2, "the big batch under way", 60)
+        small = made.submit(rows(SMALL, "Small"), name="small.csv")
+        assert made.ended(small, 60) == {"succeeded": SMALL}
+        assert made.ends(big)["succeeded"] < BIG / 2 + WINDOW, "the small one has not waited for the big one"
+        assert made.ended(big, 120 + BIG) == {"succeeded": BIG}
+        assert most_at_once(made) <= WINDOW
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_window_halves_once_for_a_burst_of_429_and_grows_again_with_what_succeeds(
+    kind: str, tmp_path: Path
+) -> None:
+    with farm(kind, tmp_path, concurrency=WINDOW, reelq_max_in_flight=WINDOW) as made:
+        batch = made.submit(rows(BIG, "Take"))
+        made.start_worker()
+        until(lambda: made.ends(batch)["succeeded"] >= 2, "the batch under way", 60)
+        made.sandbox.faults(rate_limited={"rate": 1, "for": 0.3})
+        until(lambda: window(made) < WINDOW, "a window that gave way", 30)
+        assert window(made) >= WINDOW / 2
+        assert made.ended(batch, 120 + BIG) == {"succeeded": BIG}
+        assert window(made) > WINDOW / 2 + 1
+        nothing_is_wrong(made)
