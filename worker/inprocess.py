@@ -3,13 +3,15 @@
 import threading
 from typing import Any, Final
 
+from celery.bootsteps import CLOSE  # type: ignore[attr-defined] # the stubs leave it out
 from celery.platforms import EX_OK
-from celery.worker import WorkController, state
+from celery.worker import WorkController
 
 from reelq.store import turns
 from worker.process import Process
 
 _STOP_SECONDS: Final = 1
+_LOOK_EVERY: Final = 0.1
 
 
 class InProcess:
@@ -40,7 +42,6 @@ class InProcess:
         with self.process.pipeline.store.write() as session:
             turns.all_lost(session, self._batch_id)
         self.process.begin(self._batch_id)
-        state.should_stop = None  # whatever an earlier worker of this process was told
         self._thread.start()
 
     def stop(self) -> None:
@@ -51,8 +52,15 @@ class InProcess:
         """
         self.process.take_no_more()
         self.process.see_out()
-        # Asked to, the controller takes its parts down from its own thread, the one that brings messages first: a
-        # message for a pool that is gone would be an error. It waits for its threads; nobody waits for it.
-        state.should_stop = EX_OK  # type: ignore[assignment] # it is a code, or None
-        self._thread.join(_STOP_SECONDS)
+        # The controller waits for its threads for as long as they take; nobody waits for the controller.
+        stopper = threading.Thread(target=self._take_down, name="reelq take down", daemon=True)
+        stopper.start()
+        stopper.join(_STOP_SECONDS)
         self.process.end()
+
+    def _take_down(self) -> None:
+        """First whoever brings messages, then the pool: a message for a pool that is gone would be an error."""
+        while self._thread.is_alive():
+            self._controller.consumer.blueprint.state = CLOSE
+            self._thread.join(_LOOK_EVERY)
+        self._controller.stop(exitcode=EX_OK)

@@ -4,9 +4,10 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import Select, bindparam, select, update
 from sqlalchemy.orm import Session
 
 from reelq.job import FINAL, ROUTES, Cause, Route, Stage, Status, stage_after
@@ -234,12 +235,8 @@ def rescue(
 
     `held` are the rescuer's own: it is alive, whatever their leases say.
     """
-    silent = select(Job).where(Job.status == Status.RUNNING, Job.lease_until < now, *within(batch_id))
-    silent = silent.order_by(Job.lease_until).limit(most)
-    if session.get_bind().dialect.name == "postgresql":
-        silent = silent.with_for_update(skip_locked=True)
     rescued = []
-    for job in session.scalars(silent):
+    for job in session.scalars(_silent(batch_id), {"now": now, "most": most}).all():
         if job.id in held:
             continue
         try:
@@ -248,6 +245,12 @@ def rescue(
             continue
         rescued.append(job.id)
     return rescued
+
+
+@cache
+def _silent(batch_id: str | None) -> Select[Job]:
+    query = select(Job).where(Job.status == Status.RUNNING, Job.lease_until < bindparam("now"), *within(batch_id))
+    return query.order_by(Job.lease_until).limit(bindparam("most")).with_for_update(skip_locked=True)
 
 
 _MOST_LAPSES: Final = 10

@@ -4,10 +4,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from itertools import zip_longest
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, func, or_, select, true, update
 from sqlalchemy.orm import Session
 
 from reelq.job import Route, Stage, Status
@@ -44,11 +45,16 @@ def admit(session: Session, now: datetime, batch_id: str | None = None) -> list[
 
 def due(session: Session, now: datetime, most: int, batch_id: str | None = None) -> list[Message]:
     """Admitted jobs whose message has to go out now: a wait is over, or a message was lost."""
-    query = select(Job).where(Job.status == Status.QUEUED, Job.admitted, Job.publish_at <= now, *within(batch_id))
-    query = query.order_by(Job.publish_at).limit(most)
-    if session.get_bind().dialect.name == "postgresql":
-        query = query.with_for_update(skip_locked=True)
-    return [_message(job) for job in session.scalars(query).all() if _mark(session, job, now)]
+    jobs = session.scalars(_due(batch_id), {"now": now, "most": most}).all()
+    return [_message(job) for job in jobs if _mark(session, job, now)]
+
+
+# Asked five times a second, for ever: these are made once, which takes longer than to run them.
+@cache
+def _due(batch_id: str | None) -> Select[Job]:
+    query = select(Job).where(Job.status == Status.QUEUED, Job.admitted, Job.publish_at <= bindparam("now"))
+    query = query.where(*within(batch_id)).order_by(Job.publish_at).limit(bindparam("most"))
+    return query.with_for_update(skip_locked=True)  # nothing on SQLite, where nobody else writes meanwhile
 
 
 def all_lost(session: Session, batch_id: str | None = None) -> None:
@@ -63,17 +69,30 @@ def all_lost(session: Session, batch_id: str | None = None) -> None:
 
 
 def _rooms(session: Session) -> list[tuple[str, int]]:
+    rooms = [(account_id, int(window) - count) for account_id, window, count in session.execute(_windows())]
+    return [(account_id, room) for account_id, room in rooms if room > 0]
+
+
+@cache
+def _windows() -> Select[str, float, int]:
+    """Every account's window, and how many of its jobs are in flight."""
     flying = (
         select(Job.account_id, func.count().label("count"))
         .where(Job.admitted, Job.status.in_((Status.QUEUED, Status.RUNNING)))
         .group_by(Job.account_id)
         .subquery()
     )
-    query = select(Account.id, Account.window, func.coalesce(flying.c.count, 0)).outerjoin(
-        flying, flying.c.account_id == Account.id
-    )
-    rooms = [(account_id, int(window) - count) for account_id, window, count in session.execute(query)]
-    return [(account_id, room) for account_id, room in rooms if room > 0]
+    query = select(Account.id, Account.window, func.coalesce(flying.c.count, 0))
+    return query.outerjoin(flying, flying.c.account_id == Account.id)
+
+
+@cache
+def _batches(within_batch: str | None) -> Select[str, str, int | None]:
+    """The batches that have rows of an account to let in."""
+    here = (Job.batch_id == Batch.id, Job.account_id == bindparam("account_id"))
+    waits = select(Job.id).where(*here, Job.status == Status.QUEUED, Job.admitted.is_(False)).exists()
+    query = select(Batch.id, Batch.owner, Batch.released).where(Batch.state == BatchState.ACTIVE, waits)
+    return query.where(Batch.id == within_batch if within_batch else true()).order_by(Batch.id)
 
 
 def _candidates(
@@ -81,16 +100,8 @@ def _candidates(
 ) -> dict[str, list[list[Job]]]:
     """For each owner, for each of its batches, the jobs that would come next."""
     waiting = (Job.status == Status.QUEUED, Job.admitted.is_(False), Job.account_id == account_id)
-    batches = (
-        select(Batch.id, Batch.owner, Batch.released)
-        .where(Batch.state == BatchState.ACTIVE)
-        .where(select(Job.id).where(Job.batch_id == Batch.id, *waiting).exists())
-        .order_by(Batch.id)
-    )
-    if within_batch:
-        batches = batches.where(Batch.id == within_batch)
     by_owner: dict[str, list[list[Job]]] = defaultdict(list)
-    for batch_id, owner, released in session.execute(batches):
+    for batch_id, owner, released in session.execute(_batches(within_batch), {"account_id": account_id}):
         query = select(Job).where(Job.batch_id == batch_id, *waiting, Job.due_at <= now)
         if released is not None:
             query = query.where(Job.row <= released)

@@ -280,6 +280,9 @@ def test_a_batch_is_named_by_a_piece_of_its_id_its_manifest_or_last(
         new = add_batch(session, now, id="bat_01aaaaaabbxyz2", name="jobs.csv", source=str(tmp_path))
         other = add_batch(session, now, id="bat_01cccccccccyz3", name="other.csv", source="/elsewhere")
         theirs = add_batch(session, now, id="bat_01zzzzzzzzzzz9", name="theirs.csv", owner="somebody else")
+        account = add_account(session, now)
+        for batch in (old, new, other, theirs):
+            add_job(session, now, batch_id=batch, account_id=account)
     words = {old: [old, "xyz1", "01aaaaaaaa"], new: ["jobs.csv", "jobs", "./jobs.csv", str(tmp_path / "jobs.csv")]}
     words |= {other: ["last", "yz3", "bat_01c", "other"]}
     for meant, named_so in words.items():

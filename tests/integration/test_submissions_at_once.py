@@ -19,12 +19,13 @@ from reelq.store.orders import Fate, Order
 from reelq.store.session import Store
 from tests.integration.databases import shown
 from tests.integration.test_submissions import SERVICE, TWO, Desk, desk
+from tests.queue.sizes import size
 
 __all__ = ["desk"]  # the fixture
 
-BULK = 100_000
+BULK = size(10_000, 100_000)
 LIMIT_SECONDS = 30
-FEWER = 20_000
+FEWER = size(2_000, 20_000)
 TICK_SECONDS = 0.5
 """It comes five times a second, and takes its time only while there is something to let in."""
 
@@ -125,7 +126,7 @@ def _timed(what: str, store: Store, act: Any, limit: float, capsys: pytest.Captu
 
 @pytest.mark.benchmark
 @pytest.mark.timeout(600)
-def test_a_manifest_of_100000_rows_is_handed_in_again_and_changed_and_joined_within_seconds(
+def test_a_large_manifest_is_handed_in_again_and_changed_and_joined_within_seconds(
     desk: Desk, capsys: pytest.CaptureFixture[str]
 ) -> None:
     order = _order(desk.folder, BULK)

@@ -233,7 +233,7 @@ def farm(
     faults: dict[str, object] | None = None,
     concurrency: int = 16,
     sandbox: dict[str, object] | None = None,
-    database: str = "",
+    database_kind: str = "",
     **settings: Any,
 ) -> Iterator[Farm]:
     """A deployment of this kind, without a worker yet; SQLite or PostgreSQL as usual for it, if none is named."""
@@ -244,7 +244,7 @@ def farm(
         redis = Redis(folder) if kind == "redis" else None
         if redis:
             stack.callback(redis.stop)
-        database = stack.enter_context(new_database(database or ("postgresql" if redis else "sqlite"), folder))
+        database = stack.enter_context(new_database(database_kind or ("postgresql" if redis else "sqlite"), folder))
         told: dict[str, Any] = {
             "nemo_api_url": service.url,
             "reelq_data_dir": folder / "data",

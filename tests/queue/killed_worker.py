@@ -101,8 +101,8 @@ class Moments:
 
     def _transaction(self, _name: str, write: Called) -> Called:
         @contextmanager
-        def writing(store: Store) -> Iterator[Transaction]:
-            with write(store) as session:
+        def writing(store: Store, **how: bool) -> Iterator[Transaction]:
+            with write(store, **how) as session:
                 yield session
                 # Counted only now: it is in its first transaction that a stage is claimed, and the count begins.
                 self._here.commits += 1

@@ -35,7 +35,7 @@ def main(database: str, pool: str, concurrency: int, rows: int) -> None:
     }
     with (
         tempfile.TemporaryDirectory() as folder,
-        farm("redis", Path(folder), faults=faults, concurrency=concurrency, database=database, **waits) as made,
+        farm("redis", Path(folder), faults=faults, concurrency=concurrency, database_kind=database, **waits) as made,
     ):
         made.pool = pool
         batch = made.submit([f"{ROOT}/samples/beach.mp4,Add a title that says Take one"] * rows)

@@ -159,7 +159,9 @@ class Studio:
 
     def begin(self, job: Job) -> None:
         """Hand a worker's thread the message of a row."""
-        thread = threading.Thread(target=self.process.pipeline.run, args=(job.stage, job.id, job.run))
+        thread = threading.Thread(
+            target=self.process.pipeline.run, args=(job.stage, job.id, job.run), kwargs={"chained": True}
+        )
         thread.start()
         self._at_work.append(thread)
 

@@ -3,6 +3,7 @@
 import random
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from reelq.store import actions
 from tests.queue.farm import KINDS, Farm, farm
 from tests.queue.sizes import PROVING, size
 from tests.queue.test_chaos import lines, nothing_is_wrong
+from tests.queue.test_outages import let_a_minute_pass
 
 ROWS = size(24, 200)
 KILLS = size(5, 40)
@@ -47,11 +49,15 @@ def test_killed_workers_lose_no_row_and_send_nothing_twice(
 ) -> None:
     edit = size(1, 2)  # long enough that the run outlasts the kills
     faults: dict[str, object] = {"silent_edit": 0.3, "edit_seconds": edit, "render_seconds": 1, "upload_seconds": 0.2}
-    with farm(kind, tmp_path, faults=faults, concurrency=8, reelq_lease_seconds=2.0) as made:
+    # The stand-in encodes two videos at a time: on a busy machine an export takes longer than twenty looks.
+    waits_for_exports: dict[str, Any] = {"reelq_poll_limit": 500, "reelq_lease_seconds": 2.0}
+    with farm(kind, tmp_path, faults=faults, concurrency=8, **waits_for_exports) as made:
         batch = made.submit(lines(ROWS))
         for _ in range(1 if kind == "in-process" else 2):
             made.start_worker()
         waits = _kill_again_and_again(made, batch, KILLS)
+        if made.redis:
+            let_a_minute_pass(made)  # messages that the dead had taken, and not begun
         ends = made.ended(batch, 600 if PROVING else 120)
         unconfirmed = [job for job in made.jobs(batch) if job.error_code == "edit_unconfirmed"]
         nothing_is_wrong(made)

@@ -130,13 +130,13 @@ if "redis" in KINDS:  # what runs in one process has neither
                 made.redis.stop()
                 time.sleep(AWAY_SECONDS)
                 made.redis.start()
-                back = time.monotonic()
                 let_a_minute_pass(made)
                 until(lambda: made.over(batch) or at_work(made), "work after an outage", 90)
+            back = time.monotonic()
             assert made.ended(batch, 200) == {"succeeded": ROWS}
             with capsys.disabled():
-                words = f"{ROWS} rows, all done {time.monotonic() - back:.0f} s after the last of {OUTAGES} restarts"
-                print(f"\n{words} of Redis")
+                took = time.monotonic() - back
+                print(f"\n{ROWS} rows, all done {took:.0f} s after {OUTAGES} restarts of Redis")
             assert [worker.poll() for worker in workers] == [None, None]
             both_take_work(made)
             nothing_is_wrong(made)

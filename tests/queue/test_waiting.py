@@ -13,8 +13,8 @@ import redis
 from tests.queue.farm import KINDS, ROOT, Farm, farm
 from tests.queue.sizes import PROVING, size
 
-ROWS = size(200, 1_000)
-INTERVAL = size(10, 30)
+ROWS = size(100, 1_000)
+INTERVAL = size(6, 30)
 SLOTS = 8
 UPLOADS = 10
 LATE = size(4, 2)

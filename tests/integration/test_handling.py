@@ -1,0 +1,142 @@
+"""What a person asks of a batch or a row, in the database: in pieces, again after it was cut short, and of twins."""
+
+from typing import Any
+
+import pytest
+
+from reelq.cli.named import batch_named
+from reelq.errors import UnknownName
+from reelq.job import Cause, Stage, Status
+from reelq.store import batches, handling, parking
+from reelq.store.batchlist import how_many, standings
+from reelq.store.models import Account, Batch, BatchState, Job
+from reelq.store.session import Store
+from tests.integration.databases import add_account, add_batch, add_job
+from tests.integration.test_submissions import TWO, Desk, desk
+
+__all__ = ["desk"]  # the fixture
+
+
+def _state(store: Store, batch_id: str) -> BatchState:
+    with store.read() as session:
+        return session.get_one(Batch, batch_id).state
+
+
+def _rows(store: Store, count: int, **values: Any) -> str:
+    with store.write() as session:
+        now = store.now(session)
+        batch, account = add_batch(session, now), add_account(session, now)
+        for row in range(1, count + 1):
+            add_job(session, now, batch_id=batch, account_id=account, row=row, **values)
+    return batch
+
+
+def _counts(store: Store, batch_id: str) -> dict[str, int]:
+    with store.read() as session:
+        return {status: count for (_, status), count in batches.counts(session, batch_id).items()}
+
+
+def test_a_row_of_a_cancelled_batch_that_is_retried_opens_the_batch_again(desk: Desk) -> None:
+    batch_id = desk.submit(*TWO).batch_id
+    handling.cancel_batch(desk.store, batch_id)
+    assert _state(desk.store, batch_id) is BatchState.CANCELLED
+    first, second = desk.jobs(batch_id)
+    assert handling.retry_row(desk.store, first.id)
+    # Else whoever takes the row would cancel it once more.
+    assert _state(desk.store, batch_id) is BatchState.ACTIVE
+    assert (desk.job(first.id).status, desk.job(second.id).status) == (Status.QUEUED, Status.CANCELLED)
+
+
+def test_a_batch_is_cancelled_released_and_retried_whole_though_it_is_done_in_pieces(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handling, "_AT_ONCE", 3)
+    batch = _rows(store, 7, status=Status.WAITING, cause=Cause.PAUSED)
+    assert handling.resume_batch(store, batch) == handling.Handled(7)
+    assert _counts(store, batch) == {"queued": 7}
+    assert handling.cancel_batch(store, batch) == handling.Handled(7)
+    assert _counts(store, batch) == {"cancelled": 7}
+    failed = _rows_again(store, status=Status.FAILED, error_code="no_effect", stage=Stage.VERIFY)
+    assert handling.retry_batch(store, failed) == handling.Handled(7)
+
+
+def _rows_again(store: Store, **values: Any) -> str:
+    with store.write() as session:
+        now = store.now(session)
+        batch, account = add_batch(session, now), add_account(session, now, credential="another")
+        for row in range(1, 8):
+            add_job(session, now, batch_id=batch, account_id=account, row=row, **values)
+    return batch
+
+
+def test_a_cancellation_that_was_cut_short_lets_nothing_begin_and_can_be_asked_for_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handling, "_AT_ONCE", 2)
+    batch = _rows(store, 5)
+    real, calls = batches.drop, []
+
+    def cut_short(*args: Any) -> int:
+        calls.append(args)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    monkeypatch.setattr(batches, "drop", cut_short)
+    with pytest.raises(KeyboardInterrupt):
+        handling.cancel_batch(store, batch)
+    assert _state(store, batch) is BatchState.CANCELLED
+    assert _counts(store, batch) == {"cancelled": 2, "queued": 3}
+    assert handling.cancel_batch(store, batch) == handling.Handled(3, not_so=2)
+
+
+def test_resuming_a_batch_leaves_its_twins_waiting_for_whom_they_wait_for(desk: Desk) -> None:
+    first = desk.submit(TWO[0])
+    joined = desk.submit(TWO[0], name="other").batch_id
+    desk.ask_all(lambda session, batch, _: batches.pause(session, batch), joined)
+    desk.ask_all(batches.resume, joined)
+    (twin,) = desk.jobs(joined)
+    assert (twin.status, twin.cause) == (Status.WAITING, Cause.TWIN)
+    assert handling.resume_batch(desk.store, joined) == handling.Handled(0)
+    assert not handling.resume_row(desk.store, twin.id)
+    desk.succeed(desk.jobs(first.batch_id)[0])
+    assert desk.job(twin.id).stage is Stage.DOWNLOAD
+
+
+def test_the_probe_of_a_process_that_works_on_one_batch_is_a_row_of_that_batch(store: Store) -> None:
+    waits = {"status": Status.WAITING, "cause": Cause.CREDITS}
+    with store.write() as session:
+        now = store.now(session)
+        account = add_account(session, now, parked=Cause.CREDITS, parked_why="none left")
+        other, mine = add_batch(session, now), add_batch(session, now)
+        add_job(session, now, batch_id=other, account_id=account, **waits)
+        probe = add_job(session, now, batch_id=mine, account_id=account, **waits)
+        assert parking.go_on(session, account, now, 500, mine) == 1
+        assert session.get_one(Account, account, populate_existing=True).probe_job_id == probe
+        assert session.get_one(Job, probe, populate_existing=True).status is Status.QUEUED
+
+
+def test_a_probe_that_only_another_process_would_work_on_is_not_waited_for(store: Store) -> None:
+    waits = {"status": Status.WAITING, "cause": Cause.CREDITS}
+    with store.write() as session:
+        now = store.now(session)
+        account = add_account(session, now, parked=Cause.CREDITS, parked_why="none left")
+        other, mine = add_batch(session, now), add_batch(session, now)
+        add_job(session, now, batch_id=other, account_id=account, **waits)
+        add_job(session, now, batch_id=mine, account_id=account, **waits)
+        assert parking.go_on(session, account, now, 500, other) == 1  # queued, and its process may have ended since
+        session.expire_all()
+        assert parking.go_on(session, account, now, 500, mine) == 1
+
+
+def test_a_batch_whose_rows_a_newer_one_took_along_is_listed_and_named_no_more(desk: Desk) -> None:
+    old = desk.submit(TWO[0]).batch_id
+    new = desk.submit(*TWO).batch_id
+    assert old != new
+    with desk.store.read() as session:
+        assert [one.batch.id for one in standings(session, "me", 10)] == [new]
+        assert how_many(session, "me") == 1
+    assert batch_named(desk.store, "me", "jobs").batch_id == new
+    with pytest.raises(UnknownName) as refused:
+        batch_named(desk.store, "me", old)
+    assert new in refused.value.advice
