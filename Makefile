@@ -48,8 +48,10 @@ help: ## show this list
 
 setup: $(RUN_READY) ## make .venv with reelq in it
 
+# Its database stays in the checkout: nothing of the user's own is touched.
 demo: $(RUN_READY) ## run the example manifest against the stand-in service, spending nothing
-	@$(BIN)/python samples/walk.py
+	@REELQ_DATA_DIR=.demo $(BIN)/reelq run jobs.example.csv --sandbox
+	@cat samples/after-the-demo.txt
 
 test: lint types contracts pytest ## everything that has to be green
 
@@ -67,13 +69,13 @@ pytest: $(DEV_READY) ## the tests
 	$(BIN)/pytest
 
 prove: $(DEV_READY) ## the promises at full size: the service, workers, Redis and databases broken on purpose (an hour)
-	REELQ_PROVE=1 $(BIN)/pytest tests/queue
+	REELQ_PROVE=1 $(BIN)/pytest tests/queue tests/integration/test_submissions_at_once.py
 
 docs: $(DEV_READY) ## write the generated pages anew
 	$(BIN)/python docs/generate.py
 
 bench: $(DEV_READY) ## the benchmarks, each printing its figure
-	$(BIN)/pytest -m benchmark -s tests/benchmarks
+	REELQ_BENCH=1 $(BIN)/pytest -s tests/benchmarks
 
 samples: $(RUN_READY) ## make the sample clips again
 	$(BIN)/python samples/make.py
@@ -84,4 +86,4 @@ lock: ## resolve the dependencies anew (needs uv)
 	$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --upgrade --extra sandbox --group dev pyproject.toml -o locks/dev.txt -c locks/run.txt
 
 clean: ## remove what was made here, results excepted
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .demo dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

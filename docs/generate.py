@@ -1,11 +1,14 @@
-"""Writes docs/state-machine.md from the dicts in reelq/job.py; a test holds the file to them."""
+"""Writes the pages that the code knows best, state-machine.md and settings.md; tests hold the files to it."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from reelq.job import FINAL, PIPELINE, ROUTES, TRANSITIONS, Cause, Status
+from reelq.settings import MEANINGS, Settings
 
-PAGE: Final = Path(__file__).with_name("state-machine.md")
+STATES: Final = Path(__file__).with_name("state-machine.md")
+SETTINGS: Final = Path(__file__).with_name("settings.md")
 
 _MEANS: Final = {
     Status.QUEUED: "the stage is due, or has a time when it will be",
@@ -25,8 +28,66 @@ _CAUSES: Final = {
 }
 
 
-def page() -> str:
-    """The whole page."""
+_GROUPS: Final = {
+    "The service": ("NEMO_", "SKILL_", "REELQ_ANON"),
+    "Where the truth is kept, and who works": ("REELQ_D", "REELQ_B", "REELQ_SECRET", "REELQ_KEEP", "REELQ_LOG"),
+    "How much at once, how long to wait": ("REELQ_",),
+}
+"""By how their names begin; the first group that takes a variable has it."""
+_WITHOUT: Final = {
+    "NEMO_TOKEN": "none",
+    "NEMO_CLIENT_ID": "made once, kept in `~/.config/nemovideo/client_id`",
+    "SKILL_SOURCE": "told from where the skill is installed",
+    "REELQ_DATABASE_URL": "SQLite: `reelq.db` in the data folder",
+    "REELQ_BROKER_URL": "none",
+    "REELQ_DATA_DIR": "your data folder; on Linux `~/.local/share/reelq`",
+    "REELQ_SECRET_KEY": "with SQLite made once, kept in the data folder; with PostgreSQL it has to be given",
+    "REELQ_KEEP_DAYS": "none",
+}
+"""What holds where a default is no plain value."""
+
+
+def settings_page() -> str:
+    """The whole page on settings."""
+    return "\n".join(
+        [
+            "# The environment",
+            "",
+            "Generated from `reelq/settings.py` by `make docs`; `make test` fails where the two differ.",
+            "",
+            "Every setting is an environment variable, read once when a command begins; an empty one is not set.",
+            "Nothing has to be set. `reelq doctor` says what is set and wrong, `reelq doctor --all` explains every",
+            "variable, with the value that holds here. Seconds take fractions.",
+            "",
+            *_groups(),
+            "## Others that are heeded",
+            "",
+            "`NO_COLOR` takes the colours away. `FLOWER_BASIC_AUTH=NAME:PASSWORD` protects the page of `reelq up`.",
+            "`HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` lead to the service as they do elsewhere.",
+            "",
+        ]
+    )
+
+
+def _groups() -> Iterator[str]:
+    left = list(MEANINGS)
+    for title, begins in _GROUPS.items():
+        yield from (f"## {title}", "", "| variable | default | what it is for |", "| --- | --- | --- |")
+        for name in [name for name in left if name.startswith(begins)]:
+            left.remove(name)
+            yield f"| `{name}` | {_default(name)} | {MEANINGS[name]} |"
+        yield ""
+
+
+def _default(name: str) -> str:
+    default = Settings.model_fields[name.lower()].default
+    if name in _WITHOUT:
+        return _WITHOUT[name]
+    return f"`{int(default) if isinstance(default, bool) else default}`"
+
+
+def states_page() -> str:
+    """The whole page on states."""
     arrows = [f"  {before} --> {after}" for before, afters in TRANSITIONS.items() for after in sorted(afters)]
     return "\n".join(
         [
@@ -71,4 +132,5 @@ def _listed(status: Status) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    STATES.write_text(states_page(), encoding="utf-8")
+    SETTINGS.write_text(settings_page(), encoding="utf-8")

@@ -2,9 +2,9 @@
 
 import click
 
-from reelq.cli.deployment import OWNER, deployment
 from reelq.cli.live import is_interactive
 from reelq.cli.named import Named, named
+from reelq.cli.whereabouts import of_sandbox, whereabouts
 from reelq.cli.wording import many
 from reelq.store.handling import Handled, cancel_batch, cancel_row
 from reelq.store.overview import snapshot
@@ -14,7 +14,8 @@ from reelq.store.session import Store
 @click.command("cancel")
 @click.argument("target", metavar="BATCH|JOB")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def command(target: str, yes: bool) -> None:
+@of_sandbox
+def command(target: str, yes: bool, sandbox: bool) -> None:
     """End all rows of a BATCH that have not ended, or one JOB. On a terminal it asks first.
 
     A row at work ends at its next event, its cost and the agent's words recorded. Finished videos stay, and what was
@@ -25,8 +26,7 @@ def command(target: str, yes: bool) -> None:
     \b
     Example: reelq cancel last --yes
     """
-    with deployment() as made:
-        meant = named(made.store, OWNER, target)
+    with whereabouts(named, target, sandbox=sandbox) as (made, meant):
         if not yes and is_interactive():
             click.confirm(_question(made.store, meant), abort=True, err=True)
         met = cancel_row(made.store, meant.job_id) if meant.job_id else cancel_batch(made.store, meant.batch_id)

@@ -13,8 +13,6 @@ from reelq.store.session import Store, database_url
 
 OWNER: Final = "local"
 """Whose the batches of the command line are; those that come over HTTP belong to the owners of API keys."""
-PLAY: Final = "sandbox.db"
-"""The database of `--sandbox`: play and real work never mix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +21,8 @@ class Deployment:
 
     settings: Settings
     store: Store
+    is_play: bool = False
+    """Whether it is that of `--sandbox`: play and real work never mix."""
 
     @property
     def vault(self) -> Vault:
@@ -36,7 +36,7 @@ class Deployment:
 
 
 @contextmanager
-def deployment(settings: Settings | None = None) -> Iterator[Deployment]:
+def deployment(settings: Settings | None = None, *, is_play: bool = False) -> Iterator[Deployment]:
     """The deployment that the environment describes, its database ready for use.
 
     A file of the user's own is brought to the newest version unasked; a database that others use is not.
@@ -48,6 +48,6 @@ def deployment(settings: Settings | None = None) -> Iterator[Deployment]:
             migrate.upgrade(store)
         elif not migrate.is_current(store):
             raise SettingsError("REELQ_DATABASE_URL: the database has another version; `reelq db upgrade` migrates it")
-        yield Deployment(told, store)
+        yield Deployment(told, store, is_play)
     finally:
         store.close()

@@ -10,6 +10,7 @@ from typing import Final
 import click
 
 from reelq import errors
+from reelq.cli.interrupts import all_done
 
 OK: Final = 0
 WRONG_CALL: Final = 2
@@ -42,7 +43,11 @@ def exits_in_words() -> Iterator[None]:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except click.Abort:
+    except click.Abort as abort:
+        if isinstance(abort.__cause__, KeyboardInterrupt):
+            click.echo("Interrupted.", err=True)
+        sys.exit(INTERRUPTED)
+    except KeyboardInterrupt:  # past click, while something else is told
         sys.exit(INTERRUPTED)
     except errors.ReelqError as error:
         _tell(str(error), error.advice)
@@ -51,6 +56,23 @@ def exits_in_words() -> Iterator[None]:
         _drop_output()
         _tell(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error))
         sys.exit(FAILED)
+    except Exception as error:
+        if not (why := _trouble(error)):
+            raise
+        _tell(f"The database can't be used: {why}", "`reelq doctor` says which it is and how to mend it.")
+        sys.exit(FAILED)
+    finally:
+        all_done()
+
+
+def _trouble(error: Exception) -> str:
+    """What the database says is wrong, where that is to blame; it is known only to those who have opened one."""
+    session = sys.modules.get("reelq.store.session")
+    if session is None or not session.is_broken(error):
+        return ""
+    from reelq.store.looking import trouble
+
+    return trouble(error)
 
 
 def _print_anything() -> None:

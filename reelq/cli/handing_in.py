@@ -10,32 +10,22 @@ import click
 from reelq import manifest, skills
 from reelq.cli import play
 from reelq.cli.asking import funds
-from reelq.cli.check import in_words
 from reelq.cli.deployment import OWNER, Deployment
+from reelq.cli.doctor.broker import unreachable
 from reelq.cli.exits import OK
 from reelq.cli.faults import show_findings
+from reelq.cli.foretelling import cost_of, told
 from reelq.cli.live import is_interactive
 from reelq.cli.wording import many
 from reelq.errors import ManifestError
 from reelq.settings import Settings
 from reelq.store import accounts, submissions
-from reelq.store.estimates import estimate
-from reelq.store.orders import Fate, Order, Plan
+from reelq.store.orders import Order, Plan
+from reelq.store.standing import check_key
 from reelq.store.submissions import Submitted
 
 RESULTS: Final = Path("reelq-out")
 """Where results go that nobody gives another folder: below it, in one of the manifest's name."""
-_WORDS: Final = {
-    Fate.NEW: "new",
-    Fate.GOES_ON: "under way already",
-    Fate.DONE: "done before",
-    Fate.FETCHED: "done before, to be brought home again",
-    Fate.FAILED: "failed before",
-    Fate.RETRIED: "to be tried again",
-    Fate.AGAIN: "to be done again, as their session changed",
-    Fate.TAKEN: "done in another manifest",
-    Fate.JOINED: "under way in another manifest",
-}
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -59,20 +49,24 @@ class Call:
         return play.SERVICE if self.sandbox else None
 
 
+out_option: Final = click.option(
+    "--out",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help=f"Where the videos go.  [default: {RESULTS}/<the manifest's name>]",
+)
+skill_option: Final = click.option(
+    "--skill", default=manifest.DEFAULT_SKILL, show_default=True, help="The skill of rows that name none."
+)
+
+
 def options(command: F) -> F:
     """The argument and the options that `run` and `submit` share."""
     for option in reversed(
         (
             click.argument("path", metavar="MANIFEST", type=click.Path(path_type=Path)),
-            click.option(
-                "--out",
-                metavar="DIR",
-                type=click.Path(path_type=Path, file_okay=False),
-                help=f"Where the videos go.  [default: {RESULTS}/<the manifest's name>]",
-            ),
-            click.option(
-                "--skill", default=manifest.DEFAULT_SKILL, show_default=True, help="The skill of rows that name none."
-            ),
+            out_option,
+            skill_option,
             click.option(
                 "--first",
                 metavar="N",
@@ -95,14 +89,24 @@ def options(command: F) -> F:
 
 def order_of(call: Call, settings: Settings) -> Order:
     """The manifest, checked: every fault is shown, and one is enough to run nothing."""
+    checked = checked_by(call, settings)
+    show_findings(call.path, checked, err=True)
+    if checked.faults:
+        raise _refused(checked)
+    return as_order(call, checked)
+
+
+def checked_by(call: Call, settings: Settings) -> manifest.Checked:
+    """What is wrong with the manifest, by the skills that there are."""
     known = skills.load([settings.reelq_data_dir / "skills"])
     known.named(call.skill)  # which is refused, if at all, before the manifest is read
     for note in known.notes:
         click.echo(note, err=True)
-    checked = manifest.check_file(call.path, skills=known, default_skill=call.skill)
-    show_findings(call.path, checked, err=True)
-    if checked.faults:
-        raise _refused(checked)
+    return manifest.check_file(call.path, skills=known, default_skill=call.skill)
+
+
+def as_order(call: Call, checked: manifest.Checked) -> Order:
+    """A manifest without a fault, with what was asked for beside it."""
     place = call.path.absolute()
     return Order(
         owner=OWNER,
@@ -128,11 +132,13 @@ def _refused(checked: manifest.Checked) -> ManifestError:
 def hand_in(made: Deployment, order: Order, call: Call) -> Submitted:
     """Say what the order will do, ask where that can cost something, and submit it."""
     service = call.service or made.settings.nemo_api_url
+    if not call.sandbox:  # which asks for tokens of its own
+        check_key(made.store, made.settings)  # else each row would fail by itself
     plan = submissions.plan(made.store, order, service=service)
     for line in told(plan):
         click.echo(line, err=True)
     if not call.sandbox and plan.sends:
-        _ask(made, plan, call)
+        _ask(made, order, plan, call)
     account_id = accounts.account_for(made.store, made.vault, made.settings)
     done = submissions.submit(made.store, order, service=service, account_id=account_id)
     if call.sandbox:
@@ -144,25 +150,30 @@ def hand_in(made: Deployment, order: Order, call: Call) -> Submitted:
             f"manifest any more; `reelq cancel {left.batch_id}` drops {'it' if left.rows == 1 else 'them'}.",
             err=True,
         )
+    warn_of_broker(made)
     return done
 
 
-def _ask(made: Deployment, plan: Plan, call: Call) -> None:
-    there = funds(made.settings)
-    click.echo(in_words(estimate(plan.sends, plan.generations, highest=there.highest), there), err=True)
+def warn_of_broker(made: Deployment) -> None:
+    """What was handed in is safe in the database; yet no worker hears of it while the broker is away."""
+    told_of = made.settings.reelq_broker_url
+    if told_of is not None and (why := unreachable(told_of.get_secret_value())):
+        click.echo(
+            f"The broker does not answer ({why}). The rows wait in the database; workers take them when it does.",
+            err=True,
+        )
+
+
+def _ask(made: Deployment, order: Order, plan: Plan, call: Call) -> None:
+    for line in cost_of(plan, order.rows, funds(made.settings)):
+        click.echo(line, err=True)
     if call.limit_credits is not None:
         click.echo(f"No more than {many(call.limit_credits, 'credit')} will be spent (--limit-credits).", err=True)
-    if not call.yes and is_interactive() and not click.confirm("Go ahead?", default=True, err=True):
+    go_ahead(yes=call.yes)
+
+
+def go_ahead(*, yes: bool) -> None:
+    """Ask before credits are spent, where there is somebody to ask."""
+    if not yes and is_interactive() and not click.confirm("Go ahead?", default=True, err=True):
         click.echo("Nothing was run, nothing was spent.", err=True)
         raise click.exceptions.Exit(OK)
-
-
-def told(plan: Plan) -> list[str]:
-    """What handing the manifest in does with its rows, in words."""
-    parts = [f"{plan.count(fate):,} {words}" for fate, words in _WORDS.items() if plan.count(fate)]
-    lines = [f"{many(len(plan.fates), 'row')}: {', '.join(parts)}."]
-    if plan.count(Fate.DONE) == len(plan.fates):
-        lines.append("Nothing is left to do.")
-    if plan.count(Fate.FAILED):
-        lines.append("`--retry-failed` runs again what failed before.")
-    return lines

@@ -1,15 +1,16 @@
 """From what a user types to a batch or a row: an id or a piece of one, a manifest, `last`, or BATCH:ROW."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from reelq.errors import UnknownName
 from reelq.manifest.columns import nearest
-from reelq.store.batchlist import Listed, Numbered, batches_of, job_owner, rows_called
+from reelq.store.batchlist import Listed, Numbered, batches_of, job_owner, rows_called, successor
 from reelq.store.session import Store, Transaction
 
 LAST: Final = "last"
@@ -32,10 +33,19 @@ class Named:
         return "job" if self.job_id else "batch"
 
 
+class _Known(NamedTuple):
+    """What there is to be named."""
+
+    batches: list[Listed]
+    """The newest first, so that a manifest's newest batch is found."""
+    successor: Callable[[str], Listed | None]
+    """Which of them has the rows of a batch that has none any more."""
+
+
 def batch_named(store: Store, owner: str, word: str) -> Named:
     """The batch; UnknownName, with what is near, where there is none or more than one."""
     with store.read() as session:
-        return Named(_batch(batches_of(session, owner), word).id)
+        return Named(_batch(_known(session, owner), word).id)
 
 
 def job_named(store: Store, owner: str, word: str) -> Named:
@@ -52,8 +62,8 @@ def named(store: Store, owner: str, word: str) -> Named:
     """The batch or the row, whichever the word names."""
     with store.read() as session:
         with suppress(UnknownName):  # a batch first: a path may have a colon too
-            return Named(_batch(batches_of(session, owner), word).id)
-        return _job(session, owner, word) or Named(_batch(batches_of(session, owner), word).id)
+            return Named(_batch(_known(session, owner), word).id)
+        return _job(session, owner, word) or Named(_batch(_known(session, owner), word).id)
 
 
 def _job(session: Transaction, owner: str, word: str) -> Named | None:
@@ -63,7 +73,7 @@ def _job(session: Transaction, owner: str, word: str) -> Named | None:
         if found is None or found.owner != owner:
             raise _unknown(f"No row has the id {word!r}", "`reelq show BATCH:ROW` finds a row by its number.")
         return Named(found.batch_id, word, found.row)
-    known, wrong = batches_of(session, owner), None
+    known, wrong = _known(session, owner), None
     for batch_word, row_word in _parted(word):
         try:
             batch = _batch(known, batch_word)
@@ -91,21 +101,27 @@ def _row(batch: Listed, found: list[Numbered], word: str) -> Named:
     return Named(batch.id, found[0].job_id, found[0].row)
 
 
-def _batch(known: list[Listed], word: str) -> Listed:
-    """`known` has the newest first, so that a manifest's newest batch is found."""
-    if not known:
+def _known(session: Transaction, owner: str) -> _Known:
+    return _Known(batches_of(session, owner), partial(successor, session, owner))
+
+
+def _batch(known: _Known, word: str) -> Listed:
+    if not known.batches:
         raise _unknown("There is no batch yet", "`reelq run MANIFEST` makes one.")
     if word == LAST:
-        return known[0]
+        return known.batches[0]
     ways = (
         lambda one: one.id == word,
         lambda one: bool(one.source) and _same_path(Path(one.source) / one.name, word),
         lambda one: word in {one.name, Path(one.name).stem},
     )
     for way in ways:
-        if found := next(filter(way, known), None):
+        if found := next(filter(way, known.batches), None):
             return found
-    return _by_piece(known, word)
+    if newer := known.successor(word):
+        message = f"{word} has no rows any more: its manifest was handed in again, and took them along"
+        raise _unknown(message, f"They are in {newer.id} ({newer.name}).")
+    return _by_piece(known.batches, word)
 
 
 def _same_path(path: Path, word: str) -> bool:

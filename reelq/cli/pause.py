@@ -2,8 +2,8 @@
 
 import click
 
-from reelq.cli.deployment import OWNER, deployment
 from reelq.cli.named import named
+from reelq.cli.whereabouts import of_sandbox, whereabouts
 from reelq.cli.wording import many
 from reelq.store.handling import Handled, pause_batch
 from reelq.store.models import BatchState
@@ -11,7 +11,8 @@ from reelq.store.models import BatchState
 
 @click.command("pause")
 @click.argument("target", metavar="BATCH")
-def command(target: str) -> None:
+@of_sandbox
+def command(target: str, sandbox: bool) -> None:
     """Let no stage of BATCH begin until `reelq resume`. Stages that run come to their end, and their work is kept.
 
     BATCH is an id or a piece of one, a manifest, or `last`.
@@ -19,8 +20,7 @@ def command(target: str) -> None:
     \b
     Example: reelq pause last
     """
-    with deployment() as made:
-        meant = named(made.store, OWNER, target)
+    with whereabouts(named, target, sandbox=sandbox) as (made, meant):
         if meant.job_id:
             message = f"pause holds a whole batch: reelq pause {meant.batch_id}. A single row can be cancelled."
             raise click.UsageError(message)

@@ -41,17 +41,26 @@ def sandbox(settings: Settings) -> Iterator[Settings]:
 
 def turned(settings: Settings, address: str) -> Settings:
     """Settings for play: no broker, no token, a database of its own, and waits as short as the stand-in's."""
-    database = f"sqlite:///{settings.reelq_data_dir / DATABASE}"
     told: dict[str, Any] = {
         "nemo_api_url": address,
         "nemo_token": None,
-        "reelq_broker_url": None,
-        "reelq_database_url": SecretStr(database),
+        "nemo_client_id": settings.nemo_client_id or SERVICE,  # the real one's home may not be there, nor be touched
     }
     for name in _SCALED:
         if name not in settings.model_fields_set:
             told[name] = getattr(settings, name) / SPEED
-    return settings.model_copy(update=told)
+    return kept(settings).model_copy(update=told)
+
+
+def kept(settings: Settings) -> Settings:
+    """These settings, turned to the database of play, for looking at what was run with a sandbox that has ended."""
+    database = SecretStr(f"sqlite:///{settings.reelq_data_dir / DATABASE}")
+    return settings.model_copy(update={"reelq_broker_url": None, "reelq_database_url": database})
+
+
+def is_there(settings: Settings) -> bool:
+    """Whether anything was ever run with the sandbox."""
+    return (settings.reelq_data_dir / DATABASE).is_file()
 
 
 @contextmanager

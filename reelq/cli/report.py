@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import click
 
+from reelq.cli.deployment import Deployment
 from reelq.cli.exits import FAILED, OK, WAITS
 from reelq.cli.lines import put_json, so_far
 from reelq.cli.wording import aligned, many, one_line, row_list
@@ -14,7 +15,6 @@ from reelq.job import Cause, Status
 from reelq.store.models import BatchState
 from reelq.store.outcomes import Group, failures, waits
 from reelq.store.overview import FOR_THE_USER, Place, Snapshot, snapshot
-from reelq.store.session import Store
 
 _ADVICE: Final = {
     Cause.CREDITS: "Register or top up: the rows go on by themselves once there are credits, or by `{resume}`.",
@@ -26,30 +26,33 @@ _ADVICE: Final = {
 
 
 def report(
-    store: Store,
+    made: Deployment,
     batch_id: str,
     *,
-    in_process: bool,
     as_json: bool = False,
     by_stage: bool = False,
     results: Path | None = None,
 ) -> int:
     """Print how a batch stands on stdout, and give the exit code that it stands for.
 
-    `in_process`: there is no worker but this command. `results` is where the videos and the list of them are.
+    `results` is where the videos and the list of them are: given by a command that has done the work itself.
     """
-    with store.read() as session:
-        seen = snapshot(session, batch_id, store.now(session), shown=0)
+    with made.store.read() as session:
+        seen = snapshot(session, batch_id, made.store.now(session), shown=0)
         failed, waiting = failures(session, batch_id), waits(session, batch_id)
     if as_json:
         put_json(sum_up(seen, failed, waiting, results))
         return code_of(seen)
     click.echo(f"{one_line(seen.name)} ({batch_id}): {so_far(seen)}.")
+    if not seen.total:
+        click.echo("The manifest was handed in again, and its rows are in a newer batch: `reelq status` lists it.")
     if by_stage:
         places = [(str(one.stage), _status(one), f"{one.count:,}") for one in seen.places]
         click.echo("\n".join(aligned(places, right=(2,))))
-    for line in (*_failures(seen, failed), *_waits(seen, waiting), *_on_from_here(seen, failed, in_process)):
+    for line in (*_failures(seen, failed), *_waits(seen, waiting), *_on_from_here(seen, failed)):
         click.echo(line)
+    if seen.moving and not seen.tended and made.in_process and not results:
+        click.echo(f"\nNobody works on this batch: {way_on(made, seen)}.")
     if results:
         click.echo(f"Results: {one_line(shown_path(results))}")
     return code_of(seen)
@@ -106,13 +109,11 @@ def _why(seen: Snapshot, cause: Cause) -> tuple[str, str]:
     return "", f"`{_resume(seen)}` lets them go on."
 
 
-def _on_from_here(seen: Snapshot, failed: list[Group], in_process: bool) -> Iterator[str]:
+def _on_from_here(seen: Snapshot, failed: list[Group]) -> Iterator[str]:
     if failed:
         first = failed[0].rows[0]
         yield f"\n`reelq show {seen.batch_id}:{first}` tells the story of row {first};"
         yield f"`reelq retry {seen.batch_id}` tries again what failed."
-    if seen.moving and not seen.tended and in_process:
-        yield f"\nNobody works on this batch: {way_on(seen, in_process)}."
 
 
 def _indented(*texts: str) -> Iterator[str]:
@@ -123,21 +124,17 @@ def _resume(seen: Snapshot) -> str:
     return f"reelq resume {seen.batch_id}"
 
 
-def way_on(seen: Snapshot, in_process: bool) -> str:
+def way_on(made: Deployment, seen: Snapshot) -> str:
     """Who does what is to be done now."""
-    if not in_process:
+    if not made.in_process:
         return "a worker takes them"
-    manifest = manifest_of(seen)
+    manifest = Path(seen.source) / seen.name
     if not manifest.is_file():
         return "the command that began it goes on with it when it is given again"
     usual = Path.cwd() / "reelq-out" / manifest.stem
     out = "" if Path(seen.out) == usual else f" --out {shown_path(Path(seen.out))}"
-    return f"`reelq run {one_line(shown_path(manifest))}{one_line(out) and ' ' + one_line(out)}` goes on with it"
-
-
-def manifest_of(seen: Snapshot) -> Path:
-    """The manifest that the batch came from."""
-    return Path(seen.source) / seen.name
+    play = " --sandbox" if made.is_play else ""
+    return f"`reelq run {one_line(shown_path(manifest))}{one_line(out) and ' ' + one_line(out)}{play}` goes on with it"
 
 
 def shown_path(path: Path) -> str:
@@ -162,10 +159,11 @@ def sum_up(seen: Snapshot, failed: list[Group], waiting: list[Group], results: P
     }  # fmt: skip
 
 
-def next_step(store: Store, batch_id: str, *, in_process: bool) -> str:
+def next_step(made: Deployment, batch_id: str) -> str:
     """What the user does, if anything, for queued rows to be worked on."""
-    with store.read() as session:
-        seen = snapshot(session, batch_id, store.now(session), shown=0)
+    with made.store.read() as session:
+        seen = snapshot(session, batch_id, made.store.now(session), shown=0)
     if seen.state is BatchState.PAUSED:
         return f"The batch is paused: `{_resume(seen)}` lets it go on."
-    return f"{way_on(seen, in_process)[0].upper()}{way_on(seen, in_process)[1:]}."
+    words = way_on(made, seen)
+    return f"{words[0].upper()}{words[1:]}."

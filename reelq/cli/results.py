@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from reelq.cli.deployment import OWNER, deployment
 from reelq.cli.named import batch_named
 from reelq.cli.report import shown_path
+from reelq.cli.whereabouts import of_sandbox, whereabouts
 from reelq.cli.wording import one_line
 from reelq.results import Form, put_results, write_results
 
@@ -17,7 +17,8 @@ from reelq.results import Form, put_results, write_results
 @click.argument("batch")
 @click.option("-o", "path", metavar="FILE", type=click.Path(path_type=Path), help="Write a file for a spreadsheet.")
 @click.option("--format", "form", type=click.Choice([*Form]), help="By default FILE's ending tells; else csv.")
-def command(batch: str, path: Path | None, form: str | None) -> None:
+@of_sandbox
+def command(batch: str, path: Path | None, form: str | None, sandbox: bool) -> None:
     """Print the result manifest of BATCH: its own columns, then status, output, errors, advice, credits and words.
 
     BATCH is an id or a piece of one, a manifest, or `last`.
@@ -25,8 +26,7 @@ def command(batch: str, path: Path | None, form: str | None) -> None:
     \b
     Example: reelq results last -o results.csv
     """
-    with deployment() as made:
-        meant = batch_named(made.store, OWNER, batch)
+    with whereabouts(batch_named, batch, sandbox=sandbox) as (made, meant):
         chosen = Form(form) if form else None
         if path is not None:
             write_results(made.store, meant.batch_id, path, chosen)

@@ -2,9 +2,9 @@
 
 import click
 
-from reelq.cli.deployment import OWNER, deployment
 from reelq.cli.named import Named, named
 from reelq.cli.report import next_step
+from reelq.cli.whereabouts import of_sandbox, whereabouts
 from reelq.cli.wording import many
 from reelq.job import FINAL, Status
 from reelq.store.handling import resume_batch, resume_row
@@ -15,7 +15,8 @@ from reelq.store.story import story
 
 @click.command("resume")
 @click.argument("target", metavar="BATCH|JOB")
-def command(target: str) -> None:
+@of_sandbox
+def command(target: str, sandbox: bool) -> None:
     """Let everything go on in a BATCH that waits for you; it also lifts --limit-credits and --first.
 
     That is what `reelq pause` held, what a limit stopped, the rows after the first ones, and rows that wait for
@@ -27,8 +28,7 @@ def command(target: str) -> None:
     \b
     Example: reelq resume last
     """
-    with deployment() as made:
-        meant = named(made.store, OWNER, target)
+    with whereabouts(named, target, sandbox=sandbox) as (made, meant):
         if meant.job_id:
             done = resume_row(made.store, meant.job_id)
             click.echo(f"Row {meant.row} goes on." if done else _why_not(made.store, meant))
@@ -37,7 +37,7 @@ def command(target: str) -> None:
             done = bool(met.done)
             click.echo(f"{many(met.done, 'row')} released." if done else "No row of it was held up; no limit is left.")
         if done:
-            click.echo(next_step(made.store, meant.batch_id, in_process=made.in_process), err=True)
+            click.echo(next_step(made, meant.batch_id), err=True)
 
 
 def _why_not(store: Store, meant: Named) -> str:

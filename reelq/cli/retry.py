@@ -2,16 +2,17 @@
 
 import click
 
-from reelq.cli.deployment import OWNER, deployment
 from reelq.cli.named import named
 from reelq.cli.report import next_step
+from reelq.cli.whereabouts import of_sandbox, whereabouts
 from reelq.cli.wording import many
 from reelq.store.handling import retry_batch, retry_row
 
 
 @click.command("retry")
 @click.argument("target", metavar="BATCH|JOB")
-def command(target: str) -> None:
+@of_sandbox
+def command(target: str, sandbox: bool) -> None:
     """Queue every failed row of a BATCH again, or one failed or cancelled JOB.
 
     An edit that may have taken effect is looked at once more before its instruction is sent again; what was paid for
@@ -23,8 +24,7 @@ def command(target: str) -> None:
     Example: reelq retry last
     Example: reelq retry last:3
     """
-    with deployment() as made:
-        meant = named(made.store, OWNER, target)
+    with whereabouts(named, target, sandbox=sandbox) as (made, meant):
         if meant.job_id:
             done = retry_row(made.store, meant.job_id)
             click.echo(f"Row {meant.row} is queued again." if done else f"Row {meant.row} has not failed: left alone.")
@@ -34,4 +34,4 @@ def command(target: str) -> None:
             click.echo(f"{many(met.done, 'row')} queued again{rest}.")
             done = bool(met.done)
         if done:
-            click.echo(next_step(made.store, meant.batch_id, in_process=made.in_process), err=True)
+            click.echo(next_step(made, meant.batch_id), err=True)

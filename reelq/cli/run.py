@@ -1,46 +1,22 @@
 """`reelq run`: a manifest in, finished videos out; in this process alone, or by the workers there are."""
 
 import logging
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from contextlib import nullcontext, suppress
 from pathlib import Path
-from types import FrameType
-from typing import Final
 
 import click
 
 from reelq import logs
-from reelq.cli import handing_in, live, play
-from reelq.cli.deployment import Deployment, deployment
+from reelq.cli import handing_in, play
+from reelq.cli.deployment import deployment
 from reelq.cli.exits import INTERRUPTED
 from reelq.cli.handing_in import Call
 from reelq.cli.report import report
-from reelq.cli.wording import many
+from reelq.cli.seeing_through import Stop, heeding, see_through
 from reelq.results import results_of_run
 from reelq.settings import Settings
-from reelq.store.overview import snapshot
-from reelq.store.story import newest_event
-from worker.inprocess import InProcess
-from worker.process import Process, leave
-
-_STOPS: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-
-
-@dataclass(slots=True)
-class _Stop:
-    """Ctrl-C: the first ends the wait, the second ends the patience with what is still open."""
-
-    process: Process | None = None
-    asked: bool = False
-
-    def __call__(self, number: int, _frame: FrameType | None) -> None:
-        if not self.asked:
-            self.asked = True
-            raise KeyboardInterrupt
-        if self.process:
-            self.process.at_once()
+from reelq.store.orders import Order
+from worker.process import leave
 
 
 @click.command("run")
@@ -63,62 +39,28 @@ def command(path: Path, as_json: bool, **asked: object) -> None:
     settings = Settings.read()
     logs.set_up(settings.reelq_log_format, logging.ERROR)
     order = handing_in.order_of(call, settings)  # before anything is started for it
-    stop = _Stop()
+    stop = Stop()
+    with heeding(stop):
+        try:
+            code = _run(call, settings, order, stop, as_json=as_json)
+        except (KeyboardInterrupt, click.Abort):  # click has its own word for it while it asks
+            code = INTERRUPTED
+        if stop.asked or code == INTERRUPTED:
+            code, stop.asked = INTERRUPTED, True
+            words = f"nothing is lost. `{_same_again(call)}` goes on." if stop.begun else "nothing was run."
+            click.echo(f"\nInterrupted; {words}", err=True)
+        leave(code)  # a thread that sits in a silent stream would hold up the end
+
+
+def _run(call: Call, settings: Settings, order: Order, stop: Stop, *, as_json: bool) -> int:
     service = play.sandbox(settings) if call.sandbox else nullcontext(settings)
-    with _heeding(stop), service as told, deployment(told) as made:
+    with service as told, deployment(told, is_play=call.sandbox) as made:
         batch_id = handing_in.hand_in(made, order, call).batch_id
+        stop.begun = True
         with suppress(KeyboardInterrupt):
-            _see_through(made, batch_id, stop, as_json=as_json)
+            see_through(made, batch_id, stop, as_json=as_json)
         results = results_of_run(made.store, batch_id)
-        code = report(made.store, batch_id, in_process=False, as_json=as_json, results=results)
-    if stop.asked:
-        click.echo(f"\nInterrupted; nothing is lost. `{_same_again(call)}` goes on.", err=True)
-        code = INTERRUPTED
-    leave(code)  # a thread that sits in a silent stream would hold up the end
-
-
-@contextmanager
-def _heeding(stop: _Stop) -> Iterator[None]:
-    before = {number: signal.signal(number, stop) for number in _STOPS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _see_through(made: Deployment, batch_id: str, stop: _Stop, *, as_json: bool) -> None:
-    """Show the batch until it is at rest, worked on by ourselves where there is nobody else."""
-    show = live.chosen(as_json=as_json)
-    if not made.in_process:
-        live.follow(made.store, batch_id, show)
-        return
-    with made.store.read() as session:
-        seen = snapshot(session, batch_id, made.store.now(session), shown=0)
-        since = newest_event(session, batch_id)
-    if seen.at_rest and not seen.unfinished:
-        return
-    process = stop.process = Process(made.settings)
-    worker = InProcess(process, min(made.settings.reelq_max_in_flight, seen.total), batch_id)
-    worker.start()
-    try:
-        live.follow(made.store, batch_id, show, since=since)
-    except KeyboardInterrupt:
-        _tell_of_stopping(process, made.settings)
-        raise
-    finally:
-        worker.stop()
-
-
-def _tell_of_stopping(process: Process, settings: Settings) -> None:
-    open_ = len(process.pipeline.hands.all())
-    if open_:
-        patience = f"up to {settings.reelq_stop_grace:g} s"
-        click.echo(
-            f"Stopping: {many(open_, 'row')} {'is' if open_ == 1 else 'are'} in the midst of something; waiting "
-            f"{patience} for {'it' if open_ == 1 else 'them'}. Ctrl-C again lets go at once, and loses nothing either.",
-            err=True,
-        )
+        return report(made, batch_id, as_json=as_json, results=results)
 
 
 def _same_again(call: Call) -> str:

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 import click
 
-from reelq.cli.deployment import OWNER, deployment
 from reelq.cli.lines import put_json, title
 from reelq.cli.named import job_named
 from reelq.cli.report import shown_path
+from reelq.cli.whereabouts import of_sandbox, whereabouts
 from reelq.cli.wording import aligned, lines, many, one_line, span
 from reelq.job import ROUTES, Status
 from reelq.store.models import Job, JobEvent, Outcome, Send
@@ -30,7 +30,8 @@ _OUTCOMES: Final = {
 @click.command("show")
 @click.argument("job")
 @click.option("--json", "as_json", is_flag=True, help="JSON, for programs: one object.")
-def command(job: str, as_json: bool) -> None:
+@of_sandbox
+def command(job: str, as_json: bool, sandbox: bool) -> None:
     """Show the whole story of JOB: its stages, what was said, what it cost, and what to do where it stopped.
 
     JOB is a row's id, or BATCH:ROW with the row's number or your own id for it.
@@ -38,10 +39,8 @@ def command(job: str, as_json: bool) -> None:
     \b
     Example: reelq show last:3
     """
-    with deployment() as made:
-        meant = job_named(made.store, OWNER, job)
-        with made.store.read() as session:
-            found, now = story(session, meant.job_id), made.store.now(session)
+    with whereabouts(job_named, job, sandbox=sandbox) as (made, meant), made.store.read() as session:
+        found, now = story(session, meant.job_id), made.store.now(session)
     if as_json:
         put_json(_data(found))
         return

@@ -2,13 +2,17 @@
 
 import click
 
-from reelq.cli.deployment import OWNER, deployment
+from reelq.cli import play
+from reelq.cli.deployment import OWNER
 from reelq.cli.lines import put_json
 from reelq.cli.named import batch_named
 from reelq.cli.report import report
-from reelq.cli.wording import aligned, one_line
+from reelq.cli.whereabouts import of_sandbox, opened, whereabouts
+from reelq.cli.wording import aligned, many, one_line
 from reelq.job import FINAL, Status
-from reelq.store.batchlist import Standing, standings
+from reelq.settings import Settings
+from reelq.store.batchlist import Standing, how_many, standings
+from reelq.store.looking import looking, trouble
 from reelq.store.models import BatchState
 
 _HEADS = ("batch", "manifest", "rows", "done", "failed", "open", "credits", "", "begun")
@@ -18,7 +22,8 @@ _HEADS = ("batch", "manifest", "rows", "done", "failed", "open", "credits", "", 
 @click.argument("batch", required=False)
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="How many batches to list.")
 @click.option("--json", "as_json", is_flag=True, help="JSON, for programs: an object a line.")
-def command(batch: str | None, limit: int, as_json: bool) -> None:
+@of_sandbox
+def command(batch: str | None, limit: int, as_json: bool, sandbox: bool) -> None:
     """List the batches, the newest first; or say how BATCH stands: where its rows are, and what stopped them.
 
     BATCH is an id or a piece of one, a manifest, or `last`.
@@ -26,13 +31,23 @@ def command(batch: str | None, limit: int, as_json: bool) -> None:
     \b
     Example: reelq status last
     """
-    with deployment() as made:
-        if batch is not None:
-            meant = batch_named(made.store, OWNER, batch)
-            report(made.store, meant.batch_id, in_process=made.in_process, as_json=as_json, by_stage=True)
-            return
-        with made.store.read() as session:
-            found = standings(session, OWNER, limit)
+    if batch is not None:
+        with whereabouts(batch_named, batch, sandbox=sandbox) as (made, meant):
+            report(made, meant.batch_id, as_json=as_json, by_stage=True)
+        return
+    settings = Settings.read()
+    with opened(settings, sandbox=sandbox) as made, made.store.read() as session:
+        found = standings(session, OWNER, limit)
+    _show(found, as_json=as_json)
+    if not sandbox and (others := _of_play(settings)):
+        verb = "is" if others == 1 else "are"
+        click.echo(
+            f"Beside these there {verb} {many(others, 'batch', 'batches')} of the sandbox: `reelq status --sandbox`.",
+            err=True,
+        )
+
+
+def _show(found: list[Standing], *, as_json: bool) -> None:
     if as_json:
         for one in found:
             put_json(_data(one))
@@ -40,6 +55,21 @@ def command(batch: str | None, limit: int, as_json: bool) -> None:
         click.echo("\n".join(aligned([_HEADS, *map(_cells, found)], right=range(2, 7), indent="")))
     else:
         click.echo("There is no batch yet: `reelq run MANIFEST` makes one.", err=True)
+
+
+def _of_play(settings: Settings) -> int:
+    """How many batches were run with the sandbox; that database is only looked at, and may be of another version."""
+    told = play.kept(settings)
+    try:
+        with looking(told) as store:
+            if store is None:
+                return 0
+            with store.read() as session:
+                return how_many(session, OWNER)
+    except Exception as error:
+        if not trouble(error):
+            raise
+        return 0
 
 
 def _cells(one: Standing) -> tuple[str, ...]:

@@ -7,6 +7,8 @@ import click
 from reelq.cli import handing_in
 from reelq.cli.deployment import deployment
 from reelq.cli.handing_in import Call
+from reelq.cli.interrupts import begin
+from reelq.settings import Settings
 
 
 @click.command("submit")
@@ -21,8 +23,11 @@ def command(path: Path, **asked: object) -> None:
     Exit code: 0 if it is in the queue, 2 if the manifest is wrong.
     """
     call = Call(path, **asked)  # type: ignore[arg-type] # click gives what its options say
-    with deployment() as made:
-        done = handing_in.hand_in(made, handing_in.order_of(call, made.settings), call)
+    settings = Settings.read()
+    order = handing_in.order_of(call, settings)
+    begin()
+    with deployment(settings) as made:
+        done = handing_in.hand_in(made, order, call)
         click.echo(done.batch_id)
         if made.in_process:
             click.echo(f"No broker is configured: `reelq run {path}` works on it.", err=True)

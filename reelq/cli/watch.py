@@ -4,17 +4,20 @@ import sys
 
 import click
 
-from reelq.cli.deployment import OWNER, deployment
+from reelq.cli.exits import INTERRUPTED
 from reelq.cli.live import chosen, follow
 from reelq.cli.named import batch_named
 from reelq.cli.report import report
+from reelq.cli.seeing_through import Alarm
+from reelq.cli.whereabouts import of_sandbox, whereabouts
 from reelq.store.overview import Snapshot
 
 
 @click.command("watch")
 @click.argument("batch")
 @click.option("--json", "as_json", is_flag=True, help="JSON, for programs: every event, then an object that sums up.")
-def command(batch: str, as_json: bool) -> None:
+@of_sandbox
+def command(batch: str, as_json: bool, sandbox: bool) -> None:
     """Watch BATCH until all its rows have ended or wait for you. Ctrl-C leaves the view; the work goes on.
 
     BATCH is an id or a piece of one, a manifest, or `last`.
@@ -23,15 +26,15 @@ def command(batch: str, as_json: bool) -> None:
     Example: reelq watch last
     Exit code: 0 if all rows succeeded, 1 if some failed, 3 if some wait for you, 130 if you left.
     """
-    with deployment() as made:
-        meant = batch_named(made.store, OWNER, batch)
+    with whereabouts(batch_named, batch, sandbox=sandbox) as (made, meant):
 
         def is_over(seen: Snapshot) -> bool:
             return seen.at_rest or (made.in_process and not seen.tended)
 
         try:
-            follow(made.store, meant.batch_id, chosen(as_json=as_json), until=is_over)
+            alarm = Alarm(made, meant.batch_id)
+            follow(made.store, meant.batch_id, chosen(as_json=as_json), until=is_over, also=alarm)
         except KeyboardInterrupt:
             click.echo("Left the view; whoever works on the batch goes on.", err=True)
-            raise
-        sys.exit(report(made.store, meant.batch_id, in_process=made.in_process, as_json=as_json))
+            sys.exit(INTERRUPTED)
+        sys.exit(report(made, meant.batch_id, as_json=as_json))

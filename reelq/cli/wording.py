@@ -25,9 +25,9 @@ def lines(text: str) -> list[str]:
     return [shown for part in text.splitlines() if (shown := one_line(part))]
 
 
-def many(count: int, thing: str) -> str:
-    """`1 row`, `2,000 rows`."""
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+def many(count: int, thing: str, things: str = "") -> str:
+    """`1 row`, `2,000 rows`; of a word that does not end so, with how it ends."""
+    return f"{count:,} {thing if count == 1 else things or thing + 's'}"
 
 
 def span(seconds: float) -> str:

@@ -131,7 +131,7 @@ def _refuse(status: int, envelope: Json, where: Where, body: bytes, secret: str)
     number = code or (status if status >= 400 else None)
     kind = _kind(code, status, where, words)
     said = redact(words, secret)[:300] or "no reason given"
-    about = (kind.__doc__ or kind.code).strip().rstrip(".")
+    about = (kind.__doc__ or kind.code).strip().rstrip(".").replace(f" ({number})", "")  # it is told at the end
     message = f"{about}: {said}" + (f" ({number})" if number is not None else "")
     raise kind(message, raw=shown(body, secret), remote_code=number)
 

@@ -1,11 +1,11 @@
 """Batches: how many of their jobs are where, and what a person asks of all of them at once."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Final
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
 from reelq.job import FINAL, Cause, Status
@@ -13,6 +13,11 @@ from reelq.store import accounts
 from reelq.store.jobs import end
 from reelq.store.models import Batch, BatchState, Job
 from reelq.store.moves import Position, StaleMove, move
+
+IDLE: Final = (Job.status.in_((Status.QUEUED, Status.WAITING)),)
+"""The jobs that have not ended and are not at work."""
+FOR_A_PERSON: Final = (Job.status == Status.WAITING, Job.cause.not_in((Cause.SESSION, Cause.TWIN)))
+"""Those that wait for a person; the others wait for another row's end."""
 
 
 def counts(session: Session, batch_id: str) -> Counter[tuple[str, str]]:
@@ -36,6 +41,12 @@ def pause(session: Session, batch_id: str) -> None:
 
 def resume(session: Session, batch_id: str, now: datetime) -> int:
     """Everything of it that waits for a person goes on; how many jobs those are."""
+    lift(session, batch_id)
+    return wake(session, ids_of(session, batch_id, *FOR_A_PERSON), now)
+
+
+def lift(session: Session, batch_id: str) -> None:
+    """Neither a pause nor a limit holds the batch any more, nor what its accounts were parked for."""
     session.execute(
         update(Batch).where(Batch.id == batch_id, Batch.state == BatchState.PAUSED).values(state=BatchState.ACTIVE)
     )
@@ -45,41 +56,58 @@ def resume(session: Session, batch_id: str, now: datetime) -> int:
     )
     for account_id in session.scalars(held_off.distinct()).all():
         accounts.unpark(session, account_id)  # if nothing has changed, the first row to go on parks it again
-    return _each(session, batch_id, (Status.WAITING,), now, _go_on)
 
 
-def _go_on(session: Session, job: Job, now: datetime) -> bool:
-    if job.cause in {Cause.SESSION, Cause.TWIN}:
-        return False  # what it waits for is another row's end
+def wake(session: Session, ids: Sequence[str], now: datetime) -> int:
+    """Those of these jobs that wait for a person go on."""
+    return _each(session, (*FOR_A_PERSON, Job.id.in_(ids)), now, _go_on)
+
+
+def _go_on(session: Session, job: Job, now: datetime) -> None:
     # A moment that is yet to come stands: an export is not looked at sooner for having been paused.
     move(session, Position.of(job), Status.QUEUED, now, "resumed", due_at=max(job.due_at, now))
-    return True
 
 
 def cancel(session: Session, batch_id: str, now: datetime) -> int:
     """End all of it that has not ended. What runs ends at its next event, its costs and words recorded."""
+    close(session, batch_id)
+    return drop(session, ids_of(session, batch_id, *IDLE), now)
+
+
+def close(session: Session, batch_id: str) -> None:
+    """No row of it begins any more: whoever takes one ends it. Those at work are told to."""
     session.execute(update(Batch).where(Batch.id == batch_id).values(state=BatchState.CANCELLED))
     session.execute(
         update(Job).where(Job.batch_id == batch_id, Job.status == Status.RUNNING).values(cancel_wished=True)
     )
-    return _each(session, batch_id, (Status.QUEUED, Status.WAITING), now, _cancel)
 
 
-def _cancel(session: Session, job: Job, now: datetime) -> bool:
-    end(session, Position.of(job), Status.CANCELLED, now, "cancelled")
-    return True
+def drop(session: Session, ids: Sequence[str], now: datetime) -> int:
+    """Those of these jobs that are not at work end."""
+    return _each(session, (*IDLE, Job.id.in_(ids)), now, _cancel)
 
 
-def _each(session: Session, batch_id: str, statuses: Sequence[Status], now: datetime, act: Any) -> int:
-    jobs = session.scalars(
-        select(Job).where(Job.batch_id == batch_id, Job.status.in_(statuses)).order_by(Job.row)
-    ).all()
+def _cancel(session: Session, job: Job, now: datetime) -> None:
+    if job.status in {Status.QUEUED, Status.WAITING}:  # else it ended with the row before it in its session
+        end(session, Position.of(job), Status.CANCELLED, now, "cancelled")
+
+
+def ids_of(session: Session, batch_id: str, *where: ColumnElement[bool]) -> Sequence[str]:
+    """The ids of its jobs that are so, in the order of the rows."""
+    return session.scalars(select(Job.id).where(Job.batch_id == batch_id, *where).order_by(Job.row)).all()
+
+
+def _each(
+    session: Session,
+    where: Sequence[ColumnElement[bool]],
+    now: datetime,
+    act: Callable[[Session, Job, datetime], None],
+) -> int:
     done = 0
-    for job in jobs:
-        if job.status not in statuses:
-            continue  # what was done to the row before it in its session has moved it already
+    for job in session.scalars(select(Job).where(*where).order_by(Job.row)).all():
         try:
-            done += act(session, job, now)
+            act(session, job, now)
         except StaleMove:
             continue
+        done += 1
     return done

@@ -3,8 +3,10 @@
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import and_, func, or_, select
+from sqlalchemy.orm import aliased
 
 from reelq.job import Status
 from reelq.store.models import Batch, BatchState, Job, Send
@@ -43,10 +45,32 @@ class Numbered:
     row: int
 
 
+_COLUMNS: Final = (Batch.id, Batch.name, Batch.source, Batch.state, Batch.created_at)
+_HAS_ROWS: Final = select(Job.id).where(Job.batch_id == Batch.id).exists()
+"""A manifest that is handed in again with changes takes its rows along: what is left of the older batch is a name."""
+
+
 def batches_of(session: Transaction, owner: str, limit: int | None = None) -> list[Listed]:
-    """The owner's batches, the newest first."""
-    query = select(Batch.id, Batch.name, Batch.source, Batch.state, Batch.created_at).where(Batch.owner == owner)
+    """The owner's batches that have rows, the newest first."""
+    query = select(*_COLUMNS).where(Batch.owner == owner, _HAS_ROWS)
     return [Listed(*row) for row in session.execute(query.order_by(Batch.id.desc()).limit(limit))]
+
+
+def how_many(session: Transaction, owner: str) -> int:
+    """How many batches that would list."""
+    query = select(func.count()).select_from(Batch).where(Batch.owner == owner, _HAS_ROWS)
+    return int(session.execute(query).scalar_one())
+
+
+def successor(session: Transaction, owner: str, batch_id: str) -> Listed | None:
+    """The batch that the rows of this one, which has none any more, were taken along into."""
+    old, new = aliased(Batch), aliased(Batch)
+    same = (new.owner == owner, new.name == old.name, new.source == old.source, new.out == old.out, new.id > old.id)
+    rows = select(Job.id).where(Job.batch_id == new.id).exists()
+    query = select(new.id, new.name, new.source, new.state, new.created_at).join(old, and_(*same))
+    query = query.where(old.id == batch_id, old.owner == owner, rows).order_by(new.id.desc()).limit(1)
+    found = session.execute(query).one_or_none()
+    return Listed(*found) if found else None
 
 
 def standings(session: Transaction, owner: str, limit: int) -> list[Standing]:

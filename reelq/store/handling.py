@@ -1,12 +1,13 @@
 """What a person asks of a batch or a row, and how many rows it met: in pieces, so that work goes on between them."""
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
 
-from reelq.job import FINAL, Cause, Status
+from reelq.job import FINAL, Cause, Route, Status
 from reelq.store import accounts, actions, batches, refinements
 from reelq.store.models import Batch, BatchState, Job
 from reelq.store.moves import Position, StaleMove, move
@@ -14,7 +15,9 @@ from reelq.store.orders import REFINES
 from reelq.store.overview import FOR_THE_USER
 from reelq.store.session import Store, Transaction
 
-_AT_ONCE: Final = 500
+_AT_ONCE: Final = 250
+_ROOM: Final = 0.1
+"""SQLite's one writer has no queue: who waits looks again this often, and would find the next piece begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +31,13 @@ class Handled:
 
 def retry_batch(store: Store, batch_id: str) -> Handled:
     """Every failed row of it goes again; rows that ended because of one of those follow it."""
-    done = sum(_retry_some(store, batch_id, rows) for rows in _pieces(store, batch_id, Status.FAILED))
+    done = sum(_retry_some(store, batch_id, rows) for rows in _pieces(store, batch_id, Job.status == Status.FAILED))
     with store.read() as session:
         total = select(func.count()).where(Job.batch_id == batch_id)
         return Handled(done, not_so=session.execute(total).scalar_one() - done)
 
 
-def _retry_some(store: Store, batch_id: str, ids: list[str]) -> int:
+def _retry_some(store: Store, batch_id: str, ids: Sequence[str]) -> int:
     with store.write() as session:
         _open_again(session, batch_id)
         return _each(session, ids, lambda job: actions.retry(session, job, store.now(session)))
@@ -51,10 +54,17 @@ def retry_row(store: Store, job_id: str) -> bool:
 
 
 def cancel_batch(store: Store, batch_id: str) -> Handled:
-    """No row of it goes on; those at work end at their next event."""
+    """No row of it goes on; those at work end at their next event.
+
+    Cut short, it can be asked for again: the batch is closed from the first moment on.
+    """
     with store.write() as session:
         before = batches.counts(session, batch_id)
-        done = batches.cancel(session, batch_id, store.now(session))
+        batches.close(session, batch_id)
+    done = 0
+    for ids in _pieces(store, batch_id, *batches.IDLE):
+        with store.write() as session:
+            done += batches.drop(session, ids, store.now(session))
     running = sum(count for (_, status), count in before.items() if status == Status.RUNNING)
     return Handled(done, soon=running, not_so=before.total() - done - running)
 
@@ -82,9 +92,12 @@ def resume_batch(store: Store, batch_id: str) -> Handled:
     """Everything of it that a person held up goes on; its limits are lifted."""
     with store.write() as session:
         batch = session.get_one(Batch, batch_id)
-        held = _held_up(session, batch)
-        woken = batches.resume(session, batch_id, store.now(session))
-    return Handled(held + woken)
+        done = _held_up(session, batch)
+        batches.lift(session, batch_id)
+    for ids in _pieces(store, batch_id, *batches.FOR_A_PERSON):
+        with store.write() as session:
+            done += batches.wake(session, ids, store.now(session))
+    return Handled(done)
 
 
 def _held_up(session: Transaction, batch: Batch) -> int:
@@ -108,6 +121,14 @@ def resume_row(store: Store, job_id: str) -> bool:
         now = store.now(session)
         move(session, Position.of(job), Status.QUEUED, now, "resumed", due_at=max(job.due_at, now))
         return True
+
+
+def would_send(store: Store, job_id: str, instruction: str) -> bool:
+    """Whether a refinement would send an instruction, which can cost credits; CannotRefine where none is possible."""
+    with store.read() as session:
+        job = session.get_one(Job, job_id)
+        route = refinements.route_of(job, instruction)
+        return route is Route.EDIT and _same_refinement(session, job, instruction) is None
 
 
 def refine_row(store: Store, job_id: str, instruction: str) -> tuple[str, bool]:
@@ -135,16 +156,17 @@ def _open_again(session: Transaction, batch_id: str) -> None:
     session.execute(update(Batch).where(*cancelled).values(state=BatchState.ACTIVE))
 
 
-def _pieces(store: Store, batch_id: str, status: Status) -> Iterator[list[str]]:
-    """The ids of the rows that have this status now, some at a time."""
+def _pieces(store: Store, batch_id: str, *where: ColumnElement[bool]) -> Iterator[Sequence[str]]:
+    """The ids of the rows that are so now, some at a time: those that come to be so meanwhile were not meant."""
     with store.read() as session:
-        query = select(Job.id).where(Job.batch_id == batch_id, Job.status == status).order_by(Job.row)
-        ids = list(session.scalars(query))
+        ids = batches.ids_of(session, batch_id, *where)
     for at in range(0, len(ids), _AT_ONCE):
+        if at and store.is_sqlite:
+            time.sleep(_ROOM)
         yield ids[at : at + _AT_ONCE]
 
 
-def _each(session: Transaction, ids: list[str], act: Callable[[Job], bool]) -> int:
+def _each(session: Transaction, ids: Sequence[str], act: Callable[[Job], bool]) -> int:
     done = 0
     for job in session.scalars(select(Job).where(Job.id.in_(ids)).order_by(Job.row)).all():
         try:

@@ -219,6 +219,14 @@ def _tended(session: Transaction, batch_id: str, began: datetime, now: datetime)
     return due is not None and due > lately
 
 
+def anybody_at_work(session: Transaction, now: datetime) -> bool:
+    """Whether somebody works on anything at all: a batch that is behind others is not one that nobody works on."""
+    leased = select(Job.id).where(Job.status == Status.RUNNING, Job.lease_until > now).limit(1)
+    last = session.execute(select(JobEvent.at).order_by(JobEvent.id.desc()).limit(1)).scalar_one_or_none()
+    lately = now - timedelta(seconds=QUIET_SECONDS)
+    return (last is not None and last > lately) or session.execute(leased).first() is not None
+
+
 def _twins_move(session: Transaction, batch_id: str) -> bool:
     original = aliased(Job)
     query = select(original.id).join(Job, Job.same_as == original.id)

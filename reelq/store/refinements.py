@@ -25,7 +25,7 @@ def refine(session: Session, job: Job, instruction: str, now: datetime) -> str:
 
     It waits while that session is at work. Nothing is uploaded again: the session has the files.
     """
-    route = _route(job, instruction)
+    route = route_of(job, instruction)
     batch = session.get_one(Batch, job.batch_id)
     before = tail(session, job)
     values = {
@@ -62,7 +62,8 @@ def _is_in_session_of(job: Job, behind: Job) -> bool:
     return behind.status not in _ENDED_BADLY and behind.remote_session_id in {"", job.remote_session_id}
 
 
-def _route(job: Job, instruction: str) -> Route:
+def route_of(job: Job, instruction: str) -> Route:
+    """What is asked for; CannotRefine where there is no session to ask it in."""
     route = intent.route(instruction, has_file=True)
     if route is Route.UPLOAD:
         raise CannotRefine("The instruction is empty")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import URL, Engine, create_engine, event, func, make_url, select
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
 from reelq.errors import SettingsError
@@ -42,6 +42,11 @@ def database_url(settings: Settings, name: str = FILE) -> URL:
 def is_away(error: BaseException) -> bool:
     """Whether the database rather than the statement is to blame: the same transaction may succeed later."""
     return isinstance(error, AWAY) or (isinstance(error, DBAPIError) and error.connection_invalidated)
+
+
+def is_broken(error: BaseException) -> bool:
+    """Whether it is away, or is no database at all, as SQLite says of a file that is something else."""
+    return is_away(error) or type(error) is DatabaseError
 
 
 Transaction = Session

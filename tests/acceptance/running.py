@@ -4,7 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -67,6 +68,14 @@ class User:
         """What lies in the results' folder, besides the list."""
         out = self.folder / "reelq-out" / manifest
         return sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.suffix == ".mp4")
+
+
+def until(met: Callable[[], object], what: str, seconds: float = 60) -> None:
+    """Wait for it."""
+    deadline = time.monotonic() + seconds
+    while not met():
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        time.sleep(0.05)
 
 
 def titles(count: int, what: str = "Take") -> list[str]:

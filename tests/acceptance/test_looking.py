@@ -1,26 +1,18 @@
 """What a user sees of a batch, and does to it, with the commands that look and those that act."""
 
 import csv
-import fcntl
 import io
 import json
-import os
-import pty
 import re
 import signal
-import struct
-import subprocess
-import termios
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.running import REELQ, STEADY, User, titles
+from tests.acceptance.running import STEADY, User, titles, until
+from tests.acceptance.terminal import Terminal
 from tests.sandbox_process import SandboxProcess
-
-_ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 @pytest.fixture
@@ -32,51 +24,6 @@ def service() -> Iterator[SandboxProcess]:
 @pytest.fixture
 def user(tmp_path: Path, service: SandboxProcess) -> User:
     return User(tmp_path, service)
-
-
-def until(met: Callable[[], object], what: str, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not met():
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(0.05)
-
-
-class Terminal:
-    """A command on a terminal of this size; what it wrote there."""
-
-    def __init__(self, user: User, *words: str, width: int = 80, **environment: str) -> None:
-        self._ours, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
-        env = {**user.environment, "TERM": "xterm", **environment}
-        command = [REELQ, *words]
-        self.process = subprocess.Popen(
-            command, cwd=user.folder, env=env, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
-        )
-        os.close(theirs)
-        os.set_blocking(self._ours, False)
-        self.written = ""
-
-    def says(self, words: str) -> bool:
-        """Whether it has said so by now."""
-        self._read()
-        return words in _ESCAPE.sub("", self.written)
-
-    def types(self, text: str) -> None:
-        os.write(self._ours, text.encode())
-
-    def ends(self) -> int:
-        # It is read all the while: a terminal that nobody reads holds up whoever writes to it.
-        until(lambda: self.says("") and self.process.poll() is not None, "the command's end")
-        self._read()
-        os.close(self._ours)
-        return self.process.returncode
-
-    def _read(self) -> None:
-        try:
-            while data := os.read(self._ours, 65536):
-                self.written += data.decode(errors="replace")
-        except OSError:  # nothing now, or nobody is there any more
-            return
 
 
 def test_after_a_run_every_command_tells_the_same_story(user: User) -> None:

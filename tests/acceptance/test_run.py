@@ -6,12 +6,12 @@ import shutil
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.running import STEADY, User, titles
+from tests.acceptance.running import STEADY, User, titles, until
 from tests.sandbox_process import SandboxProcess
 
 
@@ -29,13 +29,6 @@ def user(tmp_path: Path, service: SandboxProcess) -> User:
 def results(user: User, name: str = "jobs") -> list[dict[str, str]]:
     with (user.folder / "reelq-out" / name / "results.csv").open(encoding="utf-8-sig", newline="") as file:
         return list(csv.DictReader(file))
-
-
-def until(met: Callable[[], object], what: str, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not met():
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(0.05)
 
 
 def heard_once(user: User) -> bool:

@@ -87,16 +87,17 @@ def test_it_runs_on_without_a_standard_input_unless_it_was_told_to_end_with_it(t
         process.terminate()
 
 
-def test_the_demo_that_is_killed_leaves_neither_a_sandbox_nor_its_folder(tmp_path: Path) -> None:
+def test_a_run_with_it_that_is_killed_leaves_neither_a_sandbox_nor_its_folder(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "samples", tmp_path / "samples")
     shutil.copy(ROOT / "jobs.example.csv", tmp_path)
     (temporary := tmp_path / "tmp").mkdir()
-    command = [sys.executable, "-u", "samples/walk.py"]
-    env = os.environ | {"TMPDIR": str(temporary)}
+    reelq = str(Path(sys.executable).with_name("reelq"))
+    command = [reelq, "run", "jobs.example.csv", "--sandbox"]
+    env = os.environ | {"TMPDIR": str(temporary), "REELQ_DATA_DIR": str(tmp_path / "data")}
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=tmp_path, env=env, stdout=pipe, stderr=pipe, text=True) as process:
-        assert process.stdout is not None
-        next(line for line in process.stdout if "uploaded" in line)
+        assert process.stderr is not None
+        next(line for line in process.stderr if "uploaded" in line)
         process.kill()
         # Ends only when all who can write have gone: the sandbox too.
         process.communicate(timeout=20)

@@ -19,7 +19,7 @@ NOT_SHOWN: Final = "(set, not shown)"
 _CLIENT_ID: Final = "NEMO_CLIENT_ID"
 """Whoever has it can ask for the account's next token."""
 _OURS: Final = ("REELQ_", "NEMO_")
-_OF_THE_TESTS: Final = ("REELQ_TEST_", "REELQ_PROVE")
+_OF_THE_TESTS: Final = ("REELQ_TEST_", "REELQ_PROVE", "REELQ_BENCH")
 
 
 @dataclass(frozen=True, slots=True)

@@ -292,6 +292,22 @@ def test_a_session_lost_after_something_was_sent_is_final_and_says_what_it_was(c
     assert verdict.error.__cause__ is error
 
 
+def test_a_result_that_is_gone_when_it_is_brought_again_is_exported_again_by_itself_and_once() -> None:
+    long_ago = replace(PLAIN, stage=Stage.DOWNLOAD, renders=0)
+    assert judge(errors.ResultMissing(), long_ago) == RetryIn(0, Stage.RENDER)
+    assert judge(errors.ResultMissing(), replace(long_ago, renders=1)) == TRY_AGAIN
+    assert judge(errors.BrokenDownload(), long_ago) == TRY_AGAIN
+
+
+def test_a_result_that_is_gone_is_not_replaced_by_what_its_session_shows_since_other_rows_worked_in_it() -> None:
+    case = replace(PLAIN, stage=Stage.DOWNLOAD, renders=0, session_went_on=True)
+    verdict = judge(errors.ResultMissing(), case)
+    assert isinstance(verdict, GiveUp)
+    assert "later rows have changed its session" in str(verdict.error)
+    assert "`reelq retry` exports what the session shows now" in verdict.error.advice  # type: ignore[attr-defined]
+    assert judge(errors.ResultMissing(), replace(case, renders=1)) == TRY_AGAIN  # its own export is young
+
+
 @given(st.sampled_from(every(errors.StreamLost)), cases)
 def test_a_lost_stream_is_never_taken_for_an_edit_that_is_known_to_have_failed(
     kind: type[ReelqError], case: Case

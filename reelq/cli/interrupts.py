@@ -1,0 +1,33 @@
+"""Ctrl-C while nothing was begun yet: an end in words, at whichever line of whatever module it comes."""
+
+import os
+import signal
+from types import FrameType
+from typing import NoReturn
+
+_WORDS = b"\nInterrupted; nothing was run.\n"
+_INTERRUPTED = 130
+
+
+def nothing_begun() -> None:
+    """Until `begin`, Ctrl-C ends the process at once; unless it is ignored, as a shell wants it in its background."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _end)
+
+
+def begin() -> None:
+    """From here on there may be something to be put in order first: Ctrl-C is an exception, as usual."""
+    if signal.getsignal(signal.SIGINT) is _end:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def all_done() -> None:
+    """Nothing is left to be put in order: what Python does before it ends is not worth a traceback."""
+    if signal.getsignal(signal.SIGINT) in {_end, signal.default_int_handler}:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _end(_number: int, _frame: FrameType | None) -> NoReturn:
+    # Not through Python's files: it may be in the midst of writing to one.
+    os.write(2, _WORDS)
+    os._exit(_INTERRUPTED)

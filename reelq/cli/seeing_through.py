@@ -1,0 +1,117 @@
+"""A batch seen through to its end by the command that asked for it: worked on here, or by the workers there are."""
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Final
+
+import click
+
+from reelq.cli import live
+from reelq.cli.deployment import Deployment
+from reelq.cli.wording import many
+from reelq.settings import Settings
+from reelq.store.overview import QUIET_SECONDS, anybody_at_work, snapshot
+from reelq.store.session import is_away
+from reelq.store.story import newest_event
+from worker.inprocess import InProcess
+from worker.process import Process
+
+_STOPS: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+
+@dataclass(slots=True)
+class Stop:
+    """Ctrl-C: the first ends the wait, the second ends the patience with what is still open."""
+
+    process: Process | None = None
+    asked: bool = False
+    begun: bool = False
+    """Whether anything is in the queue yet."""
+
+    def __call__(self, number: int, _frame: FrameType | None) -> None:
+        if not self.asked:
+            self.asked = True
+            raise KeyboardInterrupt
+        if self.process:
+            self.process.at_once()
+
+
+@contextmanager
+def heeding(stop: Stop) -> Iterator[None]:
+    """From here on signals to stop are this one's."""
+    before = {number: signal.signal(number, stop) for number in _STOPS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def see_through(made: Deployment, batch_id: str, stop: Stop, *, as_json: bool) -> None:
+    """Show the batch until it is at rest, worked on by ourselves where there is nobody else."""
+    show = live.chosen(as_json=as_json)
+    if not made.in_process:
+        live.follow(made.store, batch_id, show, also=Alarm(made, batch_id))
+        return
+    with made.store.read() as session:
+        seen = snapshot(session, batch_id, made.store.now(session), shown=0)
+        since = newest_event(session, batch_id)
+    if seen.at_rest and not seen.unfinished:
+        return
+    process = stop.process = Process(made.settings)
+    worker = InProcess(process, min(made.settings.reelq_max_in_flight, seen.total), batch_id)
+    worker.start()
+    try:
+        live.follow(made.store, batch_id, show, since=since)
+    except KeyboardInterrupt:
+        _tell_of_stopping(process, made.settings)
+        raise
+    finally:
+        worker.stop()
+
+
+def _tell_of_stopping(process: Process, settings: Settings) -> None:
+    open_ = len(process.pipeline.hands.all())
+    if open_:
+        patience = f"up to {settings.reelq_stop_grace:g} s"
+        click.echo(
+            f"Stopping: {many(open_, 'row')} {'is' if open_ == 1 else 'are'} in the midst of something; waiting "
+            f"{patience} for {'it' if open_ == 1 else 'them'}. Ctrl-C again lets go at once, and loses nothing either.",
+            err=True,
+        )
+
+
+class Alarm:
+    """Says once that no worker takes the rows of a batch, and what starts one; called after each look at it."""
+
+    def __init__(self, made: Deployment, batch_id: str) -> None:
+        self._made = made
+        self._batch_id = batch_id
+        self._over = made.in_process
+        self._next = time.monotonic() + QUIET_SECONDS
+
+    def __call__(self) -> None:
+        """Look, now and then: it is a question that few batches need to have answered."""
+        if self._over or time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + 1
+        try:
+            self._over = self._is_alone()
+        except Exception as error:
+            if not is_away(error):
+                raise
+            return
+        if self._over:
+            # The live view lets it pass above itself, where it stays.
+            click.echo("No worker takes these rows. They wait in the database; `reelq up` starts one here.", err=True)
+
+    def _is_alone(self) -> bool:
+        store = self._made.store
+        with store.read() as session:
+            now = store.now(session)
+            seen = snapshot(session, self._batch_id, now, shown=0)
+            return bool(seen.moving) and not seen.tended and not anybody_at_work(session, now)

@@ -1,0 +1,106 @@
+"""`reelq run` where a person sits: a view while it works, a clean screen after it, and a question before it costs."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.running import STEADY, User, titles, until
+from tests.acceptance.terminal import CTRL_C, Screen, Terminal
+from tests.sandbox_process import SandboxProcess
+
+_BAR = "━"
+_QUESTION = "Go ahead? [Y/n]"
+
+
+@pytest.fixture
+def service() -> Iterator[SandboxProcess]:
+    with SandboxProcess.start(faults=STEADY, no_latency=True, credits=100_000, keep_alive=0.2) as started:
+        yield started
+
+
+@pytest.fixture
+def user(tmp_path: Path, service: SandboxProcess) -> User:
+    made = User(tmp_path, service)
+    made.writes(titles(3))
+    return made
+
+
+def is_clean(screen: Screen) -> bool:
+    """Whether nothing is left of the view, and the cursor is back."""
+    return screen.cursor_is_shown and _BAR not in screen.text and "beach.mp4" not in screen.text
+
+
+def test_it_shows_a_view_while_it_works_and_only_the_report_stays(user: User) -> None:
+    user.service.faults(edit_seconds=2)  # type: ignore[union-attr]
+    run = Terminal(user, "run", "jobs.csv", "--yes")
+    until(lambda: _BAR in run.screen.text and "beach.mp4" in run.screen.text, "the view")
+    during = run.screen
+    assert not during.cursor_is_shown
+    view = during.text[during.text.index("\njobs.csv  0 of 3 rows done") :]
+    assert max(map(len, view.splitlines())) < run.width
+    assert run.ends() == 0
+    after = run.screen
+    assert is_clean(after), after.text
+    first, *_, report, where = after.text.splitlines()
+    assert first == "3 rows: 3 new."
+    assert "3 of 3 rows done" in report
+    assert where == "Results: reelq-out/jobs/results.csv"
+
+
+def test_after_ctrl_c_the_screen_is_clean_and_says_how_to_go_on(user: User) -> None:
+    user.service.faults(edit_seconds=60)  # type: ignore[union-attr]
+    run = Terminal(user, "run", "jobs.csv", "--yes")
+    until(lambda: _BAR in run.screen.text and user.messages, "work")
+    run.types(CTRL_C)
+    assert run.ends() == 130
+    after = run.screen
+    assert is_clean(after), after.text
+    assert "Stopping: 3 rows are in the midst of something" in after.text.replace("\n", " ")
+    assert "Interrupted; nothing is lost. `reelq run jobs.csv` goes on." in after.text
+    assert "Traceback" not in after.text
+
+
+def test_it_asks_before_credits_can_be_spent_and_no_means_that_nothing_is(user: User) -> None:
+    run = Terminal(user, "run", "jobs.csv")
+    until(lambda: run.says(_QUESTION), "the question")
+    assert "About 150 credits for 3 instructions" in run.screen.text
+    run.types("n\n")
+    assert run.ends() == 0
+    assert "Nothing was run, nothing was spent." in run.screen.text
+    assert user.messages == []
+    assert user.calls("status", "--json").stdout == ""
+    assert not (user.folder / "reelq-out").exists()
+
+
+def test_yes_lets_it_run_and_a_second_time_there_is_nothing_to_ask(user: User) -> None:
+    run = Terminal(user, "run", "jobs.csv")
+    until(lambda: run.says(_QUESTION), "the question")
+    run.types("\n")
+    assert run.ends() == 0
+    assert len(user.messages) == len(user.videos()) == 3
+    again = Terminal(user, "run", "jobs.csv")
+    assert again.ends() == 0
+    assert not again.says(_QUESTION)
+    assert again.says("Nothing is left to do.")
+
+
+def test_ctrl_c_at_the_question_runs_nothing(user: User) -> None:
+    run = Terminal(user, "run", "jobs.csv")
+    until(lambda: run.says(_QUESTION), "the question")
+    run.types(CTRL_C)
+    assert run.ends() == 130
+    assert "Traceback" not in run.screen.text
+    assert user.messages == []
+
+
+def test_neither_with_yes_nor_off_a_terminal_does_it_ask(user: User) -> None:
+    user.writes(titles(1))
+    told = Terminal(user, "run", "jobs.csv", "--yes")
+    assert told.ends() == 0
+    assert not told.says(_QUESTION)
+    user.writes(titles(1, "Two"), name="two.csv")
+    piped = user.calls("run", "two.csv")
+    assert piped.returncode == 0
+    assert _QUESTION not in piped.stderr
+    assert len(user.messages) == 2

@@ -1,0 +1,127 @@
+"""What users meet when something is away, broken or interrupted: words and a code, at any moment."""
+
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.running import STEADY, User, titles
+from tests.sandbox_process import SandboxProcess
+
+NOBODY = "http://127.0.0.1:9"
+MOMENTS = [0.05, 0.12, 0.2, 0.3, 0.45, 0.6, 0.8, 1.1, 1.5, 2.2]
+
+
+@pytest.fixture
+def service() -> Iterator[SandboxProcess]:
+    with SandboxProcess.start(faults=STEADY, no_latency=True, credits=100_000, keep_alive=0.2) as started:
+        yield started
+
+
+@pytest.fixture
+def user(tmp_path: Path) -> User:
+    made = User(tmp_path, None, NEMO_API_URL=NOBODY)
+    made.writes(titles(2))
+    return made
+
+
+def _port_of_nobody() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.mark.parametrize("words", [["status"], ["show", "last:1"], ["run", "jobs.csv"], ["submit", "jobs.csv"]])
+@pytest.mark.parametrize("kind", ["no database", "nobody listens"])
+def test_a_database_that_cannot_be_used_is_told_in_words(user: User, kind: str, words: list[str]) -> None:
+    (user.folder / "junk.db").write_text("This is a letter, and it is long enough to be read as something else.")
+    url = f"sqlite:///{user.folder}/junk.db"
+    if kind == "nobody listens":
+        url = f"postgresql://somebody:secret@127.0.0.1:{_port_of_nobody()}/reelq"
+    done = user.calls(*words, REELQ_DATABASE_URL=url, REELQ_SECRET_KEY="a key that is long enough")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-2].startswith("reelq: The database can't be used: ")
+    assert "Traceback" not in done.stderr
+    assert "secret" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_check_does_without_a_database_that_is_away(user: User) -> None:
+    url = f"postgresql://somebody:secret@127.0.0.1:{_port_of_nobody()}/reelq"
+    done = user.calls("check", "jobs.csv", REELQ_DATABASE_URL=url)
+    assert done.returncode == 0
+    assert "About 100 credits for 2 instructions" in done.stdout
+    assert "The database does not answer" in done.stderr
+
+
+def test_a_key_that_does_not_open_the_tokens_is_told_before_any_row_fails_by_it(user: User) -> None:
+    assert user.calls("submit", "jobs.csv", NEMO_TOKEN="my-own-token").returncode == 0
+    done = user.calls("run", "jobs.csv", NEMO_TOKEN="my-own-token", REELQ_SECRET_KEY="another key, long enough")
+    assert done.returncode == 2
+    assert "REELQ_SECRET_KEY: the tokens in the database were locked with another key" in done.stderr
+
+
+def test_without_its_broker_a_manifest_is_taken_in_with_a_warning_and_nobody_at_work_is_told(user: User) -> None:
+    user.environment["REELQ_BROKER_URL"] = f"redis://127.0.0.1:{_port_of_nobody()}/0"
+    done = user.calls("submit", "jobs.csv")
+    assert done.returncode == 0
+    assert done.stdout.startswith("bat_")
+    assert "The broker does not answer" in done.stderr
+    with user.starts("watch", "last") as watch:
+        assert watch.stderr is not None
+        assert any("No worker takes these rows" in line for line in watch.stderr)
+        watch.send_signal(signal.SIGINT)
+        _, rest = watch.communicate(timeout=20)
+    assert watch.returncode == 130
+    assert "No worker" not in rest  # once
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_run_is_interrupted_in_words_at_whichever_moment(user: User, moment: float) -> None:
+    with user.starts("run", "jobs.csv", "--sandbox", start_new_session=True) as process:
+        time.sleep(moment)  # the moment is what is tested
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Interrupted; nothing " in said
+    assert "Traceback" not in said
+    assert "Exception" not in said
+
+
+def test_a_check_tells_what_is_done_and_costs_only_what_is_sent(tmp_path: Path, service: SandboxProcess) -> None:
+    user = User(tmp_path, service)
+    user.writes(titles(3))
+    assert "About 150 credits for 3 instructions" in user.calls("check", "jobs.csv").stdout
+    assert not (tmp_path / "data").exists()
+    user.calls("run", "jobs.csv")
+    user.writes([*titles(3), *titles(2, "Other")])
+    done = user.calls("check", "jobs.csv")
+    assert "5 rows: 2 new, 3 done before." in done.stdout
+    assert "for 2 instructions, at the most that one has cost yet" in done.stdout
+    assert "5 rows: 2 new, 3 done before." in user.calls("submit", "jobs.csv").stderr
+
+
+def test_a_check_tells_what_a_changed_session_costs(tmp_path: Path, service: SandboxProcess) -> None:
+    user = User(tmp_path, service)
+    user.writes([f"{row},reel" for row in titles(1)] + [",Add music,reel"], "file,instruction,session")
+    assert user.calls("run", "jobs.csv").returncode == 0
+    user.writes([f"{row},reel" for row in titles(1)] + [",Add other music,reel"], "file,instruction,session")
+    told = user.calls("check", "jobs.csv").stdout
+    assert "2 rows: 1 new, 1 to be done again, as their session changed." in told
+    assert "for 2 instructions" in told
+    assert "of it are for 1 row of a session that changed" in told
+
+
+def test_a_refinement_shows_its_video_and_what_the_agent_said(tmp_path: Path, service: SandboxProcess) -> None:
+    user = User(tmp_path, service)
+    user.writes(titles(1))
+    user.calls("run", "jobs.csv")
+    done = user.calls("refine", "last:1", "Add a title that says More")
+    assert done.returncode == 0, done.stderr
+    assert "credits for 1 instruction" in done.stderr
+    assert "Its video: reelq-out/jobs/1-beach-2.mp4" in done.stdout
+    assert "The agent says:" in done.stdout
+    assert user.videos() == ["1-beach-2.mp4", "1-beach.mp4"]

@@ -1,0 +1,70 @@
+"""A row that is the same as another takes that one's finished file, if it is still what it was; else it fetches."""
+
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from reelq.job import Route, Stage
+from worker.desk import Desk, Finished, Job
+from worker.stages.download import download
+
+CONTENT = b"a finished video"
+
+
+class Fetched(Exception):
+    """The service was asked for the file."""
+
+
+class _Service:
+    def download(self, *_: Any) -> None:
+        raise Fetched
+
+
+@dataclass
+class _Desk:
+    """What the stage asks of its desk here."""
+
+    same: Finished
+    remote: _Service
+
+    def same_result(self) -> Finished:
+        return self.same
+
+    def say(self, words: str) -> None:
+        assert "taken from" in words
+
+
+@pytest.fixture
+def same(tmp_path: Path) -> Finished:
+    path = tmp_path / "theirs.mp4"
+    path.write_bytes(CONTENT)
+    return Finished(path, len(CONTENT), sha256(CONTENT).hexdigest())
+
+
+def take(same: Finished, folder: Path) -> Path:
+    job = Job("job_1", 1, 1, Stage.DOWNLOAD, Route.EDIT, "Trim it", "en", (), (), folder / "out" / "mine.mp4")
+    download(job, cast("Desk", _Desk(same, _Service())))
+    assert not job.part.exists()
+    return job.result
+
+
+def test_a_file_that_is_as_it_was_is_taken_without_asking_the_service(same: Finished, tmp_path: Path) -> None:
+    assert take(same, tmp_path).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("wrong", ["size", "content", "gone"])
+def test_a_file_that_is_not_what_it_was_is_left_alone(same: Finished, tmp_path: Path, wrong: str) -> None:
+    if wrong == "size":
+        same = replace(same, size=same.size + 1)
+    elif wrong == "content":
+        same.path.write_bytes(b"x" * same.size)
+    else:
+        same.path.unlink()
+    with pytest.raises(Fetched):
+        take(same, tmp_path)
+    assert not (tmp_path / "out" / "mine.mp4").exists()
+    assert not (tmp_path / "out" / "mine.mp4.part").exists()
+    assert wrong == "gone" or same.path.exists()

@@ -1,0 +1,122 @@
+"""The pages tell what is there: commands, options and variables are compared, and every command line is parsed."""
+
+import importlib.util
+import re
+import shlex
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+import click
+import pytest
+
+from reelq.cli import COMMANDS
+from reelq.settings import MEANINGS
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+COMMAND_LINE = DOCS / "cli.md"
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    ROOT / "samples" / "after-the-demo.txt",
+    *sorted(DOCS.rglob("*.md")),
+]
+_FENCED = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_INLINE = re.compile(r"`([^`\n]+)`")
+_HEADING = re.compile(r"^### `reelq ([a-z ]+)`$", re.MULTILINE)
+_OPTIONS = re.compile(r"^\| (`-.*?) \|", re.MULTILINE)
+_VARIABLE = re.compile(r"\b(?:REELQ|NEMO|SKILL)_[A-Z_]+[A-Z]\b")
+_OF_THE_TESTS = {"REELQ_PROVE", "REELQ_BENCH", "REELQ_TEST_REDIS_URL", "REELQ_TEST_DATABASE_URL"}
+
+
+def commands() -> dict[str, click.Command]:
+    """Every command by its words."""
+    top = {name: import_module(f"reelq.cli.{name}").command for name in COMMANDS}
+    groups = {name: command for name, command in top.items() if isinstance(command, click.Group)}
+    below = {f"{name} {word}": found for name, made in groups.items() for word, found in made.commands.items()}
+    return top | below
+
+
+def sections() -> dict[str, str]:
+    """What docs/cli.md says below the heading of each command."""
+    _, *parts = _HEADING.split(COMMAND_LINE.read_text(encoding="utf-8"))
+    named = zip(parts[::2], parts[1::2], strict=True)
+    return {name: re.split(r"^#", text, maxsplit=1, flags=re.MULTILINE)[0] for name, text in named}
+
+
+def options_of(command: click.Command) -> set[str]:
+    given = (param for param in command.params if isinstance(param, click.Option))
+    return {name for option in given for name in (*option.opts, *option.secondary_opts)}
+
+
+def command_lines(page: Path) -> Iterator[list[str]]:
+    """Whatever looks like a call of reelq, in blocks and within sentences."""
+    text = page.read_text(encoding="utf-8")
+    blocks = _FENCED.findall(text)
+    told = [line for block in blocks for line in block.splitlines()] + _INLINE.findall(_FENCED.sub("", text))
+    if page.suffix == ".txt":
+        told = re.findall(r"(?:[A-Z_]+=\S+ )*\S*reelq .*", text)
+    for line in told:
+        words = shlex.split(line, comments=True) if re.match(r"(\$ |[A-Z_]+=\S+ )*(\.venv/bin/)?reelq ", line) else []
+        while words and not words[0].endswith("reelq"):
+            words.pop(0)
+        if len(words) > 1:
+            yield words[1:]
+
+
+def test_each_command_and_each_of_its_options_has_its_place_and_nothing_else_has() -> None:
+    told = sections()
+    there = commands()
+    assert told.keys() == there.keys()
+    for name, command in there.items():
+        documented = {
+            word for cell in _OPTIONS.findall(told[name]) for word in re.findall(r"(?<![\w-])--?[a-z-]+", cell)
+        }
+        assert documented == options_of(command), name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_line_on_a_page_parses(page: Path) -> None:
+    there = commands()
+    for words in command_lines(page):
+        if words[0] in {"--version", "--help", "COMMAND"}:
+            continue
+        name = " ".join(words[:2]) if " ".join(words[:2]) in there else words[0]
+        assert name in there, words
+        rest = words[len(name.split()) :]
+        if rest not in ([], ["--help"]):  # a sentence may only name it
+            there[name].make_context(name, rest)
+
+
+def test_enough_command_lines_are_found_to_tell() -> None:
+    assert sum(1 for page in PAGES for _ in command_lines(page)) > 60
+
+
+def test_the_page_on_settings_has_every_variable_and_the_pages_name_no_other() -> None:
+    assert set(_VARIABLE.findall((DOCS / "settings.md").read_text(encoding="utf-8"))) == MEANINGS.keys()
+    for page in PAGES:
+        named = set(_VARIABLE.findall(page.read_text(encoding="utf-8")))
+        assert named <= MEANINGS.keys() | _OF_THE_TESTS, page
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page}: {target}"
+
+
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_generated_pages_are_what_the_code_says() -> None:
+    made = generator()
+    assert made.STATES.read_text(encoding="utf-8") == made.states_page(), "run `make docs`"
+    assert made.SETTINGS.read_text(encoding="utf-8") == made.settings_page(), "run `make docs`"
