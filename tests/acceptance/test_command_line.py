@@ -183,3 +183,10 @@ def test_a_value_that_no_terminal_could_show_is_told_all_the_same(tmp_path: Path
     assert done.returncode == 2
     assert r"\ud800.mp4" in done.stdout
     assert done.stderr == ""
+
+
+def test_a_shell_can_complete_commands_and_options() -> None:
+    asks = {"_REELQ_COMPLETE": "bash_complete", "COMP_CWORD": "1"}
+    assert "plain,run" in reelq(COMP_WORDS="reelq r", **asks).stdout.split()
+    asks["COMP_CWORD"] = "2"
+    assert reelq(COMP_WORDS="reelq run --lim", **asks).stdout == "plain,--limit-credits\n"

@@ -107,4 +107,6 @@ def test_check_goes_on_without_a_database_that_answers(patient: Patient, jobs: P
     done = patient.reelq("check", "jobs.csv", REELQ_DATABASE_URL="postgresql://me@127.0.0.1:1/reelq")
     assert done.returncode == 0
     assert "the balance is not known yet" in done.stdout
-    assert done.stderr == ""
+    assert done.stderr.startswith("The database does not answer (")
+    assert "the cost is that of all rows" in done.stderr
+    assert len(done.stderr.splitlines()) == 1

@@ -62,7 +62,8 @@ pytestmark = pytest.mark.timeout(600)
 @each_moment
 def test_a_row_whose_worker_was_killed_ends_as_it_must(trial: Trial, moment: str) -> None:
     story, fate = trial.stories[moment], FATES[moment]
-    assert story.exitcode == -signal.SIGKILL
+    # 255: the fork server, from which workers come, has not heard how it ended.
+    assert story.exitcode in {-signal.SIGKILL, 255}
     ends = {"succeeded", "edit_unconfirmed"} if fate.ends == AS_THE_LEDGER_SAYS else {fate.ends}
     assert story.first_end in ends
     assert story.first_run == 1 + fate.rescued
