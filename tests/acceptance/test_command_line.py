@@ -186,7 +186,7 @@ def test_a_value_that_no_terminal_could_show_is_told_all_the_same(tmp_path: Path
 
 
 def test_a_shell_can_complete_commands_and_options() -> None:
-    asks = {"_REELQ_COMPLETE": "bash_complete", "COMP_CWORD": "1"}
-    assert "plain,run" in reelq(COMP_WORDS="reelq r", **asks).stdout.split()
-    asks["COMP_CWORD"] = "2"
-    assert reelq(COMP_WORDS="reelq run --lim", **asks).stdout == "plain,--limit-credits\n"
+    asked = reelq(_REELQ_COMPLETE="bash_complete", COMP_CWORD="1", COMP_WORDS="reelq r")
+    assert "plain,run" in asked.stdout.split()
+    asked = reelq(_REELQ_COMPLETE="bash_complete", COMP_CWORD="2", COMP_WORDS="reelq run --lim")
+    assert asked.stdout == "plain,--limit-credits\n"
