@@ -5,12 +5,14 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance.running import User
+from tests.benchmarks.peaks import peak_mb
 from tests.sandbox_process import SandboxProcess
 
 FULL = bool(os.environ.get("REELQ_BENCH"))
@@ -23,6 +25,7 @@ SPAN = 2
 """Longest that it may take, in times of what the service needs and the processor is busy, one after the other."""
 GROWS_MB = 90 if FULL else 50
 """Most that the process grows over one that has next to nothing to do."""
+LOOK_EVERY = 0.05
 
 
 @dataclass(frozen=True)
@@ -47,10 +50,17 @@ def run(user: User, rows: int, name: str) -> Used:
     began = time.monotonic()
     quiet = subprocess.DEVNULL
     process = user.starts("run", f"{name}.csv", stdout=quiet, stderr=quiet)
-    _, status, used = os.wait4(process.pid, 0)
+    peak = 0.0
+    while True:
+        with suppress(OSError, StopIteration):  # it ends as we look
+            peak = max(peak, peak_mb(process.pid))
+        ended, status, used = os.wait4(process.pid, os.WNOHANG)
+        if ended:
+            break
+        time.sleep(LOOK_EVERY)
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0
-    return Used(time.monotonic() - began, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+    return Used(time.monotonic() - began, used.ru_utime + used.ru_stime, peak)
 
 
 def yardstick() -> float:

@@ -13,14 +13,12 @@ from tests.sandbox_process import SandboxProcess
 LIMIT_MB = 30
 
 _UPLOAD = """
-import resource, sys, time
+import sys, time
 from pathlib import Path
 from reelq.remote.auth import FreeTokens
 from reelq.remote.client import Remote, ask_for_token, open_http
 from reelq.settings import Settings
-
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+from tests.benchmarks.peaks import peak_mb
 
 url, small, large = sys.argv[1:]
 attribution = {"X-Skill-Source": "video-models", "X-Skill-Version": "1.0.0", "X-Skill-Platform": "unknown"}
@@ -28,9 +26,9 @@ with open_http(Settings(nemo_api_url=url)) as http:
     remote = Remote(http, FreeTokens(lambda: ask_for_token(http, "large", attribution)), attribution)
     session = remote.open_session()
     remote.upload(session.session_id, [Path(small)])
-    before, began = peak(), time.monotonic()
+    before, began = peak_mb(), time.monotonic()
     uploaded = remote.upload(session.session_id, [Path(large)])
-    print(peak() - before, time.monotonic() - began)
+    print(peak_mb() - before, time.monotonic() - began)
 """
 
 
