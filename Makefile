@@ -65,9 +65,11 @@ types: $(DEV_READY) ## mypy, strict
 contracts: $(DEV_READY) ## import-linter: which way imports may point
 	$(BIN)/lint-imports --no-cache
 
-# Most of them wait for processes, leases and intervals: two files at a time take half as long as one.
+# Most of them wait for processes, leases and intervals: two files at a time take half as long as one. What is timed
+# runs alone.
 pytest: $(DEV_READY) ## the tests
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile -m "not benchmark"
+	$(BIN)/pytest -m benchmark
 
 prove: $(DEV_READY) ## the promises at full size: the service, workers, Redis and databases broken on purpose (an hour)
 	REELQ_PROVE=1 $(BIN)/pytest tests/queue tests/integration/test_submissions_at_once.py

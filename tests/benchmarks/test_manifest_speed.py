@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.benchmark
+
 ROWS = 100_000
 LIMIT_SECONDS = 10
 LIMIT_MB = 300

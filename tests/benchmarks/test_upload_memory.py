@@ -10,6 +10,8 @@ import pytest
 from reelq import media
 from tests.sandbox_process import SandboxProcess
 
+pytestmark = pytest.mark.benchmark
+
 LIMIT_MB = 30
 
 _UPLOAD = """
