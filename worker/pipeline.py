@@ -14,6 +14,7 @@ from typing import Final
 from reelq import manifest, skills
 from reelq.errors import ReelqError
 from reelq.job import Stage, stage_after
+from reelq.manifest.files import is_url
 from reelq.remote.client import Remote, ask_for_token, open_http
 from reelq.remote.receipts import Grant, Session
 from reelq.settings import Settings
@@ -186,8 +187,8 @@ class Pipeline:
             route=row.route,
             instruction=row.instruction,
             language=row.language,
-            paths=tuple(Path(batch.source, name) for name in names if not _is_url(name)),
-            urls=tuple(name for name in names if _is_url(name)),
+            paths=tuple(Path(batch.source, name) for name in names if not is_url(name)),
+            urls=tuple(name for name in names if is_url(name)),
             result=Path(batch.out, row.output),
             session=session if row.remote_session_id else None,
             shares_session=shared,
@@ -233,7 +234,3 @@ class Pipeline:
         self._closed.set()
         self.http.close()
         self.store.close()
-
-
-def _is_url(name: str) -> bool:
-    return name.startswith(("http://", "https://"))

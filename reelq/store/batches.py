@@ -60,10 +60,11 @@ def lift(session: Session, batch_id: str) -> None:
 
 def wake(session: Session, ids: Sequence[str], now: datetime) -> int:
     """Those of these jobs that wait for a person go on."""
-    return _each(session, (*FOR_A_PERSON, Job.id.in_(ids)), now, _go_on)
+    return _each(session, (*FOR_A_PERSON, Job.id.in_(ids)), now, go_on)
 
 
-def _go_on(session: Session, job: Job, now: datetime) -> None:
+def go_on(session: Session, job: Job, now: datetime) -> None:
+    """A row that waits is queued again."""
     # A moment that is yet to come stands: an export is not looked at sooner for having been paused.
     move(session, Position.of(job), Status.QUEUED, now, "resumed", due_at=max(job.due_at, now))
 

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from reelq.job import FINAL, Cause, Route, Status
 from reelq.store import accounts, actions, batches, refinements
 from reelq.store.models import Batch, BatchState, Job
-from reelq.store.moves import Position, StaleMove, move
+from reelq.store.moves import StaleMove
 from reelq.store.orders import REFINES
 from reelq.store.overview import FOR_THE_USER
 from reelq.store.session import Store, Transaction
@@ -118,8 +118,7 @@ def resume_row(store: Store, job_id: str) -> bool:
             return False
         if job.cause is not Cause.PAUSED:
             accounts.unpark(session, job.account_id)  # if nothing has changed, this row parks it again
-        now = store.now(session)
-        move(session, Position.of(job), Status.QUEUED, now, "resumed", due_at=max(job.due_at, now))
+        batches.go_on(session, job, store.now(session))
         return True
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from reelq.keys import Contents, Keys
 from reelq.manifest import Row
+from reelq.manifest.files import is_url
 
 REFINES: Final = "refine:"
 """How the key of a refinement begins: it is work of its own, that no manifest asks for."""
@@ -94,12 +95,8 @@ def keys_of(order: Order, service: str) -> list[str]:
 
 def _contents(order: Order, row: Row) -> list[str]:
     names = [name for name in (row.file, *row.references) if name]
-    return [name if _is_url(name) else order.contents.of(order.source / name) for name in names]
+    return [name if is_url(name) else order.contents.of(order.source / name) for name in names]
 
 
 def _words(row: Row) -> list[str]:
     return [row.instruction, row.skill, row.language]
-
-
-def _is_url(name: str) -> bool:
-    return name.startswith(("http://", "https://"))
