@@ -88,12 +88,13 @@ class Recorder:
             case Edited(in_doubt):
                 if claimed.account.probe_job_id == claimed.job.id:
                     accounts.unpark(session, claimed.account.id)
-                self._edited(session, claimed, now, in_doubt=in_doubt)
+                return self._edited(session, claimed, now, in_doubt=in_doubt)
             case Verified():
                 return self._verified(session, claimed, receipt, now)
             case Rendered(render_id):
                 later = jobs.later(now, self._settings.reelq_poll_interval)
                 jobs.advance(session, claimed, now, "export submitted", remote_render_id=render_id, due_at=later)
+                return Ending.DONE
             case Polled(url):
                 jobs.advance(session, claimed, now, "rendered", result_url=url)
             case Downloaded(size, sha256):
@@ -106,12 +107,13 @@ class Recorder:
                 raise TypeError(f"no stage gives {receipt!r}")
         return Ending.GO_ON
 
-    def _edited(self, session: Transaction, claimed: Claimed, now: datetime, *, in_doubt: bool) -> None:
+    def _edited(self, session: Transaction, claimed: Claimed, now: datetime, *, in_doubt: bool) -> Ending:
         if in_doubt:
             due = jobs.later(now, self._settings.reelq_settle_first_wait)
             jobs.advance(session, claimed, now, "the stream was lost; the session's state will tell", due_at=due)
-        else:
-            jobs.advance(session, claimed, now, "the agent is done")
+            return Ending.DONE
+        jobs.advance(session, claimed, now, "the agent is done")
+        return Ending.GO_ON
 
     def _verified(self, session: Transaction, claimed: Claimed, receipt: Verified, now: datetime) -> Ending:
         if open_one := sends.open_send(session, claimed.job.id):

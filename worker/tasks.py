@@ -25,7 +25,7 @@ def _body(stage: Stage, pipeline: Callable[[], Pipeline]) -> Callable[..., None]
     def body(task: "Task[Any, Any]", *args: object, **_unknown: object) -> None:
         match args:
             case (str(job_id), int(run), *_):
-                _end(pipeline().run(stage, job_id, run, chained=bool(task.request.chain)))
+                _end(task, pipeline().run(stage, job_id, run, chained=bool(task.request.chain)))
             case _:
                 log.warning("a message for %s that names no job and run is dropped", stage)
                 raise Ignore
@@ -33,8 +33,11 @@ def _body(stage: Stage, pipeline: Callable[[], Pipeline]) -> Callable[..., None]
     return body
 
 
-def _end(ending: Ending) -> None:
+def _end(task: "Task[Any, Any]", ending: Ending) -> None:
     match ending:
+        case Ending.DONE:
+            # Sent now, a message for each waiting export would stand in everybody's way, to be found too early.
+            task.request.chain = None
         case Ending.STOP:
             raise Ignore
         case Ending.LATER:

@@ -39,6 +39,14 @@ def messages_in(made: Farm) -> int:
     return int(waiting) + int(taken)
 
 
+def messages_for_looks(made: Farm) -> int:
+    """How many messages for a look the workers have been given so far."""
+    if made.redis is None:
+        return 0
+    log = (made.folder / "worker0.log").read_text()
+    return sum(1 for line in log.splitlines() if "Task poll[" in line and line.endswith("received"))
+
+
 def start_of_an_upload(made: Farm, number: int) -> float:
     """Seconds from handing a row in to the moment when a worker has begun with it."""
     batch = made.submit([f"{ROOT}/samples/beach.mp4,Add a title that says Take {number}"])
@@ -68,6 +76,7 @@ def test_waiting_exports_cost_no_slot_and_no_message_and_are_looked_at_in_time(
             starts.append(start_of_an_upload(made, number))
             held.append(messages_in(made))
             time.sleep(max((until_then - time.monotonic()) / (UPLOADS - number), 0))
+        received = messages_for_looks(made)
         gaps = [gap for render in made.sandbox.ledger()["renders"] for gap in render["spacing"]]
         with capsys.disabled():
             print(
@@ -80,3 +89,5 @@ def test_waiting_exports_cost_no_slot_and_no_message_and_are_looked_at_in_time(
         assert max(gaps) <= INTERVAL + LATE
         assert max(starts) < UNDERWAY_WITHIN
         assert max(held) <= ROWS // 4
+        # None is sent before its look is due, to be taken and found too early.
+        assert received <= len(gaps) + SLOTS
