@@ -83,10 +83,11 @@ bench: $(DEV_READY) ## the benchmarks, each printing its figure
 samples: $(RUN_READY) ## make the sample clips again
 	$(BIN)/python samples/make.py
 
+# What the tests need is resolved first: it is the larger set, and a version that both can have is found for each.
 lock: ## resolve the dependencies anew (needs uv)
 	@test -n "$(UV)" || { echo "make lock needs uv: pip install uv"; exit 2; }
-	$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --upgrade --extra sandbox --group build pyproject.toml -o locks/run.txt
-	$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --upgrade --extra sandbox --group dev pyproject.toml -o locks/dev.txt -c locks/run.txt
+	$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --upgrade --extra sandbox --group dev pyproject.toml -o locks/dev.txt
+	$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --upgrade --extra sandbox --group build pyproject.toml -o locks/run.txt -c locks/dev.txt
 
 clean: ## remove what was made here, results excepted
 	rm -rf $(VENV) .demo dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

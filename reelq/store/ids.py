@@ -8,7 +8,7 @@ _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"  # no i, l, o, u: nothing 
 _TIME_DIGITS: Final = 10
 _CHANCE_DIGITS: Final = 12
 
-Kind = Literal["bat", "job", "acc", "key", "hook", "ast"]
+Kind = Literal["bat", "job", "acc", "key", "hook", "msg"]
 
 
 def new_id(kind: Kind) -> str:

@@ -8,6 +8,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     CheckConstraint,
+    FetchedValue,
     Float,
     ForeignKey,
     Index,
@@ -110,7 +111,15 @@ class Batch(Base):
     """One manifest as it was handed in."""
 
     __tablename__ = "batches"
-    __table_args__ = (Index(None, "owner", "id"),)
+    __table_args__ = (
+        Index(None, "owner", "id"),
+        Index(
+            "ix_batches_unfinished",
+            "id",
+            sqlite_where=text("finished_at IS NULL"),
+            postgresql_where=text("finished_at IS NULL"),
+        ),
+    )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     owner: Mapped[str] = mapped_column(String(100))
@@ -125,6 +134,8 @@ class Batch(Base):
     released: Mapped[int | None]
     """Only rows up to this number may begin (`--first`); all where it is empty."""
     created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+    """When all its rows were seen to have ended, and whoever wanted to be told was; empty again when one goes on."""
 
 
 class Job(Base):
@@ -170,6 +181,12 @@ class Job(Base):
             sqlite_where=text("remote_session_id <> ''"),
             postgresql_where=text("remote_session_id <> ''"),
         ),
+        Index(
+            None,
+            "result_sha256",
+            sqlite_where=text("result_sha256 <> ''"),
+            postgresql_where=text("result_sha256 <> ''"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
@@ -182,6 +199,9 @@ class Job(Base):
 
     file: Mapped[str]
     references: Mapped[list[str]]
+    inputs: Mapped[list[str]] = mapped_column(server_default="[]")
+    """Of rows that came over HTTP, the hashes of the contents that `file` and `references` stand for, in that order;
+    empty strings for addresses. Of others nothing: their files are named by paths."""
     instruction: Mapped[str]
     language: Mapped[str]
     skill: Mapped[str]
@@ -289,7 +309,7 @@ class JobEvent(Base):
     """What happened to a job, in words for people; append-only."""
 
     __tablename__ = "job_events"
-    __table_args__ = (Index(None, "job_id", "id"), Index(None, "batch_id", "id"))
+    __table_args__ = (Index(None, "job_id", "id"), Index(None, "batch_id", "tx", "id"))
 
     id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
     job_id: Mapped[str] = mapped_column(Id, ForeignKey("jobs.id", ondelete="CASCADE"))
@@ -301,6 +321,9 @@ class JobEvent(Base):
     before: Mapped[str] = mapped_column(String(16), default="")
     after: Mapped[str] = mapped_column(String(16), default="")
     words: Mapped[str]
+    tx: Mapped[int] = mapped_column(BigInteger, server_default=FetchedValue())
+    """The transaction that wrote it, by PostgreSQL's count; 0 on SQLite. Events come to light in its order, then by id:
+    a number that was drawn earlier may be committed later."""
 
 
 class CreditReading(Base):
