@@ -96,8 +96,11 @@ def unwrap(status: int, body: bytes, where: Where, *, secret: str = "") -> Json:
         return _content(answer)
     raw = shown(body, secret)
     if status >= 400:
-        raise _of_status(status, where)(f"The service answered HTTP {status}", raw=raw, remote_code=status)
-    raise errors.Unintelligible(f"HTTP {status}, but the body is not a JSON object", raw=raw)
+        kind = _of_status(status, where)
+        raise kind(f"{_about(kind, status)} (HTTP {status})", raw=raw, remote_code=status)
+    raise errors.Unintelligible(
+        f"The service's answer is no JSON object, perhaps a proxy's page (HTTP {status})", raw=raw
+    )
 
 
 def _envelopes(answer: Json) -> Iterator[Json]:
@@ -131,9 +134,13 @@ def _refuse(status: int, envelope: Json, where: Where, body: bytes, secret: str)
     number = code or (status if status >= 400 else None)
     kind = _kind(code, status, where, words)
     said = redact(words, secret)[:300] or "no reason given"
-    about = (kind.__doc__ or kind.code).strip().rstrip(".").replace(f" ({number})", "")  # it is told at the end
-    message = f"{about}: {said}" + (f" ({number})" if number is not None else "")
+    message = f"{_about(kind, number)}: {said}" + (f" ({number})" if number is not None else "")
     raise kind(message, raw=shown(body, secret), remote_code=number)
+
+
+def _about(kind: type[errors.RemoteError], number: int | None) -> str:
+    """What happened, in the error's own words, but for the number: that is told at the end."""
+    return (kind.__doc__ or kind.code).strip().rstrip(".").replace(f" ({number})", "").replace(" (5xx)", "")
 
 
 def _kind(code: int | None, status: int, where: Where, words: str) -> type[errors.RemoteError]:

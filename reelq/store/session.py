@@ -20,6 +20,7 @@ BUSY_SECONDS: Final = 30
 FILE: Final = "reelq.db"
 _URGENT: Final = 4
 """Connections kept for those who may not wait: lease renewal, and what takes back the jobs of the silent."""
+_SPELL_SECONDS: Final = 10
 AWAY: Final = (OperationalError, InterfaceError)
 """What a database that is away, restarting or locked raises: the same transaction may succeed later."""
 
@@ -65,13 +66,31 @@ class Store:
         # A thousand threads wait before this door, and one that may not wait passes it by: there is room left for it.
         self._door: Any = threading.Semaphore(1 if self.is_sqlite else 2 * pool - _URGENT)
         self._readers: Any = threading.Semaphore(2 * pool - _URGENT) if self.is_sqlite else self._door
+        self._ails = (0.0, 0.0, "")
+        """Since when, until when and why transactions failed. One that works is no proof: it may have had no need to
+        write."""
 
     @contextmanager
     def write(self, *, urgent: bool = False) -> Iterator[Session]:
         """A transaction that may write; an urgent one does not wait for its turn behind all others of this process."""
         door = nullcontext() if urgent else self._door
-        with door, self._turn, Session(self.engine, expire_on_commit=False) as session, session.begin():
-            yield session
+        try:
+            with door, self._turn, Session(self.engine, expire_on_commit=False) as session, session.begin():
+                yield session
+        except AWAY as error:
+            self._note(str(error.orig).strip().partition("\n")[0])
+            raise
+
+    def _note(self, words: str) -> None:
+        now = time.monotonic()
+        since, last, _ = self._ails
+        self._ails = since if now - last < _SPELL_SECONDS else now, now, words
+
+    def ails(self, patience: float) -> str:
+        """Why transactions have failed for longer than so many seconds; empty where they do not, or no more."""
+        since, last, words = self._ails
+        goes_on = time.monotonic() - last < _SPELL_SECONDS
+        return words if goes_on and last - since > patience else ""
 
     @contextmanager
     def read(self) -> Iterator[Session]:

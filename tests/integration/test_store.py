@@ -384,6 +384,28 @@ def test_a_sqlite_file_that_is_no_database_is_told_at_once(tmp_path: Path) -> No
 
 
 @pytest.mark.benchmark
+def test_a_store_that_can_not_be_written_says_why_and_since_when(tmp_path: Path) -> None:
+    store = Store(URL.create("sqlite", database=str(tmp_path / "small.db")))
+    with store.write() as session:
+        session.execute(text("CREATE TABLE blobs (bytes BLOB)"))
+    assert store.ails(0) == ""
+
+    def write_too_much() -> None:
+        with store.write() as session:
+            session.execute(text("PRAGMA max_page_count = 10"))
+            session.execute(text("INSERT INTO blobs SELECT zeroblob(100000)"))
+
+    for _ in range(2):
+        with pytest.raises(OperationalError):
+            write_too_much()
+        time.sleep(0.01)
+    with store.write() as session:
+        session.execute(text("SELECT 1"))  # that works, having nothing to write: it is no proof
+    assert "full" in store.ails(0)
+    assert store.ails(60) == ""
+    store.close()
+
+
 def test_100000_jobs_come_in_within_30_seconds_in_one_transaction(
     store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,8 +8,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ from reelq.store import accounts, batches, submissions
 from reelq.store.migrate import upgrade
 from reelq.store.models import Job, JobEvent, Send
 from reelq.store.orders import Order
-from reelq.store.session import Store, database_url
+from reelq.store.session import AWAY, Store, database_url
 from tests.integration.databases import new_database, shown
 from tests.sandbox_process import SandboxProcess
 
@@ -42,6 +42,17 @@ QUICK: Final[dict[str, Any]] = {
 """Waits in proportion to the service's, short enough for a test."""
 
 KINDS: Final = ("in-process", "redis") if os.environ.get("REELQ_TEST_REDIS_URL") else ("in-process",)
+
+
+def until(met: Callable[[], object], what: str, seconds: float = 60) -> None:
+    """Wait for something to be so, also over times when the database can't be asked."""
+    deadline = time.monotonic() + seconds
+    while True:
+        with suppress(*AWAY):
+            if met():
+                return
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        time.sleep(0.05)
 
 
 class Redis:

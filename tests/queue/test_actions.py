@@ -14,9 +14,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from sqlalchemy import select
 
 from reelq.job import FINAL, TRANSITIONS, Status
-from reelq.store import actions, batches, credits
+from reelq.store import actions, credits, handling
 from reelq.store.models import Job, JobEvent
-from tests.queue.farm import KINDS, ROOT, Farm, farm
+from tests.queue.farm import KINDS, ROOT, Farm, farm, until
 from tests.queue.sizes import PROVING, size
 from tests.queue.test_chaos import nothing_is_wrong
 from worker.process import Process
@@ -32,30 +32,10 @@ HASTE: dict[str, Any] = {
 }
 
 
-def until(met: Callable[[], object], what: str, seconds: float = 60) -> None:
-    """Wait for something to be so."""
-    deadline = time.monotonic() + seconds
-    while not met():
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(0.05)
-
-
 def ask(made: Farm, act: Callable[..., Any], job_id: str) -> Any:
     """What a person asks of one row."""
     with made.store.write() as session:
         return act(session, session.get_one(Job, job_id), made.store.now(session))
-
-
-def ask_all(made: Farm, act: Callable[..., Any], batch_id: str) -> None:
-    """What a person asks of a whole batch."""
-    with made.store.write() as session:
-        act(session, batch_id, made.store.now(session))
-
-
-def pause(made: Farm, batch_id: str) -> None:
-    """`reelq pause`."""
-    with made.store.write() as session:
-        batches.pause(session, batch_id)
 
 
 def lines(count: int, session: str = "") -> list[str]:
@@ -119,13 +99,13 @@ def test_a_paused_batch_ends_what_runs_begins_nothing_and_goes_on_when_resumed(k
         batch = made.submit(lines(5), header=HEADER)
         made.start_worker()
         until(lambda: len(made.sends()) >= 2, "two open streams")
-        pause(made, batch)
+        handling.pause_batch(made.store, batch)
         until(lambda: "running" not in {status for _, status in made.where(batch)}, "nothing running")
         told = len(made.sends())
         time.sleep(1.5)
         assert len(made.sends()) == told
         assert all(send.ended_well for send in made.sends())
-        ask_all(made, batches.resume, batch)
+        handling.resume_batch(made.store, batch)
         assert made.ended(batch, 60) == {"succeeded": 5}
         nothing_is_wrong(made)
 
@@ -136,7 +116,7 @@ def test_a_cancelled_batch_ends_whole(kind: str, tmp_path: Path) -> None:
         batch = made.submit([*lines(3), *lines(3, "reel")], header=HEADER)
         made.start_worker()
         until(lambda: len(made.sends()) >= 1, "an open stream")
-        ask_all(made, batches.cancel, batch)
+        handling.cancel_batch(made.store, batch)
         made.ended(batch, 30)
         assert {str(job.status) for job in made.jobs(batch)} == {"cancelled"}
         nothing_is_wrong(made)
@@ -213,11 +193,11 @@ class Interference(RuleBasedStateMachine):
 
     @rule()
     def pause(self) -> None:
-        pause(self.made, self.batch_id)
+        handling.pause_batch(self.made.store, self.batch_id)
 
     @rule()
     def resume(self) -> None:
-        ask_all(self.made, batches.resume, self.batch_id)
+        handling.resume_batch(self.made.store, self.batch_id)
 
     @rule()
     def wait_a_little(self) -> None:
@@ -244,7 +224,7 @@ class Interference(RuleBasedStateMachine):
         while any(job.status is not Status.SUCCEEDED for job in self.jobs()):
             assert time.monotonic() < deadline, self.made.where(self.batch_id)
             self.studio.finish()
-            ask_all(self.made, batches.resume, self.batch_id)
+            handling.resume_batch(self.made.store, self.batch_id)
             for job in self.jobs():
                 if job.status in FINAL:
                     ask(self.made, actions.retry, job.id)

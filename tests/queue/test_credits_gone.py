@@ -2,15 +2,14 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
-from reelq.store import batches
-from tests.queue.farm import KINDS, ROOT, Farm, farm
+from reelq.store import handling
+from tests.queue.farm import KINDS, ROOT, Farm, farm, until
 from tests.queue.sizes import PROVING, size
 from tests.queue.test_chaos import nothing_is_wrong
 
@@ -23,14 +22,6 @@ TOP_UP = 2 * ROWS * DEAREST_EDIT  # some rows have a second edit
 def lines(count: int, what: str = "Take") -> list[str]:
     """Rows that differ in what they say."""
     return [f"{ROOT}/samples/beach.mp4,Add a title that says {what} {number}" for number in range(count)]
-
-
-def until(met: Callable[[], object], what: str, seconds: float = 60) -> None:
-    """Wait for something to be so."""
-    deadline = time.monotonic() + seconds
-    while not met():
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(0.05)
 
 
 def at_rest(made: Farm, batch: str) -> bool:
@@ -46,12 +37,6 @@ def ends(made: Farm, batch: str) -> "Counter[str]":
 def messages(made: Farm) -> list[dict[str, Any]]:
     """All that the agent was told, refusals included."""
     return [message for one in made.sandbox.ledger()["sessions"].values() for message in one["messages"]]
-
-
-def resume(made: Farm, batch: str) -> None:
-    """`reelq resume`."""
-    with made.store.write() as session:
-        batches.resume(session, batch, made.store.now(session))
 
 
 @pytest.mark.timeout(400 if PROVING else 150)
@@ -94,7 +79,7 @@ def test_a_batch_spends_no_more_than_its_limit_until_it_is_resumed(kind: str, tm
         assert 0 < spent <= 210
         assert set(ends(made, batch)) == {"succeeded", "waiting for paused"}
         assert made.ended(other, 30) == {"succeeded": 2}  # the limit is the batch's own
-        resume(made, batch)
+        handling.resume_batch(made.store, batch)
         assert made.ended(batch, 60) == {"succeeded": 10}
         nothing_is_wrong(made)
 
@@ -109,7 +94,7 @@ def test_a_plan_that_forbids_exports_keeps_the_edits_until_it_is_resumed(kind: s
         told = len(messages(made))
         assert told > 0
         made.sandbox.faults(plan_required=None)
-        resume(made, batch)
+        handling.resume_batch(made.store, batch)
         assert made.ended(batch, 60) == {"succeeded": 6}
         assert len(messages(made)) == 6  # none for an edit that was there
         nothing_is_wrong(made)

@@ -6,8 +6,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from reelq.store.session import AWAY
-from tests.queue.farm import KINDS, ROOT, Farm, farm
+from tests.queue.farm import KINDS, ROOT, Farm, farm, until
 from tests.queue.sizes import PROVING, size
 from tests.queue.test_chaos import nothing_is_wrong
 
@@ -25,23 +24,13 @@ AWAY_SECONDS = size(2, 15)
 OUTAGES = size(2, 3)
 SLOTS = 8
 EDIT: dict[str, object] = {"edit_seconds": 1.5}
-PATIENT: dict[str, Any] = {"reelq_edit_timeout": 20.0, "reelq_silence_timeout": 15.0}
+# The stand-in encodes two exports at a time, and the row that is last has to wait for all before it.
+PATIENT: dict[str, Any] = {"reelq_edit_timeout": 20.0, "reelq_silence_timeout": 15.0, "reelq_poll_limit": 500}
 
 
 def lines(count: int, what: str = "Take") -> list[str]:
     """Rows that differ in what they say."""
     return [f"{ROOT}/samples/beach.mp4,Add a title that says {what} {number}" for number in range(count)]
-
-
-def until(met: Callable[[], object], what: str, seconds: float) -> None:
-    """Wait for something to be so, over times when the database can't be asked."""
-    deadline = time.monotonic() + seconds
-    while True:
-        with suppress(*AWAY):
-            if met():
-                return
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(0.1)
 
 
 def succeeded(made: Farm, batch: str) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.queue.farm import KINDS, ROOT, Farm, farm
+from tests.queue.farm import KINDS, ROOT, Farm, farm, until
 from tests.queue.sizes import size
 from tests.queue.test_chaos import nothing_is_wrong
 
@@ -22,6 +22,7 @@ GRACE = 2.0
 LEFT_ALONE: dict[str, object] = {"keep_alive": 600.0}
 """A service whose streams give no sign of life: a thread that listens notices nothing."""
 PATIENT: dict[str, Any] = {
+    "reelq_poll_limit": 500,  # the stand-in encodes two exports at a time
     "reelq_stop_grace": GRACE,
     "reelq_edit_timeout": 40.0,
     "reelq_silence_timeout": 30.0,
@@ -33,14 +34,6 @@ PATIENT: dict[str, Any] = {
 def lines(count: int, what: str = "Take") -> list[str]:
     """Rows that differ in what they say."""
     return [f"{ROOT}/samples/beach.mp4,Add a title that says {what} {number}" for number in range(count)]
-
-
-def until(met: Any, what: str, seconds: float = 60) -> None:
-    """Wait for something to be so."""
-    deadline = time.monotonic() + seconds
-    while not met():
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(0.05)
 
 
 def streams(made: Farm) -> int:
@@ -166,7 +159,7 @@ def test_a_worker_without_work_stops_at_once(kind: str, tmp_path: Path) -> None:
 def test_what_a_worker_does_that_slept_beyond_its_lease_is_refused(
     kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = {**PATIENT, "reelq_lease_seconds": 2.0}
+    settings = {**PATIENT, "reelq_lease_seconds": 4.0}
     with farm(kind, tmp_path, faults={"edit_seconds": 5}, concurrency=64, **settings) as made:
         batch, first = two_workers_and_open_streams(made, STREAMS)
         first.send_signal(signal.SIGSTOP)

@@ -2,7 +2,6 @@
 
 import statistics
 import time
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 import redis
 
-from tests.queue.farm import KINDS, ROOT, Farm, farm
+from tests.queue.farm import KINDS, ROOT, Farm, farm, until
 from tests.queue.sizes import PROVING, size
 
 ROWS = size(100, 1_000)
@@ -20,14 +19,6 @@ UPLOADS = 10
 LATE = size(4, 2)
 """Seconds that a look may be late; more where the machine has other tests to run."""
 UNDERWAY_WITHIN = size(3, 1)
-
-
-def until(met: Callable[[], object], what: str, seconds: float) -> None:
-    """Wait for something to be so."""
-    deadline = time.monotonic() + seconds
-    while not met():
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(0.2)
 
 
 def messages_in(made: Farm) -> int:

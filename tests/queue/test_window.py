@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.queue.farm import KINDS, ROOT, Farm, farm
+from tests.queue.farm import KINDS, ROOT, Farm, farm, until
 from tests.queue.sizes import size
 from tests.queue.test_chaos import nothing_is_wrong
-from tests.queue.test_outages import until
 
 BIG = size(40, 200)
 SMALL = 4

@@ -8,8 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from reelq.errors import RemoteError, RenderFailed, RenderStuck, RenderUnknown
-from reelq.remote.receipts import RenderStatus
+from reelq.errors import RemoteError, RenderFailed, RenderStuck, RenderUnknown, RowFailed
+from reelq.remote.receipts import Progress, RenderStatus
 from worker.desk import Desk, Job, NotYet
 from worker.stages.render import submit
 
@@ -26,24 +26,35 @@ class Polled:
 
 def poll(job: Job, desk: Desk) -> Polled | NotYet:
     """Look once."""
-    try:
-        look = desk.remote.progress(job.render_id)
-    except RenderUnknown:
-        return _again(job, desk, job.render_id, "the service has forgotten the export; it was submitted again")
-    if look.status is RenderStatus.DONE:
+    look = _look(job, desk)
+    if look and look.status is RenderStatus.DONE:
         return Polled(look.url)
-    if look.status is RenderStatus.FAILED:
-        if job.renders >= _RENDERS:
-            raise RenderFailed(f"The export failed twice: {look.reason or 'no reason given'}")
-        return _again(job, desk, "", f"the export failed ({look.reason or 'no reason given'}); a second one began")
+    if look and look.status is RenderStatus.FAILED:
+        why = look.reason or "no reason given"
+        return _second(job, desk, f"the export failed ({why})", RenderFailed(f"The export failed twice: {why}"))
     if job.looks >= desk.settings.reelq_poll_limit:
         with suppress(RemoteError):
             desk.remote.cancel_render(job.render_id)
-        if job.renders >= _RENDERS:
-            raise RenderStuck
-        return _again(job, desk, "", "the export came to no end; a second one began")
+        return _second(job, desk, "the export came to no end", RenderStuck())
+    if look is None:
+        return _again(job, desk, job.render_id, "the service has forgotten the export; it was submitted again")
     done = "" if look.percent is None else f", {look.percent} %"
     return NotYet(desk.settings.reelq_poll_interval, f"rendering{done}")
+
+
+def _look(job: Job, desk: Desk) -> Progress | None:
+    """How far it is; None where the service knows nothing of it."""
+    try:
+        return desk.remote.progress(job.render_id)
+    except RenderUnknown:
+        return None
+
+
+def _second(job: Job, desk: Desk, words: str, last: RowFailed) -> NotYet:
+    """Another export in its place; its end, where it was that already."""
+    if job.renders >= _RENDERS:
+        raise last
+    return _again(job, desk, "", f"{words}; a second one began")
 
 
 def _again(job: Job, desk: Desk, render_id: str, words: str) -> NotYet:
