@@ -41,7 +41,7 @@ $(DEV_READY): locks/dev.txt pyproject.toml | $(BIN)/python
 	@$(call install_lock,locks/dev.txt)
 	@touch $@ $(RUN_READY)
 
-.PHONY: help setup demo test lint types contracts pytest prove docs bench samples lock clean
+.PHONY: help setup demo test lint types contracts pytest prove fuzz docs bench samples lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ pytest: $(DEV_READY) ## the tests
 
 prove: $(DEV_READY) ## the promises at full size: the service, workers, Redis and databases broken on purpose (an hour)
 	REELQ_PROVE=1 $(BIN)/pytest tests/queue tests/integration/test_submissions_at_once.py
+
+fuzz: $(DEV_READY) ## the REST service, asked at length by its own schema and against it (minutes)
+	REELQ_FUZZ=1 $(BIN)/pytest tests/api/test_schema.py --timeout 900
 
 docs: $(DEV_READY) ## write the generated pages anew
 	$(BIN)/python docs/generate.py

@@ -31,6 +31,7 @@ _CAUSES: Final = {
 _GROUPS: Final = {
     "The service": ("NEMO_", "SKILL_", "REELQ_ANON"),
     "Where the truth is kept, and who works": ("REELQ_D", "REELQ_B", "REELQ_SECRET", "REELQ_KEEP", "REELQ_LOG"),
+    "The REST service, and asking one that is somewhere else": ("REELQ_API", "REELQ_ALLOWED"),
     "How much at once, how long to wait": ("REELQ_",),
 }
 """By how their names begin; the first group that takes a variable has it."""
@@ -43,6 +44,9 @@ _WITHOUT: Final = {
     "REELQ_DATA_DIR": "your data folder; on Linux `~/.local/share/reelq`",
     "REELQ_SECRET_KEY": "with SQLite made once, kept in the data folder; with PostgreSQL it has to be given",
     "REELQ_KEEP_DAYS": "none",
+    "REELQ_API_URL": "none",
+    "REELQ_API_KEY": "none",
+    "REELQ_ALLOWED_NETWORKS": "none",
 }
 """What holds where a default is no plain value."""
 

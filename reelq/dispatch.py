@@ -9,7 +9,8 @@ from kombu.exceptions import OperationalError
 
 from reelq.job import ROUTES, Stage
 from reelq.settings import Settings
-from reelq.store import turns
+from reelq.store import deliveries, turns
+from reelq.store.deliveries import Notice
 from reelq.store.session import Store
 from reelq.store.turns import Message
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 QUEUE: Final = "reelq"
+DELIVER: Final = "deliver"
+"""The task that tells an endpoint of something."""
 AT_ONCE: Final = 500
 
 
@@ -63,6 +66,14 @@ def _link(app: Celery, message: Message, stage: Stage) -> "Signature[Any]":
     return link
 
 
+def delivery_of(app: Celery, notice: Notice) -> "Signature[Any]":
+    """The task that makes a delivery's next try."""
+    args = (notice.delivery_id, notice.attempts)
+    task: Signature[Any] = app.signature(DELIVER, args=args, immutable=True, queue=QUEUE, argsrepr=notice.title)
+    task.set(task_id=f"{notice.delivery_id}.{DELIVER}.{notice.attempts}")
+    return task
+
+
 class Dispatch:
     """Publishes what the database says has to go out. Marked first, sent after: a message lost is sent again later."""
 
@@ -84,11 +95,23 @@ class Dispatch:
             messages = turns.due(session, self._store.now(session), AT_ONCE, self._batch_id)
         return self._publish(messages)
 
+    def deliveries(self, slots: int) -> int:
+        """Send what endpoints are to be told, so many at once as take up no more than these slots."""
+        with self._store.read() as session:
+            if not deliveries.anything_due(session, self._store.now(session)):
+                return 0
+        with self._store.write() as session:
+            notices = deliveries.due(session, self._store.now(session), slots)
+        return self._send(delivery_of(self._app, notice) for notice in notices)
+
     def _publish(self, messages: Iterable[Message]) -> int:
+        return self._send(chain_for(self._app, message) for message in messages)
+
+    def _send(self, tasks: "Iterable[Signature[Any]]") -> int:
         sent = 0
-        for message in messages:
+        for task in tasks:
             try:
-                chain_for(self._app, message).apply_async()
+                task.apply_async()
             except OperationalError as error:
                 log.warning("the broker is away (%s); what was not sent is sent again later", error)
                 break

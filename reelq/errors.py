@@ -17,6 +17,9 @@ ReelqError
 ├── FileUnreadable             a clip is gone, or can't be read, now that it is to be sent
 ├── CannotRefine               a row has left no session that it could be told more in
 ├── CannotWrite                a result can't be written: no room, no permission
+├── AddressRefused             nothing may be sent to that address: it is not a public one, or none at all
+├── ServiceAway                the reelq service that a command asks does not answer, or broke off
+├── ServiceRefused             it did not do what it was asked
 └── RemoteError                the service, or the way to it
     ├── PassingFault           likely gone in a moment: try again
     │   ├── NotSent            no connection was made; nothing left this machine
@@ -51,9 +54,9 @@ An error's `code` is its class's name in snake case: the word in results, filter
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 _WORD_START: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _RAW_KEPT: Final = 2000
@@ -199,6 +202,32 @@ class CannotWrite(ReelqError):
     advice = "Make room or give permission in the output folder; the finished video waits with the service."
 
 
+class AddressRefused(ReelqError):
+    """Nothing may be sent to that address."""
+
+    advice = "Name a public address; networks of one's own are allowed by REELQ_ALLOWED_NETWORKS."
+
+
+class ServiceAway(ReelqError):
+    """The reelq service that a command asks does not answer, or its answer broke off."""
+
+    advice = "Is it running, and REELQ_API_URL right? `reelq doctor` looks at both."
+
+    def __init__(self, message: str, advice: str = "") -> None:
+        self.advice = advice or self.advice
+        super().__init__(message)
+
+
+class ServiceRefused(ReelqError):
+    """The reelq service that a command asks did not do it; what it says for itself is the message."""
+
+    def __init__(self, message: str, advice: str = "", told: Mapping[str, Any] | None = None) -> None:
+        self.advice = advice
+        self.told = told or {}
+        """All that it said."""
+        super().__init__(message)
+
+
 class RemoteError(ReelqError):
     """Something between us and a finished video, told by the service or by the way to it."""
 
@@ -216,19 +245,25 @@ class PassingFault(RemoteError):
 class NotSent(PassingFault):
     """No connection to the service could be made; nothing was sent."""
 
-    advice = "Check the network and NEMO_API_URL; reelq tries again by itself."
+    advice = "Check the network and NEMO_API_URL, then `reelq retry`: nothing was sent, and nothing spent."
 
 
 class ConnectionLost(PassingFault):
     """The connection broke before the answer was complete."""
 
+    advice = "Check the network, then `reelq retry`: it goes on where the row stands."
+
 
 class TimedOut(PassingFault):
     """No answer came in time."""
 
+    advice = "The service is slow or away: `reelq retry` goes on where the row stands."
+
 
 class ServerTrouble(PassingFault):
     """The service answered with an error of its own (5xx)."""
+
+    advice = "The service is in trouble: `reelq retry`, later, goes on where the row stands."
 
 
 class Unintelligible(PassingFault):
@@ -240,9 +275,13 @@ class Unintelligible(PassingFault):
 class SessionBusy(PassingFault):
     """The session has another export under way; the service takes one at a time."""
 
+    advice = "`reelq retry`, when that one is done."
+
 
 class BrokenDownload(PassingFault):
     """The file that arrived is not the file that was promised."""
+
+    advice = "`reelq retry` downloads it again, which is free."
 
 
 class StreamLost(RemoteError):

@@ -1,6 +1,7 @@
 """Media files, as far as one can tell without decoding: what is accepted, how large, and how long an MP4 plays."""
 
 import os
+import re
 import struct
 from enum import StrEnum
 from pathlib import Path
@@ -36,6 +37,36 @@ _UNKNOWN_32: Final = 2**32 - 1
 _UNKNOWN_64: Final = 2**64 - 1
 
 
+HEAD_BYTES: Final = 512
+"""So many of a file's first bytes tell what it is, if any do."""
+_SIGNATURES: Final = tuple(
+    (re.compile(pattern, re.DOTALL), what, frozenset(extensions.split()))
+    for pattern, what, extensions in (
+        (rb".{4}(?:ftyp|moov|mdat|wide|free|skip|pnot)", "an MP4 or MOV file", "mp4 mov m4a"),
+        (rb"\x1a\x45\xdf\xa3", "a WebM or MKV file", "webm mkv"),
+        (rb"RIFF.{4}AVI ", "an AVI file", "avi"),
+        (rb"RIFF.{4}WAVE", "a WAV file", "wav"),
+        (rb"RIFF.{4}WEBP", "a WebP picture", "webp"),
+        (rb"\xff\xd8\xff", "a JPEG picture", "jpg jpeg"),
+        (rb"\x89PNG\r\n", "a PNG picture", "png"),
+        (rb"GIF8[79]a", "a GIF picture", "gif"),
+        (rb"ID3", "an MP3 or AAC file", "mp3 aac"),
+        (rb"\xff[\xf0\xf1\xf8\xf9]", "an AAC file", "aac"),
+        (rb"%PDF-", "a PDF document", ""),
+        (rb"PK\x03\x04|PK\x05\x06|\x1f\x8b\x08|Rar!\x1a|7z\xbc\xaf", "an archive", ""),
+        (rb"\x7fELF|MZ.{64}|#!", "a program", ""),
+        (rb"[\t\r\n\x20-\x7e]{32,}\Z", "plain text", ""),
+    )
+)
+"""How files begin, what they are then, and the extensions that fit."""
+
+
+def not_as_named(name: str, head: bytes) -> str:
+    """What a file evidently is, by its first bytes, where its name says something else; else nothing."""
+    found = next(((what, fit) for begins, what, fit in _SIGNATURES if begins.match(head[:HEAD_BYTES])), None)
+    return found[0] if found and extension_of(name) not in found[1] else ""
+
+
 def extension_of(name: str) -> str:
     """The extension in lower case, without its dot."""
     return os.path.splitext(name)[1][1:].lower()  # noqa: PTH122 - a Path a row is what a large manifest waits for
@@ -46,9 +77,12 @@ def kind_of(name: str) -> Kind | None:
     return _KINDS.get(extension_of(name))
 
 
-def duration(path: Path) -> float | None:
-    """How many seconds an MP4, MOV or M4A plays, from its movie header; None where that can't be told."""
-    if extension_of(path.name) not in _MOVIE_BOXES:
+def duration(path: Path, name: str = "") -> float | None:
+    """How many seconds an MP4, MOV or M4A plays, from its movie header; None where that can't be told.
+
+    `name` is what the file is called, where it lies under another name.
+    """
+    if extension_of(name or path.name) not in _MOVIE_BOXES:
         return None
     try:
         with path.open("rb") as file:

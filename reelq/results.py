@@ -1,12 +1,14 @@
 """The result manifest: what was asked, row by row, and what came of it, as a spreadsheet or a program reads it."""
 
 import csv
+import errno
 import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, TextIO
@@ -65,40 +67,68 @@ def results_of_run(store: Store, batch_id: str) -> Path:
 
 def write_results(store: Store, batch_id: str, path: Path, form: Form | None = None) -> Path:
     """Write them to a file, which is whole or not there at all."""
+    told = form or form_of(path)
+    with whole_file(path, told) as file:
+        put_results(store, batch_id, file, told)
+    return path
+
+
+@contextmanager
+def whole_file(path: Path, form: Form) -> Iterator[TextIO]:
+    """A file for results that is there when all of it is written, and not before."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     # Spreadsheets take a file without a mark for the country's old encoding: Chinese would come out as garbage.
-    encoding = "utf-8" if (form or form_of(path)) is Form.JSONL else "utf-8-sig"
+    encoding = "utf-8" if form is Form.JSONL else "utf-8-sig"
     try:
         with part.open("w", encoding=encoding, newline="") as file:
-            put_results(store, batch_id, file, form or form_of(path))
+            yield file
         part.replace(path)
     except OSError as error:
         raise _cannot(path, error) from error
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
-    return path
 
 
 def put_results(store: Store, batch_id: str, file: TextIO, form: Form) -> None:
     """Write them to an open file, row by row: how many there are does not matter."""
+    file.writelines(lines_of_results(store, batch_id, form))
+
+
+def lines_of_results(store: Store, batch_id: str, form: Form) -> Iterator[str]:
+    """The same, for whoever sends them on: line by line, as they are read."""
     with store.read() as session:
         batch = written(session, batch_id)
     heads = _heads(batch.columns)
     named = any(column_of(column) == "output" for column in batch.columns)
     rows = ({**_asked(one, heads), **_came_of_it(one, named=named)} for one in outcomes(store, batch_id))
     if form is Form.JSONL:
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        yield from (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         return
-    table = csv.writer(file, delimiter=_DELIMITERS.get(batch.form, ","), lineterminator="\n")
-    table.writerow([*heads, *COLUMNS])
-    table.writerows(_cells(row) for row in rows)
+    line = _Line()
+    table = csv.writer(line, delimiter=_DELIMITERS.get(batch.form, ","), lineterminator="\n")
+    for cells in chain([[*heads, *COLUMNS]], map(_cells, rows)):
+        table.writerow(cells)
+        yield line.written
+
+
+class _Line:
+    """What a table was last written to: one line of it."""
+
+    written = ""
+
+    def write(self, text: str) -> None:
+        """Keep the line."""
+        self.written = text
 
 
 def _cannot(path: Path, error: OSError) -> CannotWrite:
     missing = not path.parent.is_dir()
     told = CannotWrite(f"{path}: there is no folder {path.parent}" if missing else f"{path}: {error.strerror or error}")
-    told.advice = "Name a folder that is there, and a file in it that no other program holds open."
+    full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+    told.advice = (
+        "Make room there." if full else "Name a folder that is there, and a file that no other program holds open."
+    )
     return told
 
 

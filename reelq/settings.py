@@ -1,5 +1,6 @@
 """The settings of a process: one frozen object, read from the environment once, at the process's edge."""
 
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -10,6 +11,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from reelq.errors import SettingsError
 
 _SCHEMES: Final = ("http://", "https://")
+
+Network = IPv4Network | IPv6Network
 
 MEANINGS: Final = {
     "NEMO_API_URL": "where the service is",
@@ -34,12 +37,16 @@ MEANINGS: Final = {
     "REELQ_LEASE_SECONDS": "seconds after which a silent worker's rows go to others",
     "REELQ_STOP_GRACE": "seconds that a stopping worker gives to what it has begun",
     "REELQ_KEEP_DAYS": "days after which finished batches are forgotten; without it they are kept",
+    "REELQ_API_URL": "the reelq service that commands ask; without it they work on this machine's own queue",
+    "REELQ_API_KEY": "your key to that service; `reelq keys create` makes one there",
+    "REELQ_ALLOWED_NETWORKS": "networks of your own that webhooks may be sent to, as 10.1.0.0/16,fd12::/16",
     "REELQ_LOG_FORMAT": "how workers write their log: console or json",
 }
 """What each variable is for, in a line."""
 
 
-def _web_address(value: str) -> str:
+def web_address(value: str) -> str:
+    """An address without a slash at its end; ValueError where it is none."""
     if not value.startswith(_SCHEMES):
         raise ValueError(value)
     return value.rstrip("/")
@@ -51,6 +58,16 @@ def _header_safe(value: str) -> str:
     return value
 
 
+def _networks(value: str) -> str:
+    """Kept as it is written; `Settings.allowed_networks` are the networks."""
+    _parted(value)
+    return value
+
+
+def _parted(value: str) -> tuple[Network, ...]:
+    return tuple(ip_network(each.strip()) for each in value.split(",") if each.strip())
+
+
 def _secret_header_safe(value: SecretStr) -> SecretStr:
     _header_safe(value.get_secret_value())
     return value
@@ -60,13 +77,16 @@ _HEADER: Final = "plain ASCII without spaces, as it goes into a header"
 
 # Each says what it takes: that is what a user is told whose variable holds something else.
 WebAddress = Annotated[
-    str, AfterValidator(_web_address), Field(description="an address that begins with http:// or https://")
+    str, AfterValidator(web_address), Field(description="an address that begins with http:// or https://")
 ]
 HeaderText = Annotated[Annotated[str, AfterValidator(_header_safe)] | None, Field(description=_HEADER)]
 HeaderSecret = Annotated[Annotated[SecretStr, AfterValidator(_secret_header_safe)] | None, Field(description=_HEADER)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False, description="a number of seconds above 0")]
 Count = Annotated[int, Field(ge=1, description="a whole number of at least 1")]
 Switch = Annotated[bool, Field(description="1 or 0")]
+Networks = Annotated[
+    str, AfterValidator(_networks), Field(description="networks such as 10.1.0.0/16, with commas between them")
+]
 LogFormat = Annotated[Literal["console", "json"], Field(description="console or json")]
 
 
@@ -98,7 +118,15 @@ class Settings(BaseSettings):
     reelq_lease_seconds: Seconds = 20
     reelq_stop_grace: Seconds = 60
     reelq_keep_days: Seconds | None = None
+    reelq_api_url: WebAddress | None = None
+    reelq_api_key: HeaderSecret = None
+    reelq_allowed_networks: Networks = ""
     reelq_log_format: LogFormat = "console"
+
+    @property
+    def allowed_networks(self) -> tuple[Network, ...]:
+        """The networks that are not everybody's, and that webhooks may be sent to all the same."""
+        return _parted(self.reelq_allowed_networks)
 
     @classmethod
     def read(cls) -> "Settings":

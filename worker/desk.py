@@ -10,6 +10,7 @@ from reelq.remote.client import Remote
 from reelq.remote.receipts import Session
 from reelq.remote.sse import Heard
 from reelq.settings import Settings
+from reelq.storage import Storage
 
 
 class LetGo(Exception):
@@ -33,7 +34,8 @@ class Job:
     language: str
     paths: tuple[Path, ...]
     urls: tuple[str, ...]
-    result: Path
+    result: Path | None
+    """Where the finished file goes; None where it is kept in storage."""
     session: Session | None = None
     shares_session: bool = False
     """The session is that of the row before: what is in it is not ours alone."""
@@ -42,11 +44,15 @@ class Job:
     renders: int = 0
     looks: int = 0
     result_url: str = ""
+    output: str = ""
+    """What the finished file is called."""
+    names: tuple[str, ...] = ()
+    """What the files at `paths` are called, where that is not what they are called there."""
 
     @property
-    def part(self) -> Path:
-        """Where the result is gathered until it is whole."""
-        return self.result.with_name(f"{self.result.name}.part")
+    def part(self) -> Path | None:
+        """Where the result is gathered until it is whole; storage has a place of its own for that."""
+        return self.result and self.result.with_name(f"{self.result.name}.part")
 
     @property
     def remote_session(self) -> str:
@@ -76,7 +82,8 @@ class Sending:
 class Finished:
     """Another row's finished file: where it was put, and what it was then."""
 
-    path: Path
+    path: Path | None
+    """None where it was put into storage."""
     size: int
     sha256: str
 
@@ -94,6 +101,7 @@ class Desk(Protocol):
 
     remote: Remote
     settings: Settings
+    storage: Storage
 
     def check(self) -> None:
         """Raise `LetGo` or `Cancelled` if the stage may not go on. Cheap: to be called at every sign of life."""

@@ -1,5 +1,7 @@
 """What keeps jobs alive: leases renewed, jobs of silent workers taken back, due work published, parked rows revived.
 
+And what others are to hear of it: finished batches are noted, and endpoints that are to be told are.
+
 Every worker has one. Their claims compare and set, so that ten do no harm and one suffices.
 """
 
@@ -8,7 +10,9 @@ import threading
 from typing import Final
 
 from reelq.dispatch import Dispatch
-from reelq.store import jobs, retention
+from reelq.storage import Storage
+from reelq.store import deliveries, jobs, retention
+from worker.finishing import Finishing
 from worker.pipeline import Pipeline
 from worker.repeat import repeat
 
@@ -17,6 +21,11 @@ log = logging.getLogger(__name__)
 _TICK: Final = 0.2
 _RESCUED_AT_ONCE: Final = 200
 _RETENTION_EVERY: Final = 600.0
+_FINISHING_EVERY: Final = 1.0
+_DELIVERIES_EVERY: Final = 0.5
+_DELIVERIES_KEPT_DAYS: Final = 30.0
+_SLOTS_OF_DELIVERIES: Final = 4
+"""One in so many of what may be in flight: the others are for jobs, however slow endpoints are."""
 
 
 class Lifeline:
@@ -27,6 +36,7 @@ class Lifeline:
         self._pipeline = pipeline
         self._dispatch = dispatch
         self._batch_id = batch_id
+        self._finishing = Finishing(pipeline.store, batch_id)
         self._over = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -37,7 +47,9 @@ class Lifeline:
         duties = (
             ("due work", self._due_work, _TICK),
             ("parked accounts", self._look_at_parked, settings.reelq_poll_interval),
+            ("finished batches", self._finishing.look, _FINISHING_EVERY),
             ("retention", self._retention, _RETENTION_EVERY),
+            *(() if self._batch_id else (("deliveries", self._due_deliveries, _DELIVERIES_EVERY),)),
         )
         self._threads = [repeat(name, act, every, self._over) for name, act, every in duties]
 
@@ -46,6 +58,7 @@ class Lifeline:
         self._over.set()
         for thread in self._threads:
             thread.join(5)
+        self._finishing.look_a_last_time()
 
     def _due_work(self) -> None:
         pipeline = self._pipeline
@@ -65,11 +78,14 @@ class Lifeline:
     def _look_at_parked(self) -> None:
         self._pipeline.look_at_parked(self._batch_id)
 
+    def _due_deliveries(self) -> None:
+        if not self._pipeline.hands.stopping.is_set():
+            self._dispatch.deliveries(max(self._pipeline.settings.reelq_max_in_flight // _SLOTS_OF_DELIVERIES, 1))
+
     def _retention(self) -> None:
         days = self._pipeline.settings.reelq_keep_days
-        if days is None:
-            return
         with self._pipeline.store.write() as session:
-            gone = retention.forget(session, self._pipeline.store.now(session), days)
-        if gone:
-            log.info("forgot %d batches that ended more than %g days ago; their results stay", gone, days)
+            deliveries.forget(session, self._pipeline.store.now(session), days or _DELIVERIES_KEPT_DAYS)
+        retention.tidy(self._pipeline.store, days)
+        if self._batch_id is None:  # else it may be play, and what is in storage belongs to real work
+            retention.sweep(self._pipeline.store, Storage.of(self._pipeline.settings))

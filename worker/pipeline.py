@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Final
 
 from reelq import manifest, skills
-from reelq.errors import ReelqError
+from reelq.errors import FileUnreadable, ReelqError
 from reelq.job import Stage, stage_after
 from reelq.manifest.files import is_url
 from reelq.remote.client import Remote, ask_for_token, open_http
 from reelq.remote.receipts import Grant, Session
 from reelq.settings import Settings
-from reelq.store import accounts, credits, jobs, parking
+from reelq.storage import Storage
+from reelq.store import accounts, assets, credits, jobs, parking
 from reelq.store.jobs import Claimed, Lease, Missed
 from reelq.store.moves import StaleMove
 from reelq.store.secrets import Vault
@@ -60,6 +61,7 @@ class Pipeline:
         self.skills = skills.load([settings.reelq_data_dir / "skills"])
         self.http = open_http(settings)
         self.recorder = Recorder(store, vault, settings, home)
+        self._storage = Storage.of(settings)
         self._vault = vault
         self._home = home or Path.home()
         self._tokens: dict[str, accounts.StoreTokens] = {}
@@ -176,7 +178,7 @@ class Pipeline:
 
     def _job(self, claimed: Claimed) -> Job:
         row, batch = claimed.job, claimed.batch
-        names = [name for name in (row.file, *row.references) if name]
+        paths, names = self._files(claimed)
         shared = bool(row.after_id)
         session = Session(row.remote_session_id, row.remote_task_id, row.remote_user_id)
         return Job(
@@ -187,9 +189,9 @@ class Pipeline:
             route=row.route,
             instruction=row.instruction,
             language=row.language,
-            paths=tuple(Path(batch.source, name) for name in names if not is_url(name)),
-            urls=tuple(name for name in names if is_url(name)),
-            result=Path(batch.out, row.output),
+            paths=paths,
+            urls=tuple(name for name in (row.file, *row.references) if name and is_url(name)),
+            result=Path(batch.out, row.output) if batch.out else None,
             session=session if row.remote_session_id else None,
             shares_session=shared,
             upload_baseline=row.upload_baseline,
@@ -197,7 +199,30 @@ class Pipeline:
             renders=row.renders,
             looks=row.looks,
             result_url=row.result_url,
+            output=row.output,
+            names=names,
         )
+
+    def _files(self, claimed: Claimed) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+        """Where the row's files are on this machine, and what they are called where those are not their names."""
+        row, batch = claimed.job, claimed.batch
+        if not row.inputs:
+            own = (name for name in (row.file, *row.references) if name and not is_url(name))
+            return tuple(Path(batch.source, name) for name in own), ()
+        if claimed.at.stage is not Stage.UPLOAD:
+            return (), ()
+        with self.store.read() as session:
+            names = assets.called(session, row)
+        kept = zip(assets.hashes_of(row), names, strict=True)
+        return tuple(self._kept(sha256, name) for sha256, name in kept), tuple(names)
+
+    def _kept(self, sha256: str, name: str) -> Path:
+        try:
+            return self._storage.path(sha256)
+        except FileNotFoundError:
+            gone = FileUnreadable(f"{name} is not in the storage any more")
+            gone.advice = "Upload it again, then retry the row."
+            raise gone from None
 
     def look_at_parked(self, batch_id: str | None = None) -> None:
         """Accounts that ran out of credits or of a token: whether their rows can go on."""

@@ -13,10 +13,12 @@ from typing import Any, Final, NoReturn
 from celery import Celery, bootsteps, signals
 
 from reelq.dispatch import Dispatch, make_celery
+from reelq.outward import Outward
 from reelq.settings import Settings
 from reelq.store.migrate import upgrade
 from reelq.store.secrets import open_vault
 from reelq.store.session import Store, database_url, is_away
+from worker.deliveries import Deliveries
 from worker.lifeline import Lifeline
 from worker.pipeline import Pipeline
 from worker.tasks import register
@@ -37,8 +39,9 @@ class Process:
         self._home = home
         self._lock = threading.RLock()
         self._pipeline: Pipeline | None = None
+        self._deliveries: Deliveries | None = None
         self._lifeline: Lifeline | None = None
-        register(self.app, lambda: self.pipeline)
+        register(self.app, lambda: self.pipeline, lambda: self.deliveries)
 
     @property
     def pipeline(self) -> Pipeline:
@@ -50,6 +53,17 @@ class Process:
                 vault = open_vault(self.settings, local=store.is_sqlite)
                 self._pipeline = Pipeline(store, vault, self.settings, self._home)
             return self._pipeline
+
+    @property
+    def deliveries(self) -> Deliveries:
+        """What tells endpoints of what has happened; only a process that does so has one."""
+        with self._lock:
+            if self._deliveries is None:
+                pipeline = self.pipeline
+                vault = open_vault(self.settings, local=pipeline.store.is_sqlite)
+                outward = Outward(self.settings.allowed_networks)
+                self._deliveries = Deliveries(pipeline.store, vault, outward, pipeline.hands.stopping)
+            return self._deliveries
 
     def begin(self, batch_id: str | None = None) -> None:
         """Start the lifeline; for one batch alone, if it is named."""

@@ -1,4 +1,4 @@
-"""Six tasks, one for each stage, that hand their message to the pipeline and end as it says."""
+"""Six tasks, one for each stage, that hand their message to the pipeline and end as it says; one that tells others."""
 
 import logging
 from collections.abc import Callable
@@ -8,17 +8,33 @@ from typing import Any
 from celery import Celery, Task
 from celery.exceptions import Ignore, Retry
 
+from reelq.dispatch import DELIVER
 from reelq.job import PIPELINE, Stage
+from worker.deliveries import Deliveries
 from worker.ending import Ending
 from worker.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
 
 
-def register(app: Celery, pipeline: Callable[[], Pipeline]) -> None:
-    """Make the six tasks of this app; the pipeline is asked for when the first message comes."""
+def register(app: Celery, pipeline: Callable[[], Pipeline], deliveries: Callable[[], Deliveries]) -> None:
+    """Make the tasks of this app; what does their work is asked for when the first message comes."""
     for stage in PIPELINE:
         app.task(name=str(stage), bind=True, shared=False)(_body(stage, pipeline))
+    app.task(name=DELIVER, shared=False)(_deliver(deliveries))
+
+
+def _deliver(deliveries: Callable[[], Deliveries]) -> Callable[..., None]:
+    def body(*args: object, **_unknown: object) -> None:
+        match args:
+            case (str(delivery_id), int(attempts), *_):
+                if not deliveries().run(delivery_id, attempts):
+                    raise Ignore
+            case _:
+                log.warning("a message that names no delivery is dropped")
+                raise Ignore
+
+    return body
 
 
 def _body(stage: Stage, pipeline: Callable[[], Pipeline]) -> Callable[..., None]:

@@ -13,6 +13,7 @@ from reelq.remote import draft
 from reelq.remote.client import Remote
 from reelq.remote.sse import Heard
 from reelq.settings import Settings
+from reelq.storage import Storage
 from reelq.store import credits, ends, jobs, sends
 from reelq.store.models import Outcome, Send
 from reelq.store.moves import Position, note
@@ -37,6 +38,7 @@ class Workbench:
         check: Callable[[], None],
     ) -> None:
         self.settings = settings
+        self.storage = Storage.of(settings)
         self.remote = remote
         self._store = store
         self._at = at

@@ -50,8 +50,8 @@ def _jobs_batches_and_events() -> None:
     op.create_index(op.f("ix_job_events_batch_id_tx_id"), "job_events", ["batch_id", "tx", "id"])
 
 
-def _partial(table: str, name: str, column: str, where: str) -> None:
-    op.create_index(name, table, [column], sqlite_where=sa.text(where), postgresql_where=sa.text(where))
+def _partial(table: str, name: str, column: str, where: str, *more: str) -> None:
+    op.create_index(name, table, [column, *more], sqlite_where=sa.text(where), postgresql_where=sa.text(where))
 
 
 def _one_of(table: str, column: str, words: tuple[str, ...]) -> sa.CheckConstraint:
@@ -131,6 +131,8 @@ def _webhook_deliveries() -> None:
     )
     op.create_index(op.f("ix_webhook_deliveries_webhook_id_id"), "webhook_deliveries", ["webhook_id", "id"])
     _partial("webhook_deliveries", op.f("ix_webhook_deliveries_due_at"), "due_at", "state = 'pending'")
+    of_endpoint = op.f("ix_webhook_deliveries_webhook_id_due_at")
+    _partial("webhook_deliveries", of_endpoint, "webhook_id", "state = 'pending'", "due_at")
 
 
 def _idempotency_keys() -> None:

@@ -12,6 +12,7 @@ COMMANDS: Final = {
     "credits": "Show the balance, and what was spent on what.",
     "db": "Show the database's version; `db upgrade` brings it to the newest.",
     "doctor": "Say what is configured, reachable or wrong, and how to mend it.",
+    "keys": "Make, list and revoke keys to the REST service.",
     "pause": "Let no stage of a batch begin until it is resumed.",
     "refine": "Tell the agent more about a row, or answer it.",
     "results": "Print or write the result manifest of a batch.",
@@ -23,7 +24,7 @@ COMMANDS: Final = {
     "skills": "Show the skills that a row can ask for.",
     "status": "List the batches, or say how one stands.",
     "submit": "Hand a manifest to the queue, and return.",
-    "up": "Run workers and Flower together on this machine.",
+    "up": "Run the REST service, workers and Flower together on this machine.",
     "watch": "Watch a batch while it is worked on.",
 }
 """Each command, with its line in the help. Its module is imported only when it is called: `--help` stays quick."""

@@ -4,18 +4,18 @@ import click
 
 from reelq.cli.live import is_interactive
 from reelq.cli.named import Named, named
-from reelq.cli.whereabouts import of_sandbox, whereabouts
+from reelq.cli.queue import Queue
+from reelq.cli.whereabouts import of_sandbox, of_service, queue_of
 from reelq.cli.wording import many
-from reelq.store.handling import Handled, cancel_batch, cancel_row
-from reelq.store.overview import snapshot
-from reelq.store.session import Store
+from reelq.store.handling import Handled
 
 
 @click.command("cancel")
 @click.argument("target", metavar="BATCH|JOB")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@of_service
 @of_sandbox
-def command(target: str, yes: bool, sandbox: bool) -> None:
+def command(target: str, yes: bool, api: str | None, sandbox: bool) -> None:
     """End all rows of a BATCH that have not ended, or one JOB. On a terminal it asks first.
 
     A row at work ends at its next event, its cost and the agent's words recorded. Finished videos stay, and what was
@@ -26,18 +26,17 @@ def command(target: str, yes: bool, sandbox: bool) -> None:
     \b
     Example: reelq cancel last --yes
     """
-    with whereabouts(named, target, sandbox=sandbox) as (made, meant):
+    with queue_of(named, target, sandbox=sandbox, api=api) as (queue, meant):
         if not yes and is_interactive():
-            click.confirm(_question(made.store, meant), abort=True, err=True)
-        met = cancel_row(made.store, meant.job_id) if meant.job_id else cancel_batch(made.store, meant.batch_id)
+            click.confirm(_question(queue, meant), abort=True, err=True)
+        met = queue.cancel(meant)
     click.echo(_told(met, meant.row))
 
 
-def _question(store: Store, meant: Named) -> str:
+def _question(queue: Queue, meant: Named) -> str:
     if meant.job_id:
         return f"Cancel row {meant.row} of {meant.batch_id}?"
-    with store.read() as session:
-        seen = snapshot(session, meant.batch_id, store.now(session), shown=0)
+    seen = queue.stand(meant.batch_id).seen
     return f"Cancel {many(seen.unfinished, 'row')} of {seen.name} ({meant.batch_id})?"
 
 

@@ -24,6 +24,7 @@ EXITS: Final[dict[type[errors.ReelqError], int]] = {
     errors.SettingsError: WRONG_CALL,
     errors.SkillError: WRONG_CALL,
     errors.UnknownName: WRONG_CALL,
+    errors.ServiceRefused: WRONG_CALL,
     errors.ReelqError: FAILED,
 }
 """The nearest ancestor of an error counts."""

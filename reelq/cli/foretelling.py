@@ -11,7 +11,7 @@ from reelq.store.orders import Fate, Plan
 
 _WORDS: Final = {
     Fate.NEW: "new",
-    Fate.GOES_ON: "under way already",
+    Fate.GOES_ON: "to go on where they stand",
     Fate.DONE: "done before",
     Fate.FETCHED: "done before, to be brought home again",
     Fate.FAILED: "failed before",
@@ -44,14 +44,14 @@ def cost_of(plan: Plan, rows: Sequence[Row], there: Funds) -> Iterator[str]:
         )
 
 
-def in_words(cost: Estimate, there: Funds) -> str:
-    """What it would cost, beside what there is."""
+def in_words(cost: Estimate, there: Funds, ask: str = " (`reelq credits` asks for it)") -> str:
+    """What it would cost, beside what there is; `ask` says how an unknown balance is asked for."""
     if not cost.sends:
         return "No credits: nothing is sent to the agent."
     basis = "at the most that one has cost yet" if cost.seen else "at what is usual"
     about = f"About {many(cost.credits, 'credit')} for {many(cost.sends, 'instruction')}, {basis}"
     if there.available is None:
-        return f"{about}; the balance is not known yet (`reelq credits` asks for it)."
+        return f"{about}; the balance is not known yet{ask}."
     when = f" (as of {there.read_at.astimezone():%Y-%m-%d %H:%M})" if there.read_at else ""
     short = cost.credits - there.available
     return f"{about}; balance {there.available:,}{when}" + (f", {short:,} short." if short > 0 else ".")

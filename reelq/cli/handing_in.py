@@ -92,7 +92,7 @@ def order_of(call: Call, settings: Settings) -> Order:
     checked = checked_by(call, settings)
     show_findings(call.path, checked, err=True)
     if checked.faults:
-        raise _refused(checked)
+        raise refused(checked)
     return as_order(call, checked)
 
 
@@ -122,7 +122,8 @@ def as_order(call: Call, checked: manifest.Checked) -> Order:
     )
 
 
-def _refused(checked: manifest.Checked) -> ManifestError:
+def refused(checked: manifest.Checked) -> ManifestError:
+    """What ends a command whose manifest has faults: they were shown before."""
     error = ManifestError(list(checked.faults))
     error.args = (f"{many(len(checked.faults), 'fault')} in the manifest; nothing was run",)
     error.advice = "`reelq check` shows them again."

@@ -10,14 +10,12 @@ from reelq.cli.lines import JsonLines, Lines
 from reelq.cli.screen import Screen
 from reelq.store.overview import Snapshot, snapshot
 from reelq.store.session import Store, is_away
-from reelq.store.story import Told, newest_event, told_since
+from reelq.store.story import Mark, Told, newest_event, told_since
 
 LOOK_EVERY: Final = 1.0
 _SECOND_LOOK: Final = 0.2
 _SHARE_OF_TIME: Final = 10
 """A look at a huge batch takes a while: the next one comes after ten times that while, so that work goes first."""
-_LATE_ONES: Final = 500
-"""Events are numbered as they begin to be written and seen when they are committed: some come to light late."""
 
 
 class Show(AbstractContextManager[Any], Protocol):
@@ -28,6 +26,10 @@ class Show(AbstractContextManager[Any], Protocol):
 
     def say(self, words: str) -> None:
         """A message, beside what is shown."""
+
+
+Look = Callable[[Show], Snapshot | None]
+"""Looks at a batch, and shows it with what happened since the last look; None, with a word, where nobody answers."""
 
 
 def chosen(*, as_json: bool = False) -> Show:
@@ -50,20 +52,37 @@ def follow(
     *,
     until: Callable[[Snapshot], bool] = at_rest,
     also: Callable[[], object] = lambda: None,
-    since: int | None = None,
+    since: Mark | None = None,
     every: float = LOOK_EVERY,
 ) -> Snapshot:
-    """Show a batch until it is over, and give its last state.
+    """Show a batch of a database until it is over, and give its last state.
 
-    `also` is called after each look; what it raises ends the show. `since` is the event after which events are told:
-    by default, those from now on.
+    `also` is called after each look; what it raises ends the show. `since` is the mark behind which events are told:
+    by default, that of now.
     """
+    return follow_by(looking_at(store, batch_id, since), show, until=until, also=also, every=every)
+
+
+def looking_at(store: Store, batch_id: str, since: Mark | None = None) -> Look:
+    """What looks at a batch of a database."""
     events = _Events(store, batch_id, since)
+    return lambda show: _look(store, batch_id, show, events)
+
+
+def follow_by(
+    look: Look,
+    show: Show,
+    *,
+    until: Callable[[Snapshot], bool] = at_rest,
+    also: Callable[[], object] = lambda: None,
+    every: float = LOOK_EVERY,
+) -> Snapshot:
+    """The same for a batch that is looked at in whatever way."""
     over = False
     with show:
         while True:
             began = time.monotonic()
-            seen = _look(store, batch_id, show, events)
+            seen = look(show)
             if seen:
                 # One reading can fall between two of a worker's transactions: an end that is no end of every row
                 # has to be seen twice.
@@ -71,7 +90,8 @@ def follow(
                     return seen
                 over = until(seen)
             also()
-            time.sleep(_SECOND_LOOK if over else max(every, _SHARE_OF_TIME * (time.monotonic() - began)))
+            took = time.monotonic() - began if seen else 0.0  # waiting for an answer that does not come is no work
+            time.sleep(_SECOND_LOOK if over else max(every, _SHARE_OF_TIME * took))
 
 
 def _look(store: Store, batch_id: str, show: Show, events: "_Events") -> Snapshot | None:
@@ -91,28 +111,22 @@ def _look(store: Store, batch_id: str, show: Show, events: "_Events") -> Snapsho
 class _Events:
     """The events of a batch as they come to light, each once."""
 
-    def __init__(self, store: Store, batch_id: str, since: int | None) -> None:
+    def __init__(self, store: Store, batch_id: str, since: Mark | None) -> None:
         self._store = store
         self._batch_id = batch_id
         if since is None:
             with store.read() as session:
                 since = newest_event(session, batch_id)
-        self._since = self._last = since
-        self._late = 0 if store.is_sqlite else _LATE_ONES  # SQLite has one writer, who commits in order
-        self._told: set[int] = set()
+        self._mark = since
 
-    def news(self) -> Iterator[list[Told]]:
+    def news(self) -> Iterator[Sequence[Told]]:
         """What was not told yet, in pieces; one at least, which may be empty."""
-        while True:
+        more = True
+        while more:
             with self._store.read() as session:
-                some = told_since(session, self._batch_id, max(self._since, self._last - self._late))
-            fresh = [one for one in some if one.id not in self._told]
-            last = max((one.id for one in some), default=self._last)
-            yield fresh
-            more, self._last = last > self._last and len(fresh) > self._late, last
-            self._told = {one.id for one in some if one.id > last - self._late}
-            if not more:
-                return
+                some = told_since(session, self._batch_id, self._mark)
+            yield some.told
+            self._mark, more = some.mark, some.more
 
 
 def is_interactive() -> bool:

@@ -3,16 +3,17 @@
 import click
 
 from reelq.cli.named import named
-from reelq.cli.whereabouts import of_sandbox, whereabouts
+from reelq.cli.whereabouts import of_sandbox, of_service, queue_of
 from reelq.cli.wording import many
-from reelq.store.handling import Handled, pause_batch
+from reelq.store.handling import Handled
 from reelq.store.models import BatchState
 
 
 @click.command("pause")
 @click.argument("target", metavar="BATCH")
+@of_service
 @of_sandbox
-def command(target: str, sandbox: bool) -> None:
+def command(target: str, api: str | None, sandbox: bool) -> None:
     """Let no stage of BATCH begin until `reelq resume`. Stages that run come to their end, and their work is kept.
 
     BATCH is an id or a piece of one, a manifest, or `last`.
@@ -20,11 +21,11 @@ def command(target: str, sandbox: bool) -> None:
     \b
     Example: reelq pause last
     """
-    with whereabouts(named, target, sandbox=sandbox) as (made, meant):
+    with queue_of(named, target, sandbox=sandbox, api=api) as (queue, meant):
         if meant.job_id:
             message = f"pause holds a whole batch: reelq pause {meant.batch_id}. A single row can be cancelled."
             raise click.UsageError(message)
-        state, met = pause_batch(made.store, meant.batch_id)
+        state, met = queue.pause(meant)
     click.echo(_told(state, met, meant.batch_id))
 
 

@@ -10,6 +10,7 @@ from reelq.cli.deployment import Deployment
 from reelq.cli.exits import INTERRUPTED
 from reelq.cli.foretelling import in_words
 from reelq.cli.handing_in import go_ahead, warn_of_broker
+from reelq.cli.here import Here
 from reelq.cli.named import Named, job_named
 from reelq.cli.report import report, shown_path
 from reelq.cli.seeing_through import Stop, heeding, see_through
@@ -71,7 +72,7 @@ def _work(made: Deployment, batch_id: str, *, as_json: bool) -> int:
             see_through(made, batch_id, stop, as_json=as_json)
         with made.store.read() as session:
             folder = Path(snapshot(session, batch_id, made.store.now(session), shown=0).out)
-        code = report(made, batch_id, as_json=as_json, results=folder)
+        code = report(Here(made), batch_id, as_json=as_json, results=folder)
         if not as_json:
             _show_result(made, batch_id, folder)
     if stop.asked:

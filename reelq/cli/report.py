@@ -7,14 +7,14 @@ from typing import Any, Final
 
 import click
 
-from reelq.cli.deployment import Deployment
 from reelq.cli.exits import FAILED, OK, WAITS
 from reelq.cli.lines import put_json, so_far
+from reelq.cli.queue import Queue
 from reelq.cli.wording import aligned, many, one_line, row_list
 from reelq.job import Cause, Status
 from reelq.store.models import BatchState
-from reelq.store.outcomes import Group, failures, waits
-from reelq.store.overview import FOR_THE_USER, Place, Snapshot, snapshot
+from reelq.store.outcomes import Group
+from reelq.store.overview import FOR_THE_USER, Place, Snapshot
 
 _ADVICE: Final = {
     Cause.CREDITS: "Register or top up: the rows go on by themselves once there are credits, or by `{resume}`.",
@@ -26,7 +26,7 @@ _ADVICE: Final = {
 
 
 def report(
-    made: Deployment,
+    queue: Queue,
     batch_id: str,
     *,
     as_json: bool = False,
@@ -37,9 +37,8 @@ def report(
 
     `results` is where the videos and the list of them are: given by a command that has done the work itself.
     """
-    with made.store.read() as session:
-        seen = snapshot(session, batch_id, made.store.now(session), shown=0)
-        failed, waiting = failures(session, batch_id), waits(session, batch_id)
+    stand = queue.stand(batch_id)
+    seen, failed, waiting = stand.seen, stand.failed, stand.waiting
     if as_json:
         put_json(sum_up(seen, failed, waiting, results))
         return code_of(seen)
@@ -51,8 +50,8 @@ def report(
         click.echo("\n".join(aligned(places, right=(2,))))
     for line in (*_failures(seen, failed), *_waits(seen, waiting), *_on_from_here(seen, failed)):
         click.echo(line)
-    if seen.moving and not seen.tended and made.in_process and not results:
-        click.echo(f"\nNobody works on this batch: {way_on(made, seen)}.")
+    if seen.moving and not seen.tended and queue.in_process and not results:
+        click.echo(f"\nNobody works on this batch: {queue.way_on(seen)}.")
     if results:
         click.echo(f"Results: {one_line(shown_path(results))}")
     return code_of(seen)
@@ -124,19 +123,6 @@ def _resume(seen: Snapshot) -> str:
     return f"reelq resume {seen.batch_id}"
 
 
-def way_on(made: Deployment, seen: Snapshot) -> str:
-    """Who does what is to be done now."""
-    if not made.in_process:
-        return "a worker takes them"
-    manifest = Path(seen.source) / seen.name
-    if not manifest.is_file():
-        return "the command that began it goes on with it when it is given again"
-    usual = Path.cwd() / "reelq-out" / manifest.stem
-    out = "" if Path(seen.out) == usual else f" --out {shown_path(Path(seen.out))}"
-    play = " --sandbox" if made.is_play else ""
-    return f"`reelq run {one_line(shown_path(manifest))}{one_line(out) and ' ' + one_line(out)}{play}` goes on with it"
-
-
 def shown_path(path: Path) -> str:
     """A path as short as it can be typed here."""
     here = Path.cwd()
@@ -159,11 +145,10 @@ def sum_up(seen: Snapshot, failed: list[Group], waiting: list[Group], results: P
     }  # fmt: skip
 
 
-def next_step(made: Deployment, batch_id: str) -> str:
+def next_step(queue: Queue, batch_id: str) -> str:
     """What the user does, if anything, for queued rows to be worked on."""
-    with made.store.read() as session:
-        seen = snapshot(session, batch_id, made.store.now(session), shown=0)
+    seen = queue.stand(batch_id).seen
     if seen.state is BatchState.PAUSED:
         return f"The batch is paused: `{_resume(seen)}` lets it go on."
-    words = way_on(made, seen)
+    words = queue.way_on(seen)
     return f"{words[0].upper()}{words[1:]}."

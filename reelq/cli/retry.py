@@ -4,15 +4,15 @@ import click
 
 from reelq.cli.named import named
 from reelq.cli.report import next_step
-from reelq.cli.whereabouts import of_sandbox, whereabouts
+from reelq.cli.whereabouts import of_sandbox, of_service, queue_of
 from reelq.cli.wording import many
-from reelq.store.handling import retry_batch, retry_row
 
 
 @click.command("retry")
 @click.argument("target", metavar="BATCH|JOB")
+@of_service
 @of_sandbox
-def command(target: str, sandbox: bool) -> None:
+def command(target: str, api: str | None, sandbox: bool) -> None:
     """Queue every failed row of a BATCH again, or one failed or cancelled JOB.
 
     An edit that may have taken effect is looked at once more before its instruction is sent again; what was paid for
@@ -24,14 +24,12 @@ def command(target: str, sandbox: bool) -> None:
     Example: reelq retry last
     Example: reelq retry last:3
     """
-    with whereabouts(named, target, sandbox=sandbox) as (made, meant):
+    with queue_of(named, target, sandbox=sandbox, api=api) as (queue, meant):
+        met = queue.retry(meant)
         if meant.job_id:
-            done = retry_row(made.store, meant.job_id)
-            click.echo(f"Row {meant.row} is queued again." if done else f"Row {meant.row} has not failed: left alone.")
+            click.echo(f"Row {meant.row} " + ("is queued again." if met.done else "has not failed: left alone."))
         else:
-            met = retry_batch(made.store, meant.batch_id)
             rest = f"; {many(met.not_so, 'row')} had not failed" if met.not_so else ""
             click.echo(f"{many(met.done, 'row')} queued again{rest}.")
-            done = bool(met.done)
-        if done:
-            click.echo(next_step(made, meant.batch_id), err=True)
+        if met.done:
+            click.echo(next_step(queue, meant.batch_id), err=True)

@@ -11,6 +11,7 @@ from reelq.cli import handing_in, play
 from reelq.cli.deployment import deployment
 from reelq.cli.exits import INTERRUPTED
 from reelq.cli.handing_in import Call
+from reelq.cli.here import Here
 from reelq.cli.report import report
 from reelq.cli.seeing_through import Stop, heeding, see_through
 from reelq.results import results_of_run
@@ -60,7 +61,7 @@ def _run(call: Call, settings: Settings, order: Order, stop: Stop, *, as_json: b
         with suppress(KeyboardInterrupt):
             see_through(made, batch_id, stop, as_json=as_json)
         results = results_of_run(made.store, batch_id)
-        return report(made, batch_id, as_json=as_json, results=results)
+        return report(Here(made), batch_id, as_json=as_json, results=results)
 
 
 def _same_again(call: Call) -> str:

@@ -15,12 +15,15 @@ from reelq.cli.deployment import Deployment
 from reelq.cli.wording import many
 from reelq.settings import Settings
 from reelq.store.overview import QUIET_SECONDS, anybody_at_work, snapshot
-from reelq.store.session import is_away
+from reelq.store.session import Store, is_away
 from reelq.store.story import newest_event
 from worker.inprocess import InProcess
 from worker.process import Process
 
 _STOPS: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+_PATIENCE: Final = 3.0
+"""Another process may hold a file's one writer for a moment: that is no trouble yet."""
 
 
 @dataclass(slots=True)
@@ -66,7 +69,7 @@ def see_through(made: Deployment, batch_id: str, stop: Stop, *, as_json: bool) -
     worker = InProcess(process, min(made.settings.reelq_max_in_flight, seen.total), batch_id)
     worker.start()
     try:
-        live.follow(made.store, batch_id, show, since=since)
+        live.follow(made.store, batch_id, show, since=since, also=Ailment(process.pipeline.store))
     except KeyboardInterrupt:
         _tell_of_stopping(process, made.settings)
         raise
@@ -83,6 +86,25 @@ def _tell_of_stopping(process: Process, settings: Settings) -> None:
             f"{patience} for {'it' if open_ == 1 else 'them'}. Ctrl-C again lets go at once, and loses nothing either.",
             err=True,
         )
+
+
+@dataclass(slots=True)
+class Ailment:
+    """Says that nothing can be written down, so that the rows stand still, and when it can again."""
+
+    store: Store
+    told: str = ""
+
+    def __call__(self) -> None:
+        """Called after each look at the batch."""
+        words = self.store.ails(_PATIENCE)
+        if words and not self.told:
+            click.echo(
+                f"The database can't be written: {words}. The rows wait until it can; nothing is lost.", err=True
+            )
+        elif self.told and not words:
+            click.echo("The database can be written again; the rows go on.", err=True)
+        self.told = words
 
 
 class Alarm:

@@ -4,14 +4,15 @@ import click
 
 from reelq.cli import play
 from reelq.cli.deployment import OWNER
+from reelq.cli.here import Here
 from reelq.cli.lines import put_json
 from reelq.cli.named import batch_named
 from reelq.cli.report import report
-from reelq.cli.whereabouts import of_sandbox, opened, whereabouts
+from reelq.cli.whereabouts import of_sandbox, of_service, opened, queue_of, service_of
 from reelq.cli.wording import aligned, many, one_line
 from reelq.job import FINAL, Status
 from reelq.settings import Settings
-from reelq.store.batchlist import Standing, how_many, standings
+from reelq.store.batchlist import Standing, how_many
 from reelq.store.looking import looking, trouble
 from reelq.store.models import BatchState
 
@@ -22,8 +23,9 @@ _HEADS = ("batch", "manifest", "rows", "done", "failed", "open", "credits", "", 
 @click.argument("batch", required=False)
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="How many batches to list.")
 @click.option("--json", "as_json", is_flag=True, help="JSON, for programs: an object a line.")
+@of_service
 @of_sandbox
-def command(batch: str | None, limit: int, as_json: bool, sandbox: bool) -> None:
+def command(batch: str | None, limit: int, as_json: bool, api: str | None, sandbox: bool) -> None:
     """List the batches, the newest first; or say how BATCH stands: where its rows are, and what stopped them.
 
     BATCH is an id or a piece of one, a manifest, or `last`.
@@ -32,13 +34,18 @@ def command(batch: str | None, limit: int, as_json: bool, sandbox: bool) -> None
     Example: reelq status last
     """
     if batch is not None:
-        with whereabouts(batch_named, batch, sandbox=sandbox) as (made, meant):
-            report(made, meant.batch_id, as_json=as_json, by_stage=True)
+        with queue_of(batch_named, batch, sandbox=sandbox, api=api) as (queue, meant):
+            report(queue, meant.batch_id, as_json=as_json, by_stage=True)
         return
     settings = Settings.read()
-    with opened(settings, sandbox=sandbox) as made, made.store.read() as session:
-        found = standings(session, OWNER, limit)
-    _show(found, as_json=as_json)
+    if address := service_of(settings, api, sandbox=sandbox):
+        from reelq.cli.away.queue import away
+
+        with away(address, settings) as queue:
+            _show(queue.standings(limit), as_json=as_json)
+        return
+    with opened(settings, sandbox=sandbox) as made:
+        _show(Here(made).standings(limit), as_json=as_json)
     if not sandbox and (others := _of_play(settings)):
         verb = "is" if others == 1 else "are"
         click.echo(
@@ -54,7 +61,7 @@ def _show(found: list[Standing], *, as_json: bool) -> None:
     elif found:
         click.echo("\n".join(aligned([_HEADS, *map(_cells, found)], right=range(2, 7), indent="")))
     else:
-        click.echo("There is no batch yet: `reelq run MANIFEST` makes one.", err=True)
+        click.echo("There is no batch yet: `reelq run MANIFEST` or `reelq submit MANIFEST` makes one.", err=True)
 
 
 def _of_play(settings: Settings) -> int:

@@ -1,6 +1,7 @@
-"""`reelq up`: workers and Flower together on this machine, under one roof."""
+"""`reelq up`: the REST service, workers and Flower together on this machine, under one roof."""
 
 import os
+import socket
 import sys
 from importlib.util import find_spec
 
@@ -8,10 +9,11 @@ import click
 
 from reelq.cli.deployment import Deployment, deployment
 from reelq.cli.doctor.broker import has_password, unreachable
-from reelq.cli.doctor.variables import masked
 from reelq.cli.exits import FAILED, INTERRUPTED, OK
 from reelq.cli.roof import Roof
+from reelq.cli.wording import masked
 from reelq.errors import SettingsError
+from reelq.store import apikeys
 
 _GET_REDIS = """\
 Without one, `reelq run` does all the work in one process and needs nothing.
@@ -24,13 +26,21 @@ Then:              export REELQ_BROKER_URL=redis://127.0.0.1:6379/0"""
 
 @click.command("up")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="How many worker processes.")
+@click.option("--api/--no-api", "api", default=True, show_default=True, help="Serve the REST service.")
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Where that listens; 0.0.0.0 lets other machines ask it."
+)
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Its port.")
 @click.option("--flower/--no-flower", default=True, show_default=True, help="Show the workers in a browser.")
 @click.option("--flower-port", default=5555, show_default=True, type=click.IntRange(1, 65535), help="Flower's port.")
-def command(workers: int, flower: bool, flower_port: int) -> None:
-    """Run workers and Flower together on this machine, until Ctrl-C.
+def command(workers: int, api: bool, host: str, port: int, flower: bool, flower_port: int) -> None:
+    """Run the REST service, workers and Flower together on this machine, until Ctrl-C.
 
     The first Ctrl-C lets the workers end what they have begun (REELQ_STOP_GRACE seconds at most), the second does not.
-    Nothing is lost either way. Flower asks for a password if FLOWER_BASIC_AUTH=NAME:PASSWORD is set; if not, it can be
+    Nothing is lost either way.
+
+    The REST service asks for a key (`reelq keys create`) and speaks plain HTTP: where others reach it, put something
+    before it that speaks https. Flower asks for a password if FLOWER_BASIC_AUTH=NAME:PASSWORD is set; if not, it can be
     reached from this machine alone.
 
     \b
@@ -38,12 +48,17 @@ def command(workers: int, flower: bool, flower_port: int) -> None:
     Exit code: 0 when stopped, 1 if a process ended by itself, 2 without a Redis,
     130 if stopped at once.
     """
+    if api:
+        _check_port(host, port)
     with deployment() as made:
         _check(made)
+        keyless = all(key.revoked_at for key in apikeys.all_keys(made.store))
     # For JSON the lines stay as they are: a name before them would make them none.
     roof = Roof(prefixed=made.settings.reelq_log_format == "console")
     for number in range(1, workers + 1):
         roof.start(f"worker {number}", ["worker", "--loglevel=INFO", f"--hostname=worker{number}.{os.getpid()}@%h"])
+    if api:
+        _start_api(roof, host, port, keyless=keyless)
     if flower:
         _start_flower(roof, flower_port)
     click.echo("reelq: up; Ctrl-C stops", err=True)
@@ -64,6 +79,25 @@ def _check(made: Deployment) -> None:
         refused.advice = _GET_REDIS
         raise refused
     _ = made.vault  # refused here, if at all
+
+
+def _check_port(host: str, port: int) -> None:
+    try:
+        for family, kind, protocol, _, place in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(place)
+    except OSError as error:
+        advice = "--host and --port name another place; --no-api does without the REST service."
+        raise click.UsageError(f"The REST service can't listen at {host}:{port}: {error.strerror}. {advice}") from None
+
+
+def _start_api(roof: Roof, host: str, port: int, *, keyless: bool) -> None:
+    roof.start("api", ["api", host, str(port)])
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    click.echo(f"reelq: REST service at http://{shown}:{port}, its description at http://{shown}:{port}/docs", err=True)
+    if keyless:
+        click.echo("reelq: nobody has a key to it yet: `reelq keys create --owner NAME` makes one", err=True)
 
 
 def _start_flower(roof: Roof, port: int) -> None:

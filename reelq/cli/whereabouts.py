@@ -1,4 +1,4 @@
-"""In which database what a user names is: that of real work, or that of the sandbox; the two never mix."""
+"""Where what a user names is: with a service, in the database of real work or in that of the sandbox; none mix."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -8,15 +8,16 @@ import click
 
 from reelq.cli import play
 from reelq.cli.deployment import OWNER, Deployment, deployment
-from reelq.cli.named import Named, batch_named
+from reelq.cli.here import Here, InDatabase
+from reelq.cli.named import Known, Named, batch_named
+from reelq.cli.queue import Queue
 from reelq.errors import UnknownName
-from reelq.settings import Settings
-from reelq.store.session import Store
+from reelq.settings import Settings, web_address
 
 _IDS: Final = ("bat_", "job_")
 
 F = TypeVar("F", bound=Callable[..., Any])
-Ask = Callable[[Store, str, str], Named]
+Ask = Callable[[Known, str], Named]
 
 
 def of_sandbox(command: F) -> F:
@@ -25,17 +26,54 @@ def of_sandbox(command: F) -> F:
     return click.option("--sandbox", is_flag=True, help=words)(command)
 
 
+def of_service(command: F) -> F:
+    """The option of commands that also work with a service that is somewhere else."""
+    words = "The reelq service to ask, if not REELQ_API_URL; the key to it is REELQ_API_KEY."
+    return click.option("--api", metavar="URL", callback=_address, help=words)(command)
+
+
+def _address(_context: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    try:
+        return web_address(value) if value else None
+    except ValueError:
+        raise click.BadParameter("it takes an address that begins with http:// or https://") from None
+
+
+def service_of(settings: Settings, api: str | None, *, sandbox: bool = False) -> str | None:
+    """The address of the service that is meant; None where the work is that of this machine."""
+    if sandbox and api:
+        raise click.UsageError("--sandbox looks on this machine, --api elsewhere: give one of them.")
+    return None if sandbox else api or settings.reelq_api_url
+
+
 @contextmanager
-def whereabouts(ask: Ask, word: str, *, sandbox: bool = False) -> Iterator[tuple[Deployment, Named]]:
+def queue_of(ask: Ask, word: str, *, sandbox: bool = False, api: str | None = None) -> Iterator[tuple[Queue, Named]]:
+    """What the word names, and the queue that has it."""
+    settings = Settings.read()
+    address = service_of(settings, api, sandbox=sandbox)
+    if address is None:
+        with whereabouts(ask, word, sandbox=sandbox, settings=settings) as (made, meant):
+            yield Here(made), meant
+        return
+    from reelq.cli.away.queue import away  # not imported for those who work here
+
+    with away(address, settings) as queue:
+        yield queue, ask(queue, word)
+
+
+@contextmanager
+def whereabouts(
+    ask: Ask, word: str, *, sandbox: bool = False, settings: Settings | None = None
+) -> Iterator[tuple[Deployment, Named]]:
     """What the word names, and the deployment that has it.
 
     Names and `last` mean real work, unless the sandbox is asked for; an id is unique, and found in either.
     """
-    settings = Settings.read()
+    settings = settings or Settings.read()
     with ExitStack() as stack:
         made = stack.enter_context(opened(settings, sandbox=sandbox))
         try:
-            meant = ask(made.store, OWNER, word)
+            meant = ask(InDatabase(made.store, OWNER), word)
         except UnknownName as unknown:
             if sandbox or not play.is_there(settings):
                 raise
@@ -43,21 +81,21 @@ def whereabouts(ask: Ask, word: str, *, sandbox: bool = False) -> Iterator[tuple
                 unknown.advice += " `--sandbox` looks among those of the sandbox."
                 raise
             made = stack.enter_context(opened(settings, sandbox=True))
-            meant = _asked_there(ask, made, word, unknown)
+            meant = _asked_there(ask, InDatabase(made.store, OWNER), word, unknown)
         yield made, meant
 
 
-def _asked_there(ask: Ask, made: Deployment, word: str, unknown: UnknownName) -> Named:
+def _asked_there(ask: Ask, known: Known, word: str, unknown: UnknownName) -> Named:
     """Unknown there as well, it is told as it was first, and what is near is real work; but for a row of play."""
     try:
-        return ask(made.store, OWNER, word)
+        return ask(known, word)
     except UnknownName as there:
-        raise (there if _has_batch(made, word.partition(":")[0]) else unknown) from None
+        raise (there if _has_batch(known, word.partition(":")[0]) else unknown) from None
 
 
-def _has_batch(made: Deployment, word: str) -> bool:
+def _has_batch(known: Known, word: str) -> bool:
     with suppress(UnknownName):
-        return bool(batch_named(made.store, OWNER, word).batch_id)
+        return bool(batch_named(known, word).batch_id)
     return False
 
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final
+from urllib.parse import urlsplit
 
 from rich.cells import cell_len
 
@@ -13,6 +14,7 @@ _OBEYED: Final = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" f
 """Control characters, and those that turn the direction of what follows: spelt out, they can be seen."""
 _BLANKS: Final = re.compile(r"[ \t\r\n\f\v\u2028\u2029]+")
 _MOST_RANGES: Final = 8
+NOT_SHOWN: Final = "(set, not shown)"
 
 
 def one_line(text: str) -> str:
@@ -80,3 +82,17 @@ def _ranges(rows: Iterable[int]) -> Iterator[tuple[int, int]]:
         first = last = row
     if first:
         yield first, last
+
+
+def masked(address: str) -> str:
+    """An address as it may be shown: without its password, and without what a query may hold."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return NOT_SHOWN
+    # A password with a / or # in it would end the host too early, and stand in what follows.
+    if not parts.scheme or "@" in parts.path + parts.query + parts.fragment:
+        return NOT_SHOWN
+    user, at, place = parts.netloc.rpartition("@")
+    name, colon, _ = user.partition(":")
+    return f"{parts.scheme}://{name}{':***' if colon else ''}{at}{place}{parts.path}{'?***' if parts.query else ''}"

@@ -1,5 +1,6 @@
 """A manifest's bytes into rows, with every fault told at once: line, column, value, and how to mend it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -51,14 +52,25 @@ def check_file(path: Path, *, skills: Skills, default_skill: str = DEFAULT_SKILL
     return check(data, name=path.name, files=LocalFiles(path.parent), skills=skills, default_skill=default_skill)
 
 
-def check(data: bytes, *, name: str, files: Files, skills: Skills, default_skill: str = DEFAULT_SKILL) -> Checked:
-    """Check a manifest's bytes; whatever they are, what is wrong with them is a fault and not an exception."""
+def check(
+    data: bytes,
+    *,
+    name: str,
+    files: Files,
+    skills: Skills,
+    default_skill: str = DEFAULT_SKILL,
+    refuse_url: Callable[[str], str] = lambda _: "",
+) -> Checked:
+    """Check a manifest's bytes; whatever they are, what is wrong with them is a fault and not an exception.
+
+    `refuse_url` says why an address may not be given to the service, where it knows of a reason.
+    """
     findings = Findings()
     table = _table(data, name, findings)
     if table is None:
         return _checked((), (), "", findings)
     own = tuple(column for column in table.columns if not column_of(column))
-    reader = RowReader(files, skills, default_skill, own, findings)
+    reader = RowReader(files, skills, default_skill, own, findings, refuse_url)
     rows = _rows(table, reader, Together(findings), Advice(files, skills, findings))
     return _checked(rows, table.columns, table.form, findings)
 

@@ -29,7 +29,7 @@ class Facts:
 
 
 class Files(Protocol):
-    """Whoever knows the files that a manifest names. A name is never a URL, and is asked for once per manifest."""
+    """Whoever knows the files that a manifest names; each name is asked for once per manifest, and is never a URL."""
 
     def look(self, name: str) -> Facts:
         """What is known of the file of this name."""

@@ -1,7 +1,7 @@
 """A record into a row: every cell read, and every fault in it told."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -60,13 +60,20 @@ class RowReader:
     """Reads the records of one manifest, and remembers what it found out about files and instructions."""
 
     def __init__(
-        self, files: Files, skills: Skills, default_skill: str, own: tuple[str, ...], findings: Findings
+        self,
+        files: Files,
+        skills: Skills,
+        default_skill: str,
+        own: tuple[str, ...],
+        findings: Findings,
+        refuse_url: Callable[[str], str] = lambda _: "",
     ) -> None:
         self._files = files
         self._skills = skills
         self._default_skill = default_skill
         self._own = own
         self._findings = findings
+        self._refuse_url = refuse_url
         self._wrong_default_told = False
         self.look = cache(self._look)
         """A name's file, judged once however many rows name it."""
@@ -129,7 +136,7 @@ class RowReader:
 
     def _look(self, name: str) -> Seen:
         if is_url(name):
-            wrong = url_problem(name)
+            wrong = url_problem(name) or self._refuse_url(name)
             problem = "this address can't be fetched" if wrong else ""
             return Seen(Facts("" if wrong else url_name(name)), problem, wrong)
         facts = self._files.look(name)

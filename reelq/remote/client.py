@@ -1,5 +1,6 @@
 """Everything the service can be asked, each as one method: a request out, a receipt or one of our errors back."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -39,6 +40,8 @@ _NOT_SENT: Final = (
     *_NO_ADDRESS,
 )
 """What proves that nothing of a request reached the service."""
+
+_ERRNO: Final = re.compile(r"\[Errno -?\d+\] ")
 
 T = TypeVar("T")
 
@@ -83,7 +86,8 @@ def _not_sent(error: Exception) -> errors.NotSent:
 
 
 def _words(error: Exception) -> str:
-    return redact(str(error)) or type(error).__name__
+    """What the transport says, without the system's number before it and the stop behind it."""
+    return _ERRNO.sub("", redact(str(error))).rstrip(".") or type(error).__name__
 
 
 def ask_for_token(http: httpx.Client, client_id: str, attribution: Mapping[str, str]) -> Grant:
@@ -118,10 +122,12 @@ class Remote:
         body = {"task_name": "project", "language": language}
         return self._ask("POST", "/api/tasks/me/with-session/nemo_agent", Where.ACCOUNT, wire.read_session, json=body)
 
-    def upload(self, session_id: str, paths: Sequence[Path], meter: Meter = lambda _: None) -> Uploaded:
-        """Files from this machine into the session, read from disk as they go."""
+    def upload(
+        self, session_id: str, paths: Sequence[Path], meter: Meter = lambda _: None, *, names: Sequence[str] = ()
+    ) -> Uploaded:
+        """Files from this machine into the session, read from disk as they go; under these names, else their own."""
         with ExitStack() as open_files:
-            return self._upload(session_id, files=parts(paths, meter, open_files))
+            return self._upload(session_id, files=parts(paths, meter, open_files, names))
 
     def upload_urls(self, session_id: str, urls: Sequence[str]) -> Uploaded:
         """Files that the service fetches by itself."""

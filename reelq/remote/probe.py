@@ -84,11 +84,12 @@ def _exchange(http: httpx.Client, request: httpx.Request) -> httpx.Response:
         finally:
             response.close()
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
-        raise Unreached(_trouble(error), redact(str(error)) or type(error).__name__) from None
+        raise Unreached(trouble_of(error), redact(str(error)) or type(error).__name__) from None
     return response
 
 
-def _trouble(error: Exception) -> Trouble:
+def trouble_of(error: Exception) -> Trouble:
+    """Where the way ended."""
     causes = _causes(error)
     if any(isinstance(cause, socket.gaierror | UnicodeError | httpx.InvalidURL) for cause in causes):
         return Trouble.NAME

@@ -15,10 +15,11 @@ Meter = Callable[[int], None]
 Part = tuple[str, tuple[str, BinaryIO]]
 
 
-def parts(paths: Sequence[Path], meter: Meter, open_files: ExitStack) -> list[Part]:
-    """The files as the parts of one multipart upload."""
+def parts(paths: Sequence[Path], meter: Meter, open_files: ExitStack, names: Sequence[str] = ()) -> list[Part]:
+    """The files as the parts of one multipart upload, under these names, or else their own."""
     gone = _Gone(meter)
-    return [("files", (plain(path.name), _open(path, open_files, gone))) for path in paths]
+    named = zip(paths, names or [path.name for path in paths], strict=True)
+    return [("files", (plain(name), _open(path, name, open_files, gone))) for path, name in named]
 
 
 class _Gone:
@@ -73,12 +74,12 @@ class _Metered:
         return self._file.fileno()
 
 
-def _open(path: Path, open_files: ExitStack, gone: _Gone) -> BinaryIO:
+def _open(path: Path, name: str, open_files: ExitStack, gone: _Gone) -> BinaryIO:
     try:
         file = open_files.enter_context(path.open("rb"))
     except OSError as error:
-        raise _unreadable(path.name, error) from None
-    return _Metered(file, path.name, gone)  # type: ignore[return-value] # the transport uses only what it has
+        raise _unreadable(name, error) from None
+    return _Metered(file, name, gone)  # type: ignore[return-value] # the transport uses only what it has
 
 
 def _unreadable(name: str, error: OSError) -> errors.FileUnreadable:

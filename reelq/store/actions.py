@@ -7,7 +7,8 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from reelq.job import FINAL, PIPELINE, Cause, Stage, Status
-from reelq.store.ends import end, followers, other_at_work, waits_for
+from reelq.storage import Storage
+from reelq.store.ends import end, followers, other_at_work, result_of, waits_for
 from reelq.store.jobs import starting_stage
 from reelq.store.models import Job, Outcome, Send
 from reelq.store.moves import Position, move
@@ -97,6 +98,12 @@ def fetch_again(session: Session, job: Job, now: datetime, words: str) -> None:
     values: dict[str, Any] = {**_CLEAN, "stage": Stage.DOWNLOAD, "renders": 0, "run": job.run + 1, "due_at": now}
     values["same_as"] = job.same_as or _aside(session, job)
     move(session, Position.of(job), Status.QUEUED, now, words, what="fetched again", **values)
+
+
+def is_without_result(session: Session, job: Job, storage: Storage) -> bool:
+    """Whether it brought a result, and that is not where it was put."""
+    found = result_of(session, job.owner, job.id)
+    return found is not None and found.found(storage) is None
 
 
 def begin_anew(session: Session, job: Job, now: datetime, words: str, **changes: Any) -> None:

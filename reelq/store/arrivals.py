@@ -14,7 +14,7 @@ from reelq.store.ids import new_id
 from reelq.store.jobs import starting_stage
 from reelq.store.models import Job, JobEvent
 from reelq.store.moves import Position, StaleMove
-from reelq.store.orders import REFINES, Fate
+from reelq.store.orders import REFINES, Fate, Order, inputs_of
 from reelq.store.plans import Known, Step, pieces
 from reelq.store.refinements import tail
 
@@ -29,7 +29,7 @@ class Arrivals:
 
     session: Session
     batch_id: str
-    owner: str
+    order: Order
     account_id: str
     now: datetime
     _last_in: dict[str, str | Known] = field(default_factory=dict)
@@ -78,12 +78,13 @@ class Arrivals:
         return {
             "id": job_id,
             "batch_id": self.batch_id,
-            "owner": self.owner,
+            "owner": self.order.owner,
             "row": row.number,
             "name": row.id,
             "key": step.key,
             "file": row.file,
             "references": list(row.references),
+            "inputs": inputs_of(self.order, row),
             "instruction": row.instruction,
             "language": row.language,
             "skill": row.skill,

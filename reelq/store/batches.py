@@ -1,7 +1,7 @@
 """Batches: how many of their jobs are where, and what a person asks of all of them at once."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -10,9 +10,8 @@ from sqlalchemy.orm import Session
 
 from reelq.job import FINAL, Cause, Status
 from reelq.store import accounts
-from reelq.store.jobs import end
 from reelq.store.models import Batch, BatchState, Job
-from reelq.store.moves import Position, StaleMove, move
+from reelq.store.moves import Position, move
 
 IDLE: Final = (Job.status.in_((Status.QUEUED, Status.WAITING)),)
 """The jobs that have not ended and are not at work."""
@@ -39,12 +38,6 @@ def pause(session: Session, batch_id: str) -> None:
     )
 
 
-def resume(session: Session, batch_id: str, now: datetime) -> int:
-    """Everything of it that waits for a person goes on; how many jobs those are."""
-    lift(session, batch_id)
-    return wake(session, ids_of(session, batch_id, *FOR_A_PERSON), now)
-
-
 def lift(session: Session, batch_id: str) -> None:
     """Neither a pause nor a limit holds the batch any more, nor what its accounts were parked for."""
     session.execute(
@@ -58,21 +51,10 @@ def lift(session: Session, batch_id: str) -> None:
         accounts.unpark(session, account_id)  # if nothing has changed, the first row to go on parks it again
 
 
-def wake(session: Session, ids: Sequence[str], now: datetime) -> int:
-    """Those of these jobs that wait for a person go on."""
-    return _each(session, (*FOR_A_PERSON, Job.id.in_(ids)), now, go_on)
-
-
 def go_on(session: Session, job: Job, now: datetime) -> None:
     """A row that waits is queued again."""
     # A moment that is yet to come stands: an export is not looked at sooner for having been paused.
     move(session, Position.of(job), Status.QUEUED, now, "resumed", due_at=max(job.due_at, now))
-
-
-def cancel(session: Session, batch_id: str, now: datetime) -> int:
-    """End all of it that has not ended. What runs ends at its next event, its costs and words recorded."""
-    close(session, batch_id)
-    return drop(session, ids_of(session, batch_id, *IDLE), now)
 
 
 def close(session: Session, batch_id: str) -> None:
@@ -83,32 +65,6 @@ def close(session: Session, batch_id: str) -> None:
     )
 
 
-def drop(session: Session, ids: Sequence[str], now: datetime) -> int:
-    """Those of these jobs that are not at work end."""
-    return _each(session, (*IDLE, Job.id.in_(ids)), now, _cancel)
-
-
-def _cancel(session: Session, job: Job, now: datetime) -> None:
-    if job.status in {Status.QUEUED, Status.WAITING}:  # else it ended with the row before it in its session
-        end(session, Position.of(job), Status.CANCELLED, now, "cancelled")
-
-
 def ids_of(session: Session, batch_id: str, *where: ColumnElement[bool]) -> Sequence[str]:
     """The ids of its jobs that are so, in the order of the rows."""
     return session.scalars(select(Job.id).where(Job.batch_id == batch_id, *where).order_by(Job.row)).all()
-
-
-def _each(
-    session: Session,
-    where: Sequence[ColumnElement[bool]],
-    now: datetime,
-    act: Callable[[Session, Job, datetime], None],
-) -> int:
-    done = 0
-    for job in session.scalars(select(Job).where(*where).order_by(Job.row)).all():
-        try:
-            act(session, job, now)
-        except StaleMove:
-            continue
-        done += 1
-    return done

@@ -82,6 +82,14 @@ class WebhookDelivery(Base):
     __tablename__ = "webhook_deliveries"
     __table_args__ = (
         Index(None, "webhook_id", "id"),
+        # What one endpoint has waiting must not stand before what others have, however much it is.
+        Index(
+            None,
+            "webhook_id",
+            "due_at",
+            sqlite_where=text("state = 'pending'"),
+            postgresql_where=text("state = 'pending'"),
+        ),
         Index(
             None,
             "due_at",

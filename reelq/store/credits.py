@@ -13,7 +13,7 @@ from sqlalchemy import Boolean, bindparam, func, or_, select, update
 
 from reelq.remote.receipts import Balance
 from reelq.store.claims import Turns, claim, give_back, pauses
-from reelq.store.models import Account, Batch, CreditReading, Job, Send
+from reelq.store.models import Account, Batch, CreditReading, Send
 from reelq.store.session import Store, Transaction
 from reelq.store.statements import add, change
 
@@ -138,9 +138,9 @@ def stop_bearing(session: Transaction, send_id: int) -> None:
 
 def spent(session: Transaction, *, batch_id: str | None = None, account_id: str | None = None) -> int:
     """What the sends cost so far: those of a batch, of an account, or of one within the other."""
-    query = select(func.coalesce(func.sum(Send.cost), 0)).join(Job, Job.id == Send.job_id)
+    query = select(func.coalesce(func.sum(Send.cost), 0))
     if batch_id is not None:
-        query = query.where(Job.batch_id == batch_id)
+        query = query.where(Send.batch_id == batch_id)
     if account_id is not None:
         query = query.where(Send.account_id == account_id)
     return int(session.execute(query).scalar_one())
@@ -163,7 +163,7 @@ def refused_at(session: Transaction, account_id: str) -> int:
 def reserve_needed(session: Transaction, batch_id: str, account_id: str, *, generates: bool = False) -> int:
     """What has to be left of the batch's limit for the sends that it has open, and for one more."""
     known = highest_cost(session, account_id)
-    query = select(Send.cost).join(Job, Job.id == Send.job_id).where(Job.batch_id == batch_id, Send.bears_costs)
+    query = select(Send.cost).where(Send.batch_id == batch_id, Send.bears_costs)
     # What the open ones ask for is not known here: until one has shown its cost, each may be a generation.
     still_to_come = sum(max((known or GENERATION_COST) - cost, 0) for cost in session.scalars(query))
     return still_to_come + (known or (GENERATION_COST if generates else USUAL_COST))

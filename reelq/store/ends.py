@@ -5,10 +5,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import ColumnElement, Row, bindparam, select, update
 from sqlalchemy.orm import Session
 
 from reelq.job import FINAL, ROUTES, Cause, Stage, Status
+from reelq.storage import Storage
 from reelq.store.models import Batch, Job
 from reelq.store.moves import Position, move
 
@@ -16,6 +17,15 @@ TAKEN_ALONG: Final = (
     "account_id", "remote_session_id", "remote_task_id", "remote_user_id", "remote_render_id", "result_url",
     "timeline", "changes", "reply",
 )  # fmt: skip
+
+# Asked at every job's end: made once, which takes longer than to run them.
+_FOLLOWERS: Final = select(Job).where(Job.after_id == bindparam("job_id")).execution_options(populate_existing=True)
+_TWINS: Final = (
+    select(Job)
+    .where(Job.same_as == bindparam("job_id"), Job.status == Status.WAITING, Job.cause == Cause.TWIN)
+    .order_by(Job.id)
+    .execution_options(populate_existing=True)
+)
 
 
 def end(session: Session, at: Position, to: Status, now: datetime, words: str, **changes: Any) -> Position:
@@ -32,7 +42,7 @@ def end(session: Session, at: Position, to: Status, now: datetime, words: str, *
 
 def followers(session: Session, job_id: str) -> list[Job]:
     """The rows that wait for this one in its session."""
-    return list(session.scalars(select(Job).where(Job.after_id == job_id).execution_options(populate_existing=True)))
+    return list(session.scalars(_FOLLOWERS, {"job_id": job_id}))
 
 
 def release_followers(session: Session, job: Job, now: datetime) -> None:
@@ -103,31 +113,49 @@ def other_at_work(session: Session, job: Job) -> Job | None:
 class Result:
     """A finished file, where it was put and as it was then."""
 
-    path: Path
+    path: Path | None
+    """None where it is kept in storage, by its hash."""
     size: int
     sha256: str
 
     @property
     def is_there(self) -> bool:
-        """Whether a file of its size is. Only its hash would tell whether it is the same."""
+        """Whether a file of its size is at its place. Only its hash would tell whether it is the same."""
         try:
-            return self.path.stat().st_size == self.size
+            return self.path is not None and self.path.stat().st_size == self.size
         except OSError:
             return False
+
+    def found(self, storage: Storage) -> Path | None:
+        """The file, where it is still there as it was, as far as its size tells."""
+        if self.path is not None:
+            return self.path if self.is_there and self.path.is_file() else None
+        kept = storage.stat(self.sha256)
+        return storage.path(self.sha256) if kept and kept.size == self.size else None
 
 
 def result_of_other(session: Session, job_id: str) -> Result | None:
     """The result of the job that this one takes it from, if that one is still known and came to one."""
     mine = select(Job.same_as).where(Job.id == job_id, Job.same_as != Job.id).scalar_subquery()
+    return _result(session, Job.id == mine)
+
+
+def result_of(session: Session, owner: str, job_id: str) -> Result | None:
+    """The result of the owner's job, if that succeeded and brought one."""
+    return _result(session, Job.id == job_id, Job.owner == owner, Job.status == Status.SUCCEEDED)
+
+
+def _result(session: Session, *where: ColumnElement[bool]) -> Result | None:
     query = select(Batch.out, Job.result_path, Job.result_size, Job.result_sha256).join(Batch, Batch.id == Job.batch_id)
-    found = session.execute(query.where(Job.id == mine, Job.result_size.is_not(None))).one_or_none()
-    return Result(Path(found.out, found.result_path), found.result_size, found.result_sha256) if found else None
+    found = session.execute(query.where(*where, Job.result_size.is_not(None))).one_or_none()
+    if found is None:
+        return None
+    path = Path(found.out, found.result_path) if found.out else None
+    return Result(path, found.result_size, found.result_sha256)
 
 
 def _twins(session: Session, job: Job) -> list[Job]:
-    waits = (Job.same_as == job.id, Job.status == Status.WAITING, Job.cause == Cause.TWIN)
-    query = select(Job).where(*waits).order_by(Job.id)
-    return list(session.scalars(query.execution_options(populate_existing=True)))
+    return list(session.scalars(_TWINS, {"job_id": job.id}))
 
 
 def _end_wait_of_twins(session: Session, job: Job, now: datetime) -> None:

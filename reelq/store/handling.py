@@ -3,14 +3,17 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import ColumnElement, and_, func, or_, select, update
 
 from reelq.job import FINAL, Cause, Route, Status
+from reelq.storage import Storage
 from reelq.store import accounts, actions, batches, refinements
+from reelq.store.ends import end
 from reelq.store.models import Batch, BatchState, Job
-from reelq.store.moves import StaleMove
+from reelq.store.moves import Position, StaleMove
 from reelq.store.orders import REFINES
 from reelq.store.overview import FOR_THE_USER
 from reelq.store.session import Store, Transaction
@@ -40,14 +43,21 @@ def retry_batch(store: Store, batch_id: str) -> Handled:
 def _retry_some(store: Store, batch_id: str, ids: Sequence[str]) -> int:
     with store.write() as session:
         _open_again(session, batch_id)
-        return _each(session, ids, lambda job: actions.retry(session, job, store.now(session)))
+        return _each(session, ids, store.now(session), actions.retry)
 
 
-def retry_row(store: Store, job_id: str) -> bool:
-    """A failed or cancelled row goes again; whether there was need."""
+def retry_row(store: Store, job_id: str, storage: Storage | None = None) -> bool:
+    """A failed or cancelled row goes again; whether there was need.
+
+    With its storage named, a finished one whose result is gone from there brings it again.
+    """
     with store.write() as session:
-        job = session.get_one(Job, job_id)
-        done = actions.retry(session, job, store.now(session))
+        job, now = session.get_one(Job, job_id), store.now(session)
+        if storage and actions.is_without_result(session, job, storage):
+            actions.fetch_again(session, job, now, "its result is not there any more; it is brought again")
+            done = True
+        else:
+            done = actions.retry(session, job, now)
         if done:
             _open_again(session, job.batch_id)
         return done
@@ -64,7 +74,7 @@ def cancel_batch(store: Store, batch_id: str) -> Handled:
     done = 0
     for ids in _pieces(store, batch_id, *batches.IDLE):
         with store.write() as session:
-            done += batches.drop(session, ids, store.now(session))
+            done += _each(session, ids, store.now(session), _drop)
     running = sum(count for (_, status), count in before.items() if status == Status.RUNNING)
     return Handled(done, soon=running, not_so=before.total() - done - running)
 
@@ -96,7 +106,7 @@ def resume_batch(store: Store, batch_id: str) -> Handled:
         batches.lift(session, batch_id)
     for ids in _pieces(store, batch_id, *batches.FOR_A_PERSON):
         with store.write() as session:
-            done += batches.wake(session, ids, store.now(session))
+            done += _each(session, ids, store.now(session), _wake)
     return Handled(done)
 
 
@@ -130,15 +140,20 @@ def would_send(store: Store, job_id: str, instruction: str) -> bool:
         return route is Route.EDIT and _same_refinement(session, job, instruction) is None
 
 
-def refine_row(store: Store, job_id: str, instruction: str) -> tuple[str, bool]:
-    """The batch of the row that says more in this one's session; False where the same was asked and is under way."""
+def refine_row(store: Store, job_id: str, instruction: str, new: str = "") -> tuple[str, bool]:
+    """The batch of the row that says more in this one's session; False where the same was asked and is under way.
+
+    `new` is the id that it is to have; asked for again under it, it is made once.
+    """
     with store.write() as session:
+        if new and (made := session.get(Job, new)):
+            return made.batch_id, True
         job = session.get_one(Job, job_id)
         found = _same_refinement(session, job, instruction)
         if found is not None:
             return found, False
-        new = refinements.refine(session, job, instruction, store.now(session))
-        return session.get_one(Job, new).batch_id, True
+        made_id = refinements.refine(session, job, instruction, store.now(session), new)
+        return session.get_one(Job, made_id).batch_id, True
 
 
 def _same_refinement(session: Transaction, job: Job, instruction: str) -> str | None:
@@ -165,11 +180,27 @@ def _pieces(store: Store, batch_id: str, *where: ColumnElement[bool]) -> Iterato
         yield ids[at : at + _AT_ONCE]
 
 
-def _each(session: Transaction, ids: Sequence[str], act: Callable[[Job], bool]) -> int:
+def _each(
+    session: Transaction, ids: Sequence[str], now: datetime, act: Callable[[Transaction, Job, datetime], bool]
+) -> int:
     done = 0
     for job in session.scalars(select(Job).where(Job.id.in_(ids)).order_by(Job.row)).all():
         try:
-            done += act(job)
+            done += act(session, job, now)
         except StaleMove:
             continue  # somebody else was quicker
     return done
+
+
+def _drop(session: Transaction, job: Job, now: datetime) -> bool:
+    if job.status in {Status.QUEUED, Status.WAITING}:
+        end(session, Position.of(job), Status.CANCELLED, now, "cancelled")
+        return True
+    return job.status is Status.CANCELLED  # it ended with the row before it in its session
+
+
+def _wake(session: Transaction, job: Job, now: datetime) -> bool:
+    if job.status is not Status.WAITING or job.cause in {Cause.SESSION, Cause.TWIN}:
+        return False
+    batches.go_on(session, job, now)
+    return True

@@ -172,6 +172,23 @@ class Job(Base):
         Index(None, "account_id", "status", "admitted"),
         Index(None, "batch_id", "status", "admitted", "priority", "row"),
         Index(
+            "ix_jobs_failed",
+            "batch_id",
+            "error_code",
+            "status",
+            "row",
+            sqlite_where=text("error_code <> ''"),
+            postgresql_where=text("error_code <> ''"),
+        ),
+        Index(
+            "ix_jobs_waiting",
+            "batch_id",
+            "cause",
+            "row",
+            sqlite_where=text("status = 'waiting'"),
+            postgresql_where=text("status = 'waiting'"),
+        ),
+        Index(
             None, "after_id", sqlite_where=text("after_id IS NOT NULL"), postgresql_where=text("after_id IS NOT NULL")
         ),
         Index(None, "same_as", sqlite_where=text("same_as IS NOT NULL"), postgresql_where=text("same_as IS NOT NULL")),
@@ -280,10 +297,13 @@ class Send(Base):
             sqlite_where=text("bears_costs"),
             postgresql_where=text("bears_costs"),
         ),
+        Index(None, "batch_id", "shared", "cost"),
     )
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
     job_id: Mapped[str] = mapped_column(Id, ForeignKey("jobs.id", ondelete="CASCADE"))
+    batch_id: Mapped[str] = mapped_column(Id, server_default="")
+    """The job's, wherever it is taken along to: what a batch cost is asked often, and of many sends."""
     account_id: Mapped[str] = mapped_column(Id, ForeignKey("accounts.id"))
     number: Mapped[int]
     run: Mapped[int]

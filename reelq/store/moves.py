@@ -8,6 +8,7 @@ from sqlalchemy import bindparam, insert, select
 from sqlalchemy.orm import Session
 
 from reelq.job import FINAL, TRANSITIONS, Stage, Status
+from reelq.store import finishes, outbox
 from reelq.store.models import Job, JobEvent
 from reelq.store.statements import change
 
@@ -52,10 +53,15 @@ def move(
     if to not in TRANSITIONS[at.status]:
         raise ValueError(f"no job goes from {at.status} to {to}")
     values = _cleared(to, now) | changes | {"status": to}
+    was_finished = at.status in FINAL and finishes.hold_open(session, at.job_id)
     if change(session, Job, at.where(), values) != 1:
         raise StaleMove(f"{at.job_id} is not {at.status} in {at.stage} under run {at.run} any more")
     after = Position(at.job_id, at.batch_id, values.get("run", at.run), values.get("stage", at.stage), to)
     _tell(session, at, after, now, what or str(to), words)
+    if was_finished:
+        finishes.reopen(session, at.job_id)
+    if event := outbox.event_of(to, values.get("cause")):
+        outbox.tell_of_job(session, at.job_id, event, now)
     return after
 
 

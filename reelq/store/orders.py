@@ -1,6 +1,6 @@
 """A manifest as it is handed in, and what will become of each of its rows: the words of a submission."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -51,6 +51,10 @@ class Order:
     first: int | None = None
     options: dict[str, Any] = field(default_factory=dict)
     retry_failed: bool = False
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    """Of rows that name assets, the hash of the content behind each name that is no address."""
+    batch_id: str = ""
+    """What the batch is to be called, where that was settled beforehand; submitted twice, it is made once."""
     contents: Contents = field(default_factory=Contents, compare=False, repr=False)
     """What is known of the files: planning and submitting the same order reads each once."""
 
@@ -93,9 +97,19 @@ def keys_of(order: Order, service: str) -> list[str]:
     return [keys.next(_contents(order, row), _words(row), row.session) for row in order.rows]
 
 
+def inputs_of(order: Order, row: Row) -> list[str]:
+    """The hashes of what a row that names assets is given, as its job keeps them: nothing stands for an address."""
+    names = [] if order.source.is_absolute() else [row.file, *row.references]
+    return ["" if not name or is_url(name) else order.inputs[name] for name in names]
+
+
 def _contents(order: Order, row: Row) -> list[str]:
     names = [name for name in (row.file, *row.references) if name]
-    return [name if is_url(name) else order.contents.of(order.source / name) for name in names]
+    return [name if is_url(name) else _content(order, name) for name in names]
+
+
+def _content(order: Order, name: str) -> str:
+    return order.contents.of(order.source / name) if order.source.is_absolute() else order.inputs[name]
 
 
 def _words(row: Row) -> list[str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, ColumnElement, cast, func, select
+from sqlalchemy import BigInteger, Select, String, bindparam, cast, func, literal_column, null, select
 
 from reelq.job import Cause, Stage, Status
 from reelq.store.models import Batch, Job, Send
@@ -87,30 +87,46 @@ def _some(session: Transaction, batch_id: str, after: int) -> list[Outcome]:
     return [Outcome(*row) for row in rows]
 
 
+_Query = Select[*tuple[Any, ...]]
+_HERE: Final = Job.batch_id == bindparam("batch_id")
+# Put together once; and in full, that a database knows the indexes that are of these rows alone for what they are.
+_TOLD: Final = (_HERE, Job.error_code != literal_column("''"))
+_WAITING: Final = (_HERE, Job.status == literal_column("'waiting'"))
+_FAILURES: Final = (
+    select(Job.status, Job.error_code, func.count(), func.min(Job.row))
+    .where(*_TOLD, Job.status.in_((Status.FAILED, Status.CANCELLED)))
+    .group_by(Job.error_code, Job.status)
+)
+_WAITS: Final = select(null(), Job.cause, func.count(), func.min(Job.row)).where(*_WAITING).group_by(Job.cause)
+_FIRST: Final = select(Job.row, Job.error, Job.advice).order_by(Job.row).limit(_ROWS_NAMED)
+_FAILED_FIRST: Final = _FIRST.where(
+    *_TOLD, Job.status == bindparam("status"), Job.error_code == bindparam("code", type_=String)
+)
+_WAITING_FIRST: Final = _FIRST.where(*_WAITING, Job.cause == bindparam("code"))
+
+
 def failures(session: Transaction, batch_id: str) -> list[Group]:
     """The rows that failed, by what failed them, the most first; then those that ended because of another row."""
-    failed = _groups(session, Job.error_code, Job.batch_id == batch_id, Job.status == Status.FAILED)
-    behind = (Job.batch_id == batch_id, Job.status == Status.CANCELLED, Job.error_code != "")
-    return [*failed, *_groups(session, Job.error_code, *behind)]
+    return _groups(session, batch_id, _FAILURES, _FAILED_FIRST)
 
 
 def waits(session: Transaction, batch_id: str) -> list[Group]:
     """The rows that wait, by their cause; those first that a person can do something about."""
-    groups = _groups(session, Job.cause, Job.batch_id == batch_id, Job.status == Status.WAITING)
+    groups = _groups(session, batch_id, _WAITS, _WAITING_FIRST)
     return sorted(groups, key=lambda group: group.code not in FOR_THE_USER)
 
 
-def _groups(session: Transaction, column: Any, *where: ColumnElement[bool]) -> list[Group]:
-    counts = select(column, func.count(), func.min(Job.row)).where(*where).group_by(column)
-    found = sorted(session.execute(counts).all(), key=lambda row: (-row[1], row[2]))
-    return [_group(session, column, code, count, *where) for code, count, _ in found]
-
-
-def _group(session: Transaction, column: Any, code: str, count: int, *where: ColumnElement[bool]) -> Group:
-    query = select(Job.row, Job.error, Job.advice).where(*where, column == code).order_by(Job.row).limit(_ROWS_NAMED)
-    rows = session.execute(query).all()
-    first = rows[0]
-    return Group(str(code), count, tuple(row.row for row in rows), first.error, first.advice)
+def _groups(session: Transaction, batch_id: str, counted: _Query, first: _Query) -> list[Group]:
+    """Of each the count and the first rows. In between they may go on: a group without any is none."""
+    rows = session.execute(counted, {"batch_id": batch_id}).all()
+    found = sorted(rows, key=lambda row: (row[0] is not Status.FAILED, -row[2], row[3]))
+    groups = []
+    for status, code, count, _ in found:
+        words = {"batch_id": batch_id, "code": code} | ({"status": status} if counted is _FAILURES else {})
+        if named := session.execute(first, words).all():
+            numbers = tuple(row.row for row in named)
+            groups.append(Group(str(code), count, numbers, named[0].error, named[0].advice))
+    return groups
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ _ENDED_BADLY: Final = frozenset({Status.FAILED, Status.CANCELLED})
 _ALIKE: Final = ("account_id", "owner", "language", "skill", "session", "priority", "extra")
 
 
-def refine(session: Session, job: Job, instruction: str, now: datetime) -> str:
+def refine(session: Session, job: Job, instruction: str, now: datetime, new: str = "") -> str:
     """A new job, in a batch of its own, that goes on where this one leaves its remote session; its id.
 
     It waits while that session is at work. Nothing is uploaded again: the session has the files.
@@ -31,7 +31,7 @@ def refine(session: Session, job: Job, instruction: str, now: datetime) -> str:
     values = {
         **{name: getattr(job, name) for name in _ALIKE},
         **(_at_once(job, route) if before.status in FINAL or is_done_with_session(before) else _after(route)),
-        "id": new_id("job"),
+        "id": new or new_id("job"),
         "batch_id": _batch(session, batch, job, now),
         "row": 1,
         "name": job.name,
@@ -104,6 +104,8 @@ def _output(session: Session, batch: Batch, job: Job) -> str:
     """`<stem>-2.mp4`, or the next number that neither a file nor another row of this folder has."""
     name = job.output or output.default(job.row, Path(job.file).stem or job.instruction)
     stem, number = name.removesuffix(Path(name).suffix), 2
+    if not batch.out:  # in storage it is in nobody's way
+        return f"{stem}-{number}.mp4"
     while _is_taken(session, batch, f"{stem}-{number}.mp4"):
         number += 1
     return f"{stem}-{number}.mp4"

@@ -25,6 +25,8 @@ def intend(
     why = "follow_up" if job.to_send else "retry" if count else "instruction"
     values = {
         "job_id": job.id,
+        # Not as the job was loaded: a manifest handed in again may have taken it along into another batch.
+        "batch_id": select(Job.batch_id).where(Job.id == job.id).scalar_subquery(),
         "account_id": job.account_id,
         "number": count + 1,
         "run": job.run,

@@ -41,6 +41,15 @@ def over(session: Transaction, account_id: str, since: datetime | None = None) -
     return Period(int(session.execute(spent).scalar_one()), int(unattributed), int(top_ups))
 
 
+def of_owner(session: Transaction, owner: str, since: datetime | None = None) -> int:
+    """What an owner's rows have cost since then; since ever where no moment is named."""
+    theirs = select(Batch.id).where(Batch.owner == owner)
+    query = select(func.coalesce(func.sum(Send.cost), 0)).where(Send.batch_id.in_(theirs))
+    if since is not None:
+        query = query.where(Send.sent_at >= since)
+    return int(session.execute(query).scalar_one())
+
+
 def by_batch(session: Transaction, account_id: str, count: int = 10) -> list[BatchSpending]:
     """The newest batches that sent anything through this account."""
     cost: ColumnElement[int] = func.sum(Send.cost)

@@ -16,7 +16,7 @@ from reelq.store import actions
 from reelq.store.arrivals import Arrivals
 from reelq.store.ids import new_id
 from reelq.store.jobs import again
-from reelq.store.models import Batch, BatchState, Job, JobEvent
+from reelq.store.models import Batch, BatchState, Job, JobEvent, Send
 from reelq.store.moves import Position, StaleMove, move
 from reelq.store.orders import Fate, LeftBehind, Order, Plan, keys_of
 from reelq.store.plans import AT_ONCE, Decision, Step, as_plan, decide, open_rows, pieces, would_be_left
@@ -79,6 +79,8 @@ def _submit(
     session: Session, order: Order, keys: list[str], account_id: str, now: datetime, window: int
 ) -> tuple[Submitted, list[Change]]:
     _one_at_a_time(session, order.owner)
+    if order.batch_id and session.get(Batch, order.batch_id) is not None:  # an earlier try came as far as this
+        return Submitted(order.batch_id, Plan((), 0, 0, order.batch_id, ()), ()), []
     decision = decide(session, order, keys)
     batch_id = decision.batch_id or _new_batch(session, order, now)
     if decision.batch_id:
@@ -86,7 +88,7 @@ def _submit(
     changes = _take_along(session, order, decision, batch_id, now)
     for step in decision.steps:
         _act(session, order, step, now)
-    Arrivals(session, batch_id, order.owner, account_id, now).come(decision.steps, window)
+    Arrivals(session, batch_id, order, account_id, now).come(decision.steps, window)
     left = tuple(open_rows(session, decision.older))
     return Submitted(batch_id, as_plan(decision, left), left), changes
 
@@ -109,15 +111,20 @@ def _options(order: Order) -> dict[str, Any]:
 
 def _new_batch(session: Session, order: Order, now: datetime) -> str:
     values = {
-        "id": new_id("bat"),
+        "id": order.batch_id or new_id("bat"),
         "owner": order.owner,
         "name": order.name,
-        "source": str(order.source),
-        "out": str(order.out),
+        "source": _place(order.source),
+        "out": _place(order.out),
         "created_at": now,
     }
     session.execute(insert(Batch).values(**values, **_options(order)))
     return str(values["id"])
+
+
+def _place(folder: Path) -> str:
+    """A folder of this machine; nothing where files and results are in storage."""
+    return str(folder) if folder.is_absolute() else ""
 
 
 def _renew(session: Session, order: Order, batch_id: str) -> None:
@@ -133,6 +140,10 @@ def _take_along(session: Session, order: Order, decision: Decision, batch_id: st
         moved = (JobEvent.job_id.in_([step.own.id for step in some if step.own]), JobEvent.batch_id != batch_id)
         session.execute(
             update(JobEvent).where(*moved).values(batch_id=batch_id).execution_options(synchronize_session=False)
+        )
+        sent = (Send.job_id.in_([step.own.id for step in some if step.own]), Send.batch_id != batch_id)
+        session.execute(
+            update(Send).where(*sent).values(batch_id=batch_id).execution_options(synchronize_session=False)
         )
     wished = (Job.batch_id == batch_id, Job.status == Status.RUNNING, Job.cancel_wished)
     session.execute(update(Job).where(*wished).values(cancel_wished=False))

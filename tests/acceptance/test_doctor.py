@@ -31,6 +31,7 @@ from tests.integration.databases import SERVER, new_database, shown
 from tests.sandbox_process import SandboxProcess
 
 NOBODY = "redis://127.0.0.1:1/0"
+NOWHERE = "http://127.0.0.1:1"
 SECRETS = {
     "NEMO_TOKEN": "nmv_usr_hushhush1",
     "REELQ_SECRET_KEY": "hushhush2-and-long-enough",
@@ -366,3 +367,22 @@ def answering(body: bytes, date: datetime | None = None) -> Iterator[str]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("address", "key", "grade", "what"),
+    [
+        (NOWHERE, "rq_hushhush", "wrong", "No reelq service answers at http://127.0.0.1:1"),
+        (NOWHERE, "", "wrong", "REELQ_API_KEY is not set"),
+        ("", "rq_hushhush", "warning", "REELQ_API_KEY is set, but REELQ_API_URL is not"),
+        ("sandbox", "rq_hushhush", "wrong", "not as a reelq service does"),
+    ],
+)
+def test_a_reelq_service_that_commands_cannot_ask_is_found(
+    patient: Patient, sandbox: SandboxProcess, address: str, key: str, grade: str, what: str
+) -> None:
+    there = {"REELQ_API_URL": sandbox.url if address == "sandbox" else address, "REELQ_API_KEY": key}
+    found = patient.finding("reelq service", grade, **there)
+    assert what in found["what"]
+    assert found["mend"]
+    assert "hushhush" not in json.dumps(found)

@@ -1,4 +1,4 @@
-"""`reelq up`: workers and Flower under one roof, with a real Redis."""
+"""`reelq up`: the REST service, workers and Flower under one roof, with a real Redis."""
 
 import json
 import os
@@ -115,21 +115,36 @@ def test_without_a_redis_it_says_how_to_get_one(tmp_path: Path) -> None:
 
 
 @needs_redis
-def test_workers_and_flower_run_together_until_one_interrupt_stops_them_in_order(up: Callable[..., Up]) -> None:
-    port = free_port()
-    running = up("--workers", "2", "--flower-port", str(port))
+def test_all_run_together_until_one_interrupt_stops_them_in_order(up: Callable[..., Up], tmp_path: Path) -> None:
+    port, rest = free_port(), free_port()
+    running = up("--workers", "2", "--flower-port", str(port), "--port", str(rest))
     running.wait_for(r"worker \d +│ .* ready\.", times=2)
+    running.wait_for(r"api      │ .* Uvicorn running")
     until(lambda: _answers(port), lambda: running.text)
+    assert f"REST service at http://127.0.0.1:{rest}, its description at http://127.0.0.1:{rest}/docs" in running.text
+    assert "nobody has a key to it yet: `reelq keys create --owner NAME` makes one" in running.text
+    at_home, data = str(tmp_path), str(tmp_path / "data")
+    key = reelq("keys", "create", "--owner", "ann", HOME=at_home, REELQ_DATA_DIR=data).stdout.strip()
+    asked = reelq("status", "--api", f"http://127.0.0.1:{rest}", REELQ_API_KEY=key, HOME=at_home)
+    assert (asked.returncode, "There is no batch yet" in asked.stderr) == (0, True), asked.stderr
     assert f"Flower at http://127.0.0.1:{port} (this machine alone" in running.text
     assert not _answers(port, "127.0.0.2")  # where it would, if it listened everywhere
     running.process.send_signal(signal.SIGINT)
     assert running.end() == 0
     told = [line for line in running.lines if line.startswith("reelq: ")]
     assert told[-3:] == [
-        "reelq: stopping worker 1, worker 2; Ctrl-C again stops at once",
+        "reelq: stopping worker 1, worker 2, api; Ctrl-C again stops at once",
         "reelq: stopping flower; Ctrl-C again stops at once",
         "reelq: all stopped; nothing is lost",
     ]
+
+
+@needs_redis
+def test_a_port_that_is_taken_is_told_before_anything_is_started(up: Callable[..., Up]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        running = up("--port", str(other.getsockname()[1]))
+        assert running.end() == 2
+    assert "Address already in use. --host and --port name another place" in running.text
 
 
 @needs_redis
@@ -137,7 +152,7 @@ def test_a_second_interrupt_does_not_wait_for_what_is_under_way(
     up: Callable[..., Up], tmp_path: Path, start_sandbox: Callable[..., SandboxProcess]
 ) -> None:
     slow = start_sandbox(faults={"slow_stream": 100}, no_latency=True)
-    running = up("--no-flower", NEMO_API_URL=slow.url)
+    running = up("--no-flower", "--no-api", NEMO_API_URL=slow.url)
     running.wait_for(r"ready\.")
     _submit_a_generation(tmp_path / "data" / "reelq.db")
     until(lambda: slow.ledger()["requests"].get("edit", 0) == 1, lambda: running.text)
@@ -152,7 +167,7 @@ def test_a_second_interrupt_does_not_wait_for_what_is_under_way(
 
 @needs_redis
 def test_one_that_dies_is_told_and_takes_the_rest_along(up: Callable[..., Up]) -> None:
-    running = up("--flower-port", str(free_port()))
+    running = up("--flower-port", str(free_port()), "--no-api")
     running.wait_for(r"ready\.")
     os.kill(children_of(running.process.pid)["worker"], signal.SIGKILL)
     assert running.end() == 1
@@ -161,7 +176,7 @@ def test_one_that_dies_is_told_and_takes_the_rest_along(up: Callable[..., Up]) -
 
 @needs_redis
 def test_nothing_stays_behind_when_it_is_killed(up: Callable[..., Up]) -> None:
-    running = up("--no-flower")
+    running = up("--no-flower", "--no-api")
     running.wait_for(r"ready\.")
     ((what, worker),) = children_of(running.process.pid).items()
     assert what == "worker"
@@ -172,13 +187,14 @@ def test_nothing_stays_behind_when_it_is_killed(up: Callable[..., Up]) -> None:
 
 @needs_redis
 def test_with_a_password_flower_asks_for_it(up: Callable[..., Up]) -> None:
-    port = free_port()
-    running = up("--flower-port", str(port), FLOWER_BASIC_AUTH="me:hush", REELQ_LOG_FORMAT="json")
+    port, rest = free_port(), free_port()
+    running = up("--flower-port", str(port), "--port", str(rest), FLOWER_BASIC_AUTH="me:hush", REELQ_LOG_FORMAT="json")
     until(lambda: _answers(port), lambda: running.text)
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as browser:
         assert browser.get("/").status_code == 401
         assert browser.get("/", auth=("me", "hush")).status_code == 200
     running.wait_for(r"ready\.")
+    until(lambda: _answers(rest), lambda: running.text)
     running.process.send_signal(signal.SIGTERM)
     assert running.end() == 0
     assert all(json.loads(line)["message"] for line in running.lines if not line.startswith("reelq: "))

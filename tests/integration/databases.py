@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import URL, create_engine, insert, make_url, text
+from sqlalchemy import URL, create_engine, insert, make_url, select, text
 from sqlalchemy.orm import Session
 
 from reelq.job import Route, Stage, Status
@@ -118,6 +118,7 @@ def add_send(session: Session, now: datetime, job_id: str, account_id: str, **va
     """A decision to send that is still open; its id."""
     row = {
         "job_id": job_id,
+        "batch_id": select(Job.batch_id).where(Job.id == job_id).scalar_subquery(),
         "account_id": account_id,
         "number": 1,
         "run": 1,

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from reelq.cli.here import InDatabase
 from reelq.cli.named import batch_named
 from reelq.errors import UnknownName
 from reelq.job import Cause, Stage, Status
@@ -74,7 +75,7 @@ def test_a_cancellation_that_was_cut_short_lets_nothing_begin_and_can_be_asked_f
 ) -> None:
     monkeypatch.setattr(handling, "_AT_ONCE", 2)
     batch = _rows(store, 5)
-    real, calls = batches.drop, []
+    real, calls = handling._each, []
 
     def cut_short(*args: Any) -> int:
         calls.append(args)
@@ -82,7 +83,7 @@ def test_a_cancellation_that_was_cut_short_lets_nothing_begin_and_can_be_asked_f
             raise KeyboardInterrupt
         return real(*args)
 
-    monkeypatch.setattr(batches, "drop", cut_short)
+    monkeypatch.setattr(handling, "_each", cut_short)
     with pytest.raises(KeyboardInterrupt):
         handling.cancel_batch(store, batch)
     assert _state(store, batch) is BatchState.CANCELLED
@@ -93,8 +94,8 @@ def test_a_cancellation_that_was_cut_short_lets_nothing_begin_and_can_be_asked_f
 def test_resuming_a_batch_leaves_its_twins_waiting_for_whom_they_wait_for(desk: Desk) -> None:
     first = desk.submit(TWO[0])
     joined = desk.submit(TWO[0], name="other").batch_id
-    desk.ask_all(lambda session, batch, _: batches.pause(session, batch), joined)
-    desk.ask_all(batches.resume, joined)
+    handling.pause_batch(desk.store, joined)
+    handling.resume_batch(desk.store, joined)
     (twin,) = desk.jobs(joined)
     assert (twin.status, twin.cause) == (Status.WAITING, Cause.TWIN)
     assert handling.resume_batch(desk.store, joined) == handling.Handled(0)
@@ -136,7 +137,7 @@ def test_a_batch_whose_rows_a_newer_one_took_along_is_listed_and_named_no_more(d
     with desk.store.read() as session:
         assert [one.batch.id for one in standings(session, "me", 10)] == [new]
         assert how_many(session, "me") == 1
-    assert batch_named(desk.store, "me", "jobs").batch_id == new
+    assert batch_named(InDatabase(desk.store, "me"), "jobs").batch_id == new
     with pytest.raises(UnknownName) as refused:
-        batch_named(desk.store, "me", old)
+        batch_named(InDatabase(desk.store, "me"), old)
     assert new in refused.value.advice

@@ -22,7 +22,7 @@ from reelq.store.session import Store
 from tests.integration.databases import add_account, add_job, add_send, new_database, shown
 
 ROOT = Path(__file__).parents[2]
-NEWEST = "0002"
+NEWEST = "0003"
 
 _UPGRADE = """
 import sys
@@ -51,14 +51,14 @@ def empty(database_url: URL) -> Any:
 
 @pytest.fixture
 def add_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AddVersion:
-    """Adds a version 0003 to a copy of the history, as some later change would."""
+    """Adds a version 0004 to a copy of the history, as some later change would."""
 
     def add(*statements: str) -> None:
         history = tmp_path / "later" / "migrations"
         shutil.copytree(migrate.SCRIPTS, history, ignore=shutil.ignore_patterns("__pycache__"))
-        head = ["import sqlalchemy as sa", "from alembic import op", 'revision = "0003"', f'down_revision = "{NEWEST}"']
+        head = ["import sqlalchemy as sa", "from alembic import op", 'revision = "0004"', f'down_revision = "{NEWEST}"']
         body = ["def upgrade() -> None:", *(f"    {line}" for line in statements)]
-        (history / "versions" / "0003_later.py").write_text("\n".join([*head, *body]))
+        (history / "versions" / "0004_later.py").write_text("\n".join([*head, *body]))
         monkeypatch.setattr(migrate, "SCRIPTS", history)
 
     return add

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import update
 
 from reelq import manifest, skills
+from reelq.cli.here import InDatabase
 from reelq.cli.live import follow
 from reelq.cli.named import batch_named, job_named, named
 from reelq.cli.report import code_of, sum_up
@@ -287,12 +288,12 @@ def test_a_batch_is_named_by_a_piece_of_its_id_its_manifest_or_last(
     words |= {other: ["last", "yz3", "bat_01c", "other"]}
     for meant, named_so in words.items():
         for word in named_so:
-            assert batch_named(store, "local", word).batch_id == meant, word
+            assert batch_named(InDatabase(store, "local"), word).batch_id == meant, word
     for word in ("bat_01", "z", "01a", theirs, "theirs", "", "job"):
         with pytest.raises(UnknownName):
-            batch_named(store, "local", word)
+            batch_named(InDatabase(store, "local"), word)
     with pytest.raises(UnknownName) as near:
-        batch_named(store, "local", "othr.csv")
+        batch_named(InDatabase(store, "local"), "othr.csv")
     assert "'other.csv'" in near.value.advice
 
 
@@ -300,14 +301,14 @@ def test_a_row_is_named_by_its_id_its_number_or_the_users_own_word(store: Store,
     first, second = put(store, made, 1, name="cut: a"), put(store, made, 2, name="2")
     third, fourth = put(store, made, 3, name="4"), put(store, made, 4, name="x")
     for word, meant in (("last:1", first), ("jobs:cut: a", first), (second, second), ("last:2", second)):
-        assert job_named(store, "local", word).job_id == meant, word
-    assert named(store, "local", "last").kind == "batch"
-    assert named(store, "local", "last:3") == job_named(store, "local", third)
+        assert job_named(InDatabase(store, "local"), word).job_id == meant, word
+    assert named(InDatabase(store, "local"), "last").kind == "batch"
+    assert named(InDatabase(store, "local"), "last:3") == job_named(InDatabase(store, "local"), third)
     with pytest.raises(UnknownName, match=f"{third}.*{fourth}"):
-        job_named(store, "local", "last:4")
+        job_named(InDatabase(store, "local"), "last:4")
     for word in ("last:9", "last:", "job_nobody", "last", "nothing:1", "last:99999999999999999999"):
         with pytest.raises(UnknownName):
-            job_named(store, "local", word)
+            job_named(InDatabase(store, "local"), word)
 
 
 class _There:

@@ -1,12 +1,17 @@
 """What ended long ago is forgotten, with all that hangs on it; nothing else is."""
 
+import os
+import time
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select, update
 
 from reelq.job import Stage, Status
-from reelq.store import retention
+from reelq.storage import LATELY, Storage
+from reelq.store import assets, retention
+from reelq.store.clients import Asset, IdempotencyKey
 from reelq.store.models import Batch, Job, JobEvent, Send
 from reelq.store.moves import Position, move, note
 from reelq.store.session import Store
@@ -36,3 +41,88 @@ def test_a_batch_is_forgotten_when_its_last_job_ended_long_ago(
         left = [session.execute(select(func.count()).select_from(table)).scalar_one() for table in (Batch, Job, Send)]
         assert left == ([1, 2, 2] if is_kept else [0, 0, 0])
         assert bool(session.execute(select(func.count()).select_from(JobEvent)).scalar_one()) == is_kept
+
+
+def old(storage: Storage, *hashes: str) -> None:
+    for sha256 in hashes:
+        os.utime(storage.path(sha256), (time.time() - 2 * LATELY,) * 2)
+
+
+def add_asset(store: Store, owner: str, days_ago: float, sha256: str) -> None:
+    with store.write() as session:
+        at = store.now(session) - timedelta(days=days_ago)
+        values = {"size": 1, "name": "a.mp4", "created_at": at, "used_at": at}
+        session.execute(insert(Asset).values(owner=owner, sha256=sha256, **values))
+
+
+def known(store: Store) -> set[tuple[str, str]]:
+    with store.read() as session:
+        return {(owner, sha256[0]) for owner, sha256 in session.execute(select(Asset.owner, Asset.sha256))}
+
+
+def test_an_upload_is_forgotten_when_it_is_old_and_no_batch_left_can_need_it(store: Store) -> None:
+    for owner, days, name in (("ann", 40, "a"), ("ann", 60, "b"), ("ann", 20, "c"), ("bob", 40, "a"), ("bob", 20, "b")):
+        add_asset(store, owner, days, name * 64)
+    with store.write() as session:
+        now = store.now(session)
+        # Her oldest batch is of forty days ago: the upload that it began with was used a moment before.
+        add_batch(session, now - timedelta(days=40) + timedelta(seconds=5), owner="ann")
+        assert retention.forget_assets(session, now, DAYS) == 2
+    assert known(store) == {("ann", "a"), ("ann", "c"), ("bob", "b")}
+    with store.write() as session:
+        assert retention.forget_assets(session, store.now(session), 0.0001) == 1
+    assert known(store) == {("ann", "a"), ("ann", "c")}
+
+
+def test_an_upload_that_is_used_again_is_young_again(store: Store) -> None:
+    add_asset(store, "ann", 40, "a" * 64)
+    with store.write() as session:
+        now = store.now(session)
+        assert assets.use(session, "ann", ["a" * 64, "b" * 64], now).keys() == {"a" * 64}
+        assert assets.use(session, "bob", ["a" * 64], now) == {}
+        assert retention.forget_assets(session, now, DAYS) == 0
+
+
+def test_what_nobody_refers_to_is_swept_and_nothing_else(store: Store, tmp_path: Path) -> None:
+    storage = Storage(tmp_path / "storage")
+    retention.sweep(store, storage)
+    assert not storage.is_there
+    upload, result, shared, needless, new = (storage.put([word.encode()]).sha256 for word in "abcde")
+    old(storage, upload, result, shared, needless)
+    for owner, sha256 in (("ann", upload), ("ann", shared), ("bob", shared)):
+        add_asset(store, owner, 40 if owner == "ann" else 1, sha256)
+    with store.write() as session:
+        now = store.now(session)
+        batch = add_batch(session, now - timedelta(days=50), owner="eve")
+        job = add_job(session, now, batch_id=batch, result_sha256=result, status="succeeded", stage="download")
+        session.execute(update(Job).where(Job.id == job).values(finished_at=now - timedelta(days=40)))
+    retention.sweep(store, storage)
+    assert set(storage.kept_before(time.time() + 1)) == {upload, result, shared, new}
+    retention.tidy(store, None)
+    retention.sweep(store, storage)
+    assert set(storage.kept_before(time.time() + 1)) == {upload, result, shared, new}
+    retention.tidy(store, DAYS)
+    retention.sweep(store, storage)
+    assert set(storage.kept_before(time.time() + 1)) == {shared, new}
+    assert known(store) == {("bob", shared[0])}
+
+
+def test_a_storage_that_another_database_uses_is_left_alone(store: Store, tmp_path: Path) -> None:
+    storage = Storage(tmp_path / "storage")
+    needless = storage.put([b"another's"]).sha256
+    old(storage, needless)
+    assert storage.is_of("postgresql://elsewhere/reelq")
+    retention.sweep(store, storage)
+    assert storage.stat(needless)
+
+
+def test_answers_are_forgotten_after_a_day(store: Store) -> None:
+    with store.write() as session:
+        now = store.now(session)
+        for key, hours in (("old", 25), ("new", 23)):
+            at = now - timedelta(hours=hours)
+            values = {"fingerprint": "", "made_id": "bat_1", "held_until": at, "created_at": at, "answer": ""}
+            session.execute(insert(IdempotencyKey).values(owner="ann", key=key, **values))
+    retention.tidy(store, None)
+    with store.read() as session:
+        assert list(session.scalars(select(IdempotencyKey.key))) == ["new"]

@@ -11,7 +11,7 @@ from sqlalchemy import func, select, update
 
 from reelq import manifest, skills
 from reelq.job import FINAL, Cause, Stage, Status
-from reelq.store import actions, batches, jobs, retention, submissions
+from reelq.store import actions, handling, jobs, retention, submissions
 from reelq.store.models import Account, Batch, BatchState, Job, JobEvent, Outcome, Send
 from reelq.store.moves import Position, move
 from reelq.store.orders import Fate, Order, Plan
@@ -64,10 +64,6 @@ class Desk:
         """What a person asks of a job."""
         with self.store.write() as session:
             return act(session, session.get_one(Job, job.id), self.store.now(session))
-
-    def ask_all(self, act: Callable[..., Any], batch_id: str) -> None:
-        with self.store.write() as session:
-            act(session, batch_id, self.store.now(session))
 
     def begin(self, job: Job, stage: Stage = Stage.UPLOAD) -> Position:
         """A worker takes the job, in this stage and in a remote session of its own, unless it has one."""
@@ -155,7 +151,7 @@ def test_the_same_manifest_again_is_the_batch_that_is_there(desk: Desk) -> None:
 
 def test_it_renews_what_was_asked_of_the_batch_as_a_whole(desk: Desk) -> None:
     batch_id = desk.submit(*TWO, first=1, limit_credits=10).batch_id
-    desk.ask_all(lambda session, batch, _: batches.pause(session, batch), batch_id)
+    handling.pause_batch(desk.store, batch_id)
     assert desk.submit(*TWO, limit_credits=500).batch_id == batch_id
     with desk.store.read() as session:
         batch = session.get_one(Batch, batch_id)
@@ -176,7 +172,7 @@ def test_paused_rows_go_on_as_far_as_they_are_released(desk: Desk) -> None:
 def test_a_cancelled_batch_goes_on_and_so_does_what_is_about_to_be_cancelled(desk: Desk) -> None:
     batch_id = desk.submit(*TWO).batch_id
     desk.begin(desk.jobs(batch_id)[0])
-    desk.ask_all(batches.cancel, batch_id)
+    handling.cancel_batch(desk.store, batch_id)
     assert desk.statuses(batch_id) == ["running", "cancelled"]
     assert desk.submit(*TWO).plan.fates == (Fate.GOES_ON, Fate.GOES_ON)
     assert desk.statuses(batch_id) == ["running", "queued"]
@@ -448,10 +444,10 @@ def test_a_failed_row_that_is_retried_while_another_does_its_work_waits_for_that
 def test_cancel_and_pause_of_a_twin_touch_the_twin_alone(desk: Desk) -> None:
     (original,) = desk.jobs(desk.submit(TWO[0]).batch_id)
     batch_id = desk.submit(TWO[0], name="other").batch_id
-    desk.ask_all(lambda session, batch, _: batches.pause(session, batch), batch_id)
-    desk.ask_all(batches.resume, batch_id)
+    handling.pause_batch(desk.store, batch_id)
+    handling.resume_batch(desk.store, batch_id)
     assert desk.statuses(batch_id) == ["twin"]
-    desk.ask_all(batches.cancel, batch_id)
+    handling.cancel_batch(desk.store, batch_id)
     assert desk.statuses(batch_id) == ["cancelled"]
     assert desk.job(original.id).status is Status.QUEUED
 

@@ -47,6 +47,8 @@ def same(tmp_path: Path) -> Finished:
 def take(same: Finished, folder: Path) -> Path:
     job = Job("job_1", 1, 1, Stage.DOWNLOAD, Route.EDIT, "Trim it", "en", (), (), folder / "out" / "mine.mp4")
     download(job, cast("Desk", _Desk(same, _Service())))
+    assert job.part
+    assert job.result
     assert not job.part.exists()
     return job.result
 
@@ -57,14 +59,15 @@ def test_a_file_that_is_as_it_was_is_taken_without_asking_the_service(same: Fini
 
 @pytest.mark.parametrize("wrong", ["size", "content", "gone"])
 def test_a_file_that_is_not_what_it_was_is_left_alone(same: Finished, tmp_path: Path, wrong: str) -> None:
+    path = tmp_path / "theirs.mp4"
     if wrong == "size":
         same = replace(same, size=same.size + 1)
     elif wrong == "content":
-        same.path.write_bytes(b"x" * same.size)
+        path.write_bytes(b"x" * same.size)
     else:
-        same.path.unlink()
+        path.unlink()
     with pytest.raises(Fetched):
         take(same, tmp_path)
     assert not (tmp_path / "out" / "mine.mp4").exists()
     assert not (tmp_path / "out" / "mine.mp4.part").exists()
-    assert wrong == "gone" or same.path.exists()
+    assert wrong == "gone" or path.exists()

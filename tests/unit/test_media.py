@@ -143,3 +143,28 @@ def test_the_kind_is_told_by_the_extension_whatever_its_case() -> None:
 def test_no_file_is_refused_that_the_service_might_take() -> None:
     assert media.MAX_BYTES >= 500 * 1000 * 1000
     assert media.MAX_BYTES == 524_288_000
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "found"),
+    [
+        ("a.mp4", b"\0\0\0\x18ftypmp42", ""),
+        ("a.MOV", b"\0\0\0\x08wide", ""),
+        ("a.m4a", b"\0\0\0\x18ftypM4A ", ""),
+        ("a.jpeg", b"\xff\xd8\xff\xe0", ""),
+        ("a.mp3", b"\xff\xfb\x90\x00", ""),
+        ("a.aac", b"\xff\xf1\x50\x80", ""),
+        ("a.mp4", b"\0" * 600, ""),  # nobody knows
+        ("a.mp4", b"", ""),
+        ("a.png", b"\0\0\0\x18ftypmp42", "an MP4 or MOV file"),
+        ("a.mp4", b"\x1a\x45\xdf\xa3", "a WebM or MKV file"),
+        ("a.webp", b"RIFF\0\0\0\0WAVE", "a WAV file"),
+        ("a.mp4", b"PK\x03\x04", "an archive"),
+        ("a.mp4", b"<!DOCTYPE html><html><head><title>", "plain text"),
+        ("a.mp4", b"#!/bin/sh", "a program"),
+    ],
+)
+def test_a_file_that_evidently_is_not_what_it_is_called_is_told_by_its_first_bytes(
+    name: str, head: bytes, found: str
+) -> None:
+    assert media.not_as_named(name, head) == found

@@ -29,7 +29,8 @@ def submit(job: Job, desk: Desk, render_id: str) -> str:
         raise NothingToExport
     if not render_id:
         render_id = desk.reserve_render()
-        job.part.unlink(missing_ok=True)  # what was gathered belonged to another export
+        if job.part:
+            job.part.unlink(missing_ok=True)  # what was gathered belonged to another export
     try:
         desk.remote.render(render_id, job.remote_session, content)
     except RenderDuplicate:

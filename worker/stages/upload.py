@@ -48,6 +48,6 @@ def _send_files(job: Job, session: Session, desk: Desk) -> None:
             desk.check()
             desk.say(f"uploading, {count / _MB:.1f} of {total / _MB:.1f} MB")
 
-        desk.remote.upload(session.session_id, job.paths, gone)
+        desk.remote.upload(session.session_id, job.paths, gone, names=job.names)
     if job.urls:
         desk.remote.upload_urls(session.session_id, job.urls)

@@ -15,6 +15,7 @@ from reelq.cli.deadline import Late, side_by_side
 from reelq.cli.doctor import screen
 from reelq.cli.doctor.broker import check_broker, check_flower
 from reelq.cli.doctor.database import check_database
+from reelq.cli.doctor.elsewhere import check_elsewhere
 from reelq.cli.doctor.finding import Check, Finding, Grade, Patient, wrong
 from reelq.cli.doctor.machine import check_encoder, check_folders, check_python, check_skills
 from reelq.cli.doctor.service import check_service
@@ -32,6 +33,7 @@ _CHECKS: Final[dict[str, Check]] = {
     "broker": check_broker,
     "flower": check_flower,
     "service": check_service,
+    "reelq service": check_elsewhere,
     "skills": check_skills,
     "encoder": check_encoder,
 }

@@ -8,7 +8,7 @@ import redis
 from kombu import Connection
 
 from reelq.cli.doctor.finding import Finding, Patient, ok, warning, wrong
-from reelq.cli.doctor.variables import masked
+from reelq.cli.wording import masked
 from reelq.dispatch import make_celery
 
 ABOUT: Final = "broker"

@@ -13,7 +13,7 @@ from reelq import errors
 from reelq.cli.asking import attribution
 from reelq.cli.doctor.database import SKEW_SECONDS, skewed
 from reelq.cli.doctor.finding import Finding, Patient, ok, warning, wrong
-from reelq.cli.doctor.variables import masked
+from reelq.cli.wording import masked
 from reelq.remote.probe import Seen, Trouble, Unreached, look
 from reelq.settings import Settings
 from reelq.store.looking import looking

@@ -5,17 +5,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from reelq.cli.doctor.finding import Finding, Patient, ok, warning, wrong
+from reelq.cli.wording import NOT_SHOWN, masked
 from reelq.remote.auth import CLIENT_ID_FILE
 from reelq.settings import MEANINGS, Settings
 from reelq.store.secrets import KEY_FILE
 
 ABOUT: Final = "environment"
-NOT_SHOWN: Final = "(set, not shown)"
 _CLIENT_ID: Final = "NEMO_CLIENT_ID"
 """Whoever has it can ask for the account's next token."""
 _OURS: Final = ("REELQ_", "NEMO_")
@@ -54,20 +53,6 @@ def check_variables(patient: Patient) -> Iterator[Finding]:
         yield ok(ABOUT, f"{sum(name in given for name in MEANINGS)} of {len(MEANINGS)} variables are set")
 
 
-def masked(address: str) -> str:
-    """An address as it may be shown: without its password, and without what a query may hold."""
-    try:
-        parts = urlsplit(address)
-    except ValueError:
-        return NOT_SHOWN
-    # A password with a / or # in it would end the host too early, and stand in what follows.
-    if not parts.scheme or "@" in parts.path + parts.query + parts.fragment:
-        return NOT_SHOWN
-    user, at, place = parts.netloc.rpartition("@")
-    name, colon, _ = user.partition(":")
-    return f"{parts.scheme}://{name}{':***' if colon else ''}{at}{place}{parts.path}{'?***' if parts.query else ''}"
-
-
 def _given(environment: Mapping[str, str]) -> dict[str, str]:
     """Names in capitals, as they are read; one that is empty counts as unset."""
     return {name.upper(): value for name, value in environment.items() if value}
@@ -89,7 +74,7 @@ def _by_default(settings: Settings, name: str, value: object) -> tuple[str, str]
         return (NOT_SHOWN, f"kept in {kept[name]}") if kept[name].exists() else ("-", "made when it is needed")
     if name == "REELQ_DATABASE_URL":
         return "-", "default: SQLite in the data folder"
-    return "-" if value is None else _shown(name, value), "default"
+    return "-" if value in {None, ""} else _shown(name, value), "default"
 
 
 def _shown(name: str, value: object) -> str:

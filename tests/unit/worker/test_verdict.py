@@ -45,6 +45,9 @@ IN_THE_PLAIN_CASE: Final[dict[type[ReelqError], Verdict | None]] = {
     errors.SkillError: FINAL,
     errors.UnknownName: FINAL,
     errors.CannotRefine: FINAL,
+    errors.AddressRefused: FINAL,
+    errors.ServiceAway: FINAL,
+    errors.ServiceRefused: FINAL,
     errors.RowFailed: FINAL,
     errors.NoEffect: FINAL,
     errors.EditUnconfirmed: FINAL,
@@ -95,7 +98,8 @@ def every(kind: type[ReelqError] = ReelqError) -> list[type[ReelqError]]:
 def an(kind: type[Exception]) -> Exception:
     if kind is errors.ManifestError:
         return kind([Fault(2, "file", "not there")])
-    return kind("nobody is called that") if kind is errors.UnknownName else kind()
+    needs_words = (errors.UnknownName, errors.ServiceAway, errors.ServiceRefused)
+    return kind("nobody is called that") if kind in needs_words else kind()
 
 
 def judged_alike(expected: Verdict | None) -> list[type[ReelqError]]:

@@ -1,0 +1,161 @@
+"""The REST service: every route on one page, and the app made of them. `uvicorn api.app:app` finds it here."""
+
+import signal
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Final
+
+from fastapi import FastAPI
+
+from api import problems
+from api.live import EVENT
+from api.pages import Page
+from api.problems import ProblemShown
+from api.routes import account, assets, batches, health, jobs, output, submissions, webhooks
+from api.routes.assets import AssetShown
+from api.routes.submissions import Foretold
+from api.routes.webhooks import DeliveryShown, WebhookMade, WebhookShown
+from api.routing import Route, add
+from api.schemas import (
+    Alive,
+    BatchHandled,
+    BatchListed,
+    BatchShown,
+    CreditsShown,
+    JobHandled,
+    JobShown,
+    JobWhole,
+    SkillsShown,
+)
+from api.service import Service
+from reelq import logs
+from reelq.settings import Settings
+from reelq.store.clients import Scope
+
+READ, SUBMIT, ADMIN = Scope.READ, Scope.SUBMIT, Scope.ADMIN
+_EVENTS: Final = {200: {"description": "Server-sent events", "content": {"text/event-stream": {"schema": EVENT}}}}
+_TEXT: Final = {"schema": {"type": "string"}}
+_RESULTS: Final = {
+    200: {"description": "The result manifest", "content": {"text/csv": _TEXT, "application/jsonl": _TEXT}}
+}
+
+ROUTES: Final = (
+    Route("GET", "/healthz", health.healthz, None, Alive),
+    Route("GET", "/readyz", health.readyz, None, Alive),
+
+    Route("GET", "/v1/batches", batches.list_batches, READ, Page[BatchListed]),
+    Route("POST", "/v1/batches", submissions.add_batch, SUBMIT, BatchShown, 201, problems=(409, 415, 507),
+          also={200: {"model": Foretold, "description": "With `dry_run`"}}, body=submissions.BATCH_BODY, most=None),
+    Route("GET", "/v1/batches/{batch_id}", batches.show_batch, READ, BatchShown, problems=(404,)),
+    Route("GET", "/v1/batches/{batch_id}/jobs", batches.list_jobs, READ, Page[JobShown], problems=(404,)),
+    Route("GET", "/v1/batches/{batch_id}/results.csv", batches.batch_results, READ, problems=(404,), also=_RESULTS),
+    Route("GET", "/v1/batches/{batch_id}/events", batches.batch_events, READ, problems=(404,), also=_EVENTS),
+    Route("POST", "/v1/batches/{batch_id}/cancel", batches.cancel_batch, SUBMIT, BatchHandled, problems=(404,)),
+    Route("POST", "/v1/batches/{batch_id}/pause", batches.pause_batch, SUBMIT, BatchHandled, problems=(404,)),
+    Route("POST", "/v1/batches/{batch_id}/resume", batches.resume_batch, SUBMIT, BatchHandled, problems=(404,)),
+    Route("POST", "/v1/batches/{batch_id}/retry", batches.retry_batch, SUBMIT, BatchHandled, problems=(404,)),
+
+    Route("POST", "/v1/jobs", submissions.add_job, SUBMIT, JobWhole, 201, problems=(409, 507)),
+    Route("GET", "/v1/jobs/{job_id}", jobs.show_job, READ, JobWhole, problems=(404,)),
+    Route("GET", "/v1/jobs/{job_id}/events", jobs.job_events, READ, problems=(404,), also=_EVENTS),
+    Route("GET", "/v1/jobs/{job_id}/output", output.job_output, READ, problems=(404, 410, 416), also=output.ANSWERS),
+    Route("HEAD", "/v1/jobs/{job_id}/output", output.job_output_head, READ, problems=(404, 410)),
+    Route("POST", "/v1/jobs/{job_id}/refine", submissions.refine_job, SUBMIT, JobWhole, 201, problems=(404, 409)),
+    Route("POST", "/v1/jobs/{job_id}/cancel", jobs.cancel_job, SUBMIT, JobHandled, problems=(404,)),
+    Route("POST", "/v1/jobs/{job_id}/retry", jobs.retry_job, SUBMIT, JobHandled, problems=(404,)),
+
+    Route("POST", "/v1/assets", assets.add_asset, SUBMIT, AssetShown, 201, problems=(415, 507),
+          also={200: {"model": AssetShown, "description": "You had uploaded it before"}}, body=assets.BODY, most=None),
+    Route("GET", "/v1/assets/{asset_id}", assets.show_asset, READ, AssetShown, problems=(404,)),
+    Route("HEAD", "/v1/assets/{asset_id}", assets.has_asset, READ, problems=(404,)),
+
+    Route("GET", "/v1/credits", account.show_credits, READ, CreditsShown),
+    Route("GET", "/v1/skills", account.list_skills, READ, SkillsShown),
+
+    Route("GET", "/v1/webhooks", webhooks.list_webhooks, READ, Page[WebhookShown]),
+    Route("POST", "/v1/webhooks", webhooks.create_webhook, ADMIN, WebhookMade, 201, problems=(409,)),
+    Route("GET", "/v1/webhooks/{webhook_id}", webhooks.show_webhook, READ, WebhookShown, problems=(404,)),
+    Route("DELETE", "/v1/webhooks/{webhook_id}", webhooks.delete_webhook, ADMIN, None, 204, problems=(404,)),
+    Route("GET", "/v1/webhooks/{webhook_id}/deliveries", webhooks.list_deliveries, READ, Page[DeliveryShown],
+          problems=(404,)),
+    Route("POST", "/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver", webhooks.redeliver, ADMIN,
+          DeliveryShown, 202, problems=(404, 409)),
+)  # fmt: skip
+
+
+def create_app(service: Service | None = None) -> FastAPI:
+    """The app for this service; for the one that the environment describes, once it starts, where none is given."""
+    made = FastAPI(
+        title="reelq",
+        version="1",
+        lifespan=_life(service),
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+    )
+    problems.handle(made)
+    for line in ROUTES:
+        add(made, line)
+    _describe(made)
+    return made
+
+
+def _life(service: Service | None) -> Any:
+    @asynccontextmanager
+    async def life(app: FastAPI) -> AsyncIterator[None]:
+        app.state.service = service or _opened()
+        with _told_of_the_end(app.state.service.stopping):
+            yield
+        app.state.service.stopping.set()
+        if service is None:
+            app.state.service.close()
+
+    return life
+
+
+def _opened() -> Service:
+    settings = Settings.read()
+    logs.set_up(settings.reelq_log_format)
+    return Service.open(settings)
+
+
+@contextmanager
+def _told_of_the_end(stopping: threading.Event) -> Iterator[None]:
+    """Streams end at the signal: the server waits for them before it tells anybody else that it ends."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def stop(number: int, frame: Any) -> None:
+        stopping.set()
+        handler = before[signal.Signals(number)]
+        if callable(handler):
+            handler(number, frame)
+
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _describe(made: FastAPI) -> None:
+    """The schema, with the shape of problems and of the key."""
+    plain = made.openapi
+
+    def openapi() -> dict[str, Any]:
+        if made.openapi_schema is None:
+            schema = plain()
+            parts = schema.setdefault("components", {})
+            shape = ProblemShown.model_json_schema(ref_template="#/components/schemas/{model}")
+            parts.setdefault("schemas", {}).update(shape.pop("$defs", {}) | {"Problem": shape})
+            parts["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        return made.openapi_schema or {}
+
+    made.openapi = openapi  # type: ignore[method-assign]
+
+
+app = create_app()

@@ -1,0 +1,1 @@
+"""What each route does: parse, call one function of the spine, answer."""

@@ -1,0 +1,143 @@
+"""A row's finished video: all of it, or the bytes that are asked for."""
+
+import re
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from email.utils import formatdate
+from pathlib import PurePosixPath
+from typing import Annotated, BinaryIO, Final
+from urllib.parse import quote
+
+from fastapi import Header, Response
+from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
+
+from api.auth import Caller
+from api.problems import Problem
+from api.routes.jobs import JobId, own
+from api.service import Here, Service
+from reelq.storage import Storage
+from reelq.store.apikeys import Holder
+from reelq.store.ends import result_of
+
+_PIECE: Final = 1 << 18
+_MEDIA: Final = "video/mp4"
+_ONE_RANGE: Final = re.compile(r"bytes=(?:([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18}))")
+_BYTES: Final = {_MEDIA: {"schema": {"type": "string", "format": "binary"}}}
+ANSWERS: Final = {
+    200: {"description": "The video", "content": _BYTES},
+    206: {"description": "The bytes of it that were asked for", "content": _BYTES},
+    304: {"description": "It is the one that you have"},
+}
+
+_Range = Annotated[str | None, Header(alias="Range", description="One range: `bytes=0-999`, `bytes=1000-`.")]
+_IfRange = Annotated[str | None, Header(alias="If-Range", description="The ETag that the range is meant for.")]
+_IfNoneMatch = Annotated[str | None, Header(alias="If-None-Match", description="The ETag of what you have.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """A finished file, and what there is to be said of it."""
+
+    open: Callable[[], BinaryIO]
+    name: str
+    size: int
+    modified: float
+    sha256: str
+
+    @property
+    def tag(self) -> str:
+        """What tells it from any other."""
+        return f'"{self.sha256}"'
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What goes out with all of it and with any part."""
+        return {
+            "ETag": self.tag,
+            "Last-Modified": formatdate(self.modified, usegmt=True),
+            "Accept-Ranges": "bytes",
+            "Content-Disposition": _disposition(self.name),
+            "X-Content-Type-Options": "nosniff",
+            "Cache-Control": "private, no-cache",
+        }
+
+    async def bytes(self, first: int, last: int) -> AsyncIterator[bytes]:
+        """These bytes, the last one among them."""
+        with await run_in_threadpool(self.open) as file:
+            await run_in_threadpool(file.seek, first)
+            left = last - first + 1
+            while left and (piece := await run_in_threadpool(file.read, min(_PIECE, left))):
+                left -= len(piece)
+                yield piece
+
+
+def job_output(
+    here: Here,
+    caller: Caller,
+    job_id: JobId,
+    asked: _Range = None,
+    if_range: _IfRange = None,
+    if_none_match: _IfNoneMatch = None,
+) -> Response:
+    """The finished video, or one range of its bytes."""
+    video = _found(here, caller, job_id)
+    headers = video.headers
+    if if_none_match and (if_none_match.strip() == "*" or video.tag in if_none_match):
+        return Response(None, 304, headers)
+    still_meant = if_range is None or if_range in {video.tag, headers["Last-Modified"]}
+    part = _part(asked, video.size) if asked and still_meant else None
+    first, last = part or (0, video.size - 1)
+    headers["Content-Length"] = str(last - first + 1)
+    if part:
+        headers["Content-Range"] = f"bytes {first}-{last}/{video.size}"
+    return StreamingResponse(video.bytes(first, last), 206 if part else 200, headers, _MEDIA)
+
+
+def job_output_head(here: Here, caller: Caller, job_id: JobId) -> Response:
+    """Whether there is a finished video, and how large it is."""
+    video = _found(here, caller, job_id)
+    return Response(None, 200, {**video.headers, "Content-Length": str(video.size)}, _MEDIA)
+
+
+def _part(asked: str, size: int) -> tuple[int, int] | None:
+    """The first and the last byte of a range; None for what is none, or several: then all of it is the answer."""
+    found = _ONE_RANGE.fullmatch(asked.strip())
+    if not found:
+        return None
+    start, end, suffix = found.groups()
+    first = int(start) if start else max(size - int(suffix), 0)
+    last = min(int(end), size - 1) if end else size - 1
+    if end and int(end) < first:
+        return None
+    if first >= size or (suffix and not int(suffix)):
+        headers = {"Content-Range": f"bytes */{size}"}
+        raise Problem(416, "no_such_bytes", f"The video has {size} bytes", headers=headers)
+    return first, last
+
+
+def _found(here: Service, caller: Holder, job_id: str) -> Video:
+    job = own(here, caller, job_id)
+    with here.store.read() as session:
+        result = result_of(session, caller.owner, job_id)
+    if result is None:
+        detail = f"Row {job.row} has no result{'' if job.finished_at else ' yet'}: it is {job.status} in {job.stage}"
+        raise Problem(404, "no_result", detail)
+    storage = Storage.of(here.settings)
+    path = result.found(storage)
+    if path is None:
+        advice = f"POST /v1/jobs/{job_id}/retry brings it again, which is free."
+        raise Problem(410, "result_gone", "The video is not where it was put any more", advice=advice)
+
+    def opened() -> BinaryIO:
+        return path.open("rb") if result.path else storage.open(result.sha256)  # which follows no link
+
+    name = PurePosixPath(job.output).name or f"{job_id}.mp4"
+    return Video(opened, name, result.size, path.stat().st_mtime, result.sha256)
+
+
+def _disposition(name: str) -> str:
+    """The file's name, for those who know RFC 6266 and for those who don't."""
+    plain = re.sub(r'[^\x20-\x7e]|["\\%]', "_", name)
+    exact = "" if plain == name else f"; filename*=UTF-8''{quote(name, safe='')}"
+    return f'attachment; filename="{plain}"{exact}'

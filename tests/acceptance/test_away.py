@@ -1,0 +1,236 @@
+"""The command line and a service somewhere else: real processes, and lines between them that break."""
+
+import csv
+import io
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from reelq.store.clients import Asset
+from tests.acceptance.elsewhere import Elsewhere, Line, elsewhere
+from tests.acceptance.running import User, titles, until
+from tests.acceptance.terminal import Terminal
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Elsewhere]:
+    with elsewhere(tmp_path_factory.mktemp("place")) as made:
+        yield made
+
+
+@pytest.fixture
+def there(place: Elsewhere) -> Iterator[Elsewhere]:
+    """Without anybody at work."""
+    place.farm.sandbox.clear_faults()
+    yield place
+    place.send_workers_home()
+
+
+@pytest.fixture
+def user(there: Elsewhere, tmp_path: Path) -> User:
+    """Whom the service has not met before."""
+    return there.comes(tmp_path.name, tmp_path / "home")
+
+
+@pytest.fixture
+def line(there: Elsewhere, user: User) -> Iterator[Line]:
+    made = Line(there.api.port)
+    user.environment["REELQ_API_URL"] = made.url
+    yield made
+    made.close()
+
+
+def uploaded(there: Elsewhere, user: User) -> list[str]:
+    """What the service has kept of this owner's."""
+    with there.farm.store.read() as session:
+        mine = select(Asset.name).where(Asset.owner == user.folder.parent.name)
+        return sorted(session.scalars(mine))
+
+
+def test_a_manifest_goes_there_its_videos_come_home_and_nothing_goes_twice(
+    there: Elsewhere, user: User, tmp_path: Path
+) -> None:
+    user.writes(["beach.mp4,Add a title that says A", "beach.mp4,Add a title that says B", "talk.mp4,show tracks"])
+    first = user.calls("submit", "jobs.csv")
+    assert first.returncode == 0, first.stderr
+    assert "2 files (0.1 MB) to be sent." in first.stderr
+    assert "3 rows: 2 to be sent to the agent" in first.stderr
+    assert "About 100 credits for 2 instructions" in first.stderr
+    assert uploaded(there, user) == ["beach.mp4", "talk.mp4"]
+    there.farm.start_worker()
+    watched = user.calls("watch", first.stdout.strip())
+    assert (watched.returncode, "3 of 3 rows done" in watched.stdout) == (0, True), watched.stderr
+
+    again = user.calls("submit", "jobs.csv")
+    assert "2 files: the service has them all." in again.stderr
+    assert "sending" not in again.stderr
+    assert again.stdout != first.stdout
+    assert user.calls("watch", "last").returncode == 0
+    mine = f"select count(*) from sends where job_id in (select id from jobs where owner = '{tmp_path.name}')"
+    assert there.farm.sql(mine)[0][0] == 2
+
+    done = user.calls("results", "last", "--videos", "out", "-o", "results.csv")
+    assert (done.returncode, "2 videos brought to out." in done.stderr) == (0, True), done.stderr
+    with (user.folder / "results.csv").open(encoding="utf-8-sig", newline="") as file:
+        outputs = [row["output"] for row in csv.DictReader(file)]
+    assert outputs == ["1-beach.mp4", "2-beach.mp4", ""]
+    for name in outputs[:2]:
+        assert b"ftyp" in (user.folder / "out" / name).read_bytes()[:12]
+    once_more = user.calls("results", "last", "--videos", "out")
+    assert once_more.stderr == "0 videos brought to out, 2 were there already.\n"
+    assert once_more.stdout == ""
+    table = csv.DictReader(io.StringIO(user.calls("results", "jobs.csv").stdout))
+    assert [row["status"] for row in table] == ["succeeded"] * 3
+    lines = user.calls("results", "jobs", "--format", "jsonl").stdout.splitlines()
+    assert [json.loads(one)["output"] for one in lines] == outputs
+
+
+def test_what_is_done_to_a_batch_there_is_told_as_it_is_here(there: Elsewhere, user: User) -> None:
+    assert "There is no batch yet" in user.calls("status").stderr
+    user.writes(titles(3))
+    batch = user.calls("submit", "jobs.csv", "--first", "2").stdout.strip()
+    assert "1 waiting" in user.calls("status", batch[4:12]).stdout
+    assert user.calls("pause", "last").stdout == (f"Paused: 3 rows held. `reelq resume {batch}` lets them go on.\n")
+    waits = user.calls("watch", "jobs")
+    assert (waits.returncode, "held by a pause" in waits.stdout) == (3, True)
+    assert user.calls("resume", "jobs.csv").stdout == "3 rows released.\n"
+    assert user.calls("cancel", f"{batch}:2").stdout == "Row 2 is cancelled.\n"
+    assert user.calls("cancel", "last").stdout == "2 rows cancelled; 1 row had ended.\n"
+    again = user.calls("retry", "last:3")
+    assert again.stdout == "Row 3 is queued again.\n"
+    assert "A worker of the service takes them." in again.stderr
+    assert "0 rows queued again; 3 rows had not failed." in user.calls("retry", "last").stdout
+    told = json.loads(user.calls("status", "--json").stdout)
+    assert (told["batch"], told["cancelled"], told["queued"], told["state"]) == (batch, 2, 1, "active")
+    there.farm.start_worker()
+    ended = user.calls("watch", "last", "--json")
+    assert (ended.returncode, json.loads(ended.stdout.splitlines()[-1])["succeeded"]) == (1, 1)
+
+
+def test_faults_are_told_before_anything_is_sent_and_those_that_the_service_sees_before_anything_runs(
+    there: Elsewhere, user: User
+) -> None:
+    user.writes(["beech.mp4,Trim it to 5 s", "beach.mp4,Trim it to 5 s"])
+    here = user.calls("submit", "jobs.csv")
+    assert (here.returncode, "jobs.csv:2: file: fault:" in here.stderr) == (2, True)
+    assert uploaded(there, user) == []
+    user.writes(["beach.mp4,Trim it to 5 s", "http://169.254.169.254/x.mp4,Trim it to 5 s"])
+    done = user.calls("submit", "jobs.csv")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "jobs.csv:3: file: fault:" in done.stderr
+    assert "reelq: 1 fault in the manifest; nothing was run" in done.stderr
+    assert user.calls("status").stdout == ""
+
+
+def test_on_a_terminal_nothing_is_handed_in_before_the_cost_was_agreed_to(there: Elsewhere, user: User) -> None:
+    user.writes(titles(1))
+    asked = Terminal(user, "submit", "jobs.csv")
+    until(lambda: asked.says("Go ahead?"), "the question")
+    asked.types("n\n")
+    assert asked.ends() == 0
+    assert "nothing was spent" in asked.written
+    assert user.calls("status").stdout == ""
+
+
+def test_a_watcher_outlives_the_service_and_misses_nothing(there: Elsewhere, user: User) -> None:
+    user.writes(titles(3))
+    batch = user.calls("submit", "jobs.csv").stdout.strip()
+    there.farm.sandbox.faults(edit_seconds=2)
+    said = user.folder / "said"
+    with said.open("w") as aside, user.starts("watch", batch, "--json", stderr=aside) as watch:
+        assert watch.stdout is not None
+        until(lambda: f"/v1/batches/{batch}/events" in there.api.log, "somebody who listens")
+        before = there.farm.sql("select coalesce(max(id), 0) from job_events")[0][0]
+        there.farm.start_worker()
+        first = watch.stdout.readline()
+        there.api.kill()
+        until(lambda: there.farm.over(batch), "the end of the work", 60)
+        there.api.start()
+        rest = watch.stdout.read()
+    assert watch.returncode == 0, said.read_text()
+    assert "asking again" in said.read_text()
+    assert "Traceback" not in said.read_text()
+    *told, end = (json.loads(one) for one in (first, *rest.splitlines()))
+    happened = there.farm.sql(
+        f"select job_id, what, words from job_events where batch_id = '{batch}' and id > {before}"
+    )
+    assert sorted((one["job"], one["event"], one["words"]) for one in told) == sorted(map(tuple, happened))
+    assert end["succeeded"] == 3
+
+
+def test_an_upload_that_breaks_off_is_done_again_when_the_service_is_back(
+    there: Elsewhere, user: User, line: Line
+) -> None:
+    with (user.folder / "beach.mp4").open("ab") as file:
+        file.write(os.urandom(3_000_000))
+    user.writes(titles(1))
+    line.left["there"] = 1_500_000
+    with user.starts("submit", "jobs.csv") as submit:
+        assert line.cut.wait(40)
+        there.api.kill()
+        line.mended.set()
+        there.api.start()
+        batch, said = submit.communicate(timeout=60)
+    assert submit.returncode == 0, said
+    assert said.count("trying again") >= 1
+    assert batch.startswith("bat_")
+    assert uploaded(there, user) == ["beach.mp4"]
+
+
+def test_a_lost_answer_is_asked_for_again_and_the_batch_is_made_once(there: Elsewhere, user: User, line: Line) -> None:
+    user.writes(titles(2))
+    assert user.calls("submit", "jobs.csv", "--api", there.api.url).returncode == 0
+    user.writes(titles(2, "Cut"))
+    line.unanswered = b"skill=video-models HTTP"  # which the request that only asks for the cost does not have
+    with user.starts("submit", "jobs.csv") as submit:
+        assert line.cut.wait(40)
+        line.mended.set()
+        batch, said = submit.communicate(timeout=60)
+    assert (submit.returncode, "trying again" in said) == (0, True), said
+    names = [json.loads(one)["batch"] for one in user.calls("status", "--json").stdout.splitlines()]
+    assert len(names) == 2
+    assert names[0] == batch.strip()
+
+
+def test_a_download_that_breaks_off_goes_on_where_it_stopped(there: Elsewhere, user: User, line: Line) -> None:
+    user.writes(titles(1))
+    there.farm.start_worker()
+    user.calls("submit", "jobs.csv")
+    assert user.calls("watch", "last").returncode == 0
+    line.left["back"] = 120_000
+    with user.starts("results", "last", "--videos", "out") as results:
+        assert line.cut.wait(40)
+        line.mended.set()
+        _, said = results.communicate(timeout=60)
+    assert results.returncode == 0, said
+    assert "0.1 MB of it there already" in said
+    assert "206 Partial Content" in there.api.log
+    assert [path.name for path in (user.folder / "out").iterdir()] == ["1-beach.mp4"]
+
+
+def test_what_lies_in_the_folder_under_that_name_stays_as_it_is(there: Elsewhere, user: User) -> None:
+    user.writes(["beach.mp4,Add a title that says A,beach.mp4"], "file,instruction,output")
+    there.farm.start_worker()
+    user.calls("submit", "jobs.csv")
+    assert user.calls("watch", "last").returncode == 0
+    before = (user.folder / "beach.mp4").read_bytes()
+    done = user.calls("results", "last", "--videos", ".")
+    assert done.returncode == 1
+    assert "is there already, and is not this row's video" in done.stderr
+    assert (user.folder / "beach.mp4").read_bytes() == before
+
+
+def test_leaving_the_view_leaves_the_work(there: Elsewhere, user: User) -> None:
+    user.writes(titles(1))
+    user.calls("submit", "jobs.csv")
+    watch = Terminal(user, "watch", "last")
+    until(lambda: watch.says("1 to begin"), "the view")
+    watch.process.send_signal(signal.SIGINT)
+    assert watch.ends() == 130
+    assert "goes on" in watch.written
+    assert json.loads(user.calls("status", "--json").stdout)["queued"] == 1

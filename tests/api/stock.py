@@ -1,0 +1,70 @@
+"""Batches to look at and to act upon: rows of every status, with what went out for them and what happened."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from reelq.job import Cause, Stage, Status
+from reelq.store.ids import new_id
+from reelq.store.models import Outcome
+from reelq.store.moves import Position, note
+from reelq.store.session import Store, Transaction
+from tests.integration.databases import add_account, add_batch, add_job, add_send
+
+
+@dataclass
+class Stock:
+    """What an owner has: a batch with rows of every status, and one in which all has ended."""
+
+    batch: str
+    jobs: dict[str, str]
+    """By their status; the one that waits waits for credits."""
+    ended_batch: str
+    ended_job: str
+
+    @property
+    def ids(self) -> list[str]:
+        """Everything that has an id."""
+        return [self.batch, self.ended_batch, self.ended_job, *self.jobs.values()]
+
+
+_EXTRAS: dict[Status, dict[str, Any]] = {
+    Status.WAITING: {"cause": Cause.CREDITS, "stage": Stage.EDIT},
+    Status.SUCCEEDED: {"stage": Stage.DOWNLOAD, "result_size": 9, "result_sha256": "a" * 64, "reply": "Done."},
+    Status.FAILED: {
+        "stage": Stage.VERIFY,
+        "error_code": "no_effect",
+        "error": "Nothing changed",
+        "advice": "Ask again",
+    },
+}
+
+
+def fill(store: Store, owner: str) -> Stock:
+    """Put both batches into the database."""
+    with store.write() as session:
+        now = store.now(session)
+        account = add_account(session, now, credential=f"of {owner}")
+        batch, ended = (add_batch(session, now, id=new_id("bat"), owner=owner, name=f"{owner}.csv") for _ in range(2))
+        put = _Putter(session, now, owner, account)
+        jobs = {str(status): put(batch, row, status) for row, status in enumerate(Status, 1)}
+        return Stock(batch, jobs, ended, put(ended, 1, Status.FAILED))
+
+
+@dataclass
+class _Putter:
+    session: Transaction
+    now: datetime
+    owner: str
+    account: str
+
+    def __call__(self, batch: str, row: int, status: Status) -> str:
+        lease = {"lease_until": self.now + timedelta(minutes=1)} if status is Status.RUNNING else {}
+        values: dict[str, Any] = {"row": row, "status": status, "owner": self.owner, "name": f"row {row}"}
+        values |= {"started_at": self.now, "output": f"{row}-beach.mp4"} | lease | _EXTRAS.get(status, {})
+        job = add_job(self.session, self.now, batch_id=batch, account_id=self.account, **values)
+        if status in {Status.SUCCEEDED, Status.FAILED}:
+            add_send(self.session, self.now, job, self.account, outcome=Outcome.APPLIED, cost=7, bears_costs=False)
+        at = Position(job, batch, 1, values.get("stage", Stage.UPLOAD), status)
+        note(self.session, at, self.now, "progress", f"{self.owner}'s row {row} was touched")
+        return job

@@ -1,0 +1,193 @@
+"""A request that creates, sent again under its key: it is done once, and answered as before."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import func, select, update
+
+from reelq.store import idempotency, submissions
+from reelq.store.clients import IdempotencyKey
+from reelq.store.models import Batch
+from tests.api.serving import Served
+from tests.api.test_assets import MP4
+from tests.api.test_submissions import parts
+from tests.integration.databases import add_account, add_batch, add_job
+
+KEY = {"Idempotency-Key": "order-17"}
+ROW = {"instruction": "Make a clip of the sea"}
+
+
+def batches(served: Served) -> int:
+    with served.store.read() as session:
+        return session.scalar(select(func.count()).select_from(Batch)) or 0
+
+
+def post(client: httpx.Client, rows: list[dict[str, Any]], **query: Any) -> httpx.Response:
+    return client.post("/v1/batches", json={"rows": rows}, headers=KEY, params=query)
+
+
+def test_the_stored_answer_is_given_again_and_nothing_is_made_anew(ann: httpx.Client, served: Served) -> None:
+    first, again = post(ann, [ROW]), post(ann, [ROW])
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert again.json() == first.json()
+    assert again.headers["location"] == first.headers["location"]
+    assert (first.headers.get("idempotent-replayed"), again.headers["idempotent-replayed"]) == (None, "true")
+    assert batches(served) == 1
+
+
+def test_a_form_is_the_same_whatever_boundary_the_client_draws(ann: httpx.Client, served: Served) -> None:
+    first, again = (ann.post("/v1/batches", files=parts(), headers=KEY) for _ in range(2))
+    assert again.json() == first.json()
+    assert again.headers["idempotent-replayed"] == "true"
+    other = ann.post("/v1/batches", files=parts(files={"clips/beach.mp4": MP4, "forest.mp4": MP4}), headers=KEY)
+    assert (other.status_code, other.json()["code"]) == (422, "key_used")
+    assert batches(served) == 1
+
+
+@pytest.mark.parametrize("change", ["body", "query", "path"])
+def test_another_request_under_the_same_key_is_refused(ann: httpx.Client, served: Served, change: str) -> None:
+    post(ann, [ROW])
+    if change == "path":
+        other = ann.post("/v1/jobs", json=ROW, headers=KEY)
+    else:
+        other = post(ann, [ROW] * 2) if change == "body" else post(ann, [ROW], name="other")
+    assert (other.status_code, other.json()["code"]) == (422, "key_used")
+    assert batches(served) == 1
+
+
+def test_a_key_is_its_owner_s_own(ann: httpx.Client, bob: httpx.Client, served: Served) -> None:
+    assert post(ann, [ROW]).json()["id"] != post(bob, [ROW]).json()["id"]
+    assert batches(served) == 2
+
+
+def test_rows_and_refinements_have_keys_as_well(ann: httpx.Client, served: Served) -> None:
+    first, again = (ann.post("/v1/jobs", json=ROW, headers=KEY) for _ in range(2))
+    assert first.json() == again.json()
+    with served.store.write() as session:
+        now = served.store.now(session)
+        batch = add_batch(session, now, owner="ann")
+        account = add_account(session, now, credential="another")
+        told = {"owner": "ann", "remote_session_id": "s1", "status": "succeeded", "stage": "download"}
+        job = add_job(session, now, batch_id=batch, account_id=account, **told)
+    more = [
+        ann.post(f"/v1/jobs/{job}/refine", json={"instruction": "Warmer"}, headers={"Idempotency-Key": key})
+        for key in ("a", "a", "b")
+    ]
+    assert [each.status_code for each in more] == [201] * 3
+    for words in (b"\\ud800", b"\\u0000", b"", b"x" * 20_001):
+        body = b'{"instruction": "%s"}' % words
+        headers = {"Content-Type": "application/json"}
+        assert ann.post(f"/v1/jobs/{job}/refine", content=body, headers=headers).status_code == 422
+    assert more[0].json() == more[1].json()
+    assert more[1].headers["idempotent-replayed"] == "true"
+    assert more[2].json()["id"] == more[0].json()["id"]  # the same is under way: it is not asked for twice
+
+
+def test_a_request_that_was_refused_leaves_its_key_free(ann: httpx.Client, served: Served) -> None:
+    wrong = {"file": "gone.mp4", "instruction": "Trim"}
+    assert post(ann, [wrong]).status_code == post(ann, [wrong]).status_code == 422
+    assert post(ann, [ROW]).status_code == 201
+    assert batches(served) == 1
+
+
+@pytest.mark.parametrize("key", ["", "a b", "x" * 256, "\x80"])
+def test_a_key_that_is_no_word_is_refused(ann: httpx.Client, key: str) -> None:
+    headers = {"Idempotency-Key": key.encode("latin-1"), "Content-Type": "application/json"}
+    refused = ann.post("/v1/batches", content=b'{"rows": [{"instruction": "Make it"}]}', headers=headers)  # type: ignore[arg-type]
+    assert (refused.status_code, refused.json()["code"]) == (422, "invalid_request")
+
+
+def test_while_it_is_served_it_is_not_served_again(
+    ann: httpx.Client, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached, go_on = threading.Event(), threading.Event()
+    real = submissions.submit
+
+    def slow(*args: Any, **kwargs: Any) -> Any:
+        reached.set()
+        assert go_on.wait(20)
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(submissions, "submit", slow)
+    answers: list[httpx.Response] = []
+    first = threading.Thread(target=lambda: answers.append(post(ann, [ROW])))
+    first.start()
+    assert reached.wait(20)
+    other = served.client("ann")
+    meanwhile = post(other, [ROW])
+    assert (meanwhile.status_code, meanwhile.json()["code"]) == (409, "under_way")
+    assert 0 < int(meanwhile.headers["retry-after"]) <= 120
+    assert post(other, [ROW, ROW]).json()["code"] == "key_used"
+    go_on.set()
+    first.join()
+    assert answers[0].status_code == 201
+    assert post(other, [ROW]).json() == answers[0].json()
+
+
+_KILLED = """
+import os, signal, sys
+import httpx
+from api.service import Service
+from reelq.settings import Settings
+from reelq.store import idempotency, submissions
+from tests.api.serving import serving
+
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+moment, key = sys.argv[1:]
+if moment == "after the claim":
+    submissions.submit = die
+else:
+    idempotency.answer = die
+with serving(Service.open(Settings.read())) as served:
+    headers = {"Authorization": f"Bearer {key}", "Idempotency-Key": "order-17"}
+    httpx.post(f"{served.url}/v1/batches", json={"rows": [{"instruction": "Make a clip of the sea"}]}, headers=headers)
+"""
+
+
+@pytest.mark.parametrize("moment", ["after the claim", "after the batch"])
+def test_a_second_try_after_a_kill_makes_it_once(ann: httpx.Client, served: Served, moment: str) -> None:
+    told = served.service.settings.model_dump(exclude_none=True, exclude_defaults=True)
+    env = {name.upper(): getattr(value, "get_secret_value", lambda v=value: str(v))() for name, value in told.items()}
+    command = [sys.executable, "-c", _KILLED, moment, served.key("ann")]
+    killed = subprocess.run(command, env={**os.environ, **env}, check=False, timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    assert batches(served) == (moment == "after the batch")
+    assert post(ann, [ROW]).status_code == 409
+    with served.store.write() as session:
+        made_id = session.scalar(select(IdempotencyKey.made_id))
+        session.execute(update(IdempotencyKey).values(held_until=served.store.now(session) - timedelta(seconds=1)))
+    again = post(ann, [ROW])
+    assert (again.status_code, again.json()["id"]) == (201, made_id)
+    assert batches(served) == 1
+    assert post(ann, [ROW]).json() == again.json()
+
+
+def test_a_fault_of_ours_leaves_the_next_try_the_same_id(
+    ann: httpx.Client, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(submissions, "submit", lambda *_, **__: 1 / 0)
+        assert post(ann, [ROW]).status_code == 500
+    with served.store.read() as session:
+        made_id = session.scalar(select(IdempotencyKey.made_id))
+    assert post(ann, [ROW]).json()["id"] == made_id
+
+
+def test_after_a_day_the_key_is_free_and_forgotten(ann: httpx.Client, served: Served) -> None:
+    first = post(ann, [ROW]).json()
+    with served.store.write() as session:
+        session.execute(update(IdempotencyKey).values(created_at=served.store.now(session) - timedelta(hours=25)))
+    assert post(ann, [ROW, ROW]).json()["id"] != first["id"]
+    with served.store.write() as session:
+        now = served.store.now(session)
+        assert idempotency.forget(session, now) == 0
+        assert idempotency.forget(session, now + timedelta(hours=25)) == 1

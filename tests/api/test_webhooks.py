@@ -1,0 +1,203 @@
+"""Webhooks over HTTP: made, listed, deleted, told once more; and never at an address that is not everybody's."""
+
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import select, update
+
+from api.service import Service
+from reelq.job import Stage, Status
+from reelq.store import deliveries
+from reelq.store.clients import IdempotencyKey, Scope, Webhook, WebhookDelivery
+from reelq.store.moves import Position, move
+from tests.api.serving import Served
+from tests.integration.databases import add_account, add_batch, add_job
+
+URL = "https://example.com/hook"
+OWN_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+
+def _make(client: httpx.Client, **values: object) -> dict[str, object]:
+    answer = client.post("/v1/webhooks", json={"url": URL, **values})
+    assert answer.status_code == 201, answer.text
+    made: dict[str, object] = answer.json()
+    assert answer.headers["Location"] == f"/v1/webhooks/{made['id']}"
+    return made
+
+
+def _ended(service: Service, owner: str, rows: int = 1) -> list[str]:
+    """Rows of the owner's that come to an end now; their ids."""
+    with service.store.write() as session:
+        now = service.store.now(session)
+        batch, account = add_batch(session, now, owner=owner), add_account(session, now, credential=owner)
+        ids = [
+            add_job(session, now, batch_id=batch, account_id=account, owner=owner, row=row)
+            for row in range(1, rows + 1)
+        ]
+        for job_id in ids:
+            move(session, Position(job_id, batch, 1, Stage.UPLOAD, Status.QUEUED), Status.FAILED, now, "It broke.")
+        return ids
+
+
+def test_a_secret_is_shown_once_and_kept_locked(served: Served, ann: httpx.Client) -> None:
+    made = _make(ann)
+    secret = str(made.pop("secret"))
+    assert secret.startswith("whsec_")
+    assert ann.get(f"/v1/webhooks/{made['id']}").json() == made
+    assert ann.get("/v1/webhooks").json() == {"items": [made], "next": None}
+    with served.store.read() as session:
+        kept = session.scalars(select(Webhook.secret)).one()
+    assert secret.encode() not in kept
+    assert served.service.vault.unlock(kept).get_secret_value() == secret
+
+
+def test_a_secret_of_ones_own_is_taken_and_a_poor_one_refused(ann: httpx.Client) -> None:
+    assert _make(ann, secret=OWN_SECRET)["secret"] == OWN_SECRET
+    for poor in (
+        "whsec_",
+        "whsec_c2hvcnQ=",
+        OWN_SECRET.removeprefix("whsec_"),
+        "whsec_" + "!" * 32,
+        "whsec_" + "A" * 33,
+    ):
+        assert ann.post("/v1/webhooks", json={"url": URL, "secret": poor}).status_code == 422, poor
+
+
+def test_asked_again_with_the_same_word_there_is_one_webhook_and_its_secret_is_kept_nowhere_in_the_clear(
+    served: Served, ann: httpx.Client
+) -> None:
+    asked: dict[str, Any] = {"json": {"url": URL}, "headers": {"Idempotency-Key": "once"}}
+    first, second = (ann.post("/v1/webhooks", **asked) for _ in range(2))
+    assert first.status_code == second.status_code == 201
+    assert first.json() == second.json()
+    assert first.headers["Location"] == second.headers["Location"] == f"/v1/webhooks/{first.json()['id']}"
+    assert (first.headers.get("Idempotent-Replayed"), second.headers["Idempotent-Replayed"]) == (None, "true")
+    assert len(ann.get("/v1/webhooks").json()["items"]) == 1
+    with served.store.read() as session:
+        (answer,) = session.scalars(select(IdempotencyKey.answer)).all()
+    assert first.json()["id"] in answer
+    assert first.json()["secret"] not in answer
+    other = ann.post("/v1/webhooks", json={"url": f"{URL}/2"}, headers={"Idempotency-Key": "once"})
+    assert other.status_code == 422
+    ann.delete(first.headers["Location"])
+    assert ann.post("/v1/webhooks", **asked).json()["secret"] is None
+
+
+def test_one_asks_for_some_events_or_for_all(ann: httpx.Client) -> None:
+    everything = ["job.succeeded", "job.failed", "job.waiting", "batch.finished"]
+    assert _make(ann)["events"] == everything
+    assert _make(ann, events=["batch.finished", "batch.finished"])["events"] == ["batch.finished"]
+    assert ann.post("/v1/webhooks", json={"url": URL, "events": ["job.begun"]}).status_code == 422
+    assert ann.post("/v1/webhooks", json={"url": URL, "events": []}).status_code == 422
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file:///etc/passwd",
+        "http://169.254.169.254/latest/meta-data/",
+        "http://2130706433/",
+        "http://0x7f.1/",
+        "http://[::ffff:127.0.0.1]/",
+        "http://localhost:8000/",
+        "https://ann:secret@example.com/",
+        "https:///hook",
+        "nonsense",
+        "http://example.com:99999/",
+    ],
+)
+def test_an_address_that_is_not_everybodys_is_refused_with_words(ann: httpx.Client, url: str) -> None:
+    refused = ann.post("/v1/webhooks", json={"url": url})
+    assert (refused.status_code, refused.json()["code"]) == (422, "address_refused")
+    assert refused.headers["Content-Type"] == "application/problem+json"
+    assert "REELQ_ALLOWED_NETWORKS" in refused.json()["advice"]
+    assert ann.get("/v1/webhooks").json()["items"] == []
+
+
+def test_no_owner_has_more_than_20(ann: httpx.Client, bob: httpx.Client) -> None:
+    for _ in range(20):
+        _make(ann)
+    one_more = ann.post("/v1/webhooks", json={"url": URL})
+    assert (one_more.status_code, one_more.json()["code"]) == (409, "too_many_webhooks")
+    _make(bob)
+
+
+def test_whoever_may_hand_in_work_may_look_at_webhooks_and_not_change_them(served: Served, ann: httpx.Client) -> None:
+    made = _make(ann)
+    looker = served.client("ann", Scope.SUBMIT)
+    assert looker.get(f"/v1/webhooks/{made['id']}").status_code == 200
+    assert looker.get(f"/v1/webhooks/{made['id']}/deliveries").status_code == 200
+    assert looker.post("/v1/webhooks", json={"url": URL}).status_code == 403
+    assert looker.delete(f"/v1/webhooks/{made['id']}").status_code == 403
+
+
+def test_what_is_deleted_is_gone_with_all_that_it_was_told(served: Served, ann: httpx.Client) -> None:
+    made = _make(ann)
+    _ended(served.service, "ann")
+    assert ann.delete(f"/v1/webhooks/{made['id']}").status_code == 204
+    assert ann.get(f"/v1/webhooks/{made['id']}").status_code == 404
+    assert ann.delete(f"/v1/webhooks/{made['id']}").status_code == 404
+    with served.store.read() as session:
+        assert session.scalars(select(WebhookDelivery.id)).all() == []
+
+
+def test_deliveries_are_listed_in_pages_the_newest_first(served: Served, ann: httpx.Client) -> None:
+    made = _make(ann)
+    jobs = _ended(served.service, "ann", rows=3)
+    path = f"/v1/webhooks/{made['id']}/deliveries"
+    first = ann.get(path, params={"limit": 2}).json()
+    rest = ann.get(path, params={"limit": 2, "cursor": first["next"]}).json()
+    assert (len(first["items"]), len(rest["items"]), rest["next"]) == (2, 1, None)
+    told = [*first["items"], *rest["items"]]
+    assert {one["job"] for one in told} == set(jobs)
+    assert [one["id"] for one in told] == sorted((one["id"] for one in told), reverse=True)
+    assert {(one["event"], one["state"], one["attempts"]) for one in told} == {("job.failed", "pending", 0)}
+
+
+def test_what_was_given_up_is_told_once_more_under_the_same_id(served: Served, ann: httpx.Client) -> None:
+    made = _make(ann)
+    _ended(served.service, "ann")
+    path = f"/v1/webhooks/{made['id']}/deliveries"
+    (one,) = ann.get(path).json()["items"]
+    with served.store.write() as session:
+        letter = deliveries.claim(session, one["id"], 0, served.store.now(session))
+        assert letter is not None
+        deliveries.went_wrong(session, letter, served.store.now(session), "answered 500", 500, None)
+    (failed,) = ann.get(path).json()["items"]
+    assert (failed["state"], failed["status_code"], failed["error"]) == ("failed", 500, "answered 500")
+    again = ann.post(f"{path}/{one['id']}/redeliver")
+    assert (again.status_code, again.json()["state"], again.json()["attempts"]) == (202, "pending", 1)
+    with served.store.write() as session:
+        (notice,) = deliveries.due(session, served.store.now(session), 4)
+        assert (notice.delivery_id, notice.attempts) == (one["id"], 1)
+
+
+def test_nothing_is_told_once_more_to_one_that_is_disabled(served: Served, ann: httpx.Client) -> None:
+    made = _make(ann)
+    _ended(served.service, "ann")
+    path = f"/v1/webhooks/{made['id']}/deliveries"
+    (one,) = ann.get(path).json()["items"]
+    with served.store.write() as session:
+        session.execute(update(Webhook).values(disabled_at=served.store.now(session), why="answered 410"))
+    refused = ann.post(f"{path}/{one['id']}/redeliver")
+    assert (refused.status_code, refused.json()["code"]) == (409, "webhook_disabled")
+    assert ann.get(f"/v1/webhooks/{made['id']}").json()["why"] == "answered 410"
+
+
+def test_another_owners_webhooks_are_not_there(served: Served, ann: httpx.Client, bob: httpx.Client) -> None:
+    made, others = _make(ann), _make(bob)
+    _ended(served.service, "ann")
+    (one,) = ann.get(f"/v1/webhooks/{made['id']}/deliveries").json()["items"]
+    path = f"/v1/webhooks/{made['id']}"
+    for method, where in (
+        ("GET", path),
+        ("DELETE", path),
+        ("GET", f"{path}/deliveries"),
+        ("POST", f"{path}/deliveries/{one['id']}/redeliver"),
+        ("POST", f"/v1/webhooks/{others['id']}/deliveries/{one['id']}/redeliver"),
+    ):
+        assert bob.request(method, where).status_code == 404, (method, where)
+    assert [each["id"] for each in bob.get("/v1/webhooks").json()["items"]] == [others["id"]]
+    assert bob.get(f"/v1/webhooks/{others['id']}/deliveries").json()["items"] == []
+    assert ann.get(path).status_code == 200

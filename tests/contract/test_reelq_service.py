@@ -1,0 +1,203 @@
+"""The command line's client of a reelq service, before one that is away, is something else, or has gone wrong."""
+
+import json
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from reelq import errors
+from reelq.cli.away import resources
+from reelq.cli.away.queue import Away, away
+from reelq.cli.away.service import in_the_clear, service_at
+from reelq.cli.away.transfer import patiently
+from reelq.cli.away.videos import bring_videos
+from reelq.cli.exits import exit_of
+from reelq.errors import ReelqError, ServiceAway, ServiceRefused, SettingsError, UnknownName
+from reelq.settings import Settings
+from tests.contract.scripted_service import Answer, ScriptedService, endless, reply, say
+
+KEY = "rq_hushhush"
+SETTINGS = Settings(reelq_api_key=SecretStr(KEY))
+PAGE: dict[str, Any] = {"items": [], "next": None}
+
+
+def problem(status: str, code: str, detail: str, **more: Any) -> bytes:
+    body = {"type": f"/problems/{code}", "status": int(status[:3]), "code": code, "detail": detail, **more}
+    return reply(status, json.dumps(body).encode(), Content_Type="application/problem+json")
+
+
+HTML = reply("200 OK", b"<h1>Welcome</h1>", Content_Type="text/html")
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "said", "code"),
+    [
+        (problem("401 Unauthorized", "unauthorized", "The key is not valid"), SettingsError, "REELQ_API_KEY", 2),
+        (
+            problem("403 Forbidden", "forbidden", "This key may read", advice="Ask."),
+            ServiceRefused,
+            "This key may read",
+            2,
+        ),
+        (problem("404 Not Found", "not_found", "There is no such batch"), UnknownName, "no such batch", 2),
+        (problem("503 Away", "database_away", "The database does not answer"), ServiceAway, "does not answer", 1),
+        (problem("500 Oh", "internal_error", "Something went wrong"), ServiceAway, "Something went wrong", 1),
+        (reply("502 Bad Gateway", b"<html>", Content_Type="text/html"), ServiceAway, "HTTP 502", 1),
+        (reply("404 Not Found", b"<html>", Content_Type="text/html"), SettingsError, "not as a reelq service does", 2),
+        (HTML, SettingsError, "not as a reelq service does", 2),
+        (say([]), SettingsError, "not as a reelq service does", 2),
+        (say({"batches": []}), SettingsError, "not as a reelq service does", 2),
+        (say({"items": [{"id": "bat_1", "name": "x"}], "next": None}), ServiceRefused, "can't be understood", 2),
+        (reply("302 Found", Location="https://other.example/login?token=1"), SettingsError, "sends on to", 2),
+        (lambda line: line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{"), ServiceAway, "broke off", 1),
+        (b"", ServiceAway, "broke off", 1),
+        (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", ServiceAway, "broke off", 1),
+    ],
+)
+def test_whatever_answers_is_told_in_a_sentence_that_does_not_hold_the_key(
+    answer: Answer, kind: type[ReelqError], said: str, code: int
+) -> None:
+    with ScriptedService(answer) as service, away(service.url, SETTINGS) as queue:
+        with pytest.raises(kind) as met:
+            queue.standings(5)
+        assert said in str(met.value)
+        assert KEY not in str(met.value) + met.value.advice
+        assert "\n" not in str(met.value)
+        assert met.value.advice
+        assert exit_of(met.value) == code
+        assert f"Authorization: Bearer {KEY}" in service.heads[0]
+
+
+def test_nobody_there_is_told_with_the_address() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    with away(url, SETTINGS) as queue, pytest.raises(ServiceAway, match=f"No reelq service answers at {url}"):
+        queue.standings(5)
+    with away("http://nowhere.invalid", SETTINGS) as queue, pytest.raises(ServiceAway) as met:
+        queue.standings(5)
+    assert "REELQ_API_URL" in met.value.advice
+
+
+def test_a_redirect_is_not_followed_wherever_it_leads() -> None:
+    with ScriptedService(say(PAGE)) as other:
+        onward = ScriptedService(reply("307 Temporary Redirect", Location=f"{other.url}/v1/batches"))
+        with onward as service, away(service.url, SETTINGS) as queue, pytest.raises(SettingsError) as met:
+            queue.standings(5)
+        assert "the key is not sent there" in str(met.value)
+        assert other.heads == []
+
+
+@pytest.mark.parametrize(
+    "address", ["http://me:hush@127.0.0.1:1", "http://127.0.0.1:1/?key=hush", "http://[::1", "http://a b", "http://"]
+)
+def test_an_address_that_is_none_is_refused_before_anything_is_sent(address: str) -> None:
+    def ask() -> None:
+        with away(address, SETTINGS) as queue:
+            queue.standings(5)
+
+    with pytest.raises((SettingsError, ServiceAway)) as met:
+        ask()
+    assert "hush" not in str(met.value)
+
+
+def test_without_a_key_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("REELQ_API_KEY", raising=False)
+    with ScriptedService(say(PAGE)) as service:
+        with pytest.raises(SettingsError, match="REELQ_API_KEY is not set"):
+            service_at(service.url, Settings())
+        assert service.heads == []
+
+
+def test_a_flood_without_end_is_not_swallowed() -> None:
+    flood = ScriptedService(endless("application/json", chunk=b" " * 1_000_000))
+    with flood, away(flood.url, SETTINGS) as queue, pytest.raises(ServiceAway, match="larger than"):
+        queue.standings(5)
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("http://reelq.example.com", True),
+        ("http://192.168.1.4:8000", True),
+        ("https://reelq.example.com", False),
+        ("http://127.0.0.1:8000", False),
+        ("http://[::1]:8000", False),
+        ("http://localhost:8000", False),
+    ],
+)
+def test_a_key_in_the_clear_is_warned_of(address: str, told: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    assert in_the_clear(address) is told
+    with service_at(address, SETTINGS):
+        assert ("unencrypted" in capsys.readouterr().err) is told
+
+
+def test_all_pages_are_read_and_no_more_than_are_needed() -> None:
+    one = {"id": "bat_1", "name": "a", "state": "active", "created_at": "2026-01-01T00:00:00Z", "finished_at": None}
+    page = {"items": [one | {"counts": {"queued": 1}, "credits": 0}] * 2, "next": "bat_1"}
+    with ScriptedService(say(page), say(page | {"next": None})) as service, away(service.url, SETTINGS) as queue:
+        assert len(queue.batches()) == 4
+        assert "cursor=bat_1" in service.heads[1]
+    with ScriptedService(say(page)) as service, away(service.url, SETTINGS) as queue:
+        assert len(queue.standings(3)) == 3
+        assert len(service.heads) == 2
+        assert queue.newest() is not None
+        assert len(service.heads) == 3
+
+
+def test_while_the_service_is_away_it_is_asked_again_and_what_it_refuses_is_not() -> None:
+    said: list[str] = []
+    shaky = ScriptedService(b"", say({"done": 1, "soon": 0, "not_so": 0}))
+    with shaky, service_at(shaky.url, SETTINGS) as asked:
+        assert patiently(lambda: asked.post("/v1/batches/x/cancel"), said.append)["done"] == 1
+    assert len(said) == 1
+    refusal = problem("403 Forbidden", "forbidden", "This key may read")
+    with ScriptedService(refusal) as service, service_at(service.url, SETTINGS) as asked:
+        with pytest.raises(ServiceRefused):
+            patiently(lambda: asked.post("/v1/batches/x/cancel"), said.append)
+        assert len(service.heads) == 1
+
+
+VIDEO: dict[str, Any] = {"id": "job_1", "row": 1, "result": {"size": 3, "sha256": "ab" * 32, "href": "https://evil/x"}}
+
+
+@pytest.mark.parametrize("output", ["../x.mp4", "/tmp/x.mp4", "a/../../x.mp4", "", "..", "."])
+def test_no_video_leaves_the_folder_whatever_the_service_calls_it(tmp_path: Path, output: str) -> None:
+    folder = tmp_path / "out"
+    page = {"items": [VIDEO | {"output": output}], "next": None}
+    with ScriptedService(say(page), reply(body=b"abc")) as service, service_at(service.url, SETTINGS) as asked:
+        with pytest.raises(ServiceRefused):
+            bring_videos(asked, "bat_1", folder)
+        assert len(service.heads) == 1
+    assert list(tmp_path.rglob("*.mp4")) == []
+
+
+def test_a_video_that_is_not_what_was_promised_is_not_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = {"items": [VIDEO | {"output": "x.mp4"}], "next": None}
+    with ScriptedService(say(page), reply(body=b"abc")) as service, service_at(service.url, SETTINGS) as asked:
+        assert bring_videos(asked, "bat_1", tmp_path) is False
+        assert "Row 1: x.mp4 did not arrive as the service has it" in capsys.readouterr().err
+        assert all(head.startswith("GET /v1/jobs/job_1/output ") for head in service.heads[1:])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("ask", [Away.with_id, Away.row_with])
+@pytest.mark.parametrize("name", ["bat_../../x", "job_x/../y", "bat_1?x", "job_1#", "bat_%2e", "job_海"])
+def test_a_name_is_never_a_part_of_a_path(ask: Callable[[Away, str], object], name: str) -> None:
+    with ScriptedService(say(PAGE)) as service, away(service.url, SETTINGS) as queue:
+        assert ask(queue, name) is None
+        assert service.heads == []
+
+
+def test_an_event_that_is_none_is_said_to_be_of_another_version() -> None:
+    for text in ("{", "[]", "{}", '{"id": "x"}'):
+        with pytest.raises(ServiceRefused, match="can't be understood"):
+            resources.event(text)
+
+
+def test_every_error_of_a_service_has_its_exit_code() -> None:
+    assert exit_of(errors.ServiceAway("x")) == 1
+    assert exit_of(errors.ServiceRefused("x")) == 2

@@ -1,0 +1,158 @@
+"""Events as they come to light: whoever reads on from any mark is told everything, and nothing twice."""
+
+import random
+from contextlib import ExitStack
+
+import pytest
+
+from reelq.job import Stage, Status
+from reelq.store.moves import Position, note
+from reelq.store.session import Store
+from reelq.store.story import BEGINNING, Mark, newest_event, row_told_since, told_since
+from tests.integration.databases import add_batch, add_job
+
+
+class Teller:
+    """A transaction that tells events of a row, and stays open until it is committed or given up."""
+
+    def __init__(self, store: Store, at: Position) -> None:
+        self._stack = ExitStack()
+        self._session = self._stack.enter_context(store.write())
+        self._at, self._now = at, store.now(self._session)
+
+    def say(self, words: str) -> "Teller":
+        note(self._session, self._at, self._now, "progress", words)
+        return self
+
+    def commit(self) -> None:
+        self._stack.close()
+
+    def give_up(self) -> None:
+        self._session.rollback()
+        self._stack.close()
+
+
+@pytest.fixture
+def at(store: Store) -> Position:
+    return new_row(store)
+
+
+def new_row(store: Store) -> Position:
+    """A row in a batch of its own."""
+    with store.write() as session:
+        now = store.now(session)
+        batch = add_batch(session, now)
+        return Position(add_job(session, now, batch_id=batch), batch, 1, Stage.UPLOAD, Status.QUEUED)
+
+
+def read(store: Store, at: Position, mark: Mark, most: int = 1000) -> tuple[list[str], Mark]:
+    """All that is new, in pieces of so many, through a mark that was written down after each event."""
+    words: list[str] = []
+    while True:
+        with store.read() as session:
+            news = told_since(session, at.batch_id, mark, most)
+        for told, behind in zip(news.told, news.marks, strict=True):
+            words.append(told.words)
+            mark = _handed_out(behind)
+        if not news.more:
+            return words, mark
+
+
+def _handed_out(mark: Mark) -> Mark:
+    back = Mark.parse(str(mark))
+    assert back is not None
+    return back
+
+
+def test_an_event_with_a_lower_number_that_is_committed_last_is_told_to_whoever_came_back_in_between(
+    store: Store, at: Position
+) -> None:
+    if store.is_sqlite:
+        pytest.skip("one writer: nothing comes to light late")
+    first = Teller(store, at).say("drawn first")
+    Teller(store, at).say("committed first").commit()
+    told, mark = read(store, at, BEGINNING)
+    assert told == ["committed first"]
+    first.commit()
+    assert read(store, at, mark)[0] == ["drawn first"]
+
+
+def test_whoever_begins_now_is_told_what_was_under_way_and_nothing_older(store: Store, at: Position) -> None:
+    Teller(store, at).say("long ago").commit()
+    under_way = None if store.is_sqlite else Teller(store, at).say("under way")
+    with store.read() as session:
+        mark = _handed_out(newest_event(session, at.batch_id))
+    if under_way:
+        under_way.commit()
+    Teller(store, at).say("from now on").commit()
+    assert read(store, at, mark)[0] == [*(["under way"] if under_way else []), "from now on"]
+
+
+def test_what_is_given_up_holds_nobody_up(store: Store, at: Position) -> None:
+    if store.is_sqlite:
+        pytest.skip("one writer: nothing comes to light late")
+    given_up = Teller(store, at).say("never was")
+    Teller(store, at).say("one").commit()
+    told, mark = read(store, at, BEGINNING)
+    given_up.give_up()
+    Teller(store, at).say("two").commit()
+    more, _ = read(store, at, mark)
+    assert (told, more) == (["one"], ["two"])
+
+
+def test_however_transactions_overlap_each_event_is_told_once(store: Store) -> None:
+    if store.is_sqlite:
+        pytest.skip("one writer: nothing overlaps")
+    told = sum(_overlap(store, new_row(store), random.Random(seed)) for seed in range(15))
+    assert told > 200
+
+
+def _overlap(store: Store, at: Position, chance: random.Random) -> int:
+    """Transactions that begin, tell, end and are given up by chance, and a reader now and then; how many were told."""
+    number, mark = 0, BEGINNING
+    open_ones: list[tuple[Teller, list[str]]] = []
+    committed: list[str] = []
+    told: list[str] = []
+    for what in chance.choices(["begin", "say", "commit", "give up", "read"], [4, 8, 3, 1, 3], k=80):
+        if what == "begin" and len(open_ones) < 6:
+            open_ones.append((Teller(store, at), []))
+        elif what == "read":
+            new, mark = read(store, at, mark, chance.choice([1, 2, 3, 1000]))
+            told += new
+            assert sorted(told) == sorted(committed)
+        elif open_ones and what == "say":
+            number += 1
+            teller, words = chance.choice(open_ones)
+            teller.say(f"event {number}")
+            words.append(f"event {number}")
+        elif open_ones and what != "begin":
+            teller, words = open_ones.pop(chance.randrange(len(open_ones)))
+            teller.commit() if what == "commit" else teller.give_up()
+            committed += words if what == "commit" else []
+    for teller, words in open_ones:
+        teller.commit()
+        committed += words
+    told += read(store, at, mark, 2)[0]
+    assert sorted(told) == sorted(committed)
+    return len(told)
+
+
+def test_a_rows_events_are_its_own(store: Store, at: Position) -> None:
+    with store.write() as session:
+        now = store.now(session)
+        other = add_job(session, now, batch_id=at.batch_id, row=2)
+    Teller(store, Position(other, at.batch_id, 1, Stage.UPLOAD, Status.QUEUED)).say("the other's").commit()
+    Teller(store, at).say("its own").commit()
+    with store.read() as session:
+        assert [one.words for one in row_told_since(session, at.job_id, BEGINNING).told] == ["its own"]
+        assert len(told_since(session, at.batch_id, BEGINNING).told) == 2
+
+
+def test_a_mark_that_would_not_fit_into_a_header_goes_back_rather_than_miss_anything() -> None:
+    many = Mark(1000, 5, dict.fromkeys(range(500, 900), 0))
+    assert Mark.parse(str(many)) == Mark(499, 2**63 - 1)
+
+
+@pytest.mark.parametrize("wrong", ["", "1", "1-", "-1-2", "1-2.", "1-2.3", "x", "1-2;3-4", "9" * 30 + "-1", "١-٢"])
+def test_a_word_that_is_no_mark_is_none(wrong: str) -> None:
+    assert Mark.parse(wrong) is None

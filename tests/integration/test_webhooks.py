@@ -1,0 +1,588 @@
+"""What endpoints are told: written with the event or not at all, taken by one worker at a time, tried for hours."""
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from http.server import BaseHTTPRequestHandler
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+from sqlalchemy import delete, select, update
+from standardwebhooks import Webhook as Verifier
+from standardwebhooks import WebhookVerificationError
+
+from reelq.job import FINAL, Cause, Stage, Status
+from reelq.outward import Outward
+from reelq.store import actions, deliveries, finishes, webhooks
+from reelq.store.clients import DeliveryState, Webhook, WebhookDelivery
+from reelq.store.deliveries import Notice
+from reelq.store.models import Batch, Job
+from reelq.store.moves import Position, StaleMove, move
+from reelq.store.outbox import Event
+from reelq.store.secrets import Vault
+from reelq.store.session import Store
+from tests.integration.databases import add_account, add_batch, add_job, add_send
+from tests.receiver import Receiver, receiving, says
+from worker.deliveries import Deliveries
+from worker.finishing import Finishing
+
+VAULT = Vault("a key for tests, long enough")
+SECRET = webhooks.new_secret()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """An endpoint on this machine."""
+    with receiving() as made:
+        yield made
+
+
+def hook(
+    store: Store, url: str = "https://example.com/", events: Sequence[Event] = tuple(Event), owner: str = "ann"
+) -> str:
+    with store.write() as session:
+        return webhooks.create(session, VAULT, owner, url, events, SECRET, store.now(session)).id
+
+
+def batch_of(store: Store, rows: int = 1, owner: str = "ann", **values: Any) -> tuple[str, list[str]]:
+    with store.write() as session:
+        now = store.now(session)
+        batch, account = add_batch(session, now, owner=owner), add_account(session, now, credential=f"{owner} {now}")
+        some = range(1, rows + 1)
+        return batch, [
+            add_job(session, now, batch_id=batch, account_id=account, owner=owner, row=row, **values) for row in some
+        ]
+
+
+def moved(store: Store, job_id: str, to: Status, **values: Any) -> None:
+    with store.write() as session:
+        now = store.now(session)
+        move(session, Position.of(session.get_one(Job, job_id)), to, now, "So it is.", **values)
+
+
+def running(store: Store, job_id: str) -> None:
+    with store.write() as session:
+        lease = {"lease_until": store.now(session), "worker": "one"}
+    moved(store, job_id, Status.RUNNING, **lease)
+
+
+def told(store: Store) -> list[WebhookDelivery]:
+    with store.read() as session:
+        return list(session.scalars(select(WebhookDelivery).order_by(WebhookDelivery.created_at, WebhookDelivery.id)))
+
+
+def one_told(store: Store) -> WebhookDelivery:
+    (only,) = told(store)
+    return only
+
+
+def due(store: Store, slots: int = 16, later: float = 0) -> list[Notice]:
+    """What is sent out, as if so many seconds had gone by."""
+    with store.write() as session:
+        return deliveries.due(session, store.now(session) + timedelta(seconds=later), slots)
+
+
+def teller(store: Store, **how: Any) -> Deliveries:
+    outward = Outward((ip_network("127.0.0.0/8"),), seconds=2)
+    return Deliveries(store, VAULT, outward, how.pop("stopping", threading.Event()), **how)
+
+
+def let_time_pass(store: Store, seconds: float) -> None:
+    with store.write() as session:
+        for one in session.scalars(select(WebhookDelivery)).all():
+            one.due_at -= timedelta(seconds=seconds)
+
+
+# What is written, and when.
+
+
+def test_an_end_and_what_is_told_of_it_come_together_or_not_at_all(store: Store) -> None:
+    hook(store)
+    _, (job,) = batch_of(store)
+    running(store, job)
+
+    def end_and_break() -> None:
+        with store.write() as session:
+            move(session, Position.of(session.get_one(Job, job)), Status.SUCCEEDED, store.now(session), "Done.")
+            raise RuntimeError("the process ends here")
+
+    with pytest.raises(RuntimeError):
+        end_and_break()
+    assert told(store) == []
+    moved(store, job, Status.SUCCEEDED, result_size=7, result_sha256="a" * 64, result_path="1.mp4")
+    assert one_told(store).event == "job.succeeded"
+
+
+def test_a_mover_who_comes_too_late_tells_nobody(store: Store) -> None:
+    hook(store)
+    _, (job,) = batch_of(store)
+    with store.write() as session, pytest.raises(StaleMove):
+        move(session, Position(job, "", 7, Stage.UPLOAD, Status.QUEUED), Status.FAILED, store.now(session), "Late.")
+    assert told(store) == []
+
+
+def test_what_is_told_of_a_row_is_how_it_stands_then_and_stays_so(store: Store) -> None:
+    hook(store)
+    batch, (job,) = batch_of(store, name="beach", stage=Stage.RENDER)
+    with store.write() as session:
+        now, account = store.now(session), session.get_one(Job, job).account_id
+        add_send(session, now, job, account, cost=30)
+        failed = {"error_code": "render_failed", "error": "No “luck”\u2028\U0001f600", "advice": "Try again."}
+        move(session, Position.of(session.get_one(Job, job)), Status.FAILED, now, "It failed.", **failed)
+    body = json.loads(one_told(store).body)
+    assert body["type"] == "job.failed"
+    assert datetime.fromisoformat(body["timestamp"]) == now
+    assert body["data"] == {
+        "id": job,
+        "batch": batch,
+        "row": 1,
+        "name": "beach",
+        "status": "failed",
+        "stage": "render",
+        "cause": None,
+        **failed,
+        "credits": 30,
+        "result": None,
+    }
+    as_it_was = one_told(store).body
+    with store.write() as session:
+        actions.retry(session, session.get_one(Job, job), store.now(session))
+    assert one_told(store).body == as_it_was
+
+
+def test_only_waits_that_a_person_can_end_are_told(store: Store) -> None:
+    hook(store)
+    _, jobs = batch_of(store, rows=len(Cause))
+    for job, cause in zip(jobs, Cause, strict=True):
+        moved(store, job, Status.WAITING, cause=cause)
+    causes = {json.loads(one.body)["data"]["cause"] for one in told(store)}
+    assert causes == {"credits", "plan", "token", "paused"}
+    assert {one.event for one in told(store)} == {"job.waiting"}
+
+
+def test_nothing_else_that_happens_to_a_row_is_told(store: Store) -> None:
+    hook(store)
+    _, (job, other) = batch_of(store, rows=2)
+    running(store, job)
+    moved(store, job, Status.QUEUED, stage=Stage.EDIT)
+    moved(store, other, Status.CANCELLED)
+    assert told(store) == []
+
+
+def test_each_owner_is_told_of_its_own_and_of_what_it_asked_for(store: Store) -> None:
+    all_of_it, ends = hook(store), hook(store, events=[Event.JOB_FAILED])
+    hook(store, events=[Event.JOB_SUCCEEDED])
+    hook(store, owner="bob")
+    disabled = hook(store)
+    with store.write() as session:
+        session.execute(update(Webhook).where(Webhook.id == disabled).values(disabled_at=store.now(session)))
+    _, (job,) = batch_of(store)
+    moved(store, job, Status.FAILED)
+    assert {one.webhook_id for one in told(store)} == {all_of_it, ends}
+
+
+def test_a_row_ends_also_while_an_endpoint_of_its_owners_is_being_deleted(store: Store) -> None:
+    if store.is_sqlite:
+        pytest.skip("one writer at a time: the two can't meet")
+    kept, goes = hook(store), hook(store)
+    _, (job,) = batch_of(store)
+    with ThreadPoolExecutor(1) as pool, store.write() as session:
+        session.execute(delete(Webhook).where(Webhook.id == goes))
+        ended = pool.submit(moved, store, job, Status.FAILED)
+        with pytest.raises(TimeoutError):
+            ended.result(0.3)  # it waits for what becomes of the endpoint
+        session.commit()
+        ended.result(10)
+    assert [one.webhook_id for one in told(store)] == [kept]
+
+
+# When a batch has finished.
+
+
+def finish(store: Store, batch: str) -> bool:
+    with store.write() as session:
+        return finishes.finish(session, batch, store.now(session))
+
+
+def finished_at(store: Store, batch: str) -> datetime | None:
+    with store.read() as session:
+        return session.execute(select(Batch.finished_at).where(Batch.id == batch)).scalar_one()
+
+
+def ended(store: Store, since: int | None = None) -> list[str]:
+    with store.read() as session:
+        return finishes.ended(session, 100, since)
+
+
+def test_a_batch_has_finished_when_its_last_row_has_and_is_told_of_once(store: Store) -> None:
+    hook(store, events=[Event.BATCH_FINISHED])
+    batch, (first, last) = batch_of(store, rows=2)
+    moved(store, first, Status.FAILED)
+    assert (ended(store), finish(store, batch)) == ([], False)
+    moved(store, last, Status.CANCELLED)
+    assert ended(store) == [batch]
+    assert (finish(store, batch), finish(store, batch), ended(store)) == (True, False, [])
+    data = json.loads(one_told(store).body)["data"]
+    counts = dict.fromkeys(map(str, Status), 0) | {"failed": 1, "cancelled": 1}
+    assert data == {"id": batch, "name": "jobs", "counts": counts, "credits": 0}
+
+
+def test_a_batch_without_rows_is_none(store: Store) -> None:
+    hook(store)
+    with store.write() as session:
+        batch = add_batch(session, store.now(session), owner="ann")
+    assert (ended(store), finish(store, batch), finished_at(store, batch)) == ([], False, None)
+
+
+@pytest.mark.parametrize("end", sorted(FINAL))
+def test_a_batch_of_which_a_row_goes_on_has_not_finished_and_finishes_again(store: Store, end: Status) -> None:
+    hook(store, events=[Event.BATCH_FINISHED])
+    batch, (job,) = batch_of(store, status=end)
+    assert finish(store, batch)
+    assert finished_at(store, batch) is not None
+    moved(store, job, Status.QUEUED, run=2)
+    assert finished_at(store, batch) is None
+    assert not finish(store, batch)
+    moved(store, job, Status.FAILED)
+    assert finish(store, batch)
+    assert len(told(store)) == 2
+
+
+def test_of_10_who_look_at_once_one_finishes_a_batch(store: Store) -> None:
+    hook(store)
+    batch, _ = batch_of(store, rows=3, status=Status.SUCCEEDED)
+    start = threading.Barrier(10)
+
+    def race(_: int) -> bool:
+        start.wait(20)
+        return finish(store, batch)
+
+    with ThreadPoolExecutor(10) as pool:
+        assert sum(pool.map(race, range(10))) == 1
+    assert one_told(store).event == "batch.finished"
+
+
+def test_a_batch_does_not_finish_while_somebody_is_about_to_open_it_again(store: Store) -> None:
+    if store.is_sqlite:
+        pytest.skip("one writer at a time: the two can't meet")
+    batch, (job,) = batch_of(store, status=Status.FAILED)
+    with store.write() as session:
+        assert actions.retry(session, session.get_one(Job, job), store.now(session))
+        assert ended(store) == [batch]  # nobody sees the retry yet
+        assert not finish(store, batch)
+    assert finished_at(store, batch) is None
+    assert not finish(store, batch)
+
+
+def test_whoever_opens_a_batch_waits_for_whoever_finishes_it(store: Store) -> None:
+    if store.is_sqlite:
+        pytest.skip("one writer at a time: the two can't meet")
+    batch, (job,) = batch_of(store, status=Status.FAILED)
+    with ThreadPoolExecutor(1) as pool, store.write() as session:
+        assert finishes.finish(session, batch, store.now(session))
+        opened = pool.submit(moved, store, job, Status.QUEUED, run=2)
+        with pytest.raises(TimeoutError):
+            opened.result(0.3)
+        session.commit()
+        opened.result(10)
+    assert finished_at(store, batch) is None
+
+
+def test_ends_are_looked_for_where_something_happened_and_now_and_then_everywhere(store: Store) -> None:
+    old, _ = batch_of(store, status=Status.FAILED)  # no event tells of it
+    batch, (job,) = batch_of(store)
+    with store.read() as session:
+        mark = finishes.newest_event(session)
+    assert (ended(store, since=mark), ended(store)) == ([], [old])
+    moved(store, job, Status.FAILED)
+    assert (ended(store, since=mark), sorted(ended(store))) == ([batch], sorted([old, batch]))
+
+
+def test_an_event_that_comes_to_light_late_is_not_missed(store: Store) -> None:
+    if store.is_sqlite:
+        pytest.skip("one writer at a time: events come to light in the order of their numbers")
+    finishing = Finishing(store)
+    finishing.look()  # everywhere, for the first time
+    late, (job,) = batch_of(store)
+    other, (another,) = batch_of(store)
+    with store.write() as session:
+        move(session, Position.of(session.get_one(Job, job)), Status.FAILED, store.now(session), "Drawn first.")
+        moved(store, another, Status.FAILED)
+        finishing.look()
+        assert finished_at(store, other) is not None
+    finishing.look()
+    assert finished_at(store, late) is not None
+
+
+def test_of_one_batch_alone_no_other_is_finished(store: Store) -> None:
+    mine, _ = batch_of(store, status=Status.SUCCEEDED)
+    other, _ = batch_of(store, status=Status.SUCCEEDED)
+    Finishing(store, mine).look()
+    assert finished_at(store, mine) is not None
+    assert finished_at(store, other) is None
+
+
+# Who takes a delivery, and what comes of it.
+
+
+def owed(store: Store, count: int = 1, **endpoint: Any) -> str:
+    """An endpoint that is to be told of so many ends."""
+    webhook = hook(store, **endpoint)
+    _, jobs = batch_of(store, rows=count)
+    with store.write() as session:
+        for job in jobs:
+            at = Position.of(session.get_one(Job, job))
+            move(session, at, Status.FAILED, store.now(session), "It broke.")
+    return webhook
+
+
+def test_what_is_due_goes_out_once_and_again_where_nothing_was_heard_of_it(store: Store) -> None:
+    owed(store)
+    (notice,) = due(store)
+    assert due(store) == []
+    assert due(store, later=50) == []
+    assert due(store, later=70) == [notice]
+
+
+def test_one_endpoint_has_few_under_way_and_each_gets_its_turn(store: Store) -> None:
+    many = owed(store, count=10)
+    few = owed(store, count=2)
+    goes = Counter(notice.title.partition(" · ")[2] for notice in due(store))
+    assert goes == {many: 4, few: 2}
+    assert due(store) == []
+
+
+def test_all_of_them_take_no_more_than_their_slots_but_one_that_has_none_gets_one(store: Store) -> None:
+    hooks = [hook(store) for _ in range(6)]
+    _, jobs = batch_of(store, rows=5)
+    for job in jobs:
+        moved(store, job, Status.FAILED)
+    goes = Counter(notice.title.partition(" · ")[2] for notice in due(store, slots=4))
+    assert len(goes) >= 5
+    assert goes.total() <= 8
+    assert set(goes) <= set(hooks)
+    assert due(store, slots=4) == [] or goes.total() < 8
+
+
+def test_a_try_is_taken_by_one(store: Store) -> None:
+    owed(store)
+    (notice,) = due(store)
+    start = threading.Barrier(10)
+
+    def race(_: int) -> bool:
+        start.wait(20)
+        with store.write() as session:
+            return deliveries.claim(session, notice.delivery_id, notice.attempts, store.now(session)) is not None
+
+    with ThreadPoolExecutor(10) as pool:
+        assert sum(pool.map(race, range(10))) == 1
+    assert one_told(store).attempts == 1
+
+
+def test_a_try_that_was_taken_for_lost_writes_nothing_any_more(store: Store) -> None:
+    owed(store)
+    with store.write() as session:
+        now = store.now(session)
+        first = deliveries.claim(session, one_told(store).id, 0, now)
+        second = deliveries.claim(session, one_told(store).id, 1, now)
+        assert first
+        assert second
+        assert not deliveries.arrived(session, first, now, 200)
+        assert not deliveries.went_wrong(session, first, now, "answered 500", 500, 5)
+        assert deliveries.arrived(session, second, now, 201)
+        assert not deliveries.went_wrong(session, second, now, "answered 500", 500, 5)
+    only = one_told(store)
+    assert (only.state, only.attempts, only.status_code, only.error) == (DeliveryState.DELIVERED, 2, 201, "")
+
+
+def test_what_arrives_is_signed_and_a_changed_word_is_seen(store: Store, receiver: Receiver) -> None:
+    owed(store, url=receiver.url)
+    (notice,) = due(store)
+    assert teller(store).run(notice.delivery_id, notice.attempts)
+    (came,) = receiver.came
+    assert Verifier(SECRET).verify(came.body, came.headers)["type"] == "job.failed"
+    assert came.headers["webhook-id"] == notice.delivery_id
+    with pytest.raises(WebhookVerificationError):
+        Verifier(SECRET).verify(came.body.replace(b"failed", b"mended"), came.headers)
+    with pytest.raises(WebhookVerificationError):
+        Verifier(webhooks.new_secret()).verify(came.body, came.headers)
+    only = one_told(store)
+    assert (only.state, only.status_code, only.error) == (DeliveryState.DELIVERED, 204, "")
+    assert only.delivered_at is not None
+
+
+def test_one_message_brings_along_what_else_is_due_there(store: Store, receiver: Receiver) -> None:
+    owed(store, count=12, url=receiver.url)
+    (notice, *_) = due(store, slots=1)
+    assert teller(store).run(notice.delivery_id, notice.attempts)
+    assert len(receiver.came) == 12
+    assert {one.state for one in told(store)} == {DeliveryState.DELIVERED}
+
+
+def test_after_a_try_that_failed_nothing_else_is_sent_along(store: Store) -> None:
+    with receiving(says(500)) as receiver:
+        owed(store, count=3, url=receiver.url)
+        (notice, *_) = due(store, slots=1)
+        teller(store).run(notice.delivery_id, notice.attempts)
+        assert len(receiver.came) == 1
+
+
+def test_it_is_tried_for_hours_with_growing_waits_and_then_given_up(store: Store) -> None:
+    with receiving(says(500)) as receiver:
+        owed(store, url=receiver.url)
+        waits = []
+        while one_told(store).state is DeliveryState.PENDING:
+            (notice,) = due(store)
+            assert teller(store).run(notice.delivery_id, notice.attempts)
+            with store.write() as session:
+                waits.append((one_told(store).due_at - store.now(session)).total_seconds())
+            let_time_pass(store, 50_000)
+        assert len(receiver.came) == 8
+        assert len({came.headers["webhook-id"] for came in receiver.came}) == 1
+        assert len({came.body for came in receiver.came}) == 1
+        said = (5, 300, 1800, 7200, 18_000, 36_000, 36_000)
+        assert all(wait * 0.99 - 2 < waited < wait * 1.21 for wait, waited in zip(said, waits, strict=False))
+        only = one_told(store)
+        assert (only.state, only.attempts, only.status_code) == (DeliveryState.FAILED, 8, 500)
+        assert only.error == "answered 500"
+
+
+def test_an_endpoint_that_asks_for_time_gets_it_up_to_an_hour(store: Store, receiver: Receiver) -> None:
+    asked = [(429, "600", 600), (503, "600", 600), (503, "999999", 3600), (503, "0", 5), (500, "600", 5), (429, "?", 5)]
+    for status, told_to_wait, waits in asked:
+        receiver.answer = says(status, Retry_After=told_to_wait)
+        webhook = owed(store, url=receiver.url)
+        (notice,) = due(store)
+        teller(store).run(notice.delivery_id, notice.attempts)
+        with store.write() as session:
+            waited = (one_told(store).due_at - store.now(session)).total_seconds()
+            assert webhooks.remove(session, "ann", webhook)
+        assert waits - 3 < waited < waits * 1.21, (status, told_to_wait)
+
+
+def test_one_that_is_gone_is_told_nothing_any_more(store: Store) -> None:
+    with receiving(says(410)) as receiver:
+        webhook = owed(store, count=3, url=receiver.url)
+        (notice, *_) = due(store, slots=1)
+        teller(store).run(notice.delivery_id, notice.attempts)
+        assert Counter((one.state, one.status_code) for one in told(store)) == {
+            (DeliveryState.FAILED, 410): 1,
+            (DeliveryState.FAILED, None): 2,
+        }
+        with store.read() as session:
+            found = webhooks.endpoint(session, "ann", webhook)
+        assert found is not None
+        assert (found.disabled_at is not None, found.why) == (True, "answered 410")
+        _, (job,) = batch_of(store)
+        moved(store, job, Status.FAILED)
+        assert (len(told(store)), due(store, later=100), len(receiver.came)) == (3, [], 1)
+
+
+def test_what_was_written_for_one_that_is_disabled_by_then_is_given_up(store: Store, receiver: Receiver) -> None:
+    webhook = owed(store, url=receiver.url)
+    (notice,) = due(store)
+    with store.write() as session:
+        session.execute(update(Webhook).where(Webhook.id == webhook).values(disabled_at=store.now(session)))
+    assert not teller(store).run(notice.delivery_id, notice.attempts)
+    assert (one_told(store).state, one_told(store).error) == (DeliveryState.FAILED, "the endpoint is disabled")
+    assert receiver.came == []
+
+
+def test_a_redirect_is_no_arrival(store: Store, receiver: Receiver) -> None:
+    with receiving(says(302, Location=receiver.url)) as redirecting:
+        owed(store, url=redirecting.url)
+        (notice,) = due(store)
+        teller(store).run(notice.delivery_id, notice.attempts)
+    only = one_told(store)
+    assert (only.state, only.status_code) == (DeliveryState.PENDING, 302)
+    assert "redirects are not followed" in only.error
+    assert receiver.came == []
+
+
+def test_an_address_within_is_not_told_and_its_owner_sees_why(store: Store, receiver: Receiver) -> None:
+    owed(store, url=receiver.url)
+    (notice,) = due(store)
+    assert Deliveries(store, VAULT, Outward(), threading.Event()).run(notice.delivery_id, notice.attempts)
+    assert "no public address" in one_told(store).error
+    assert receiver.came == []
+
+
+def test_one_that_does_not_answer_in_time_is_tried_again(store: Store) -> None:
+    over = threading.Event()
+
+    def silent(_request: BaseHTTPRequestHandler) -> None:
+        over.wait(10)
+
+    with receiving(silent) as receiver:
+        owed(store, url=receiver.url)
+        (notice,) = due(store)
+        outward = Outward((ip_network("127.0.0.0/8"),), seconds=0.3)
+        Deliveries(store, VAULT, outward, threading.Event()).run(notice.delivery_id, notice.attempts)
+        over.set()
+    assert (one_told(store).state, one_told(store).error) == (DeliveryState.PENDING, "no answer in time")
+
+
+def test_a_secret_that_was_locked_with_another_key_is_told_to_whoever_looks(store: Store, receiver: Receiver) -> None:
+    owed(store, url=receiver.url)
+    (notice,) = due(store)
+    stranger = Deliveries(store, Vault("quite another key, also long"), Outward(), threading.Event())
+    stranger.run(notice.delivery_id, notice.attempts)
+    assert "REELQ_SECRET_KEY" in one_told(store).error
+
+
+def test_a_worker_that_stops_leaves_it_to_others_at_once(store: Store, receiver: Receiver) -> None:
+    owed(store, url=receiver.url)
+    (notice,) = due(store)
+    stopping = threading.Event()
+    stopping.set()
+    assert not teller(store, stopping=stopping).run(notice.delivery_id, notice.attempts)
+    assert due(store) == [notice]
+    assert (one_told(store).attempts, receiver.came) == (0, [])
+
+
+def test_what_was_settled_long_ago_is_forgotten_and_nothing_else(store: Store) -> None:
+    owed(store, count=3)
+    settled, new, pending = (one.id for one in told(store))
+    with store.write() as session:
+        now = store.now(session)
+        for one, state, days in (
+            (settled, DeliveryState.FAILED, 31),
+            (new, DeliveryState.DELIVERED, 29),
+            (pending, DeliveryState.PENDING, 31),
+        ):
+            at = {"state": state, "created_at": now - timedelta(days=days)}
+            session.execute(update(WebhookDelivery).where(WebhookDelivery.id == one).values(**at))
+        assert deliveries.forget(session, now, 30) == 1
+    assert {one.id for one in told(store)} == {new, pending}
+
+
+def test_made_twice_under_one_id_an_endpoint_is_made_once(store: Store) -> None:
+    with store.write() as session:
+        now = store.now(session)
+        made = [
+            webhooks.create(session, VAULT, "ann", "https://example.com/", [Event.JOB_FAILED], secret, now, "hook_one")
+            for secret in (SECRET, webhooks.new_secret())
+        ]
+        assert made[0] == made[1]
+        assert webhooks.secret_of(session, VAULT, "ann", "hook_one") == SECRET
+
+
+def test_two_who_make_the_last_endpoint_at_once_do_not_both_succeed(store: Store) -> None:
+    for _ in range(webhooks.MOST - 1):
+        hook(store)
+    start = threading.Barrier(6)
+
+    def race(_: int) -> bool:
+        start.wait(20)
+        try:
+            hook(store)
+        except webhooks.TooMany:
+            return False
+        return True
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sum(pool.map(race, range(6))) == 1
