@@ -31,8 +31,8 @@ def snapshot(**values: Any) -> Snapshot:
     told: dict[str, Any] = {
         "at": NOW, "batch_id": "bat_1", "name": "jobs.csv", "source": "", "out": "", "state": BatchState.ACTIVE,
         "released": None, "limit_credits": None, "created_at": NOW, "finished_at": None,
-        "places": (*places, *ended), "held": 0, "credits": 600, "shared": False, "rows": tuple(moving(row) for row in range(1, 41)), "holds": (),
-        "tended": True, "twins_move": False,
+        "places": (*places, *ended), "held": 0, "credits": 600, "shared": False,
+        "rows": tuple(moving(row) for row in range(1, 41)), "holds": (), "tended": True, "twins_move": False,
     }  # fmt: skip
     return Snapshot(**{**told, **values})
 
