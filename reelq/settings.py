@@ -22,7 +22,7 @@ MEANINGS: Final = {
     "SKILL_SOURCE": "the platform that requests are attributed to",
     "REELQ_DATABASE_URL": "where every row's state is kept; PostgreSQL for more than one machine",
     "REELQ_BROKER_URL": "the Redis that carries messages to workers; without it this machine works by itself",
-    "REELQ_DATA_DIR": "the folder of the database, the key and your own skills",
+    "REELQ_DATA_DIR": "the folder of the database, the key, your own skills, and of files over HTTP (then shared)",
     "REELQ_SECRET_KEY": "locks the tokens in the database; the same on every machine",
     "REELQ_MAX_IN_FLIGHT": "most rows of the account at work at once",
     "REELQ_POLL_INTERVAL": "seconds between two looks at an export",

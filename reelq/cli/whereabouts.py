@@ -75,6 +75,8 @@ def whereabouts(
         try:
             meant = ask(InDatabase(made.store, OWNER), word)
         except UnknownName as unknown:
+            if settings.reelq_api_url and not sandbox:
+                unknown.advice += " This command looks on this machine alone, and not at REELQ_API_URL."
             if sandbox or not play.is_there(settings):
                 raise
             if not word.startswith(_IDS):

@@ -1,6 +1,5 @@
 """Everything the service can be asked, each as one method: a request out, a receipt or one of our errors back."""
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -16,7 +15,7 @@ from reelq.remote.auth import Bearer, Tokens
 from reelq.remote.body import read_whole
 from reelq.remote.download import Downloaded, fetch
 from reelq.remote.receipts import Balance, Grant, Json, Progress, Session, State, Uploaded
-from reelq.remote.redact import redact
+from reelq.remote.redact import redact, said
 from reelq.remote.upload import Meter, parts
 from reelq.remote.wire import Where
 from reelq.settings import Settings
@@ -40,8 +39,6 @@ _NOT_SENT: Final = (
     *_NO_ADDRESS,
 )
 """What proves that nothing of a request reached the service."""
-
-_ERRNO: Final = re.compile(r"\[Errno -?\d+\] ")
 
 T = TypeVar("T")
 
@@ -77,17 +74,12 @@ def _our_errors() -> Iterator[None]:
     except httpx.DecodingError as error:
         raise errors.Unintelligible(f"The answer can't be unpacked: {error}") from None
     except httpx.HTTPError as error:
-        raise errors.ConnectionLost(f"The connection broke: {_words(error)}") from None
+        raise errors.ConnectionLost(f"The connection broke: {said(error)}") from None
 
 
 def _not_sent(error: Exception) -> errors.NotSent:
     what = "This is no address" if isinstance(error, _NO_ADDRESS) else "No connection to the service"
-    return errors.NotSent(f"{what}: {_words(error)}")
-
-
-def _words(error: Exception) -> str:
-    """What the transport says, without the system's number before it and the stop behind it."""
-    return _ERRNO.sub("", redact(str(error))).rstrip(".") or type(error).__name__
+    return errors.NotSent(f"{what}: {said(error)}")
 
 
 def ask_for_token(http: httpx.Client, client_id: str, attribution: Mapping[str, str]) -> Grant:
@@ -173,7 +165,7 @@ class Remote:
         except _NOT_SENT as error:
             raise _not_sent(error) from None
         except httpx.HTTPError as error:
-            raise errors.StreamNeverBegan(f"No answer came to the instruction: {_words(error)}") from None
+            raise errors.StreamNeverBegan(f"No answer came to the instruction: {said(error)}") from None
 
     def state(self, session_id: str) -> State:
         """The session as it stands."""
@@ -265,7 +257,7 @@ def _no_stream(response: httpx.Response) -> errors.RemoteError:
     except errors.PassingFault as error:
         return errors.StreamNeverBegan(f"Instead of a stream: {error}", raw=error.raw)
     except httpx.HTTPError as error:
-        return errors.StreamNeverBegan(f"Instead of a stream: {_words(error)}")
+        return errors.StreamNeverBegan(f"Instead of a stream: {said(error)}")
     except errors.RemoteError as refusal:
         return refusal
     return errors.StreamNeverBegan("Success, but no stream", raw=jsontext.shown(body, secret))

@@ -18,7 +18,7 @@ from reelq.remote import wire
 from reelq.remote.body import read_whole
 from reelq.remote.client import open_http
 from reelq.remote.receipts import Balance
-from reelq.remote.redact import redact
+from reelq.remote.redact import said
 from reelq.remote.wire import Where
 from reelq.settings import Settings
 
@@ -84,7 +84,7 @@ def _exchange(http: httpx.Client, request: httpx.Request) -> httpx.Response:
         finally:
             response.close()
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
-        raise Unreached(trouble_of(error), redact(str(error)) or type(error).__name__) from None
+        raise Unreached(trouble_of(error), said(error)) from None
     return response
 
 

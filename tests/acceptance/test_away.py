@@ -6,20 +6,25 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
+import httpx
 import pytest
 from sqlalchemy import select
+from standardwebhooks import Webhook, WebhookVerificationError
 
-from reelq.store.clients import Asset
+from reelq.store import apikeys
+from reelq.store.clients import Asset, Scope
 from tests.acceptance.elsewhere import Elsewhere, Line, elsewhere
 from tests.acceptance.running import User, titles, until
 from tests.acceptance.terminal import Terminal
+from tests.receiver import receiving
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Elsewhere]:
-    with elsewhere(tmp_path_factory.mktemp("place")) as made:
+    with elsewhere(tmp_path_factory.mktemp("place"), reelq_allowed_networks="127.0.0.0/8") as made:
         yield made
 
 
@@ -88,6 +93,35 @@ def test_a_manifest_goes_there_its_videos_come_home_and_nothing_goes_twice(
     assert [row["status"] for row in table] == ["succeeded"] * 3
     lines = user.calls("results", "jobs", "--format", "jsonl").stdout.splitlines()
     assert [json.loads(one)["output"] for one in lines] == outputs
+
+
+def test_from_the_manifest_to_the_signed_message_that_it_is_finished(
+    there: Elsewhere, user: User, tmp_path: Path
+) -> None:
+    key = {"Authorization": f"Bearer {apikeys.make(there.farm.store, tmp_path.name, Scope.ADMIN)[1]}"}
+    user.writes(titles(2))
+    with receiving() as receiver, httpx.Client(base_url=there.api.url, headers=key, trust_env=False) as ask:
+        wanted = {"url": receiver.url, "events": ["job.succeeded", "batch.finished"]}
+        made = ask.post("/v1/webhooks", json=wanted)
+        assert made.status_code == 201, made.text
+        batch = user.calls("submit", "jobs.csv").stdout.strip()
+        there.farm.start_worker()
+        with ask.stream("GET", f"/v1/batches/{batch}/events", timeout=60) as events:
+            happened = [line.removeprefix("event: ") for line in events.iter_lines() if line.startswith("event: ")]
+        assert (happened[0], set(happened[1:-1]), happened[-1]) == ("begin", {"job"}, "end")
+        until(lambda: len(receiver.came) == 3, "what it was to be told", 30)
+        verifier = Webhook(made.json()["secret"])
+        told = [verifier.verify(came.body, came.headers) for came in receiver.came]
+        assert sorted(message["type"] for message in told) == ["batch.finished", "job.succeeded", "job.succeeded"]
+        forged = receiver.came[0].body.replace(b"succeeded", b"cancelled")
+        with pytest.raises(WebhookVerificationError):
+            verifier.verify(forged, receiver.came[0].headers)
+        for message in told:
+            if message["type"] == "job.succeeded":
+                video = ask.get(message["data"]["result"]["href"])
+                assert sha256(video.content).hexdigest() == message["data"]["result"]["sha256"]
+        rows = csv.DictReader(io.StringIO(ask.get(f"/v1/batches/{batch}/results.csv").text.removeprefix("\ufeff")))
+        assert [row["status"] for row in rows] == ["succeeded"] * 2
 
 
 def test_what_is_done_to_a_batch_there_is_told_as_it_is_here(there: Elsewhere, user: User) -> None:

@@ -14,6 +14,7 @@ from reelq.cli.wording import masked, one_line
 from reelq.errors import ReelqError, ServiceAway, ServiceRefused, SettingsError, UnknownName
 from reelq.remote.body import read_whole
 from reelq.remote.probe import Trouble, trouble_of
+from reelq.remote.redact import said
 from reelq.settings import Settings
 
 _CONNECT_SECONDS: Final = 10.0
@@ -189,7 +190,7 @@ def _items(service: Service, page: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _away(address: str, error: Exception) -> ServiceAway:
-    why = one_line(str(error)) or type(error).__name__
+    why = one_line(said(error))
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError | UnicodeError):
         return ServiceAway(f"No reelq service answers at {masked(address)}: {why}", _MENDS.get(trouble_of(error), ""))
     return ServiceAway(f"The connection to {masked(address)} broke off: {why}")
