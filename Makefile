@@ -65,10 +65,10 @@ types: $(DEV_READY) ## mypy, strict
 contracts: $(DEV_READY) ## import-linter: which way imports may point
 	$(BIN)/lint-imports --no-cache
 
-# Most of them wait for processes, leases and intervals: two files at a time take half as long as one. What is timed
-# runs alone.
+# Most of them wait for processes, leases and intervals: three files at a time take a third of the time of one. What is
+# timed runs alone.
 pytest: $(DEV_READY) ## the tests
-	$(BIN)/pytest -n 2 --dist loadfile -m "not benchmark"
+	$(BIN)/pytest -n 3 --dist loadfile -m "not benchmark"
 	$(BIN)/pytest -m benchmark
 
 prove: $(DEV_READY) ## the promises at full size: the service, workers, Redis and databases broken on purpose (an hour)

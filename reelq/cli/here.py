@@ -8,12 +8,12 @@ from typing import TextIO
 import click
 
 from reelq.cli import live
+from reelq.cli.alarm import Alarm
 from reelq.cli.deployment import OWNER, Deployment
 from reelq.cli.live import Look
 from reelq.cli.named import Named
 from reelq.cli.queue import Stand
 from reelq.cli.report import shown_path
-from reelq.cli.seeing_through import Alarm
 from reelq.cli.wording import one_line
 from reelq.job import Status
 from reelq.results import Form, put_results

@@ -1,7 +1,6 @@
 """A batch seen through to its end by the command that asked for it: worked on here, or by the workers there are."""
 
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,11 +10,12 @@ from typing import Final
 import click
 
 from reelq.cli import live
+from reelq.cli.alarm import Alarm
 from reelq.cli.deployment import Deployment
 from reelq.cli.wording import many
 from reelq.settings import Settings
-from reelq.store.overview import QUIET_SECONDS, anybody_at_work, snapshot
-from reelq.store.session import Store, is_away
+from reelq.store.overview import snapshot
+from reelq.store.session import Store
 from reelq.store.story import newest_event
 from worker.inprocess import InProcess
 from worker.process import Process
@@ -105,35 +105,3 @@ class Ailment:
         elif self.told and not words:
             click.echo("The database can be written again; the rows go on.", err=True)
         self.told = words
-
-
-class Alarm:
-    """Says once that no worker takes the rows of a batch, and what starts one; called after each look at it."""
-
-    def __init__(self, made: Deployment, batch_id: str) -> None:
-        self._made = made
-        self._batch_id = batch_id
-        self._over = made.in_process
-        self._next = time.monotonic() + QUIET_SECONDS
-
-    def __call__(self) -> None:
-        """Look, now and then: it is a question that few batches need to have answered."""
-        if self._over or time.monotonic() < self._next:
-            return
-        self._next = time.monotonic() + 1
-        try:
-            self._over = self._is_alone()
-        except Exception as error:
-            if not is_away(error):
-                raise
-            return
-        if self._over:
-            # The live view lets it pass above itself, where it stays.
-            click.echo("No worker takes these rows. They wait in the database; `reelq up` starts one here.", err=True)
-
-    def _is_alone(self) -> bool:
-        store = self._made.store
-        with store.read() as session:
-            now = store.now(session)
-            seen = snapshot(session, self._batch_id, now, shown=0)
-            return bool(seen.moving) and not seen.tended and not anybody_at_work(session, now)
