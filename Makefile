@@ -65,14 +65,13 @@ types: $(DEV_READY) ## mypy, strict
 contracts: $(DEV_READY) ## import-linter: which way imports may point
 	$(BIN)/lint-imports --no-cache
 
-# Most of them wait for processes, leases and intervals: three files at a time take a third of the time of one. What is
-# timed runs alone.
+# Many of them wait for processes, leases and intervals, so two files are run at a time. What is timed runs alone.
 pytest: $(DEV_READY) ## the tests
-	$(BIN)/pytest -n 3 --dist loadfile -m "not benchmark"
+	$(BIN)/pytest -n 2 --dist loadfile -m "not benchmark"
 	$(BIN)/pytest -m benchmark
 
 prove: $(DEV_READY) ## the promises at full size: the service, workers, Redis and databases broken on purpose (an hour)
-	REELQ_PROVE=1 $(BIN)/pytest tests/queue tests/integration/test_submissions_at_once.py
+	REELQ_PROVE=1 $(BIN)/pytest tests/queue tests/integration/test_submissions_at_once.py tests/integration/test_store.py
 
 fuzz: $(DEV_READY) ## the REST service, asked at length by its own schema and against it (minutes)
 	REELQ_FUZZ=1 $(BIN)/pytest tests/api/test_schema.py --timeout 900

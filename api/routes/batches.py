@@ -1,6 +1,8 @@
 """Batches: the list, one of them as it stands, its rows, its results, and what can be asked of it."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Annotated, Final
 
 from fastapi import Path, Query, Request
@@ -18,11 +20,12 @@ from reelq.results import Form, lines_of_results
 from reelq.store import batchlist, handling, outcomes, rows
 from reelq.store.apikeys import Holder
 from reelq.store.handling import Handled
-from reelq.store.overview import snapshot
+from reelq.store.overview import Costs, costs_of, snapshot
 from reelq.store.session import Store
 
 BatchId = Annotated[str, Path(pattern=r"^bat_[0-9a-z]{22}$", examples=["bat_01k9z3c0q2m4x6v8b1n5s7"])]
 _JSONL: Final = "application/jsonl"
+_BESIDE: Final = ThreadPoolExecutor(4, "costs")
 _Code = Annotated[str | None, Query(pattern=r"^[a-z_]{1,40}$", description="Only rows that ended with this error.")]
 
 _Called = Annotated[
@@ -110,10 +113,19 @@ def shown(store: Store, owner: str, batch_id: str) -> BatchShown:
     with store.read() as session:
         if not batchlist.is_of(session, owner, batch_id):
             raise not_found("batch")
-        seen = snapshot(session, batch_id, store.now(session))
+        # Of a huge batch this takes as long as most of the rest: it is read beside it.
+        costs = _BESIDE.submit(_costs, store, batch_id)
+        seen = snapshot(session, batch_id, store.now(session), costs=Costs(0, shared=False))
         failed = outcomes.failures(session, batch_id) if seen.count(Status.FAILED, Status.CANCELLED) else ()
         waiting = outcomes.waits(session, batch_id) if seen.count(Status.WAITING) else ()
-    return BatchShown.at_this_moment(seen, failed, waiting)
+    # Waited for with no connection in hand: who holds one and waits for another may wait for ever.
+    spent = costs.result()
+    return BatchShown.at_this_moment(replace(seen, credits=spent.credits, shared=spent.shared), failed, waiting)
+
+
+def _costs(store: Store, batch_id: str) -> Costs:
+    with store.read() as session:
+        return costs_of(session, batch_id)
 
 
 def _handled(here: Service, caller: Holder, batch_id: str, act: Callable[[Store, str], Handled]) -> BatchHandled:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, func, or_, select, text
 from sqlalchemy.orm import aliased
@@ -117,11 +117,23 @@ class Snapshot:
         return self.total - self.ended
 
 
-def snapshot(session: Transaction, batch_id: str, now: datetime, *, shown: int = SHOWN) -> Snapshot:
-    """The batch as it stands; of the rows in motion at most `shown`, those at work first."""
+class Costs(NamedTuple):
+    """What a batch cost so far."""
+
+    credits: int
+    shared: bool
+
+
+def snapshot(
+    session: Transaction, batch_id: str, now: datetime, *, shown: int = SHOWN, costs: Costs | None = None
+) -> Snapshot:
+    """The batch as it stands; of the rows in motion at most `shown`, those at work first.
+
+    `costs` are given by those who know them already.
+    """
     batch = session.get_one(Batch, batch_id, populate_existing=True)
     places = _places(session, batch_id)
-    spent, shared = _spent(session, batch_id)
+    spent, shared = costs or costs_of(session, batch_id)
     open_ones = {place.status for place in places} - FINAL
     return Snapshot(
         at=now,
@@ -222,9 +234,10 @@ _SPENT: Final = select(func.coalesce(func.sum(Send.cost), 0)).where(_SENT)
 _SHARED: Final = select(Send.id).where(_SENT, Send.shared.is_(True), Send.cost > 0).limit(1)
 
 
-def _spent(session: Transaction, batch_id: str) -> tuple[int, bool]:
+def costs_of(session: Transaction, batch_id: str) -> Costs:
+    """What it cost, and whether some of that is a row's part of what several cost together."""
     here = {"batch_id": batch_id}
-    return int(session.execute(_SPENT, here).scalar_one()), session.execute(_SHARED, here).first() is not None
+    return Costs(int(session.execute(_SPENT, here).scalar_one()), session.execute(_SHARED, here).first() is not None)
 
 
 def _rows() -> Select[*tuple[Any, ...]]:

@@ -27,6 +27,8 @@ from tests.integration.databases import new_database, shown
 from tests.sandbox_process import SandboxProcess
 
 ROOT: Final = Path(__file__).parents[2]
+CLIP: Final = Path(__file__).with_name("beach.mp4")
+"""A second of a small test picture: what the stand-in encodes has to be real, and need not be large."""
 QUICK: Final[dict[str, Any]] = {
     "reelq_poll_interval": 0.5,
     "reelq_poll_limit": 20,

@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
-from tests.queue.farm import ROOT, Farm, farm
+from tests.queue.farm import CLIP, Farm, farm
 
 EDIT, RENDER, LOOK = 5.0, 3.0, 1.0
 IDEAL: Final = EDIT + 4 * LOOK
@@ -38,7 +38,7 @@ def main(database: str, pool: str, concurrency: int, rows: int) -> None:
         farm("redis", Path(folder), faults=faults, concurrency=concurrency, database_kind=database, **waits) as made,
     ):
         made.pool = pool
-        batch = made.submit([f"{ROOT}/samples/beach.mp4,Add a title that says Take one"] * rows)
+        batch = made.submit([f"{CLIP},Add a title that says Take one"] * rows)
         worker = made.start_worker()
         began = time.monotonic()
         ends = made.ended(batch, 300)

@@ -16,7 +16,7 @@ from sqlalchemy import select
 from reelq.job import FINAL, TRANSITIONS, Status
 from reelq.store import actions, credits, handling
 from reelq.store.models import Job, JobEvent
-from tests.queue.farm import KINDS, ROOT, Farm, farm, until
+from tests.queue.farm import CLIP, KINDS, Farm, farm, until
 from tests.queue.sizes import PROVING, size
 from tests.queue.test_chaos import nothing_is_wrong
 from worker.process import Process
@@ -40,7 +40,7 @@ def ask(made: Farm, act: Callable[..., Any], job_id: str) -> Any:
 
 def lines(count: int, session: str = "") -> list[str]:
     """Rows that differ in what they say, one after another in a session where one is named."""
-    return [f"{ROOT}/samples/beach.mp4,Add a title that says Take {number},{session}" for number in range(count)]
+    return [f"{CLIP},Add a title that says Take {number},{session}" for number in range(count)]
 
 
 HEADER = "file,instruction,session"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.queue.farm import KINDS, ROOT, Farm, farm
+from tests.queue.farm import CLIP, KINDS, Farm, farm
 from tests.queue.sizes import PROVING, size
 
 ROWS = size(40, 300)
@@ -25,7 +25,7 @@ FAULTS: dict[str, object] = {
 
 def lines(count: int) -> list[str]:
     """Rows that differ in what they say, so that the ledger can tell them apart."""
-    return [f"{ROOT}/samples/beach.mp4,Add a title that says Take {number}" for number in range(count)]
+    return [f"{CLIP},Add a title that says Take {number}" for number in range(count)]
 
 
 def nothing_is_wrong(made: Farm) -> None:

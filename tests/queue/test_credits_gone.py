@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from reelq.store import handling
-from tests.queue.farm import KINDS, ROOT, Farm, farm, until
+from tests.queue.farm import CLIP, KINDS, Farm, farm, until
 from tests.queue.sizes import PROVING, size
 from tests.queue.test_chaos import nothing_is_wrong
 
@@ -21,7 +21,7 @@ TOP_UP = 2 * ROWS * DEAREST_EDIT  # some rows have a second edit
 
 def lines(count: int, what: str = "Take") -> list[str]:
     """Rows that differ in what they say."""
-    return [f"{ROOT}/samples/beach.mp4,Add a title that says {what} {number}" for number in range(count)]
+    return [f"{CLIP},Add a title that says {what} {number}" for number in range(count)]
 
 
 def at_rest(made: Farm, batch: str) -> bool:

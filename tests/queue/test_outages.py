@@ -15,7 +15,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from tests.queue.farm import KINDS, ROOT, Farm, farm, until
+from tests.queue.farm import CLIP, KINDS, Farm, farm, until
 from tests.queue.sizes import PROVING, size
 from tests.queue.test_chaos import nothing_is_wrong
 
@@ -30,7 +30,7 @@ PATIENT: dict[str, Any] = {"reelq_edit_timeout": 20.0, "reelq_silence_timeout": 
 
 def lines(count: int, what: str = "Take") -> list[str]:
     """Rows that differ in what they say."""
-    return [f"{ROOT}/samples/beach.mp4,Add a title that says {what} {number}" for number in range(count)]
+    return [f"{CLIP},Add a title that says {what} {number}" for number in range(count)]
 
 
 def succeeded(made: Farm, batch: str) -> int:

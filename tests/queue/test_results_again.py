@@ -8,9 +8,9 @@ import pytest
 from reelq.job import Cause
 from reelq.media import is_whole_mp4
 from reelq.store.models import Job
-from tests.queue.farm import KINDS, ROOT, Farm, farm
+from tests.queue.farm import CLIP, KINDS, Farm, farm
 
-ROW = f"{ROOT}/samples/beach.mp4,Add a title that says Once,"
+ROW = f"{CLIP},Add a title that says Once,"
 HEADER = "file,instruction,session"
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.queue.farm import KINDS, ROOT, Farm, farm, until
+from tests.queue.farm import CLIP, KINDS, Farm, farm, until
 from tests.queue.sizes import size
 from tests.queue.test_chaos import nothing_is_wrong
 
@@ -33,7 +33,7 @@ PATIENT: dict[str, Any] = {
 
 def lines(count: int, what: str = "Take") -> list[str]:
     """Rows that differ in what they say."""
-    return [f"{ROOT}/samples/beach.mp4,Add a title that says {what} {number}" for number in range(count)]
+    return [f"{CLIP},Add a title that says {what} {number}" for number in range(count)]
 
 
 def streams(made: Farm) -> int:

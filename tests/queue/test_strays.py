@@ -13,7 +13,7 @@ from reelq.settings import Settings
 from reelq.store.models import Job
 from tests.integration import databases
 from tests.integration.databases import add_job, new_database, shown
-from tests.queue.farm import KINDS, ROOT, farm
+from tests.queue.farm import CLIP, KINDS, farm
 from tests.queue.test_chaos import nothing_is_wrong
 from worker.process import Process
 
@@ -137,7 +137,7 @@ def test_arguments_beyond_job_and_run_are_those_of_a_newer_version_and_do_no_har
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind == "redis"] or KINDS)
 def test_a_worker_outlives_strays_of_every_kind(kind: str, tmp_path: Path) -> None:
     with farm(kind, tmp_path) as made:
-        batch = made.submit([f"{ROOT}/samples/beach.mp4,Add a title that says Take {number}" for number in range(4)])
+        batch = made.submit([f"{CLIP},Add a title that says Take {number}" for number in range(4)])
         worker = made.start_worker()
         if made.redis:
             from reelq.dispatch import make_celery
@@ -153,4 +153,4 @@ def test_a_worker_outlives_strays_of_every_kind(kind: str, tmp_path: Path) -> No
         assert worker.poll() is None
         assert all(job.status in FINAL and job.run == 1 for job in made.jobs(batch))
         nothing_is_wrong(made)
-        assert made.ended(made.submit([f"{ROOT}/samples/beach.mp4,Add music"]), 60) == {"succeeded": 1}
+        assert made.ended(made.submit([f"{CLIP},Add music"]), 60) == {"succeeded": 1}

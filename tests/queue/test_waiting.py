@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import redis
 
-from tests.queue.farm import KINDS, ROOT, Farm, farm, until
+from tests.queue.farm import CLIP, KINDS, Farm, farm, until
 from tests.queue.sizes import PROVING, size
 
 ROWS = size(100, 1_000)
@@ -40,7 +40,7 @@ def messages_for_looks(made: Farm) -> int:
 
 def start_of_an_upload(made: Farm, number: int) -> float:
     """Seconds from handing a row in to the moment when a worker has begun with it."""
-    batch = made.submit([f"{ROOT}/samples/beach.mp4,Add a title that says Take {number}"])
+    batch = made.submit([f"{CLIP},Add a title that says Take {number}"])
     until(lambda: made.jobs(batch)[0].started_at, "a worker for the upload", 30)
     job = made.jobs(batch)[0]
     assert isinstance(job.started_at, datetime)
@@ -58,7 +58,7 @@ def test_waiting_exports_cost_no_slot_and_no_message_and_are_looked_at_in_time(
         "reelq_max_in_flight": ROWS + 100,
     }
     with farm(kind, tmp_path, faults={"render_stuck": 1}, concurrency=SLOTS, **settings) as made:
-        batch = made.submit([f"{ROOT}/samples/beach.mp4,export"] * ROWS)
+        batch = made.submit([f"{CLIP},export"] * ROWS)
         made.start_worker()
         until(lambda: made.where(batch).get(("poll", "queued"), 0) >= ROWS - SLOTS, "all rows at their exports", 240)
         starts, held = [], []

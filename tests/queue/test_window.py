@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.queue.farm import KINDS, ROOT, Farm, farm, until
+from tests.queue.farm import CLIP, KINDS, Farm, farm, until
 from tests.queue.sizes import size
 from tests.queue.test_chaos import nothing_is_wrong
 
@@ -14,7 +14,7 @@ WINDOW = 8
 
 
 def rows(count: int, what: str) -> list[str]:
-    return [f"{ROOT}/samples/beach.mp4,Add a title that says {what} {number}" for number in range(count)]
+    return [f"{CLIP},Add a title that says {what} {number}" for number in range(count)]
 
 
 def window(made: Farm) -> float:

@@ -19,6 +19,8 @@ from reelq.settings import Settings
 
 _CONNECT_SECONDS: Final = 10.0
 _ANSWER_SECONDS: Final = 60.0
+_WORK_SECONDS: Final = 600.0
+"""A hundred thousand rows are taken in within half a minute, and cancelled within a few."""
 _PAGE: Final = 200
 _LONGEST_WORD: Final = 500
 PROBLEM: Final = "application/problem+json"
@@ -69,6 +71,8 @@ class Service:
 
     def ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         """A request whose answer is one JSON object."""
+        if method == "POST":
+            options = {"timeout": httpx.Timeout(_WORK_SECONDS, connect=_CONNECT_SECONDS), **options}
         with self.opened(method, path, **options) as response:
             return self._object(response)
 
