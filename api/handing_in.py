@@ -21,7 +21,7 @@ from reelq.errors import AddressRefused
 from reelq.manifest import Checked
 from reelq.manifest.table import control_character
 from reelq.manifest.uploads import Given, UploadedFiles
-from reelq.storage import PREFIX, Storage
+from reelq.storage import PREFIX, Storage, hash_of
 from reelq.store import accounts, assets, submissions
 from reelq.store.orders import Order
 
@@ -173,13 +173,9 @@ def _json(text: bytes) -> Any:
 
 def _assets(told: Any) -> dict[str, str]:
     """The hash that each name stands for."""
-    if not isinstance(told, dict) or not all(_is_asset(one) for one in told.values()):
+    if not isinstance(told, dict) or not all(isinstance(one, str) and hash_of(one) for one in told.values()):
         raise _bad_part('`assets` is an object such as {"beach.mp4": "sha256:…"}, with 64 hexadecimal digits')
-    return {name: asset.removeprefix(PREFIX) for name, asset in told.items()}
-
-
-def _is_asset(told: object) -> bool:
-    return isinstance(told, str) and told.isascii() and _HASH.fullmatch(told.encode()) is not None
+    return {name: hash_of(asset) for name, asset in told.items()}
 
 
 def _bad_part(detail: str) -> Problem:

@@ -168,6 +168,11 @@ def warn_of_broker(made: Deployment) -> None:
 def _ask(made: Deployment, order: Order, plan: Plan, call: Call) -> None:
     for line in cost_of(plan, order.rows, funds(made.settings)):
         click.echo(line, err=True)
+    agree(call)
+
+
+def agree(call: Call) -> None:
+    """Say what bounds the cost, where something does, and ask."""
     if call.limit_credits is not None:
         click.echo(f"No more than {many(call.limit_credits, 'credit')} will be spent (--limit-credits).", err=True)
     go_ahead(yes=call.yes)

@@ -10,9 +10,8 @@ from reelq import media
 from reelq.manifest.columns import nearest
 from reelq.manifest.files import Facts
 from reelq.manifest.findings import did_you_mean
+from reelq.storage import PREFIX
 
-PREFIX: Final = "sha256:"
-"""How a manifest begins to name a content rather than a file."""
 _UPLOAD: Final = "Upload it: as a part of this request, or as an asset"
 _ASSET: Final = "POST /v1/assets takes it"
 _GUESSES: Final = 50  # comparing a name with many is slow; a manifest of wrong names is wrong in one way

@@ -16,7 +16,7 @@ from reelq.job import Cause, Status
 from reelq.store.clients import DeliveryState, Webhook, WebhookDelivery
 from reelq.store.ids import new_id
 from reelq.store.models import Batch, Job, Send
-from reelq.store.overview import FOR_THE_USER
+from reelq.store.overview import FOR_THE_USER, costs_of
 from reelq.store.session import Transaction
 from reelq.store.statements import add
 
@@ -56,7 +56,6 @@ _JOB: Final = select(
     Job.id, Job.batch_id, Job.row, Job.name, Job.status, Job.stage, Job.cause, Job.error_code, Job.error, Job.advice,
     Job.result_size, Job.result_sha256, select(_COST).where(Send.job_id == Job.id).scalar_subquery().label("credits"),
 ).where(Job.id == bindparam("id"))  # fmt: skip
-_COSTS_OF_BATCH: Final = select(_COST).join(Job, Job.id == Send.job_id).where(Job.batch_id == bindparam("id"))
 _COUNTS: Final = select(Job.status, func.count()).where(Job.batch_id == bindparam("id")).group_by(Job.status)
 
 
@@ -84,7 +83,7 @@ def tell_of_batch(session: Transaction, batch_id: str, now: datetime) -> None:
         "id": batch_id,
         "name": name,
         "counts": {str(status): found.get(status, 0) for status in Status},
-        "credits": session.execute(_COSTS_OF_BATCH, {"id": batch_id}).scalar_one(),
+        "credits": costs_of(session, batch_id).credits,
     }
     _write(session, ids, Event.BATCH_FINISHED, now, batch_id, None, data)
 

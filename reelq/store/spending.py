@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, func, select
 
-from reelq.store.models import Batch, CreditReading, Job, Send
+from reelq.store.models import Batch, CreditReading, Send
 from reelq.store.session import Transaction
 
 
@@ -55,8 +55,7 @@ def by_batch(session: Transaction, account_id: str, count: int = 10) -> list[Bat
     cost: ColumnElement[int] = func.sum(Send.cost)
     query = (
         select(Batch.id, Batch.name, Batch.created_at, func.count(Send.id), cost)
-        .join(Job, Job.batch_id == Batch.id)
-        .join(Send, Send.job_id == Job.id)
+        .join(Send, Send.batch_id == Batch.id)
         .where(Send.account_id == account_id)
         .group_by(Batch.id, Batch.name, Batch.created_at)
         .order_by(Batch.created_at.desc(), Batch.id.desc())

@@ -13,6 +13,7 @@ from reelq.cli.away.transfer import PIECE, Meter, megabytes, meter, patiently
 from reelq.cli.wording import many
 from reelq.errors import FileUnreadable
 from reelq.manifest.files import is_url
+from reelq.storage import PREFIX
 from reelq.store.orders import Order
 
 _TAKES_A_WHILE: Final = 500_000_000
@@ -31,7 +32,7 @@ def upload(service: Service, order: Order) -> dict[str, str]:
     size = sum((order.source / name).stat().st_size for name in names)
     if size > _TAKES_A_WHILE:
         click.echo(f"Reading {many(len(names), 'file')} ({megabytes(size)}).", err=True)
-    assets = {name: f"sha256:{order.contents.of(order.source / name)}" for name in names}
+    assets = {name: f"{PREFIX}{order.contents.of(order.source / name)}" for name in names}
     distinct = {asset: _local(order.source / name, asset) for name, asset in reversed(assets.items())}
     with meter("sending") as shown:
         missing = [one for one in reversed(distinct.values()) if not _is_there(service, one, shown)]
