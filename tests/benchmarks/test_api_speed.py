@@ -12,6 +12,8 @@ from sqlalchemy import Connection, event, text
 
 from api.service import Service
 from reelq.settings import Settings
+from reelq.store import gauges
+from reelq.store.gauges import Ledger
 from reelq.store.migrate import upgrade
 from reelq.store.session import Store
 from tests.api.serving import Served, serving
@@ -22,6 +24,8 @@ _EACH: Final = 1_000
 _MOST_MS: Final = {"ann": 50, "bob": 30}
 """Whoever has all rows in one batch waits a little longer: two counts read an entry of an index for each of them."""
 _BIG: Final = "sends|jobs|job_events"
+_SCRAPE_MS: Final = 150
+"""Its counts read an entry of an index for every row there is."""
 
 _JOBS: Final = """
 INSERT INTO jobs (id, batch_id, account_id, owner, row, name, key, file, "references", instruction, language, skill,
@@ -111,6 +115,21 @@ def test_lists_batches_and_jobs_are_answered_in_a_blink(filled: Served, capsys: 
                 print(f"{owner}: {took:6.1f} ms  {path}")
             slow += [(owner, path, took)] if took >= _MOST_MS[owner] else []
     assert not slow
+
+
+@pytest.mark.benchmark
+def test_a_scrape_of_the_whole_deployment_is_cheap(filled: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    ledger, took, counts = Ledger(), [], set[int]()
+    for _ in range(11):
+        began = time.perf_counter()
+        with filled.store.read() as session:
+            found = gauges.figures(session, filled.store.now(session), ledger)
+        took.append((time.perf_counter() - began) * 1000)
+        counts.add(sum(place.count for place in found.places))
+    assert counts == {2 * ROWS}
+    with capsys.disabled():
+        print(f"everybody: {min(took):6.1f} ms  /metrics, of {2 * ROWS:,} rows")
+    assert min(took) < _SCRAPE_MS
 
 
 @pytest.mark.benchmark

@@ -1,0 +1,187 @@
+"""Who is compared: how each is prepared, started, handed its rows, and what it claims."""
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from tests.benchmarks.grounds import Ground
+
+Command = list[str]
+
+_MOST_PROCESSES: Final = 32
+"""Of a pool of processes: each holds tens of megabytes, and a machine with two cores has to hold them all."""
+_PEERS: Final = "tests.benchmarks.peers"
+_NONE: Final[Callable[[Ground], list[Command]]] = lambda _: []  # noqa: E731 - a default that says what it is
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way of doing it. What is started and prepared before the clock is what would be running anyway."""
+
+    name: str
+    title: str
+    hand_in: Callable[[Ground], Command]
+    workers: Callable[[Ground], list[Command]] = _NONE
+    """Without any, handing in is working, and ends with the last row."""
+    ready: str = ""
+    """What each worker writes when it has started."""
+    servers: Callable[[Ground], list[Command]] = _NONE
+    """What has to run beside the workers and is not killed with them."""
+    healthy_at: Callable[[Ground], str] = lambda _: ""
+    """Where each server answers once it has started."""
+    prepare: Callable[[Ground], list[Command]] = _NONE
+    environment: Callable[[Ground], dict[str, str]] = lambda _: {}
+    durable: bool = False
+    """Whether it claims to go on after its worker was killed."""
+    keeps_events: bool = False
+    """Whether the database tells when a row was taken back and claimed again."""
+    packages: tuple[str, ...] = ("httpx",)
+    """Whose versions belong to its figures."""
+
+    @property
+    def works_by_itself(self) -> bool:
+        return self.workers is _NONE
+
+
+def _python(*words: str) -> Command:
+    return [sys.executable, "-m", *words]
+
+
+def _script(name: str) -> Callable[[Ground], Command]:
+    return lambda ground: _python(f"{_PEERS}.{name}", str(ground.manifest))
+
+
+def celery_worker(app: str, *words: str) -> Command:
+    return _python("celery", "-A", app, "worker", "--loglevel=INFO", *words)
+
+
+def _obvious(pool: str) -> Callable[[Ground], list[Command]]:
+    def workers(ground: Ground) -> list[Command]:
+        count = min(ground.window, _MOST_PROCESSES) if pool == "prefork" else ground.window
+        return [celery_worker(f"{_PEERS}.celery_obvious", "-P", pool, "-c", str(count))]
+
+    return workers
+
+
+def _dramatiq(ground: Ground) -> list[Command]:
+    threads = ["--processes", "2", "--threads", str(max(1, ground.window // 2))]
+    return [_python("dramatiq", f"{_PEERS}.dramatiq_pipeline", *threads)]
+
+
+def _procrastinate(*words: str) -> Command:
+    return _python("procrastinate", f"--app={_PEERS}.procrastinate_tasks.app", *words)
+
+
+def _procrastinate_worker(ground: Ground) -> list[Command]:
+    """What is scheduled for later is found by looking: as often as a render is to be looked at."""
+    look = ["--fetch-job-polling-interval", str(ground.latencies.look_every)]
+    return [_procrastinate("-v", "worker", "--concurrency", str(ground.window), *look)]
+
+
+def _prefect(ground: Ground) -> list[Command]:
+    return [_python("prefect", "server", "start", "--port", str(ground.spare_port), "--no-ui")]
+
+
+def reelq(*words: str) -> Command:
+    return [str(Path(sys.executable).with_name("reelq")), *words]
+
+
+def _reelq_submit(ground: Ground) -> Command:
+    return reelq("submit", str(ground.manifest), "--out", str(ground.out), "--yes")
+
+
+def _reelq_workers(count: int) -> Callable[[Ground], list[Command]]:
+    return lambda _: [celery_worker("worker", "-n", f"bench{number}@%h") for number in range(count)]
+
+
+def _reelq_environment(ground: Ground) -> dict[str, str]:
+    return {
+        "REELQ_BROKER_URL": ground.redis.url,
+        "REELQ_DATABASE_URL": ground.database.replace("postgresql://", "postgresql+psycopg://"),
+        "REELQ_SECRET_KEY": "a key for the bench, long enough",
+    }
+
+
+_CELERY: Final = ("celery", "kombu", "redis", "httpx")
+_REELQ: Final = ("reelq", "celery", "redis", "httpx", "sqlalchemy", "psycopg")
+
+_TABLE: Final = (
+    Contender("serial", "one row after another", _script("serial")),
+    Contender("asyncio-bare", "asyncio and httpx, nothing kept", _script("asyncio_bare")),
+    Contender(
+        "celery-prefork",
+        "the obvious Celery, prefork",
+        _script("celery_obvious"),
+        _obvious("prefork"),
+        " ready.",
+        packages=_CELERY,
+    ),
+    Contender(
+        "celery-threads",
+        "the obvious Celery, threads",
+        _script("celery_obvious"),
+        _obvious("threads"),
+        " ready.",
+        packages=_CELERY,
+    ),
+    Contender(
+        "dramatiq",
+        "Dramatiq, a pipeline a row",
+        _script("dramatiq_pipeline"),
+        _dramatiq,
+        "Worker process is ready",
+        durable=True,
+        packages=("dramatiq", "redis", "httpx"),
+    ),
+    Contender(
+        "prefect",
+        "Prefect, a flow a row",
+        _script("prefect_flow"),
+        servers=_prefect,
+        healthy_at=lambda ground: f"http://127.0.0.1:{ground.spare_port}/api/health",
+        environment=lambda ground: {
+            "PREFECT_HOME": str(ground.folder / "prefect"),
+            "PREFECT_API_URL": f"http://127.0.0.1:{ground.spare_port}/api",
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        },
+        durable=True,
+        packages=("prefect", "httpx"),
+    ),
+    Contender(
+        "procrastinate",
+        "Procrastinate on PostgreSQL",
+        _script("procrastinate_tasks"),
+        _procrastinate_worker,
+        "Starting worker",
+        prepare=lambda _: [_procrastinate("schema", "--apply")],
+        durable=True,
+        packages=("procrastinate", "psycopg", "httpx"),
+    ),
+    Contender(
+        "reelq-run",
+        "reelq in one process",
+        lambda ground: reelq("run", str(ground.manifest), "--out", str(ground.out), "--yes"),
+        durable=True,
+        packages=_REELQ,
+    ),
+    *(
+        Contender(
+            f"reelq-{count}",
+            f"reelq, Redis and PostgreSQL, {words}",
+            _reelq_submit,
+            _reelq_workers(count),
+            " ready.",
+            prepare=lambda _: [reelq("db", "upgrade")],
+            environment=_reelq_environment,
+            durable=True,
+            keeps_events=True,
+            packages=_REELQ,
+        )
+        for count, words in ((1, "one worker"), (2, "two workers"))
+    ),
+)
+
+CONTENDERS: Final[Mapping[str, Contender]] = MappingProxyType({one.name: one for one in _TABLE})

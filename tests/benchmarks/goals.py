@@ -1,0 +1,129 @@
+"""The figures to reach on a machine with two cores, each with where in the records it stands."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from tests.benchmarks.contenders import CONTENDERS
+from tests.benchmarks.records import Record, figure
+
+Records = Sequence[Record]
+Read = Callable[[Records], float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A figure, what it may be at most, and how it is read; None while nobody measured it."""
+
+    what: str
+    most: float
+    unit: str
+    read: Read
+
+    def met(self, records: Records) -> bool | None:
+        """None while there is no figure."""
+        value = self.read(records)
+        return None if value is None else value <= self.most
+
+
+def newest(records: Records, **wanted: Any) -> Record | None:
+    """The last record that has these values."""
+    alike = (each for each in reversed(records) if all(each.get(name) == value for name, value in wanted.items()))
+    return next(alike, None)
+
+
+def of(which: str, records: Records, /, **wanted: Any) -> float | None:
+    """One figure of the newest record of a kind."""
+    found = newest(records, **wanted)
+    return figure(found, which) if found else None
+
+
+def worst(which: str, records: Records, /, **wanted: Any) -> float | None:
+    """The largest of a figure over the newest records of every size; None counts for one that was never reached."""
+    sizes = sorted({each["rows"] for each in records if _fits(each, wanted)})
+    found = [of(which, records, rows=rows, **wanted) for rows in sizes]
+    if not found:
+        return None
+    return max(float("inf") if each is None else each for each in found)
+
+
+def _fits(record: Record, wanted: Mapping[str, Any]) -> bool:
+    return all(record.get(name) == value for name, value in wanted.items())
+
+
+def _beside_bare(records: Records) -> float | None:
+    """The makespan of one worker in times of asyncio's, both with an open window."""
+    alike: dict[str, Any] = {"kind": "race", "latencies": "real", "rows": 1000, "at_once": 0}
+    if last := newest(records, name="reelq-1", **alike):
+        alike["factor"] = last["factor"]
+    ours, bare = (of("makespan_s", records, name=name, **alike) for name in ("reelq-1", "asyncio-bare"))
+    return ours / bare if ours and bare else None
+
+
+def _beside_durable(records: Records) -> float | None:
+    """The makespan of one worker in times of the best durable contender's, where it is worst over all sizes."""
+    ratios = []
+    for rows in sorted({each["rows"] for each in records if each["kind"] == "race" and each["latencies"] == "short"}):
+        alike = {"kind": "race", "latencies": "short", "rows": rows, "at_once": 64}
+        ours = of("makespan_s", records, name="reelq-1", **alike)
+        others = [
+            each
+            for name, contender in CONTENDERS.items()
+            if contender.durable and not name.startswith("reelq")
+            if (each := of("makespan_s", records, name=name, **alike))
+        ]
+        ratios += [ours / min(others)] if ours and others else []
+    return max(ratios, default=None)
+
+
+def _beyond_the_service(records: Records) -> float | None:
+    alike = {"kind": "race", "name": "reelq-1", "latencies": "short", "rows": 1}
+    took, ideal = of("makespan_s", records, **alike), of("ideal_s", records, **alike)
+    return took - ideal if took and ideal else None
+
+
+def _probe(name: str, size: int, what: str) -> Read:
+    """Of the size that the goal names, and no other."""
+    return partial(of, f"figures.{what}", kind="probe", name=name, rows=size)
+
+
+_SHORT: Final[dict[str, Any]] = {"kind": "race", "name": "reelq-1", "latencies": "short", "at_once": 64}
+_KILL: Final[dict[str, Any]] = {"kind": "kill", "name": "reelq-1"}
+
+GOALS: Final = (
+    Goal("real-life proportions, 1,000 rows, window open: makespan beside bare asyncio's", 1.10, "×", _beside_bare),
+    Goal("short latencies: makespan beside the best durable contender's, at the worst size", 1.0, "×", _beside_durable),
+    Goal(
+        "worker's processor time for a row, 1,000 rows",
+        40,
+        "ms",
+        partial(of, "cpu_ms_per_row.worker", **_SHORT, rows=1000),
+    ),
+    Goal("delay between stages, median, 100 rows", 0.05, "s", partial(of, "stage_delay_s.median", **_SHORT, rows=100)),
+    Goal("delay between stages, median, 1,000 rows", 1, "s", partial(of, "stage_delay_s.median", **_SHORT, rows=1000)),
+    Goal("1,000 open streams in one worker: its memory", 300, "MB", _probe("open-streams", 1_000, "worker_mb")),
+    Goal(
+        "5,000 rows that wait for renders: the worker's share of a core",
+        1,
+        "%",
+        _probe("waiting", 5_000, "worker_percent"),
+    ),
+    Goal("the latest look at a render, at the worst size", 2, "s", partial(worst, "look_late_s.most", **_SHORT)),
+    Goal("a manifest of 100,000 rows checked", 10, "s", _probe("manifest-100000", 100_000, "check_s")),
+    Goal("and submitted, beyond the check", 20, "s", _probe("manifest-100000", 100_000, "submit_more_s")),
+    Goal("memory of the submission", 300, "MB", _probe("manifest-100000", 100_000, "peak_mb")),
+    Goal(
+        "the first row started after a submission of 100,000", 2, "s", _probe("manifest-100000", 100_000, "first_row_s")
+    ),
+    Goal(
+        "from SIGKILL to all rows claimed again, at the worst size; the lease is 20 s",
+        30,
+        "s",
+        partial(worst, "claimed_again_s", **_KILL),
+    ),
+    Goal("rows lost by it, at the worst size", 0, "", partial(worst, "lost", **_KILL)),
+    Goal("messages sent twice by it, at the worst size", 0, "", partial(worst, "sent_twice", **_KILL)),
+    Goal("one row alone, beyond the service's own time", 1, "s", _beyond_the_service),
+    Goal("`reelq --help`", 150, "ms", _probe("help", 20, "median_ms")),
+)

@@ -1,0 +1,262 @@
+"""Where a contender runs: a stand-in for the service, and a Redis and a PostgreSQL that nobody else uses."""
+
+import getpass
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+import httpx
+import psycopg
+
+from tests.benchmarks.books import Books
+from tests.queue.farm import CLIP, Redis
+from tests.sandbox_process import SandboxProcess
+
+TOKEN: Final = "nmv_usr_benchmark"
+_CREDITS: Final = 10**9
+_START_SECONDS: Final = 30
+_MOST_LINKS: Final = 10_000
+"""Names for one file: file systems allow a few times as many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Latencies:
+    """How long the service takes, and how often a client looks."""
+
+    name: str
+    upload: float
+    edit: float
+    render: float
+    look_every: float
+    keep_alive: float
+    factor: float = 1.0
+    """What the real times were divided by."""
+
+    @property
+    def settle_first_wait(self) -> float:
+        """How long a careful client leaves a lost stream alone, in proportion: 30 s where an edit takes 20."""
+        return 1.5 * self.edit
+
+    @property
+    def settle_wait(self) -> float:
+        """And between two looks at what it did: 60 s."""
+        return 3 * self.edit
+
+    @property
+    def one_row(self) -> float:
+        """The critical path: no client can be faster."""
+        return self.upload + self.edit + self.render
+
+
+def scaled(factor: float) -> Latencies:
+    """Real-life proportions, all of them divided by the same number."""
+    upload, edit, render, look, alive = (seconds / factor for seconds in (1.0, 20.0, 60.0, 30.0, 15.0))
+    return Latencies("real", upload, edit, render, look, alive, factor)
+
+
+SHORT: Final = Latencies("short", upload=0.05, edit=5.0, render=3.0, look_every=1.0, keep_alive=1.0)
+ALL: Final[Mapping[str, Latencies]] = MappingProxyType({"short": SHORT, "real": scaled(10.0)})
+
+
+class Cluster:
+    """A PostgreSQL server of the bench's own, so that the time that it uses can be told from everybody else's."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / "postgresql"
+        self._folder.mkdir()
+        folder.chmod(0o755)
+        # The server refuses to run as root: where that is who we are, it runs as the user that its package made.
+        self._user = "postgres" if os.geteuid() == 0 else None
+        if self._user:
+            shutil.chown(self._folder, self._user)
+        self.port = free_port()
+        self._name = self._user or getpass.getuser()
+        self._run("initdb", "-D", str(self._folder), "-A", "trust", "-E", "UTF8", "--no-sync")
+        options = ["-p", str(self.port), "-h", "127.0.0.1", "-k", str(self._folder), "-c", "max_connections=400"]
+        command = [_program("postgres"), "-D", str(self._folder), *options]
+        quiet = subprocess.DEVNULL
+        self.process = subprocess.Popen(command, user=self._user, cwd="/", stdout=quiet, stderr=quiet)
+        self._wait()
+
+    def address(self, database: str = "postgres") -> str:
+        return f"postgresql://{self._name}@127.0.0.1:{self.port}/{database}"
+
+    @contextmanager
+    def database(self) -> Iterator[str]:
+        """The address of an empty one, gone afterwards."""
+        name = f"bench_{secrets.token_hex(6)}"
+        self._say(f"CREATE DATABASE {name} TEMPLATE template0")
+        try:
+            yield self.address(name)
+        finally:
+            self._say(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def stop(self) -> None:
+        self.process.send_signal(2)  # at once, without waiting for clients
+        self.process.wait()
+
+    def _say(self, statement: str) -> None:
+        with psycopg.connect(self.address(), autocommit=True) as connection:
+            connection.execute(statement.encode())
+
+    def _run(self, program: str, *words: str) -> None:
+        command = [_program(program), *words]
+        subprocess.run(command, user=self._user, cwd="/", check=True, capture_output=True, timeout=120)
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while True:
+            try:
+                psycopg.connect(self.address(), connect_timeout=2).close()
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline or self.process.poll() is not None:
+                    raise
+                time.sleep(0.05)
+            else:
+                return
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _program(name: str) -> str:
+    """PostgreSQL's programs lie outside the path on some systems."""
+    found = shutil.which(name) or next(map(str, sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))[-1:]), None)
+    if found is None:
+        raise RuntimeError(f"the bench needs PostgreSQL: there is no {name}")
+    return found
+
+
+@dataclass
+class Ground:
+    """One contender's place."""
+
+    folder: Path
+    latencies: Latencies
+    rows: int
+    sandbox: SandboxProcess
+    redis: Redis
+    cluster: Cluster
+    database: str
+    at_once: int
+    """Most rows, or tasks, at once; 0 for an open window."""
+    environment: dict[str, str] = field(default_factory=dict)
+    spare_port: int = field(default_factory=free_port)
+    """For a server that a contender needs beside these."""
+
+    @property
+    def manifest(self) -> Path:
+        return self.folder / "rows.csv"
+
+    @property
+    def out(self) -> Path:
+        return self.folder / "out"
+
+    @property
+    def window(self) -> int:
+        """A number even where the window is open."""
+        return self.at_once or self.rows
+
+    @property
+    def look_every(self) -> float:
+        """Seconds between two looks at how far it is: of many rows less often, as a look costs more."""
+        return max(0.1, self.rows / 2000)
+
+    def done(self) -> list[float]:
+        """When each result was written."""
+        return [entry.stat().st_mtime for entry in self._results()]
+
+    def done_count(self) -> int:
+        return sum(1 for _ in self._results())
+
+    def asked(self, endpoint: str) -> int:
+        """How often the stand-in was asked for this so far."""
+        return int(self.sandbox.ledger()["requests"].get(endpoint, 0))
+
+    def books(self) -> Books:
+        requests = httpx.get(f"{self.sandbox.url}/sandbox/requests", trust_env=False, timeout=120).json()["requests"]
+        return Books(self.sandbox.ledger(), requests)
+
+    def _results(self) -> "Iterator[os.DirEntry[str]]":
+        if self.out.exists():
+            yield from (entry for entry in os.scandir(self.out) if entry.name.endswith(".mp4"))
+
+
+@contextmanager
+def ground(latencies: Latencies, rows: int, at_once: int, cluster: Cluster) -> Iterator[Ground]:
+    """A fresh one: nobody finds what somebody before left."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+        sandbox = stack.enter_context(_sandbox(latencies))
+        redis = Redis(folder)
+        stack.callback(redis.stop)
+        database = stack.enter_context(cluster.database())
+        made = Ground(folder, latencies, rows, sandbox, redis, cluster, database, at_once)
+        write_rows(made.manifest, rows)
+        made.environment = _environment(made)
+        yield made
+
+
+def write_rows(manifest: Path, rows: int, clips: int = 0) -> None:
+    """Each row with a clip under its own name, or with one of so many: by it the stand-in's books tell rows apart.
+
+    Their contents and instruction are the same, so that the stand-in encodes one video for all.
+    """
+    folder, names = manifest.parent, [f"row-{number:06}.mp4" for number in range(1, (clips or rows) + 1)]
+    for number, name in enumerate(names):
+        if number % _MOST_LINKS == 0:
+            shutil.copy(CLIP, folder / name)
+        else:
+            (folder / name).hardlink_to(folder / names[number - number % _MOST_LINKS])
+    lines = [f"{name},Add a title that says Hello" for name in names]
+    numbered = (f"{lines[number % len(lines)]},{number + 1:06}.mp4" for number in range(rows))
+    manifest.write_text("\n".join(["file,instruction,output", *numbered]) + "\n")
+
+
+def _sandbox(latencies: Latencies) -> SandboxProcess:
+    faults: dict[str, Any] = {
+        "silent_edit": 0,
+        "temporary_issue": 0,
+        "screen_talk": 0,
+        "upload_seconds": latencies.upload,
+        "edit_seconds": latencies.edit,
+        "render_seconds": latencies.render,
+    }
+    token = f"{TOKEN}={_CREDITS}"
+    return SandboxProcess.start(faults=faults, no_latency=True, token=token, keep_alive=latencies.keep_alive)
+
+
+def _environment(ground: Ground) -> dict[str, str]:
+    """What contenders are told: the service's own names, the bench's for the peers, and those of reelq."""
+    kept = {name: os.environ[name] for name in ("PATH", "LANG", "SYSTEMROOT") if name in os.environ}
+    look = str(ground.latencies.look_every)
+    return {
+        **kept,
+        "HOME": str(ground.folder),
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "NEMO_API_URL": ground.sandbox.url,
+        "NEMO_TOKEN": TOKEN,
+        "BENCH_OUT": str(ground.out),
+        "BENCH_LOOK_EVERY": look,
+        "BENCH_AT_ONCE": str(ground.at_once),
+        "BENCH_BROKER_URL": ground.redis.url,
+        "BENCH_DATABASE_URL": ground.database,
+        "REELQ_DATA_DIR": str(ground.folder / "data"),
+        "REELQ_POLL_INTERVAL": look,
+        "REELQ_MAX_IN_FLIGHT": str(ground.window),
+        "REELQ_SETTLE_FIRST_WAIT": str(ground.latencies.settle_first_wait),
+        "REELQ_SETTLE_WAIT": str(ground.latencies.settle_wait),
+    }

@@ -1,0 +1,206 @@
+"""docs/benchmarks.md out of the records: `python -m tests.benchmarks.page`."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from tests.benchmarks.contenders import CONTENDERS
+from tests.benchmarks.goals import GOALS, newest
+from tests.benchmarks.plots import plot
+from tests.benchmarks.records import FOLDER, RESULTS, Record, figure, read
+
+Row = Sequence[object]
+
+_PLOTS: Final = (
+    ("makespan", "Makespan over the ideal", "times the ideal", "over_ideal"),
+    ("worker-cpu", "Processor time of the worker for a row", "milliseconds", "cpu_ms_per_row.worker"),
+    ("stage-delay", "Delay between stages, median", "seconds", "stage_delay_s.median"),
+    ("memory", "Memory of the worker at most", "MB", "peak_mb.worker"),
+)
+_RACE: Final = (
+    "contender",
+    "makespan, s",
+    "over the ideal",
+    "worker, ms a row",
+    "handing in",
+    "server",
+    "broker",
+    "database",
+    "stand-in",
+    "memory, MB",
+    "between stages: median, 95 %, most, s",
+    "done to noticed: median, most, s",
+    "latest look, s",
+)
+_KILL: Final = (
+    "contender",
+    "under way",
+    "lost",
+    "sent twice",
+    "claimed again after, s",
+    "all go on after, s",
+    "all done after, s",
+    "what a human does",
+)
+_HOW_TO_READ: Final = """\
+All contenders take the same six steps with the same checks, against a stand-in of the service in a process of its own;
+delays are read from its book of requests. reelq's window counts rows between upload and download. A window of Celery,
+Dramatiq or Procrastinate counts tasks at work, so that rows whose renders are waited for make room for others where
+the library can wait without a worker. With real latencies a render takes twice the interval between two looks: a client
+whose second look comes a moment too early notices 30 s later, which is luck as much as speed. Runs of the same code
+differ by a tenth, and machines by a third.
+"""
+
+
+@click.command()
+@click.option("--results", default=RESULTS, type=click.Path(path_type=Path), help="The records.")
+@click.option("--page", default=FOLDER.with_suffix(".md"), type=click.Path(path_type=Path), help="What is written.")
+def main(results: Path, page: Path) -> None:
+    """Write the page and its plots."""
+    records = read(results)
+    folder = page.with_suffix("")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, title, up, which in _PLOTS:
+        for latencies in _values(records, "latencies"):
+            picture = plot(f"{title}, {latencies} latencies", "rows", up, _lines(records, latencies, which))
+            (folder / f"{name}-{latencies}.svg").write_text(picture, encoding="utf-8")
+    page.write_text("\n".join(_page(records, folder.name)), encoding="utf-8")
+
+
+def _page(records: Sequence[Record], folder: str) -> Iterator[str]:
+    yield "# Benchmarks\n"
+    yield from _provenance(records)
+    yield _HOW_TO_READ
+    yield "## Goals\n"
+    yield from _table(("figure", "goal", "measured", ""), map(_goal(records), GOALS))
+    for latencies in _values(records, "latencies"):
+        yield f"## {latencies.capitalize()} latencies\n"
+        for name, title, *_ in _PLOTS:
+            yield f"![{title}]({folder}/{name}-{latencies}.svg)\n"
+        alike = [each for each in records if each.get("latencies") == latencies]
+        for factor in _values(alike, "factor"):
+            for at_once in _values(alike, "at_once"):
+                yield from _races(alike, latencies, factor, at_once)
+    yield "## Killed half-way\n"
+    for rows in _sizes(records, "kill"):
+        yield f"### {rows:,} rows killed half-way\n"
+        yield from _table(_KILL, _kills(records, rows))
+    yield "## Beside the runs\n"
+    yield from _table(("what", "figure", "measured"), _probes(records))
+
+
+def _provenance(records: Sequence[Record]) -> Iterator[str]:
+    if not records:
+        yield "Nothing has been measured yet: `make bench` does.\n"
+        return
+    last = records[-1]
+    machine = last["machine"]
+    yield (
+        f"Measured by `make bench` and `make bench-full`, or by parts of them, last on {last['date'][:10]}, at commit "
+        f"{last['commit']}, on a machine with "
+        f"{machine['cores']} cores ({machine['processor']}) and {machine['memory_gb']} GB of memory. Each figure is "
+        f"the newest of its kind in [results.jsonl](benchmarks/results.jsonl); "
+        f"[what its lines hold](benchmarks/format.md).\n"
+    )
+    versions = {name: number for record in records for name, number in record["versions"].items()}
+    yield "Versions: " + ", ".join(f"{name} {number}" for name, number in sorted(versions.items())) + ".\n"
+
+
+def _goal(records: Sequence[Record]) -> Any:
+    def told(goal: Any) -> Row:
+        value, met = goal.read(records), goal.met(records)
+        words = {None: "not measured", True: "met", False: "not met"}[met]
+        return goal.what, f"at most {goal.most:g} {goal.unit}".strip(), _said(value), words
+
+    return told
+
+
+def _races(records: Sequence[Record], latencies: str, factor: float, at_once: int) -> Iterator[str]:
+    alike = [each for each in records if each.get("factor") == factor and each.get("at_once") == at_once]
+    named = f"real latencies divided by {factor:g}" if latencies == "real" else f"{latencies} latencies"
+    for rows in _sizes(alike, "race"):
+        window = f"{at_once} at once" if at_once else "window open"
+        yield f"### {rows:,} rows, {named}, {window}\n"
+        found = (newest(alike, kind="race", rows=rows, name=name) for name in CONTENDERS)
+        yield from _table(_RACE, (_race(each) for each in found if each))
+
+
+def _race(record: Record) -> Row:
+    title = CONTENDERS[record["name"]].title
+    if not record.get("finished"):
+        why = "did not start" if record.get("failed") else f"not within {record['limit_s']:g} s"
+        return title, f"{why} ({record.get('done', 0)} done)", *[""] * (len(_RACE) - 2)
+    costs = ("worker", "handing_in", "server", "broker", "database", "sandbox")
+    spreads = ("median", "p95", "most")
+    return (
+        title,
+        _said(record["makespan_s"]),
+        _said(record["over_ideal"]),
+        *(_said(figure(record, f"cpu_ms_per_row.{name}")) for name in costs),
+        _said(figure(record, "peak_mb.worker")),
+        ", ".join(_said(figure(record, f"stage_delay_s.{name}")) for name in spreads),
+        ", ".join(_said(figure(record, f"noticed_s.{name}")) for name in ("median", "most")),
+        _said(figure(record, "look_late_s.most")),
+    )
+
+
+def _kills(records: Sequence[Record], rows: int) -> Iterator[Row]:
+    for name, contender in CONTENDERS.items():
+        record = newest(records, kind="kill", rows=rows, name=name)
+        if record and record.get("killed"):
+            never = record["never_went_on"]
+            yield (
+                contender.title,
+                *(record[count] for count in ("under_way", "lost", "sent_twice")),
+                _said(record.get("claimed_again_s")),
+                f"{never} never" if never else _said(record["all_going_on_s"]),
+                _said(record["whole_after_s"]),
+                ", then ".join(record["human"]),
+            )
+
+
+def _probes(records: Sequence[Record]) -> Iterator[Row]:
+    names = dict.fromkeys(each["name"] for each in records if each["kind"] == "probe")
+    for name in names:
+        record = newest(records, kind="probe", name=name)
+        for what, value in record["figures"].items() if record else ():
+            yield name, what, _said(value) if isinstance(value, int | float) else value
+
+
+def _lines(records: Sequence[Record], latencies: str, which: str) -> dict[str, list[tuple[float, float]]]:
+    alike = [each for each in records if each.get("latencies") == latencies]
+    found = {}
+    for name, contender in CONTENDERS.items():
+        newest_of = (newest(alike, kind="race", rows=rows, name=name) for rows in _sizes(alike, "race"))
+        points = ((each["rows"], figure(each, which)) for each in newest_of if each and each.get("finished"))
+        found[contender.title] = [(float(rows), value) for rows, value in points if value is not None]
+    return found
+
+
+def _sizes(records: Sequence[Record], kind: str) -> list[int]:
+    return sorted({each["rows"] for each in records if each["kind"] == kind})
+
+
+def _values(records: Sequence[Record], name: str) -> list[Any]:
+    return sorted({each[name] for each in records if name in each})
+
+
+def _table(head: Row, rows: Any) -> Iterator[str]:
+    yield "| " + " | ".join(map(str, head)) + " |"
+    yield "| " + " | ".join("---" for _ in head) + " |"
+    for row in rows:
+        yield "| " + " | ".join(map(str, row)) + " |"
+    yield ""
+
+
+def _said(value: float | None) -> str:
+    """Three digits that mean something."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+if __name__ == "__main__":
+    main()

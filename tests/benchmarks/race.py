@@ -1,0 +1,217 @@
+"""One contender's run from the first process to the last figure."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from tests.benchmarks.arithmetic import ideal_seconds, spread
+from tests.benchmarks.books import Books
+from tests.benchmarks.contenders import Command, Contender
+from tests.benchmarks.grounds import Ground
+from tests.benchmarks.usage import Peak, cpu_seconds
+
+Figures = dict[str, Any]
+
+_START_SECONDS: Final = 120
+_LOOK_EVERY: Final = 0.1
+_STOP_SECONDS: Final = 10
+
+
+class DidNotStart(Exception):
+    """A contender that could not even be started; the message has the end of what it wrote."""
+
+
+class Run:
+    """One process of a contender, in a group of its own, so that it can be killed with all its children."""
+
+    def __init__(self, command: Command, environment: dict[str, str], log: Path) -> None:
+        self.log = log
+        with log.open("ab") as file:
+            self.process = subprocess.Popen(
+                command, env=environment, cwd=log.parent, stdout=file, stderr=file, start_new_session=True
+            )
+        self.pid = self.process.pid
+        self._used: float | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended; if so, what it used in all is known."""
+        if self._used is None:
+            ended, status, used = os.wait4(self.pid, os.WNOHANG)
+            if ended:
+                self._used = used.ru_utime + used.ru_stime
+                self.process.returncode = os.waitstatus_to_exitcode(status)
+        return self._used is not None
+
+    @property
+    def cpu_seconds(self) -> float:
+        return self._used or 0.0 if self.over else cpu_seconds([self.pid])
+
+    def kill(self) -> None:
+        """With SIGKILL, as the kernel does when memory is short: nobody has time to clean up."""
+        if not self.over:
+            os.killpg(self.pid, signal.SIGKILL)
+            until(lambda: self.over, _STOP_SECONDS)
+
+    def stop(self) -> None:
+        if not self.over:
+            os.killpg(self.pid, signal.SIGTERM)
+            until(lambda: self.over, _STOP_SECONDS)
+        self.kill()
+
+    def tail(self) -> str:
+        return self.log.read_text(errors="replace")[-2000:]
+
+
+class Race:
+    """A contender on its ground: servers and workers, then the rows."""
+
+    def __init__(self, contender: Contender, ground: Ground) -> None:
+        self.contender = contender
+        self.ground = ground
+        self.environment = {**ground.environment, **contender.environment(ground)}
+        self.servers: list[Run] = []
+        self.workers: list[Run] = []
+        self.handed_in: list[Run] = []
+
+    def prepare(self) -> None:
+        """Everything that would be running anyway."""
+        for command in self.contender.prepare(self.ground):
+            run = self._start(command, "prepare")
+            if not until(lambda run=run: run.over, _START_SECONDS) or run.process.returncode:  # type: ignore[misc]
+                raise DidNotStart(run.tail())
+        self.servers = [self._start(command, "server") for command in self.contender.servers(self.ground)]
+        if self.servers and not until(lambda: _answers(self.contender.healthy_at(self.ground)), _START_SECONDS):
+            raise DidNotStart(self.servers[0].tail())
+        self.start_workers()
+
+    def start_workers(self) -> None:
+        """Also again, after they were killed."""
+        self.workers = [self._start(command, "worker") for command in self.contender.workers(self.ground)]
+        self._wait_for(self.workers, self.contender.ready)
+
+    def hand_in(self) -> None:
+        self.handed_in.append(self._start(self.contender.hand_in(self.ground), "handing-in"))
+
+    def kill_workers(self) -> None:
+        for run in self.working:
+            run.kill()
+
+    def stop(self) -> None:
+        for run in [*self.handed_in, *self.workers, *self.servers]:
+            run.stop()
+
+    @property
+    def working(self) -> list[Run]:
+        """Whoever takes the rows through."""
+        return self.handed_in if self.contender.works_by_itself else self.workers
+
+    def is_complete(self) -> bool:
+        return self.ground.done_count() >= self.ground.rows
+
+    def is_given_up(self) -> bool:
+        """Whether nobody is left who could go on."""
+        return all(run.over for run in self.working)
+
+    def cpu(self) -> dict[str, float]:
+        """Seconds of the processor that each part has used so far."""
+        ground, itself = self.ground, self.contender.works_by_itself
+        return {
+            "worker": sum(run.cpu_seconds for run in self.working),
+            "handing_in": 0.0 if itself else sum(run.cpu_seconds for run in self.handed_in),
+            "server": sum(run.cpu_seconds for run in self.servers),
+            "broker": cpu_seconds([ground.redis.process.pid]),
+            "database": cpu_seconds([ground.cluster.process.pid]),
+            "sandbox": cpu_seconds([ground.sandbox.process.pid]),
+        }
+
+    def _start(self, command: Command, name: str) -> Run:
+        count = len(list(self.ground.folder.glob(f"{name}-*.log")))
+        return Run(command, self.environment, self.ground.folder / f"{name}-{count}.log")
+
+    def _wait_for(self, runs: list[Run], words: str) -> None:
+        for run in runs:
+            if not until(lambda run=run: run.over or words in run.log.read_text(errors="replace"), _START_SECONDS):  # type: ignore[misc]
+                raise DidNotStart(f"not ready after {_START_SECONDS} s: {run.tail()}")
+            if run.over:
+                raise DidNotStart(run.tail())
+
+
+@contextmanager
+def prepared(contender: Contender, ground: Ground) -> Iterator[Race]:
+    """A race whose processes all end with it."""
+    race = Race(contender, ground)
+    try:
+        race.prepare()
+        yield race
+    finally:
+        race.stop()
+
+
+def run(contender: Contender, ground: Ground, limit: float) -> Figures:
+    """From handing in to the last result, or to the limit."""
+    with prepared(contender, ground) as race:
+        before = race.cpu()
+        began, clock = time.time(), time.monotonic()
+        race.hand_in()
+        peak = Peak({"worker": [one.pid for one in race.working]})
+        peak.start()
+        until(lambda: race.is_complete() or race.is_given_up(), limit, ground.look_every)
+        waited = time.monotonic() - clock
+        after, most = race.cpu(), peak.stop()
+        books, done = ground.books(), ground.done()
+        said = "" if race.is_complete() else race.working[0].tail()
+    figures = {
+        "done": len(done),
+        "finished": len(done) >= ground.rows,
+        "waited_s": waited,
+        "makespan_s": max(done) - began if len(done) >= ground.rows else None,
+        "cpu_s": {name: after[name] - before[name] for name in after},
+        "peak_mb": most,
+        **seen(books, ground),
+    }
+    return {**figures, **({"said": said} if said else {}), **over_ideal(figures, ground)}
+
+
+def over_ideal(figures: Figures, ground: Ground) -> Figures:
+    """The makespan in ideals."""
+    ideal = ideal_seconds(ground.rows, ground.latencies.one_row, ground.at_once)
+    makespan = figures["makespan_s"]
+    return {"ideal_s": ideal, "over_ideal": None if makespan is None else makespan / ideal}
+
+
+def seen(books: Books, ground: Ground) -> Figures:
+    """What the stand-in's books tell, and nobody can colour."""
+    values = {
+        "stage_delay_s": books.stage_delays(),
+        "noticed_s": books.noticed(),
+        "look_late_s": books.late_looks(ground.latencies.look_every),
+    }
+    spreads = {name: spread(each) for name, each in values.items()}
+    told = {name: asdict(each) if each else None for name, each in spreads.items()}
+    return {**told, "sent_twice": books.sent_twice()}
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, trust_env=False, timeout=5).is_success
+    except httpx.TransportError:
+        return False
+
+
+def until(met: Callable[[], object], seconds: float, every: float = _LOOK_EVERY) -> bool:
+    """Wait for it; False where the time is over."""
+    deadline = time.monotonic() + seconds
+    while not met():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(every)
+    return True

@@ -1,0 +1,48 @@
+"""What a request costs a process that listens to hundreds of edits: no more than it costs one that listens to none."""
+
+import statistics
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from pydantic import SecretStr
+
+from reelq.remote.auth import OwnToken
+from reelq.remote.client import Remote, open_http
+from reelq.remote.sse import Patience
+from reelq.settings import Settings
+from tests.sandbox_process import ATTRIBUTION, SandboxProcess
+
+pytestmark = pytest.mark.benchmark
+STREAMS = 200
+TOKEN = "nmv_usr_listener"
+
+
+def _cost(ask: Callable[[], object]) -> float:
+    """Milliseconds of the processor, in the median of many."""
+    costs = []
+    for _ in range(100):
+        before = time.thread_time()
+        ask()
+        costs.append((time.thread_time() - before) * 1000)
+    return statistics.median(costs)
+
+
+def test_a_request_beside_hundreds_of_streams_costs_what_it_costs_alone() -> None:
+    faults: dict[str, object] = {"silent_edit": 0, "temporary_issue": 0, "edit_seconds": 7}
+    with (
+        SandboxProcess.start(faults=faults, keep_alive=5, token=f"{TOKEN}=100000") as sandbox,
+        open_http(Settings(nemo_api_url=sandbox.url, reelq_max_in_flight=STREAMS)) as http,
+        ThreadPoolExecutor(STREAMS) as listeners,
+    ):
+        remote = Remote(http, OwnToken(SecretStr(TOKEN)), ATTRIBUTION)
+        alone = _cost(remote.balance)
+        sessions = [remote.open_session().session_id for _ in range(STREAMS)]
+        heard = [listeners.submit(remote.send, each, "Add a title that says A", Patience(60, 30)) for each in sessions]
+        time.sleep(2)  # until all of them listen
+        beside = _cost(remote.balance)
+        assert not any(each.done() for each in heard)
+        assert all(not each.result().error for each in heard)
+    print(f"\na request: {alone:.2f} ms alone, {beside:.2f} ms beside {STREAMS} streams")
+    assert beside < 2 * alone
