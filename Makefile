@@ -11,6 +11,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN_READY := $(VENV)/.run-ready
 DEV_READY := $(VENV)/.dev-ready
+BENCH_VENV := .venv-bench
+BENCH_READY := $(BENCH_VENV)/.ready
 
 ifdef UV
   make_venv = $(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
@@ -41,7 +43,15 @@ $(DEV_READY): locks/dev.txt pyproject.toml | $(BIN)/python
 	@$(call install_lock,locks/dev.txt)
 	@touch $@ $(RUN_READY)
 
-.PHONY: help setup demo test lint types contracts pytest prove fuzz docs bench samples lock clean
+# By pip alone: it is made seldom.
+$(BENCH_READY): locks/bench.txt pyproject.toml
+	@echo "Setting up $(BENCH_VENV), with what reelq is measured beside …"
+	@$(PYTHON) -m venv $(BENCH_VENV)
+	@$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/bench.txt
+	@$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.PHONY: help setup demo test lint types contracts pytest prove fuzz docs limits bench bench-full samples lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,13 +75,14 @@ types: $(DEV_READY) ## mypy, strict
 contracts: $(DEV_READY) ## import-linter: which way imports may point
 	$(BIN)/lint-imports --no-cache
 
-# Many of them wait for processes, leases and intervals, so two files are run at a time. What is timed runs alone.
+# Most of them wait for processes, leases and intervals: two cores run four files at a time. What is timed runs alone.
 pytest: $(DEV_READY) ## the tests
-	$(BIN)/pytest -n 2 --dist loadfile -m "not benchmark"
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not benchmark"
 	$(BIN)/pytest -m benchmark
 
 prove: $(DEV_READY) ## the promises at full size: the service, workers, Redis and databases broken on purpose (an hour)
-	REELQ_PROVE=1 $(BIN)/pytest tests/queue tests/integration/test_submissions_at_once.py tests/integration/test_store.py
+	REELQ_PROVE=1 $(BIN)/pytest tests/queue tests/integration/test_submissions_at_once.py tests/integration/test_store.py \
+	  tests/acceptance/test_walk.py
 
 fuzz: $(DEV_READY) ## the REST service, asked at length by its own schema and against it (minutes)
 	REELQ_FUZZ=1 $(BIN)/pytest tests/api/test_schema.py --timeout 900
@@ -79,17 +90,33 @@ fuzz: $(DEV_READY) ## the REST service, asked at length by its own schema and ag
 docs: $(DEV_READY) ## write the generated pages anew
 	$(BIN)/python docs/generate.py
 
-bench: $(DEV_READY) ## the benchmarks, each printing its figure
+limits: $(DEV_READY) ## the figures that are held to a limit, each printed
 	REELQ_BENCH=1 $(BIN)/pytest -s tests/benchmarks
+
+bench: $(BENCH_READY) ## reelq beside what else could be picked, at 10 and 100 rows, and when it is killed (half an hour)
+	$(BENCH_VENV)/bin/python -m tests.benchmarks.compare --rows 10,100 --limit 120
+	$(BENCH_VENV)/bin/python -m tests.benchmarks.compare --rows 10 --kill
+	$(BENCH_VENV)/bin/python -m tests.benchmarks.probes --names help,manifest-1000,idle,sizes
+	$(BENCH_VENV)/bin/python -m tests.benchmarks.page
+
+bench-full: $(BENCH_READY) ## the same up to 5,000 rows, and every probe (hours)
+	$(BENCH_VENV)/bin/python -m tests.benchmarks.compare --rows 1,10,100,1000,5000 --limit 900
+	$(BENCH_VENV)/bin/python -m tests.benchmarks.compare --rows 1000 --latencies real --factor 1 --at-once 0 --limit 900
+	$(BENCH_VENV)/bin/python -m tests.benchmarks.compare --rows 10,100,1000 --kill --limit 900
+	$(BENCH_VENV)/bin/python -m tests.benchmarks.probes
+	$(BENCH_VENV)/bin/python -m tests.benchmarks.page
 
 samples: $(RUN_READY) ## make the sample clips again
 	$(BIN)/python samples/make.py
 
-# What the tests need is resolved first: it is the larger set, and a version that both can have is found for each.
+# What the tests need is resolved first: it is the larger set, and a version that all can have is found for each.
+lock: pinned := -q --universal --python-version 3.11 --generate-hashes --no-header --upgrade
 lock: ## resolve the dependencies anew (needs uv)
 	@test -n "$(UV)" || { echo "make lock needs uv: pip install uv"; exit 2; }
-	$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --upgrade --extra sandbox --group dev pyproject.toml -o locks/dev.txt
-	$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --upgrade --extra sandbox --group build pyproject.toml -o locks/run.txt -c locks/dev.txt
+	$(UV) pip compile $(pinned) --extra sandbox --group dev pyproject.toml -o locks/dev.txt
+	$(UV) pip compile $(pinned) --extra sandbox --group build pyproject.toml -o locks/run.txt -c locks/dev.txt
+	$(UV) pip compile $(pinned) pyproject.toml -o locks/service.txt -c locks/dev.txt
+	$(UV) pip compile $(pinned) --extra sandbox --group bench pyproject.toml -o locks/bench.txt
 
 clean: ## remove what was made here, results excepted
-	rm -rf $(VENV) .demo dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(BENCH_VENV) .demo dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

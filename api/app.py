@@ -9,10 +9,11 @@ from typing import Any, Final
 from fastapi import FastAPI
 
 from api import problems
+from api.exposition import Exposition
 from api.live import EVENT
 from api.pages import Page
 from api.problems import ProblemShown
-from api.routes import account, assets, batches, health, jobs, output, submissions, webhooks
+from api.routes import account, assets, batches, health, jobs, metrics, output, submissions, webhooks
 from api.routes.assets import AssetShown
 from api.routes.submissions import Foretold
 from api.routes.webhooks import DeliveryShown, WebhookMade, WebhookShown
@@ -33,7 +34,7 @@ from reelq import logs
 from reelq.settings import Settings
 from reelq.store.clients import Scope
 
-READ, SUBMIT, ADMIN = Scope.READ, Scope.SUBMIT, Scope.ADMIN
+READ, SUBMIT, ADMIN, METRICS = Scope.READ, Scope.SUBMIT, Scope.ADMIN, Scope.METRICS
 _EVENTS: Final = {200: {"description": "Server-sent events", "content": {"text/event-stream": {"schema": EVENT}}}}
 _TEXT: Final = {"schema": {"type": "string"}}
 _RESULTS: Final = {
@@ -43,6 +44,7 @@ _RESULTS: Final = {
 ROUTES: Final = (
     Route("GET", "/healthz", health.healthz, None, Alive),
     Route("GET", "/readyz", health.readyz, None, Alive),
+    Route("GET", "/metrics", metrics.show_metrics, METRICS, also=metrics.ANSWERS),
 
     Route("GET", "/v1/batches", batches.list_batches, READ, Page[BatchListed]),
     Route("POST", "/v1/batches", submissions.add_batch, SUBMIT, BatchShown, 201, problems=(409, 415, 507),
@@ -93,6 +95,7 @@ def create_app(service: Service | None = None) -> FastAPI:
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
     )
+    made.state.exposition = Exposition()
     problems.handle(made)
     for line in ROUTES:
         add(made, line)
@@ -158,4 +161,9 @@ def _describe(made: FastAPI) -> None:
     made.openapi = openapi  # type: ignore[method-assign]
 
 
-app = create_app()
+def __getattr__(name: str) -> FastAPI:
+    """`app`, for a server that is told `api.app:app`. Made when it is asked for: the log has to be set up before."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    logs.set_up(Settings.read_leniently()[0].reelq_log_format)
+    return create_app()

@@ -1,5 +1,7 @@
 """One line of the route table, and what happens around every handler: key first, then form, then errors as problems."""
 
+import re
+import secrets
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
@@ -13,10 +15,13 @@ from starlette.types import Message, Receive
 from api import problems
 from api.auth import admit
 from api.problems import Problem
+from reelq import logs
 from reelq.store.clients import Scope
 
 SMALL: Final = 1_000_000
 """The most bytes that a request may send where nothing else is said."""
+REQUEST_ID: Final = "X-Request-ID"
+_PLAIN: Final = re.compile(r"[\w-]{1,64}", re.ASCII)
 _ALWAYS: Final = (500, 503)
 
 
@@ -60,6 +65,13 @@ class Guarded(APIRoute):
         line = self.line
 
         async def guarded(request: Request) -> Response:
+            name = _named(request)
+            logs.note(request=name)
+            answer = await answered(request)
+            answer.headers[REQUEST_ID] = name
+            return answer
+
+        async def answered(request: Request) -> Response:
             try:
                 await _let_in(request, line)
                 self._refuse_unknown(request)
@@ -82,11 +94,18 @@ class Guarded(APIRoute):
             raise Problem(422, "invalid_request", detail, invalid=invalid)
 
 
+def _named(request: Request) -> str:
+    """What a request is called in the log: as whoever passed it on calls it, where that is a plain word."""
+    told = request.headers.get(REQUEST_ID, "")
+    return told if _PLAIN.fullmatch(told) else secrets.token_hex(8)
+
+
 async def _let_in(request: Request, line: Route) -> None:
     if line.scope is not None:
         store = request.app.state.service.store
         key = request.headers.get("authorization")
-        request.state.holder = await run_in_threadpool(admit, store, key, line.scope)
+        request.state.holder = holder = await run_in_threadpool(admit, store, key, line.scope)
+        logs.note(key=holder.key_id, owner=holder.owner)
 
 
 def _limited(request: Request, most: int | None) -> Request:

@@ -9,7 +9,7 @@ from fastapi import Depends, Request
 from reelq import skills
 from reelq.settings import Settings
 from reelq.skills import Skills
-from reelq.store import migrate
+from reelq.store import schema
 from reelq.store.secrets import Vault, open_vault
 from reelq.store.session import Store, database_url
 
@@ -28,7 +28,7 @@ class Service:
         """The one that the settings describe. A file of this machine's own is brought to the newest version."""
         store = Store(database_url(settings))
         if store.is_sqlite:
-            migrate.upgrade(store)
+            schema.make_current(store)
         return cls(settings, store)
 
     @cached_property

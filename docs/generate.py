@@ -30,7 +30,14 @@ _CAUSES: Final = {
 
 _GROUPS: Final = {
     "The service": ("NEMO_", "SKILL_", "REELQ_ANON"),
-    "Where the truth is kept, and who works": ("REELQ_D", "REELQ_B", "REELQ_SECRET", "REELQ_KEEP", "REELQ_LOG"),
+    "Where the truth is kept, and who works": (
+        "REELQ_D",
+        "REELQ_B",
+        "REELQ_SECRET",
+        "REELQ_KEEP",
+        "REELQ_LOG",
+        "REELQ_MET",
+    ),
     "The REST service, and asking one that is somewhere else": ("REELQ_API", "REELQ_ALLOWED"),
     "How much at once, how long to wait": ("REELQ_",),
 }
@@ -47,6 +54,7 @@ _WITHOUT: Final = {
     "REELQ_API_URL": "none",
     "REELQ_API_KEY": "none",
     "REELQ_ALLOWED_NETWORKS": "none",
+    "REELQ_METRICS_ADDRESS": "none",
 }
 """What holds where a default is no plain value."""
 
@@ -66,7 +74,8 @@ def settings_page() -> str:
             *_groups(),
             "## Others that are heeded",
             "",
-            "`NO_COLOR` takes the colours away. `FLOWER_BASIC_AUTH=NAME:PASSWORD` protects the page of `reelq up`.",
+            "`NO_COLOR` takes the colours away. `FLOWER_ADDRESS` and `FLOWER_BASIC_AUTH` say who sees",
+            "[Flower](flower.md).",
             "`HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` lead to the service as they do elsewhere.",
             "",
         ]

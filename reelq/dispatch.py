@@ -2,16 +2,18 @@
 
 import logging
 from collections.abc import Iterable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from celery import Celery, chain
+from celery import Celery
 from kombu.exceptions import OperationalError
+from kombu.transport import TRANSPORT_ALIASES
 
 from reelq.job import ROUTES, Stage
 from reelq.settings import Settings
 from reelq.store import deliveries, turns
 from reelq.store.deliveries import Notice
-from reelq.store.session import Store
+from reelq.store.session import Store, Transaction
 from reelq.store.turns import Message
 
 if TYPE_CHECKING:
@@ -23,11 +25,17 @@ QUEUE: Final = "reelq"
 DELIVER: Final = "deliver"
 """The task that tells an endpoint of something."""
 AT_ONCE: Final = 500
+# What a worker has taken is not written down in Redis as well: what dies with a worker is published again as the
+# database says, long before the broker would miss it, and the notes cost a worker two transactions a message.
+_NO_NOTES: Final = {"ack_emulation": False}
+_TRANSPORT_OPTIONS: Final = {"memory": {"polling_interval": 0.05}, "redis": _NO_NOTES, "rediss": _NO_NOTES}
 
 
 def make_celery(settings: Settings) -> Celery:
     """The app of this deployment: over its broker, or within this process where none is configured."""
     broker = settings.reelq_broker_url.get_secret_value() if settings.reelq_broker_url else "memory://"
+    # Named by its scheme, it is told of as what it is, and set up as the scheme asks for.
+    TRANSPORT_ALIASES.update({"redis": "reelq.broker:Transport", "rediss": "reelq.broker:Transport"})
     app = Celery("reelq", broker=broker, set_as_current=False)
     app.conf.update(
         accept_content=["json"],
@@ -41,10 +49,10 @@ def make_celery(settings: Settings) -> Celery:
         worker_pool="threads",
         worker_concurrency=settings.reelq_max_in_flight,
         worker_send_task_events=True,
-        task_send_sent_event=True,
         worker_hijack_root_logger=False,
         broker_connection_retry_on_startup=True,
-        broker_transport_options={"polling_interval": 0.05} if broker == "memory://" else {},
+        broker_connection_max_retries=None,  # for as long as it is away: a night must not be the end of a worker
+        broker_transport_options=_TRANSPORT_OPTIONS.get(broker.partition("://")[0], {}),
         enable_utc=True,
         timezone="UTC",
     )
@@ -54,8 +62,10 @@ def make_celery(settings: Settings) -> Celery:
 def chain_for(app: Celery, message: Message) -> "Signature[Any]":
     """What is left of a job's stages, as tasks by name: whoever sends it needs none of their code."""
     stages = ROUTES[message.route]
-    links = [_link(app, message, stage) for stage in stages[stages.index(message.stage) :]]
-    return chain(*links, app=app) if len(links) > 1 else links[0]
+    first, *rest = (_link(app, message, stage) for stage in stages[stages.index(message.stage) :])
+    # As `celery.chain` sends it, which copies each link several times before.
+    first.options.update(retries=message.again, chain=rest[::-1])
+    return first
 
 
 def _link(app: Celery, message: Message, stage: Stage) -> "Signature[Any]":
@@ -83,17 +93,14 @@ class Dispatch:
         self._store = store
         self._batch_id = batch_id
 
-    def admit(self) -> int:
-        """Let in what there is room for."""
-        with self._store.write() as session:
-            messages = turns.admit(session, self._store.now(session), self._batch_id)
-        return self._publish(messages)
+    def mark(self, session: Transaction, now: datetime) -> list[Message]:
+        """What is due (again), and what there is room for, marked as gone out: to be published after the commit."""
+        due = turns.due(session, now, AT_ONCE, self._batch_id)
+        return due + turns.admit(session, now, self._batch_id)
 
-    def due(self) -> int:
-        """Send what is due (again)."""
-        with self._store.write() as session:
-            messages = turns.due(session, self._store.now(session), AT_ONCE, self._batch_id)
-        return self._publish(messages)
+    def publish(self, messages: Iterable[Message]) -> None:
+        """Send them."""
+        self._send(chain_for(self._app, message) for message in messages)
 
     def deliveries(self, slots: int) -> int:
         """Send what endpoints are to be told, so many at once as take up no more than these slots."""
@@ -104,16 +111,14 @@ class Dispatch:
             notices = deliveries.due(session, self._store.now(session), slots)
         return self._send(delivery_of(self._app, notice) for notice in notices)
 
-    def _publish(self, messages: Iterable[Message]) -> int:
-        return self._send(chain_for(self._app, message) for message in messages)
-
     def _send(self, tasks: "Iterable[Signature[Any]]") -> int:
         sent = 0
         for task in tasks:
             try:
                 task.apply_async()
             except OperationalError as error:
-                log.warning("the broker is away (%s); what was not sent is sent again later", error)
+                away = {"away": "broker"}
+                log.warning("the broker is away (%s); what was not sent is sent again later", error, extra=away)
                 break
             sent += 1
         return sent

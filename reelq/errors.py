@@ -275,7 +275,7 @@ class Unintelligible(PassingFault):
 class SessionBusy(PassingFault):
     """The session has another export under way; the service takes one at a time."""
 
-    advice = "`reelq retry`, when that one is done."
+    advice = "reelq asks again by itself until that one is done."
 
 
 class BrokenDownload(PassingFault):

@@ -9,7 +9,7 @@ comes back all the same (an edit ends with an export), and the row says so where
 import re
 import unicodedata
 from collections.abc import Callable
-from functools import lru_cache, reduce
+from functools import cache, lru_cache, reduce
 from typing import Final
 
 from reelq.job import Route
@@ -34,10 +34,14 @@ Following all places at once keeps the time bounded where one expression, going 
 
 def _phrases(text: str, end: str) -> Rule:
     """Any of the phrases between the bars, each an expression with one way to match."""
-    phrases = [f"(?:{phrase}){end}" for phrase in _BAR.split(text)]
-    begins, each = re.compile("|".join(phrases)), [re.compile(phrase) for phrase in phrases]
+
+    @cache  # made when the first instruction is read: most processes read none
+    def expressions() -> tuple[re.Pattern[str], list[re.Pattern[str]]]:
+        phrases = [f"(?:{phrase}){end}" for phrase in _BAR.split(text)]
+        return re.compile("|".join(phrases)), [re.compile(phrase) for phrase in phrases]
 
     def ends(said: str, starts: frozenset[int]) -> frozenset[int]:
+        begins, each = expressions()
         hopeful = [at for at in starts if begins.match(said, at)]
         return frozenset(found.end() for at in hopeful for one in each if (found := one.match(said, at)))
 

@@ -11,6 +11,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from reelq.errors import SettingsError
 
 _SCHEMES: Final = ("http://", "https://")
+_LOOPBACK: Final = "127.0.0.1"
+_LAST_PORT: Final = 65_535
 
 Network = IPv4Network | IPv6Network
 
@@ -40,7 +42,8 @@ MEANINGS: Final = {
     "REELQ_API_URL": "the reelq service that commands ask; without it they work on this machine's own queue",
     "REELQ_API_KEY": "your key to that service; `reelq keys create` makes one there",
     "REELQ_ALLOWED_NETWORKS": "networks of your own that webhooks may be sent to, as 10.1.0.0/16,fd12::/16",
-    "REELQ_LOG_FORMAT": "how workers write their log: console or json",
+    "REELQ_LOG_FORMAT": "how workers and the REST service write their log: console or json",
+    "REELQ_METRICS_ADDRESS": "where a worker tells its metrics, HOST:PORT or PORT; without it, nowhere",
 }
 """What each variable is for, in a line."""
 
@@ -68,6 +71,21 @@ def _parted(value: str) -> tuple[Network, ...]:
     return tuple(ip_network(each.strip()) for each in value.split(",") if each.strip())
 
 
+def _place(value: str) -> str:
+    """Kept as it is written; `Settings.metrics_place` are host and port."""
+    _host_and_port(value)
+    return value
+
+
+def _host_and_port(value: str) -> tuple[str, int]:
+    """An IPv6 address stands in brackets, as in other addresses."""
+    host, colon, port = value.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]") if colon else _LOOPBACK
+    if not (host and port.isascii() and port.isdigit() and 0 < int(port) <= _LAST_PORT):
+        raise ValueError(value)
+    return host, int(port)
+
+
 def _secret_header_safe(value: SecretStr) -> SecretStr:
     _header_safe(value.get_secret_value())
     return value
@@ -86,6 +104,10 @@ Count = Annotated[int, Field(ge=1, description="a whole number of at least 1")]
 Switch = Annotated[bool, Field(description="1 or 0")]
 Networks = Annotated[
     str, AfterValidator(_networks), Field(description="networks such as 10.1.0.0/16, with commas between them")
+]
+Place = Annotated[
+    Annotated[str, AfterValidator(_place)] | None,
+    Field(description="HOST:PORT or PORT, as 127.0.0.1:9100 or 9100"),
 ]
 LogFormat = Annotated[Literal["console", "json"], Field(description="console or json")]
 
@@ -122,11 +144,17 @@ class Settings(BaseSettings):
     reelq_api_key: HeaderSecret = None
     reelq_allowed_networks: Networks = ""
     reelq_log_format: LogFormat = "console"
+    reelq_metrics_address: Place = None
 
     @property
     def allowed_networks(self) -> tuple[Network, ...]:
         """The networks that are not everybody's, and that webhooks may be sent to all the same."""
         return _parted(self.reelq_allowed_networks)
+
+    @property
+    def metrics_place(self) -> tuple[str, int] | None:
+        """Host and port at which a worker tells its metrics; None where it does not."""
+        return _host_and_port(self.reelq_metrics_address) if self.reelq_metrics_address else None
 
     @classmethod
     def read(cls) -> "Settings":

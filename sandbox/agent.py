@@ -63,9 +63,9 @@ class Plan:
     reply: str = ""
 
 
-def plan(text: str, session: "Session", draw: random.Random) -> Plan:
+def plan(text: str, session: "Session", talk: Talk) -> Plan:
     """Read the words; nothing is changed yet."""
-    talk = Talk(session.language, draw)
+    draw = talk.draw
     if _QUESTION.search(text):
         return Plan("answer", "answered", reply=talk.about(session.draft))
     if _FACE_SWAP.search(text) and not session.has("image"):

@@ -32,6 +32,7 @@ ROUTES = [
     Route("/sandbox/faults", control.reset_faults, methods=DELETE),
     Route("/sandbox/credits", control.top_up, methods=POST),
     Route("/sandbox/ledger", control.ledger, methods=GET),
+    Route("/sandbox/requests", control.requests, methods=GET),
     Route("/sandbox/reset", control.reset, methods=POST),
 ]
 

@@ -55,6 +55,10 @@ async def ledger(request: "Request") -> "Response":
     return Json({**service.ledger.shown(), "accounts": accounts, "faults_struck": dict(service.faults.struck)})
 
 
+async def requests(request: "Request") -> "Response":
+    return Json({"requests": _service(request).ledger.book()})
+
+
 async def reset(request: "Request") -> "Response":
     """Forget everything: accounts, sessions, exports, the ledger, and faults that came later."""
     _service(request).reset()

@@ -1,6 +1,7 @@
 """The door that every request passes: it is noted, meets the faults in force, and shows its token."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +15,9 @@ from sandbox.wire import Silence
 from sandbox.world import NOBODY, Account, Session
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from sandbox.ledger import Request as Note
     from sandbox.service import Service
 
 _WITHOUT_TOKEN: Final = frozenset({Endpoint.TOKEN, Endpoint.CDN})
@@ -27,6 +31,7 @@ class Visit:
     request: Request
     endpoint: Endpoint
     account: Account
+    note: "Note"
 
     def strikes(self, fault: str) -> bool:
         return self.service.faults.strikes(fault, self.endpoint) is not None
@@ -46,6 +51,7 @@ class Visit:
 
     def session(self, session_id: object) -> Session:
         """The session of this id, where it is there and belongs to the one who asks."""
+        self.note.about = str(session_id)
         session = self.service.world.sessions.get(str(session_id))
         if session is None or session.account is not self.account:
             raise Refusal(Code.SESSION_NOT_FOUND, "session not found")
@@ -59,25 +65,40 @@ class Visit:
 Handler = Callable[[Visit], Awaitable[Response]]
 
 
-def door(endpoint: Endpoint, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+class Timed:
+    """An answer whose end is noted: a stream's is long after its beginning."""
+
+    def __init__(self, answer: Response, note: "Note") -> None:
+        self._answer = answer
+        self._note = note
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        try:
+            await self._answer(scope, receive, send)
+        finally:
+            self._note.ended_at = time.monotonic()
+
+
+def door(endpoint: Endpoint, handler: Handler) -> Callable[[Request], Awaitable["ASGIApp"]]:
     """The handler behind its door, as a route takes it."""
 
-    async def enter(request: Request) -> Response:
+    async def enter(request: Request) -> "ASGIApp":
         service: Service = request.app.state.service
         template = request.scope["route"].path
-        service.ledger.request(endpoint, request.method, template, request.headers)
+        note = service.ledger.request(endpoint, request.method, template, request.headers)
         try:
-            return await _meet(service, request, endpoint, handler)
+            answer = await _meet(service, request, endpoint, handler, note)
         except Refusal as refusal:
             service.ledger.refusal(refusal.code)
-            return refusal.answer()
+            answer = refusal.answer()
         except ClientDisconnect:
-            return Silence()
+            answer = Silence()
+        return Timed(answer, note)
 
     return enter
 
 
-async def _meet(service: "Service", request: Request, endpoint: Endpoint, handler: Handler) -> Response:
+async def _meet(service: "Service", request: Request, endpoint: Endpoint, handler: Handler, note: "Note") -> Response:
     if slow := service.faults.strikes("slow_answer", endpoint):
         await asyncio.sleep(slow.seconds)
     if service.faults.strikes("connection_dropped", endpoint):
@@ -85,7 +106,7 @@ async def _meet(service: "Service", request: Request, endpoint: Endpoint, handle
     if canned := service.faults.canned_answer(endpoint):
         service.ledger.refusal(_code_of(canned))
         return _serve(canned)
-    answer = await handler(Visit(service, request, endpoint, _account(service, request, endpoint)))
+    answer = await handler(Visit(service, request, endpoint, _account(service, request, endpoint), note))
     return Silence() if service.faults.strikes("answer_dropped", endpoint) else answer
 
 

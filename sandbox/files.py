@@ -23,7 +23,7 @@ _FROM: Final = re.compile(r"bytes=(\d+)-(\d*)$")
 
 async def cdn_file(visit: "Visit") -> Response:
     """A file by its address; no token is needed, and none should come."""
-    name = visit.param("name")
+    name = visit.note.about = visit.param("name")
     return _serve(visit, name, visit.service.world.files.get(name))
 
 

@@ -106,6 +106,7 @@ _WIRE: Final = (
 _AGENT: Final = (
     Kind("silent_edit", "The edit is done and the stream closes without a text.", EDIT, usual=0.3),
     Kind("temporary_issue", "After its answer the agent speaks of a temporary issue.", EDIT, usual=0.05),
+    Kind("screen_talk", "The answer can end with advice for a person before a screen.", EDIT, usual=1.0),
     Kind("agent_declines", "The agent says no; nothing changes.", EDIT),
     Kind("agent_asks_back", "The agent asks a question; nothing changes.", EDIT),
     Kind("agent_error", 'The agent fails: {"error": …, "error_details": …}.', EDIT),

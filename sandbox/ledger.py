@@ -47,6 +47,20 @@ class Message:
 
 
 @dataclass(slots=True)
+class Request:
+    """One request, from its arrival to the end of its answer."""
+
+    endpoint: str
+    about: str | None = None
+    """The session, the render or the file that it named; for a session that was opened, its new id."""
+    at: float = field(default_factory=time.monotonic)
+    ended_at: float | None = None
+
+    def shown(self) -> dict[str, object]:
+        return {"endpoint": self.endpoint, "about": self.about, "at": self.at, "ended_at": self.ended_at}
+
+
+@dataclass(slots=True)
 class Export:
     """One render id: who asked for it, and when it was looked at."""
 
@@ -56,6 +70,13 @@ class Export:
     status: str = "pending"
     submitted: dict[str, float] = field(default_factory=_now)
     looks: list[dict[str, Any]] = field(default_factory=list)
+    file: str | None = None
+    ended_at: float | None = None
+
+    def close(self, status: str, file: str | None) -> None:
+        self.status = status
+        self.file = file
+        self.ended_at = time.monotonic()
 
     def look(self, status: str) -> None:
         self.looks.append({**_now(), "status": status})
@@ -68,6 +89,8 @@ class Export:
             "status": self.status,
             "attribution": self.attribution,
             **self.submitted,
+            "ended_at": self.ended_at,
+            "file": self.file,
             "looks": self.looks,
             "spacing": [round(later - earlier, 4) for earlier, later in pairwise(times)],
         }
@@ -100,6 +123,7 @@ class Ledger:
     def __init__(self) -> None:
         self._sessions: dict[str, SessionBook] = {}
         self._exports: dict[str, Export] = {}
+        self._book: list[Request] = []
         self._requests: Counter[str] = Counter()
         self._refusals: Counter[str] = Counter()
         self._token_requests: dict[str, list[dict[str, Any]]] = {}
@@ -107,16 +131,18 @@ class Ledger:
         self._missing: list[dict[str, Any]] = []
         self._tokens_at_cdn = 0
 
-    def request(self, endpoint: str, method: str, path: str, headers: "Mapping[str, str]") -> None:
+    def request(self, endpoint: str, method: str, path: str, headers: "Mapping[str, str]") -> Request:
         """Note a request, and which of the attribution headers it lacks. Files of the CDN need none."""
         self._requests[endpoint] += 1
+        self._book.append(Request(endpoint))
         if endpoint == "cdn":
             # A client that sends its token to whatever host a result lies on gives it away.
             self._tokens_at_cdn += "authorization" in headers
-            return
+            return self._book[-1]
         missing = [name for name in ATTRIBUTION if not headers.get(name)]
         if missing:
             self._missing.append({"method": method, "path": path, "missing": missing, **_now()})
+        return self._book[-1]
 
     def refusal(self, code: int) -> None:
         self._refusals[str(int(code))] += 1
@@ -148,6 +174,10 @@ class Ledger:
     def applied_texts(self, session_id: str) -> "Iterable[str]":
         """The instructions that took effect in this session, in order."""
         return (message.text for message in self._sessions[session_id].messages if message.outcome == "applied")
+
+    def book(self) -> list[dict[str, object]]:
+        """Every request by the time of its arrival: long, and so apart from the rest."""
+        return [request.shown() for request in self._book]
 
     def shown(self) -> dict[str, object]:
         exports = [export.shown() for export in self._exports.values()]

@@ -1,6 +1,7 @@
 """Exports: taking one on, looking at it, cancelling it, and the three forms in which a look is answered."""
 
 import asyncio
+import secrets
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox.draft import TrackType
@@ -60,7 +61,8 @@ async def cancel(visit: "Visit") -> "Response":
 
 
 def find(visit: "Visit") -> Render:
-    render = visit.service.world.renders.get(visit.param("render_id"))
+    visit.note.about = visit.param("render_id")
+    render = visit.service.world.renders.get(visit.note.about)
     if render is None or render.account is not visit.account:
         raise Refusal(Code.NOT_FOUND, "no such render")
     return render
@@ -127,8 +129,10 @@ async def _work(service: "Service", render: Render, order: Order, fate: str) -> 
     except EncodeFailed as failure:
         _end(render, "failed", reason=str(failure))
         return
-    service.world.files[f"results/{order.key}.mp4"] = made
-    _end(render, "completed", file=f"results/{order.key}.mp4")
+    # An address for each render, though equal orders share one file: whose download it is can be told.
+    file = f"results/{secrets.token_hex(12)}.mp4"
+    service.world.files[file] = made
+    _end(render, "completed", file=file)
 
 
 def _move(render: Render, progress: int) -> None:
@@ -141,8 +145,9 @@ def _end(render: Render, status: str, *, reason: str | None = None, file: str | 
     """A render ends once: one that was cancelled stays so."""
     if render.status in {"completed", "failed"}:
         return
-    render.status = render.note.status = status
+    render.status = status
     render.reason, render.file = reason, file
+    render.note.close(status, file)
     render.progress = 100 if status == "completed" else render.progress
     _free_session(render)
 

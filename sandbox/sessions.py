@@ -23,6 +23,7 @@ async def open_session(visit: "Visit") -> "Response":
     name = str(body.get("task_name", "project"))
     session = visit.service.world.open_session(visit.account, name, language)
     visit.service.ledger.session(session.id, visit.account.user_id, language)
+    visit.note.about = session.id
     return success({"task_id": session.task_id, "session_id": session.id, "user_id": visit.account.user_id})
 
 

@@ -37,14 +37,17 @@ _SCREEN: Final = (
 class Talk:
     """The agent's words in the language of its session: English, or Chinese."""
 
-    def __init__(self, language: str, draw: random.Random) -> None:
+    def __init__(self, language: str, draw: random.Random, *, screens: bool = True) -> None:
         self._chinese = language.lower().startswith("zh")
-        self._draw = draw
+        self.draw = draw
+        self._screens = screens
 
     def done(self, calls: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
         """What was done, one sentence for each tool and its arguments, and mostly a piece of screen talk."""
         said = dict.fromkeys(self._pick(_DID[tool]).format_map(args) for tool, args in calls)
-        return self._join([*said, self._pick(self._draw.choice(_SCREEN))])
+        # Drawn in any case: with or without it, the choices that follow are the same.
+        advice = self._pick(self.draw.choice(_SCREEN))
+        return self._join([*said, advice if self._screens else ""])
 
     def about(self, draft: "Draft") -> str:
         """The answer to a question."""

@@ -68,12 +68,12 @@ def _text_of(body: dict[str, Any]) -> str:
 
 
 def _plan(visit: "Visit", session: "Session", text: str) -> "Plan":
-    talk = Talk(session.language, visit.service.draw)
+    talk = Talk(session.language, visit.service.draw, screens=visit.strikes("screen_talk"))
     if visit.strikes("agent_declines"):
         return agent.declines(talk)
     if visit.strikes("agent_asks_back"):
         return agent.asks_back(talk.wants_detail())
-    return agent.plan(text, session, visit.service.draw)
+    return agent.plan(text, session, talk)
 
 
 def _twists(visit: "Visit", planned: "Plan") -> frozenset[str]:

@@ -19,6 +19,11 @@ _STEADY = {"silent_edit": 0, "temporary_issue": 0}
 """What is left to chance in the service would be left to chance in the tests: those that mean it set it."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What waits longest goes first: several files run at a time, and none should run on when the others are done."""
+    items.sort(key=lambda item: item.path.parent.name != "queue")
+
+
 @pytest.fixture(scope="session")
 def shared_sandbox() -> Iterator[list[SandboxProcess]]:
     """The one process behind `sandbox`, in a list, since a test may kill it and get a new one."""

@@ -15,12 +15,14 @@ from typing import Final
 import httpx
 from standardwebhooks import Webhook
 
+from reelq import logs
 from reelq.errors import AddressRefused, SettingsError
 from reelq.outward import Outward
 from reelq.store import deliveries
 from reelq.store.deliveries import Letter
 from reelq.store.secrets import Vault
 from reelq.store.session import Store, is_away
+from worker.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +43,15 @@ class Tried:
     stay_away: float = 0.0
     """Seconds that the other side asks for, before the next try."""
 
+    @property
+    def outcome(self) -> str:
+        """The same in a word."""
+        if not self.error:
+            return "arrived"
+        if self.status_code == _GONE:
+            return "gone"
+        return "refused" if self.status_code else "no_answer"
+
 
 class Deliveries:
     """One process's way of telling endpoints; its threads share it."""
@@ -52,11 +63,13 @@ class Deliveries:
         outward: Outward,
         stopping: threading.Event,
         waits: Sequence[float] = deliveries.WAITS,
+        metrics: Metrics | None = None,
     ) -> None:
         self._store = store
         self._vault = vault
         self._outward = outward
         self._stopping = stopping
+        self._metrics = metrics or Metrics()
         self._waits = tuple(waits)
 
     def run(self, delivery_id: str, attempts: int) -> bool:
@@ -64,17 +77,22 @@ class Deliveries:
 
         As long as all goes well, what is due next at the endpoint follows at once.
         """
+        with logs.about(delivery=delivery_id):
+            return self._run(delivery_id, attempts)
+
+    def _run(self, delivery_id: str, attempts: int) -> bool:
         began = time.monotonic()
         try:
             letter = self._take(delivery_id, attempts)
             if letter is None:
                 return False
             while letter is not None:
-                letter = self._record(letter, self._send(letter), go_on=time.monotonic() < began + _IN_ONE_GO)
+                with logs.about(delivery=letter.id, webhook=letter.webhook_id):
+                    letter = self._record(letter, self._try(letter), go_on=time.monotonic() < began + _IN_ONE_GO)
         except Exception as error:
             if not is_away(error):
                 raise
-            log.warning("the database is away: %s is told again later", delivery_id)
+            log.warning("the database is away: it is told again later", extra={"away": "database"})
         return True
 
     def _take(self, delivery_id: str, attempts: int) -> Letter | None:
@@ -84,6 +102,15 @@ class Deliveries:
                 deliveries.put_back(session, delivery_id, attempts, now)
                 return None
             return deliveries.claim(session, delivery_id, attempts, now)
+
+    def _try(self, letter: Letter) -> Tried:
+        """Send it; told to the log and the metrics."""
+        began = time.monotonic()
+        tried = self._send(letter)
+        seconds = time.monotonic() - began
+        self._metrics.deliveries.labels(tried.outcome).observe(seconds)
+        log.log(logging.INFO if tried.error else logging.DEBUG, "%s in %.1f s", tried.error or "arrived", seconds)
+        return tried
 
     def _send(self, letter: Letter) -> Tried:
         try:

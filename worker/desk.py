@@ -70,12 +70,12 @@ class Sending:
     text: str
     baseline: dict[str, Any] | None
     fingerprint: str
-    ended_well: bool
-    reply: str
-    agent_error: str
-    reads: int
-    read_fingerprint: str
-    seconds_since: float
+    ended_well: bool = False
+    reply: str = ""
+    agent_error: str = ""
+    reads: int = 0
+    read_fingerprint: str = ""
+    seconds_since: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +106,11 @@ class Desk(Protocol):
     def check(self) -> None:
         """Raise `LetGo` or `Cancelled` if the stage may not go on. Cheap: to be called at every sign of life."""
 
+    def progress(self, words: str) -> None:
+        """How far it is, for people, from the third second on; what comes too fast is dropped."""
+
     def say(self, words: str) -> None:
-        """Progress for people; what comes too fast is dropped."""
+        """What people should know of."""
 
     def remember_upload(self, fingerprint: str) -> None:
         """Write down how the draft was before files go into a shared session."""
@@ -130,7 +133,7 @@ class Desk(Protocol):
     def read_balance(self, moment: Literal["before", "asked"]) -> int:
         """Take a reading of the credits; what is available."""
 
-    def close_costs(self) -> None:
+    def close_costs(self, sending: Sending) -> None:
         """Take the reading after an instruction's end, where one is to be had: the row does not fail for want of it."""
 
     def reserve_render(self) -> str:

@@ -22,6 +22,11 @@ class Held:
     lost: bool = False
     cancelled: bool = False
 
+    @property
+    def is_over(self) -> bool:
+        """Whether another may have it by now."""
+        return self.lost or time.monotonic() > self.deadline
+
 
 @dataclass(slots=True)
 class Hands:
@@ -65,7 +70,7 @@ class Hands:
 
     def check(self, held: Held) -> None:
         """Whether to go on with it; raises where not."""
-        if held.lost or time.monotonic() > held.deadline or self.must_let_go.is_set():
+        if held.is_over or self.must_let_go.is_set():
             raise LetGo
         if held.cancelled:
             raise Cancelled

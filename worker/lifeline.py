@@ -11,7 +11,7 @@ from typing import Final
 
 from reelq.dispatch import Dispatch
 from reelq.storage import Storage
-from reelq.store import deliveries, jobs, retention
+from reelq.store import deliveries, jobs, retention, turns
 from worker.finishing import Finishing
 from worker.pipeline import Pipeline
 from worker.repeat import repeat
@@ -51,7 +51,8 @@ class Lifeline:
             ("retention", self._retention, _RETENTION_EVERY),
             *(() if self._batch_id else (("deliveries", self._due_deliveries, _DELIVERIES_EVERY),)),
         )
-        self._threads = [repeat(name, act, every, self._over) for name, act, every in duties]
+        noted = self._pipeline.metrics.noted
+        self._threads = [repeat(name, noted(name, act), every, self._over) for name, act, every in duties]
 
     def stop(self) -> None:
         """End them, after what they are at."""
@@ -70,10 +71,13 @@ class Lifeline:
             held = {each.job_id for each in pipeline.hands.all()}
             interval, lease = pipeline.settings.reelq_poll_interval, pipeline.hands.lease_seconds
             rescued = jobs.rescue(session, now, _RESCUED_AT_ONCE, interval, lease, held, self._batch_id)
+            if rescued:
+                turns.lost_with_the_silent(session, now, lease, self._batch_id)
+            messages = self._dispatch.mark(session, now)
+        self._pipeline.metrics.rescued.inc(len(rescued))
         if rescued:
             log.warning("took %d jobs back from workers that fell silent", len(rescued))
-        self._dispatch.due()
-        self._dispatch.admit()
+        self._dispatch.publish(messages)
 
     def _look_at_parked(self) -> None:
         self._pipeline.look_at_parked(self._batch_id)

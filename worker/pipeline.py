@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from reelq import manifest, skills
-from reelq.errors import FileUnreadable, ReelqError
+from reelq import logs, manifest, skills
+from reelq.errors import FileUnreadable, RateLimited, ReelqError, TokenQuota
 from reelq.job import Stage, stage_after
 from reelq.manifest.files import is_url
 from reelq.remote.client import Remote, ask_for_token, open_http
@@ -25,8 +25,9 @@ from reelq.store.moves import StaleMove
 from reelq.store.secrets import Vault
 from reelq.store.session import Store, is_away
 from worker.desk import Cancelled, Desk, Job, LetGo
-from worker.ending import Ending
+from worker.ending import Came, Ended, Ending, how_it_came
 from worker.lease import Hands, Held
+from worker.metrics import Metrics
 from worker.recorder import Recorder
 from worker.repeat import repeat
 from worker.stages.download import download
@@ -49,6 +50,7 @@ STAGES: Final[dict[Stage, Callable[[Job, Desk], object]]] = {
     Stage.DOWNLOAD: download,
 }
 _AWAY_WAIT: Final = (0.1, 2.0)
+_DATABASE_AWAY: Final = {"away": "database"}
 
 
 class Pipeline:
@@ -58,6 +60,8 @@ class Pipeline:
         self.store = store
         self.settings = settings
         self.hands = Hands(settings.reelq_lease_seconds)
+        self.metrics = Metrics()
+        self.metrics.in_hand.set_function(lambda: len(self.hands.all()))
         self.skills = skills.load([settings.reelq_data_dir / "skills"])
         self.http = open_http(settings)
         self.recorder = Recorder(store, vault, settings, home)
@@ -65,6 +69,7 @@ class Pipeline:
         self._vault = vault
         self._home = home or Path.home()
         self._tokens: dict[str, accounts.StoreTokens] = {}
+        self._remotes: dict[tuple[str, str], Remote] = {}
         self._leases: threading.Thread | None = None
         self._leases_lock = threading.Lock()
         self._closed = threading.Event()
@@ -74,7 +79,7 @@ class Pipeline:
         with self._leases_lock:
             if self._leases is None:
                 every = self.hands.lease_seconds / 4
-                self._leases = repeat("leases", self._renew_leases, every, self._closed)
+                self._leases = repeat("leases", self.metrics.noted("leases", self._renew_leases), every, self._closed)
 
     def _renew_leases(self) -> None:
         held = {each.job_id: each for each in self.hands.all()}
@@ -85,9 +90,14 @@ class Pipeline:
             ours = jobs.renew(session, now, self.hands.worker, runs, self.hands.lease_seconds)
         self.hands.renewed(held, ours, began)
 
-    def run(self, stage: Stage, job_id: str, run: int, *, chained: bool) -> Ending:
+    def run(self, stage: Stage, job_id: str, run: int, *, chained: bool) -> Ended:
         """Deal with one message; `chained` is one that brings the next stage's along."""
+        with logs.about(job=job_id, stage=stage, run=run, worker=self.hands.worker):
+            return self._deal_with(stage, job_id, run, chained=chained)
+
+    def _deal_with(self, stage: Stage, job_id: str, run: int, *, chained: bool) -> Ended:
         if self.hands.stopping.is_set():
+            self.metrics.messages.labels(stage, "stopping").inc()
             with self.store.write() as session:
                 jobs.hand_on(session, job_id, run, stage)
             return Ending.STOP
@@ -99,12 +109,14 @@ class Pipeline:
         except Exception as error:
             if not is_away(error):
                 raise
-            log.warning("the database is away: the message for %s of %s goes out again later", stage, job_id)
+            log.warning("the database is away: the message goes out again later", extra=_DATABASE_AWAY)
+            self.metrics.messages.labels(stage, "away").inc()
             return Ending.STOP
+        self.metrics.messages.labels(stage, claimed.name.lower() if isinstance(claimed, Missed) else "performed").inc()
         if isinstance(claimed, Missed):
-            log.debug("%s of %s, run %s: %s", stage, job_id, run, claimed)
+            log.debug("nothing to do: %s", claimed)
             return Ending.GO_ON if claimed is Missed.PASSED else Ending.STOP
-        with self.hands.holding(job_id, run, before) as held:
+        with logs.about(batch=claimed.batch.id), self.hands.holding(job_id, run, before) as held:
             ending = self._perform(claimed, held)
         following = stage_after(claimed.job.route, stage)
         if ending is Ending.GO_ON and following and not chained:
@@ -114,19 +126,38 @@ class Pipeline:
         return ending
 
     def _claim(self, stage: Stage, job_id: str, run: int) -> Claimed | Missed:
-        with self.store.write() as session:
-            lease = Lease(self.hands.worker, self.settings.reelq_lease_seconds)
-            return jobs.claim(session, self.store.now(session), job_id, run, stage, lease, PARKED)
+        lease = Lease(self.hands.worker, self.settings.reelq_lease_seconds)
+        try:
+            with self.store.write() as session:
+                return jobs.claim(session, self.store.now(session), job_id, run, stage, lease, PARKED)
+        except StaleMove:  # two messages at the same moment, and the other one was the quicker
+            return Missed.STALE
 
-    def _perform(self, claimed: Claimed, held: Held) -> Ending:
+    def _perform(self, claimed: Claimed, held: Held) -> Ended:
+        began = time.monotonic()
         try:
             outcome = self._outcome(claimed, held)
-            return self._record(lambda: self.recorder.record(claimed, outcome), held)
-        except (LetGo, StaleMove):
+            ended = self._record(lambda: self.recorder.record(claimed, outcome), held)
+        except (LetGo, StaleMove) as why:
+            self.metrics.lost.inc(isinstance(why, StaleMove) or held.is_over)
             log.info("let go of %s in %s, run %s", held.job_id, claimed.at.stage, held.run)
+            self.metrics.told_of(claimed.at.stage, Came.LET_GO, time.monotonic() - began)
             if self.hands.must_let_go.is_set():
                 self._release({held.job_id: held.run})  # it may have been claimed after all else was released
             return Ending.STOP
+        self._tell(claimed, outcome, ended, time.monotonic() - began)
+        return ended
+
+    def _tell(self, claimed: Claimed, outcome: object, ended: Ended, seconds: float) -> None:
+        """One line of the log, and the metrics."""
+        stage = claimed.at.stage
+        if isinstance(outcome, RateLimited):
+            self.metrics.limited.labels(stage).inc()
+        came, why, code = how_it_came(outcome, ended)
+        level = logging.DEBUG if came is Came.NOT_YET else logging.INFO
+        log.log(level, "%s in %.1f s%s", came.replace("_", " "), seconds, f": {why}" if why else "")
+        last = stage_after(claimed.job.route, stage) is None
+        self.metrics.told_of(stage, came, seconds, code=code, last=last)
 
     def _outcome(self, claimed: Claimed, held: Held) -> object:
         """The stage's receipt, or what it raised, as a value."""
@@ -142,22 +173,22 @@ class Pipeline:
             return error
         except Exception as error:  # a fault of ours ends the row with words, not the worker
             if is_away(error):
+                log.warning("the database is away: the stage is begun again later", extra=_DATABASE_AWAY)
                 raise LetGo from error
-            log.exception("a fault of ours in %s of %s", claimed.at.stage, held.job_id)
+            log.exception("a fault of ours")
             return error
 
-    def _record(self, act: Callable[[], Ending], held: Held) -> Ending:
+    def _record(self, act: Callable[[], Ended], held: Held) -> Ended:
         """Record, however long the database is away: what was done is known nowhere else."""
         wait, longest = _AWAY_WAIT
         while True:
             try:
                 return act()
-            except StaleMove:
-                log.info("%s was moved by another; what we did under run %s is refused", held.job_id, held.run)
-                return Ending.STOP
             except Exception as error:
                 if not is_away(error) or held.lost:
                     raise
+                if wait == _AWAY_WAIT[0]:
+                    log.warning("the database is away: what came of it is written down later", extra=_DATABASE_AWAY)
             time.sleep(wait * random.uniform(0.5, 1))
             wait = min(wait * 2, longest)
 
@@ -169,7 +200,13 @@ class Pipeline:
 
     def _tokens_of(self, account_id: str, attribution: dict[str, str]) -> accounts.StoreTokens:
         def ask(client_id: str) -> Grant:
-            return ask_for_token(self.http, client_id, attribution)
+            try:
+                grant = ask_for_token(self.http, client_id, attribution)
+            except TokenQuota:
+                self.metrics.tokens.labels("refused").inc()
+                raise
+            self.metrics.tokens.labels("granted").inc()
+            return grant
 
         if account_id not in self._tokens:
             wait = self.settings.reelq_rate_limit_wait
@@ -241,10 +278,13 @@ class Pipeline:
                 parking.go_on(session, account_id, self.store.now(session), available.available, batch_id)
 
     def _remote(self, account_id: str, skill_name: str = manifest.DEFAULT_SKILL) -> Remote:
-        skill = self.skills.named(skill_name)
-        platform = skills.platform(skill.path, self.settings.skill_source, self._home)
-        attribution = skills.headers(skill, platform)
-        return Remote(self.http, self._tokens_of(account_id, attribution), attribution)
+        if (account_id, skill_name) not in self._remotes:
+            skill = self.skills.named(skill_name)
+            platform = skills.platform(skill.path, self.settings.skill_source, self._home)
+            attribution = skills.headers(skill, platform)
+            tokens = self._tokens_of(account_id, attribution)
+            self._remotes[account_id, skill_name] = Remote(self.http, tokens, attribution)
+        return self._remotes[account_id, skill_name]
 
     def release_all(self) -> None:
         """Everything in hand is due at once for others; whatever this process still does with it is refused."""

@@ -1,5 +1,6 @@
 """A worker process put together: store, pipeline, tasks and lifeline around one Celery app."""
 
+import gc
 import logging
 import os
 import signal
@@ -15,7 +16,7 @@ from celery import Celery, bootsteps, signals
 from reelq.dispatch import Dispatch, make_celery
 from reelq.outward import Outward
 from reelq.settings import Settings
-from reelq.store.migrate import upgrade
+from reelq.store.schema import make_current
 from reelq.store.secrets import open_vault
 from reelq.store.session import Store, database_url, is_away
 from worker.deliveries import Deliveries
@@ -28,6 +29,10 @@ log = logging.getLogger(__name__)
 _LAST_WORDS: Final = 1.5
 """Seconds for what was let go of to end by itself, before the process ends without it."""
 _LOOK_EVERY: Final = 0.1
+_COLLECTED_AFTER: Final = 20_000
+"""Objects made, less those that are gone: Python's own number is 700."""
+_LOOK_AGAIN: Final = 2.0
+"""Seconds between looks for a database that is not there yet."""
 
 
 class Process:
@@ -49,10 +54,29 @@ class Process:
         with self._lock:
             if self._pipeline is None:
                 store = Store(database_url(self.settings))
-                upgrade(store)
+                make_current(store)
                 vault = open_vault(self.settings, local=store.is_sqlite)
                 self._pipeline = Pipeline(store, vault, self.settings, self._home)
             return self._pipeline
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it has anything yet that would have to be ended in order."""
+        return self._pipeline is not None
+
+    def wait_for_database(self) -> None:
+        """Return when it answers: processes may be started in any order, as they may with the broker."""
+        while True:
+            try:
+                _ = self.pipeline
+            except Exception as error:
+                if not is_away(error):
+                    raise
+                why = str(getattr(error, "orig", error)).strip().partition("\n")[0]
+                log.warning("the database is away: this worker begins when it is there (%s)", why)
+            else:
+                return
+            time.sleep(_LOOK_AGAIN)
 
     @property
     def deliveries(self) -> Deliveries:
@@ -62,7 +86,8 @@ class Process:
                 pipeline = self.pipeline
                 vault = open_vault(self.settings, local=pipeline.store.is_sqlite)
                 outward = Outward(self.settings.allowed_networks)
-                self._deliveries = Deliveries(pipeline.store, vault, outward, pipeline.hands.stopping)
+                stopping, metrics = pipeline.hands.stopping, pipeline.metrics
+                self._deliveries = Deliveries(pipeline.store, vault, outward, stopping, metrics=metrics)
             return self._deliveries
 
     def begin(self, batch_id: str | None = None) -> None:
@@ -70,6 +95,12 @@ class Process:
         dispatch = Dispatch(self.app, self.pipeline.store, batch_id)
         self._lifeline = Lifeline(self.pipeline, dispatch, batch_id)
         self._lifeline.start()
+
+    def tell_metrics(self, slots: int) -> None:
+        """Let Prometheus ask, where the settings say at which address; this process has so many slots."""
+        self.pipeline.metrics.slots.set(slots)
+        if place := self.settings.metrics_place:
+            self.pipeline.metrics.serve(place, self.pipeline.hands.worker)
 
     def take_no_more(self) -> None:
         """Told to stop: nothing new."""
@@ -95,12 +126,14 @@ class Process:
         except Exception as error:
             if not is_away(error):
                 raise
-            log.warning("the database is away: what was in hand is taken back when its lease has lapsed")
+            away = {"away": "database"}
+            log.warning("the database is away: what was in hand is taken back when its lease has lapsed", extra=away)
 
     def end(self) -> None:
         """Stop the lifeline and close connections."""
         if self._lifeline:
             self._lifeline.stop()
+        self.pipeline.metrics.close()
         self.pipeline.close()
 
 
@@ -114,6 +147,14 @@ def leave(code: int = 0) -> NoReturn:
     os._exit(code)
 
 
+def _collect_seldom() -> None:
+    """What is loaded by now stays, and what stages leave behind is mostly gone by itself: looking for the rest each
+    time that a few hundred objects have been made takes a twentieth of a worker's time.
+    """
+    gc.freeze()
+    gc.set_threshold(_COLLECTED_AFTER)
+
+
 def as_worker(settings: Settings) -> Celery:
     """The app of a worker process of its own, with the lifeline as a part of the worker."""
     process = Process(settings)
@@ -125,7 +166,10 @@ def as_worker(settings: Settings) -> Celery:
 
         requires = ("celery.worker.components:Pool",)
 
-        def start(self, _worker: Any) -> None:
+        def start(self, worker: Any) -> None:
+            process.wait_for_database()
+            _collect_seldom()
+            process.tell_metrics(worker.concurrency)
             process.begin()
 
         def stop(self, _worker: Any) -> None:
@@ -157,6 +201,8 @@ class _Stop:
 
     def begin(self) -> None:
         """Once. In a thread: a signal may have come while this one holds a lock."""
+        if not self._process.has_begun:
+            leave()  # it waits for its database, with nothing in hand
         with suppress(RuntimeError):  # it was begun before
             self._thread.start()
 

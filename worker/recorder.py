@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from reelq import errors
 from reelq.job import Cause, Route, Stage, Status
@@ -20,7 +20,7 @@ from reelq.store.moves import move
 from reelq.store.secrets import Vault
 from reelq.store.session import Store, Transaction
 from worker.desk import Cancelled, NotYet
-from worker.ending import Ending
+from worker.ending import Came, Ended, Ending, Failed, Later
 from worker.stages.download import Downloaded
 from worker.stages.edit import Edited
 from worker.stages.poll import Polled
@@ -52,6 +52,13 @@ _NEW_SESSION: Final = MappingProxyType(
 )
 
 
+class _Spare(NamedTuple):
+    """Another account to go on with, and what is said of that."""
+
+    account_id: str
+    words: str
+
+
 class Recorder:
     """The second transaction of every stage."""
 
@@ -61,9 +68,9 @@ class Recorder:
         self._settings = settings
         self._home = home
 
-    def record(self, claimed: Claimed, outcome: object) -> Ending:
+    def record(self, claimed: Claimed, outcome: object) -> Ended:
         """What came of the stage, whatever it is."""
-        spare = self._spare_account(claimed, outcome)
+        spare = self._spare(claimed, outcome)
         with self._store.write() as session:
             now = self._store.now(session)
             if isinstance(outcome, Cancelled):
@@ -72,12 +79,12 @@ class Recorder:
                 return self._judged(session, claimed, outcome, now, spare)
             return self._done(session, claimed, outcome, now)
 
-    def _done(self, session: Transaction, claimed: Claimed, receipt: object, now: datetime) -> Ending:
+    def _done(self, session: Transaction, claimed: Claimed, receipt: object, now: datetime) -> Ended:
         match receipt:
             case NotYet(seconds, words):
                 looks = claimed.job.looks + 1
                 jobs.again(session, claimed.at, now, seconds, words, looks=looks, attempts=0, lapses=0)
-                return Ending.LATER
+                return _later(words, now, seconds, Came.NOT_YET)
             case Uploaded(opened, files):
                 values = {
                     "remote_session_id": opened.session_id,
@@ -116,8 +123,7 @@ class Recorder:
         return Ending.GO_ON
 
     def _verified(self, session: Transaction, claimed: Claimed, receipt: Verified, now: datetime) -> Ending:
-        if open_one := sends.open_send(session, claimed.job.id):
-            sends.settle(session, open_one.id, Outcome.APPLIED, now)
+        sends.settle(session, claimed.job.id, Outcome.APPLIED, now)
         values: dict[str, Any] = {"timeline": receipt.timeline, "reply": receipt.reply, "to_send": "", "resend": False}
         if receipt.changes:
             values["changes"] = [*claimed.job.changes, *receipt.changes]
@@ -139,12 +145,12 @@ class Recorder:
 
     def _settle(self, session: Transaction, claimed: Claimed, error: Exception, now: datetime) -> None:
         outcome = next((_SETTLED_BY[kind] for kind in type(error).__mro__ if kind in _SETTLED_BY), None)
-        if outcome and (open_one := sends.open_send(session, claimed.job.id)):
-            sends.settle(session, open_one.id, outcome, now)
+        if outcome:
+            sends.settle(session, claimed.job.id, outcome, now)
 
     def _judged(
-        self, session: Transaction, claimed: Claimed, error: Exception, now: datetime, spare: str | None
-    ) -> Ending:
+        self, session: Transaction, claimed: Claimed, error: Exception, now: datetime, spare: _Spare | None
+    ) -> Ended:
         account = session.get_one(Account, claimed.account.id, populate_existing=True)
         verdict = judge(error, self._case(session, claimed, account, now, error))
         words = str(error) or type(error).__name__
@@ -154,18 +160,17 @@ class Recorder:
                 if stage:
                     values |= {"stage": stage, **(_NEW_SESSION if stage is Stage.UPLOAD else _BACK_AT_RENDER)}
                 jobs.again(session, claimed.at, now, seconds, f"{words}; again in {seconds:.0f} s", **values)
-                return Ending.LATER
+                return _later(words, now, seconds)
             case CheckBackIn(seconds, account_waits):
                 if account_waits:
                     accounts.note_limited(session, account.id, now)
                     accounts.block(session, account.id, now, seconds)
                 jobs.again(session, claimed.at, now, seconds, f"{words}; again in {seconds:.0f} s")
-                return Ending.LATER
+                return _later(words, now, seconds, Came.HELD_OFF)
             case Park(cause):
-                self._park(session, claimed, account, cause, words, now, spare)
+                return Later(self._park(session, claimed, account, cause, words, now, spare), Came.PARKED)
             case GiveUp(final):
-                self._give_up(session, claimed, final, now)
-        return Ending.STOP
+                return self._give_up(session, claimed, final, now)
 
     def _case(self, session: Transaction, claimed: Claimed, account: Account, now: datetime, error: Exception) -> Case:
         remote_session = claimed.job.remote_session_id
@@ -187,15 +192,20 @@ class Recorder:
             session_went_on=isinstance(error, errors.ResultMissing) and sends.went_on(session, claimed.job),
         )
 
-    def _spare_account(self, claimed: Claimed, outcome: object) -> str | None:
-        """The anonymous account that a row not begun goes on with when the user's own token is refused."""
-        wanted = (
-            isinstance(outcome, errors.TokenRefused)
-            and claimed.account.kind is AccountKind.OWN
-            and not claimed.job.remote_session_id
-            and self._settings.reelq_anonymous_fallback
-        )
-        return accounts.anonymous_for(self._store, self._settings, home=self._home) if wanted else None
+    def _spare(self, claimed: Claimed, outcome: object) -> _Spare | None:
+        """What a row not begun goes on with when the token that it was handed in with is refused."""
+        own = claimed.account.kind is AccountKind.OWN
+        if not isinstance(outcome, errors.TokenRefused) or not own or claimed.job.remote_session_id:
+            return None
+        if self._settings.nemo_token:
+            configured = accounts.account_for(self._store, self._vault, self._settings, home=self._home)
+            if configured != claimed.account.id:
+                words = "the token that it was handed in with is refused; the row goes on with the NEMO_TOKEN of now"
+                return _Spare(configured, words)
+        if not self._settings.reelq_anonymous_fallback:
+            return None
+        words = "NEMO_TOKEN is refused; the row goes on with the free account of this installation"
+        return _Spare(accounts.anonymous_for(self._store, self._settings, home=self._home), words)
 
     def _park(
         self,
@@ -205,28 +215,31 @@ class Recorder:
         cause: Cause,
         words: str,
         now: datetime,
-        spare: str | None,
-    ) -> None:
+        spare: _Spare | None,
+    ) -> str:
+        """What was said of it."""
         if cause is Cause.PAUSED:
             move(session, claimed.at, Status.WAITING, now, words, cause=cause)
-            return
+            return words
         link = accounts.registration_link(account, self._settings) if cause is Cause.CREDITS else ""
         why = f"{words}. {'Register: ' + link if link else ''}".rstrip()
         accounts.park(session, account.id, cause, why, now)
         if spare:
-            words = "NEMO_TOKEN is refused; the row goes on with the free account of this installation"
-            jobs.again(session, claimed.at, now, 0, words, account_id=spare)
-        else:
-            move(session, claimed.at, Status.WAITING, now, why, cause=cause)
+            jobs.again(session, claimed.at, now, 0, spare.words, account_id=spare.account_id)
+            return spare.words
+        move(session, claimed.at, Status.WAITING, now, why, cause=cause)
+        return f"waits for {cause}: {words}"
 
-    def _give_up(self, session: Transaction, claimed: Claimed, error: Exception, now: datetime) -> None:
+    def _give_up(self, session: Transaction, claimed: Claimed, error: Exception, now: datetime) -> Ended:
         if isinstance(error, errors.EditUnconfirmed) and claimed.job.resend:
             self._settle(session, claimed, error, now)
             words = "one more read shows no edit either; the instruction goes out anew, as you asked"
             jobs.again(session, claimed.at, now, 0, words, stage=Stage.EDIT, resend=False)
-            return
+            return Later(words)
         self._settle(session, claimed, error.__cause__ if isinstance(error.__cause__, Exception) else error, now)
         known = isinstance(error, errors.ReelqError)
+        said = str(error) if known else f"{type(error).__name__}: {error}"
+        code = error.code if isinstance(error, errors.ReelqError) else "internal"
         advice = error.advice if isinstance(error, errors.ReelqError) else "A fault of reelq's own: its log has more."
         jobs.end(
             session,
@@ -234,11 +247,16 @@ class Recorder:
             Status.FAILED,
             now,
             str(error),
-            error_code=error.code if isinstance(error, errors.ReelqError) else "internal",
-            error=str(error) if known else f"{type(error).__name__}: {error}",
+            error_code=code,
+            error=said,
             advice=advice,
             raw=_raw_of(error),
         )
+        return Failed(said, code)
+
+
+def _later(words: str, now: datetime, seconds: float, came: Came = Came.AGAIN) -> Later:
+    return Later(f"{words}; again at {jobs.later(now, seconds):%H:%M:%S} UTC", came)
 
 
 def _arrived(files: int) -> str:

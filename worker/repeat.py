@@ -23,7 +23,7 @@ def repeat(name: str, act: Callable[[], None], every: float, over: threading.Eve
                 act()
             except Exception as error:
                 if is_away(error):
-                    log.warning("the database is away: %s waits for it", name)
+                    log.warning("the database is away: %s waits for it", name, extra={"away": "database"})
                 else:
                     log.exception("%s failed; it goes on", name)
             over.wait(max(every - (time.monotonic() - began), _SHORTEST_PAUSE))

@@ -1,9 +1,9 @@
 """Six tasks, one for each stage, that hand their message to the pipeline and end as it says; one that tells others."""
 
 import logging
+import textwrap
 from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from celery import Celery, Task
 from celery.exceptions import Ignore, Retry
@@ -11,16 +11,29 @@ from celery.exceptions import Ignore, Retry
 from reelq.dispatch import DELIVER
 from reelq.job import PIPELINE, Stage
 from worker.deliveries import Deliveries
-from worker.ending import Ending
+from worker.ending import Ended, Ending, Failed, Later
 from worker.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
+
+_LINE: Final = 200
+
+
+class _Told(Exception):
+    """A line for those who watch tasks; the database knows the rest."""
+
+    def __repr__(self) -> str:
+        return textwrap.shorten(str(self), _LINE, placeholder=" …")
+
+
+class _Again(_Told, Retry):
+    """For Celery and Flower a retry, though nothing is published: the lifeline does that when it is due."""
 
 
 def register(app: Celery, pipeline: Callable[[], Pipeline], deliveries: Callable[[], Deliveries]) -> None:
     """Make the tasks of this app; what does their work is asked for when the first message comes."""
     for stage in PIPELINE:
-        app.task(name=str(stage), bind=True, shared=False)(_body(stage, pipeline))
+        app.task(name=str(stage), bind=True, shared=False, throws=(_Told,))(_body(stage, pipeline))
     app.task(name=DELIVER, shared=False)(_deliver(deliveries))
 
 
@@ -49,13 +62,15 @@ def _body(stage: Stage, pipeline: Callable[[], Pipeline]) -> Callable[..., None]
     return body
 
 
-def _end(task: "Task[Any, Any]", ending: Ending) -> None:
-    match ending:
+def _end(task: "Task[Any, Any]", ended: Ended) -> None:
+    match ended:
         case Ending.DONE:
             # Sent now, a message for each waiting export would stand in everybody's way, to be found too early.
             task.request.chain = None
         case Ending.STOP:
             raise Ignore
-        case Ending.LATER:
-            # Nothing is published: the lifeline does that when it is due. For Celery and Flower it is a retry.
-            raise Retry(when=datetime.now(UTC))
+        case Later(why):
+            raise _Again(why)
+        case Failed(why):
+            task.request.chain = None
+            raise _Told(why)

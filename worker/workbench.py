@@ -5,6 +5,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final, Literal
 
@@ -45,17 +46,19 @@ class Workbench:
         self._account_id = account_id
         self._check = check
         self._began = time.monotonic()
-        self._said_at = 0.0
+        self._said_at = self._began
 
     def check(self) -> None:
         self._check()
-        minutes = int(time.monotonic() - max(self._began, self._said_at)) // 120 * 2
+        minutes = int(time.monotonic() - self._said_at) // 120 * 2
         if minutes:
             self.say(f"still working, {int(time.monotonic() - self._began) // 60} min")
 
+    def progress(self, words: str) -> None:
+        if time.monotonic() - self._said_at >= _WORDS_EVERY:
+            self.say(words)
+
     def say(self, words: str) -> None:
-        if time.monotonic() - self._said_at < _WORDS_EVERY:
-            return
         self._said_at = time.monotonic()
         with self._fenced() as (session, now):
             note(session, self._at, now, "progress", words)
@@ -69,13 +72,15 @@ class Workbench:
             yield session, self._store.now(session)
 
     def remember_upload(self, fingerprint: str) -> None:
-        with self._fenced() as (session, _):
-            jobs.change(session, self._at, upload_baseline=fingerprint)
+        with self._store.write() as session:
+            if not jobs.change(session, self._at, upload_baseline=fingerprint):
+                raise LetGo
 
     def reserve_render(self) -> str:
         render_id = f"render_{uuid.uuid4().hex}"
-        with self._fenced() as (session, _):
-            jobs.new_render(session, self._at, render_id)
+        with self._store.write() as session:
+            if not jobs.new_render(session, self._at, render_id):
+                raise LetGo
         return render_id
 
     def same_result(self) -> Finished | None:
@@ -89,48 +94,48 @@ class Workbench:
             return _sending(found, self._store.now(session)) if found else None
 
     def intend(self, baseline: dict[str, Any] | None) -> Sending:
+        fingerprint = draft.fingerprint(baseline)
         with self._store.write() as session:
-            job = jobs.get(session, self._at.job_id)
             # The limit's row first, the job's after it: whoever locks both does it in this order.
-            if job and not credits.may_send(session, job.batch_id, self._account_id, generates=not job.file):
+            if not credits.room_for(session, self._at.job_id):
                 raise LimitReached
-            if job is None or not jobs.fence(session, self._at):
+            if not jobs.fence(session, self._at):
                 raise LetGo
             now = self._store.now(session)
-            text = job.to_send or job.instruction
-            return _sending(sends.intend(session, job, now, text, baseline, draft.fingerprint(baseline)), now)
+            send_id, text = sends.intend(session, self._at.job_id, now, baseline, fingerprint)
+        return Sending(send_id, text, baseline, fingerprint)
 
     def withdraw(self, sending: Sending, refusal: ReelqError) -> None:
         outcome = Outcome.NOT_SENT if isinstance(refusal, NotSent) else Outcome.REFUSED
         with self._fenced() as (session, now):
-            sends.settle(session, sending.id, outcome, now)
+            sends.settle(session, self._at.job_id, outcome, now)
         if isinstance(refusal, CreditsExhausted):
             with suppress(RemoteError):
                 credits.take_reading(self._store, self._account_id, credits.REFUSED, self.remote.balance)
 
     def ended(self, sending: Sending, heard: Heard) -> Sending:
         agent_error = heard.error.message if heard.error else ""
-        with self._fenced() as (session, now):
-            return _sending(sends.ended_well(session, sending.id, heard.reply, agent_error), now)
+        with self._fenced() as (session, _):
+            sends.ended_well(session, sending.id, heard.reply, agent_error)
+        return replace(sending, ended_well=True, reply=heard.reply, agent_error=agent_error)
 
     def read_again(self, sending: Sending, fingerprint: str) -> int:
         with self._fenced() as (session, _):
             sends.read_again(session, sending.id, sending.reads + 1, fingerprint)
         return sending.reads + 1
 
-    def close_costs(self) -> None:
+    def close_costs(self, sending: Sending) -> None:
         try:
             self.read_balance("after")
         except RemoteError as error:
             log.info("no reading after the edit of %s: %s", self._at.job_id, error)
             return
         with self._store.write() as session:
-            if open_one := sends.open_send(session, self._at.job_id):
-                credits.stop_bearing(session, open_one.id)
+            credits.stop_bearing(session, sending.id)
 
     def read_balance(self, moment: Literal["before", "after", "asked"]) -> int:
-        reading = credits.take_reading(self._store, self._account_id, moment, self.remote.balance)
-        return reading.available
+        read = self.remote.balance
+        return credits.take_reading(self._store, self._account_id, moment, read, credits.READINGS_EVERY).available
 
 
 def _sending(row: Send, now: datetime) -> Sending:

@@ -6,7 +6,7 @@ from api.problems import Problem
 from api.schemas import Alive
 from api.service import Here, Service
 from reelq.errors import SettingsError
-from reelq.store import migrate
+from reelq.store import schema
 from reelq.store.session import is_broken
 
 _SECONDS = 3
@@ -28,7 +28,7 @@ def readyz(here: Here) -> Alive:
 
 def _database(here: Service) -> str:
     try:
-        current = migrate.is_current(here.store)
+        current = schema.is_current(here.store)
     except Exception as error:
         if not is_broken(error):
             raise

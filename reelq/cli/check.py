@@ -16,7 +16,7 @@ from reelq.cli.foretelling import cost_of, in_words, told
 from reelq.cli.handing_in import Call
 from reelq.cli.wording import many
 from reelq.settings import Settings
-from reelq.store import migrate, submissions
+from reelq.store import schema, submissions
 from reelq.store.batchlist import how_many
 from reelq.store.estimates import estimate_rows
 from reelq.store.looking import looking, trouble
@@ -71,7 +71,7 @@ def _plan(order: Order, settings: Settings) -> Plan | None:
     """What is known of the rows; None where nothing is, and so all of them would be sent. Nothing is written."""
     try:
         with looking(settings) as store:
-            if store is None or not migrate.is_current(store):
+            if store is None or not schema.is_current(store):
                 return None
             with store.read() as session:
                 anything = how_many(session, OWNER)

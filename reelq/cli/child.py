@@ -11,32 +11,41 @@ def main() -> None:
     """Begin as what the first argument says."""
     threading.Thread(target=_end_with_stdin, name="reelq end", daemon=True).start()
     name, *words = sys.argv[1:]
-    if name == "worker":
-        from worker.celery import app
-
-        app.worker_main(["--quiet", "worker", *words])
+    if name == "api":
+        host, port = words
+        _serve(host, int(port))
         return
+    if name == "worker":
+        number, *words = words
+        _tell_metrics_apart(int(number))
+    from worker.celery import app
+
+    if name == "worker":
+        app.worker_main(["--quiet", name, *words])
+    else:
+        app.start(["--quiet", name, *words])
+
+
+def _tell_metrics_apart(number: int) -> None:
+    """No two workers can listen at one port: the second has the next one, and so on."""
+    from reelq.settings import Settings
+
+    if place := Settings.read().metrics_place:
+        host, port = place
+        os.environ["REELQ_METRICS_ADDRESS"] = f"[{host}]:{port + number - 1}"
+
+
+def _serve(host: str, port: int) -> None:
+    import uvicorn
+
     from reelq import logs
     from reelq.settings import Settings
 
     settings = Settings.read()
-    if name == "api":
-        host, port = words
-        logs.set_up(settings.reelq_log_format)
-        _serve(host, int(port), grace=settings.reelq_stop_grace)
-        return
-    from reelq.dispatch import make_celery
-
-    logs.for_celery(settings.reelq_log_format)
-    make_celery(settings).start(["--quiet", name, *words])
-
-
-def _serve(host: str, port: int, *, grace: float) -> None:
-    import uvicorn
-
+    logs.set_up(settings.reelq_log_format)
     # Whoever watches asks once a second: a line for each request would be all that the log says.
     quiet = uvicorn.Config(
-        "api.app:app", host=host, port=port, timeout_graceful_shutdown=math.ceil(grace),
+        "api.app:app", host=host, port=port, timeout_graceful_shutdown=math.ceil(settings.reelq_stop_grace),
         log_config=None, access_log=False, server_header=False, ws="none",
     )  # fmt: skip
     uvicorn.Server(quiet).run()

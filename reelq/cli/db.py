@@ -7,9 +7,10 @@ from contextlib import contextmanager
 import click
 
 from reelq.cli.exits import FAILED, OK
+from reelq.cli.interrupts import held_back
 from reelq.errors import SettingsError
 from reelq.settings import Settings
-from reelq.store import migrate
+from reelq.store import schema
 from reelq.store.looking import looking, shown, trouble
 from reelq.store.session import Store, database_url
 
@@ -46,10 +47,11 @@ def upgrade() -> None:
 
 
 def _upgraded(store: Store) -> str:
-    before, newest = migrate.revision(store), migrate.newest()
+    before, newest = schema.revision(store), schema.newest()
     if before == newest:
         return f"{shown(store.url)} is at version {newest} already: nothing to do."
-    migrate.upgrade(store)
+    with held_back():
+        schema.make_current(store)
     return f"{shown(store.url)}: " + (
         f"from version {before} to {newest}." if before else f"made, at version {newest}."
     )
@@ -60,17 +62,17 @@ def _show() -> int:
     with _in_words(), looking(settings) as store:
         click.echo(f"database  {shown(database_url(settings))}")
         if store is None:
-            click.echo(f"version   none yet: it is made, at version {migrate.newest()}, when work begins")
+            click.echo(f"version   none yet: it is made, at version {schema.newest()}, when work begins")
             return OK
         return _show_version(store)
 
 
 def _show_version(store: Store) -> int:
-    found, newest = migrate.revision(store), migrate.newest()
+    found, newest = schema.revision(store), schema.newest()
     if found == newest:
         click.echo(f"version   {found}, the newest")
         return OK
-    if found is not None and migrate.is_newer(found):
+    if found is not None and schema.is_newer(found):
         click.echo(f"version   {found}, of a newer reelq; this one knows {newest}")
         click.echo("Update reelq on this machine.", err=True)
     else:

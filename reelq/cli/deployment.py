@@ -5,9 +5,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from reelq.cli.interrupts import held_back
 from reelq.errors import SettingsError
 from reelq.settings import Settings
-from reelq.store import migrate
+from reelq.store import schema
 from reelq.store.secrets import Vault, open_vault
 from reelq.store.session import Store, database_url
 
@@ -45,8 +46,9 @@ def deployment(settings: Settings | None = None, *, is_play: bool = False) -> It
     store = Store(database_url(told))
     try:
         if store.is_sqlite:
-            migrate.upgrade(store)
-        elif not migrate.is_current(store):
+            with held_back():
+                schema.make_current(store)
+        elif not schema.is_current(store):
             raise SettingsError("REELQ_DATABASE_URL: the database has another version; `reelq db upgrade` migrates it")
         yield Deployment(told, store, is_play)
     finally:

@@ -1,7 +1,9 @@
-"""Ctrl-C while nothing was begun yet: an end in words, at whichever line of whatever module it comes."""
+"""Ctrl-C where it can't be an exception: an end in words, at whichever line of whatever module it comes."""
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
@@ -19,6 +21,28 @@ def begin() -> None:
     """From here on there may be something to be put in order first: Ctrl-C is an exception, as usual."""
     if signal.getsignal(signal.SIGINT) is _end:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Ctrl-C comes after this: what is in it is short, and not made to be broken off in its midst; a second comes."""
+    came: list[int] = []
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler):  # ignored, or the system's
+        yield
+        return
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        came.append(number)
+        signal.signal(number, handler)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 def all_done() -> None:

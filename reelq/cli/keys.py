@@ -34,7 +34,7 @@ def command() -> None:
     default=str(Scope.SUBMIT),
     show_default=True,
     type=click.Choice([*map(str, Scope)]),
-    help="read: look; submit: also hand in and act; admin: also webhooks.",
+    help="read: look; submit: also hand in and act; admin: also webhooks. metrics: figures for Prometheus alone.",
 )
 def create(owner: str, scope: str) -> None:
     """Make a key, and show it: once, on standard output. Only its hash is kept.

@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager
 from typing import Any, Final, Protocol
 
 from reelq.cli.lines import JsonLines, Lines
-from reelq.cli.screen import Screen
 from reelq.store.overview import Snapshot, snapshot
 from reelq.store.session import Store, is_away
 from reelq.store.story import Mark, Told, newest_event, told_since
@@ -36,6 +35,8 @@ def chosen(*, as_json: bool = False) -> Show:
     """JSON Lines where they are asked for; else a live view on a terminal, and plain lines into anything else."""
     if as_json:
         return JsonLines()
+    from reelq.cli.screen import Screen  # with all that draws, which most commands do without
+
     screen = Screen()
     return screen if screen.is_possible else Lines()
 

@@ -87,7 +87,7 @@ def _waits(seen: Snapshot, groups: list[Group]) -> Iterator[str]:
         yield f"\n{many(group.count, 'row')} {verb}: {whom} ({row_list(group.rows, group.count)})"
         yield from _indented(*_why(seen, cause))
     if seen.held:
-        yield f"\n{many(seen.held, 'row')} held back until you have looked at the first {seen.released:,}"
+        yield f"\n{many(seen.held, 'row')} held back until you have looked at the first {_first(seen)}"
         yield from _indented(f"`{_resume(seen)}` lets them go on.")
     queued = seen.count(Status.QUEUED) - seen.held
     if queued and seen.state is BatchState.PAUSED:
@@ -152,3 +152,7 @@ def next_step(queue: Queue, batch_id: str) -> str:
         return f"The batch is paused: `{_resume(seen)}` lets it go on."
     words = queue.way_on(seen)
     return f"{words[0].upper()}{words[1:]}."
+
+
+def _first(seen: Snapshot) -> str:
+    return "row" if seen.released == 1 else f"{seen.released:,} rows"

@@ -3,17 +3,17 @@
 import os
 import socket
 import sys
-from importlib.util import find_spec
 
 import click
 
 from reelq.cli.deployment import Deployment, deployment
-from reelq.cli.doctor.broker import has_password, unreachable
+from reelq.cli.doctor.broker import unreachable
 from reelq.cli.exits import FAILED, INTERRUPTED, OK
 from reelq.cli.roof import Roof
 from reelq.cli.wording import masked
 from reelq.errors import SettingsError
 from reelq.store import apikeys
+from worker import visitors
 
 _GET_REDIS = """\
 Without one, `reelq run` does all the work in one process and needs nothing.
@@ -32,7 +32,10 @@ Then:              export REELQ_BROKER_URL=redis://127.0.0.1:6379/0"""
 )
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Its port.")
 @click.option("--flower/--no-flower", default=True, show_default=True, help="Show the workers in a browser.")
-@click.option("--flower-port", default=5555, show_default=True, type=click.IntRange(1, 65535), help="Flower's port.")
+@click.option(
+    "--flower-port", envvar="FLOWER_PORT", default=5555, show_default=True, type=click.IntRange(1, 65535),
+    help="Flower's port.",
+)  # fmt: skip
 def command(workers: int, api: bool, host: str, port: int, flower: bool, flower_port: int) -> None:
     """Run the REST service, workers and Flower together on this machine, until Ctrl-C.
 
@@ -40,23 +43,26 @@ def command(workers: int, api: bool, host: str, port: int, flower: bool, flower_
     Nothing is lost either way.
 
     The REST service asks for a key (`reelq keys create`) and speaks plain HTTP: where others reach it, put something
-    before it that speaks https. Flower asks for a password if FLOWER_BASIC_AUTH=NAME:PASSWORD is set; if not, it can be
-    reached from this machine alone.
+    before it that speaks https. Flower can be reached from this machine alone; FLOWER_ADDRESS=0.0.0.0 lets others in,
+    who are asked for the password that FLOWER_BASIC_AUTH=NAME:PASSWORD then has to set.
 
     \b
     Example: REELQ_BROKER_URL=redis://127.0.0.1:6379/0 reelq up --workers 2
     Exit code: 0 when stopped, 1 if a process ended by itself, 2 without a Redis,
     130 if stopped at once.
     """
-    if api:
-        _check_port(host, port)
     with deployment() as made:
         _check(made)
         keyless = all(key.revoked_at for key in apikeys.all_keys(made.store))
+    if api:
+        _check_port("The REST service", host, port, "--host and --port name another place; --no-api does without it.")
+    if flower:
+        _check_flower(flower_port)
     # For JSON the lines stay as they are: a name before them would make them none.
     roof = Roof(prefixed=made.settings.reelq_log_format == "console")
     for number in range(1, workers + 1):
-        roof.start(f"worker {number}", ["worker", "--loglevel=INFO", f"--hostname=worker{number}.{os.getpid()}@%h"])
+        words = ["--loglevel=INFO", f"--hostname=worker{number}.{os.getpid()}@%h"]
+        roof.start(f"worker {number}", ["worker", str(number), *words])
     if api:
         _start_api(roof, host, port, keyless=keyless)
     if flower:
@@ -81,30 +87,41 @@ def _check(made: Deployment) -> None:
     _ = made.vault  # refused here, if at all
 
 
-def _check_port(host: str, port: int) -> None:
+def _check_flower(port: int) -> None:
+    if fault := visitors.refusal(os.environ):
+        refused = SettingsError(f"Flower: {fault}")
+        refused.advice = f"{visitors.MEND}. --no-flower does without it."
+        raise refused
+    if not os.environ.get("FLOWER_UNIX_SOCKET"):
+        advice = "--flower-port names another port; --no-flower does without it."
+        _check_port("Flower", visitors.address(os.environ), port, advice)
+
+
+def _check_port(who: str, host: str, port: int, advice: str) -> None:
     try:
         for family, kind, protocol, _, place in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
             with socket.socket(family, kind, protocol) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(place)
     except OSError as error:
-        advice = "--host and --port name another place; --no-api does without the REST service."
-        raise click.UsageError(f"The REST service can't listen at {host}:{port}: {error.strerror}. {advice}") from None
+        raise click.UsageError(f"{who} can't listen at {host}:{port}: {error.strerror}. {advice}") from None
 
 
 def _start_api(roof: Roof, host: str, port: int, *, keyless: bool) -> None:
     roof.start("api", ["api", host, str(port)])
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
-    click.echo(f"reelq: REST service at http://{shown}:{port}, its description at http://{shown}:{port}/docs", err=True)
+    at = f"http://{_shown(host)}:{port}"
+    click.echo(f"reelq: REST service at {at}, its description at {at}/docs", err=True)
     if keyless:
         click.echo("reelq: nobody has a key to it yet: `reelq keys create --owner NAME` makes one", err=True)
 
 
 def _start_flower(roof: Roof, port: int) -> None:
-    if find_spec("flower") is None:
-        click.echo("reelq: Flower is not installed; pip install 'reelq[flower]' to watch the workers", err=True)
-        return
-    guarded = has_password(os.environ)
-    roof.start("flower", ["flower", f"--port={port}", *([] if guarded else ["--address=127.0.0.1"])], last=True)
-    who = "" if guarded else " (this machine alone; FLOWER_BASIC_AUTH=NAME:PASSWORD lets others in)"
-    click.echo(f"reelq: Flower at http://127.0.0.1:{port}{who}", err=True)
+    roof.start("flower", ["flower", f"--port={port}"], last=True)
+    host = visitors.address(os.environ)
+    who = " (this machine alone; `FLOWER_ADDRESS` lets others in)" if visitors.is_here(host) else ""
+    click.echo(f"reelq: Flower at http://{_shown(host)}:{port}{who}", err=True)
+
+
+def _shown(host: str) -> str:
+    """As it stands in an address that a person on this machine can open."""
+    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104

@@ -1,5 +1,8 @@
 """Everything the service can be asked, each as one method: a request out, a receipt or one of our errors back."""
 
+import functools
+import itertools
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -26,6 +29,14 @@ _READ_SECONDS: Final = 60
 _SPARE_CONNECTIONS: Final = 16
 """Above what can be in flight: in a pool that is full, httpcore can close a connection under a request."""
 
+_KEPT_SECONDS: Final = 5
+"""That an idle connection is kept: the first in the pool is taken first, so that as many stay as are needed."""
+
+_POOLS: Final = 16
+"""In the place of each of httpx's."""
+_QUICK_AT_ONCE: Final = 64
+"""Requests of one process: a thousand rows ask in bursts, and a connection for each would cost more than to wait."""
+
 _FETCH_SECONDS: Final = 300
 """An upload is answered when the service has taken the files in, which for URLs means that it has fetched them."""
 
@@ -43,17 +54,72 @@ _NOT_SENT: Final = (
 T = TypeVar("T")
 
 
-def open_http(settings: Settings) -> httpx.Client:
-    """The one HTTP client of a process: making one takes milliseconds and a TLS context."""
-    most = settings.reelq_max_in_flight + _SPARE_CONNECTIONS
-    try:
-        return httpx.Client(
-            base_url=settings.nemo_api_url,
-            timeout=_timeout(_READ_SECONDS),
-            limits=httpx.Limits(max_connections=most, max_keepalive_connections=most, keepalive_expiry=15),
+class _Spread(httpx.BaseTransport):
+    """Pools of connections that requests go to in turn."""
+
+    def __init__(self, make: Callable[[], httpx.BaseTransport]) -> None:
+        self._pools = [make() for _ in range(_POOLS)]
+        self._next = itertools.cycle(self._pools)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        return next(self._next).handle_request(request)
+
+    def close(self) -> None:
+        for pool in self._pools:
+            pool.close()
+
+
+class _Client(httpx.Client):
+    """Like httpx's own, with many small pools in the place of each."""
+
+    def _init_transport(self, *args: Any, **kwargs: Any) -> httpx.BaseTransport:
+        return _Spread(functools.partial(super()._init_transport, *args, **kwargs))
+
+    def _init_proxy_transport(self, *args: Any, **kwargs: Any) -> httpx.BaseTransport:
+        return _Spread(functools.partial(super()._init_proxy_transport, *args, **kwargs))
+
+
+class Http(_Client):
+    """The HTTP clients of a process: for each request, a pool looks at all of its connections, and at the idle ones as
+    many times as there are connections.
+
+    So there are many pools, requests that are over in a moment share few connections, and those that last are kept
+    apart.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        """For this deployment's service; making one takes milliseconds and a TLS context."""
+        most = settings.reelq_max_in_flight + _SPARE_CONNECTIONS
+        told: dict[str, Any] = {
+            "base_url": settings.nemo_api_url,
+            "timeout": _timeout(_READ_SECONDS),
+            "verify": httpx.create_ssl_context(),
             # All accounts share this client: a cookie would carry one's session into the other's requests.
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        )
+            "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        }
+        # A limit to idle ones would close some that another thread has just been given.
+        quick = httpx.Limits(max_connections=most, max_keepalive_connections=most, keepalive_expiry=_KEPT_SECONDS)
+        super().__init__(limits=quick, **told)
+        self.door = threading.Semaphore(_QUICK_AT_ONCE)
+        """For requests that are over in a moment."""
+        none = httpx.Limits(max_connections=most, max_keepalive_connections=0)
+        self.lasting = _Client(limits=none, **told)
+        """For streams and files."""
+
+    def close(self) -> None:
+        """Both."""
+        super().close()
+        self.lasting.close()
+
+    def __exit__(self, *why: object) -> None:
+        super().__exit__(*why)  # type: ignore[arg-type] # the three of every one
+        self.lasting.close()
+
+
+def open_http(settings: Settings) -> Http:
+    """The one of a process."""
+    try:
+        return Http(settings)
     except (httpx.InvalidURL, ImportError, OSError, ValueError) as error:  # an address, a proxy or a certificate file
         raise errors.SettingsError(f"No HTTP client can be made: {redact(str(error))}") from None
 
@@ -104,7 +170,7 @@ def _exchange(http: httpx.Client, request: httpx.Request, auth: httpx.Auth | Non
 class Remote:
     """The service as one account with one skill's face sees it; cheap to make, all share one HTTP client."""
 
-    def __init__(self, http: httpx.Client, tokens: Tokens, attribution: Mapping[str, str]) -> None:
+    def __init__(self, http: Http, tokens: Tokens, attribution: Mapping[str, str]) -> None:
         self._http = http
         self._bearer = Bearer(tokens)
         self._headers = dict(attribution)
@@ -161,7 +227,7 @@ class Remote:
     def _begin(self, request: httpx.Request) -> httpx.Response:
         """The response once its head is there; what breaks after the request may have gone out is doubt."""
         try:
-            return self._http.send(request, auth=self._bearer, stream=True)
+            return self._http.lasting.send(request, auth=self._bearer, stream=True)
         except _NOT_SENT as error:
             raise _not_sent(error) from None
         except httpx.HTTPError as error:
@@ -213,7 +279,7 @@ class Remote:
         self, url: str, part: Path, meter: Meter, *, auth: httpx.Auth | None, headers: Mapping[str, str]
     ) -> Downloaded:
         with _our_errors():
-            return fetch(self._http, self._http.base_url.join(url), part, meter, auth=auth, headers=headers)
+            return fetch(self._http.lasting, self._http.base_url.join(url), part, meter, auth=auth, headers=headers)
 
     def claim_link(self, session: Session, web_url: str) -> str:
         """A link that opens the session's project in a browser; empty where the service has none."""
@@ -244,7 +310,11 @@ class Remote:
             request = self._http.build_request(
                 method, path, content=content, files=files, headers=headers, timeout=timeout
             )
-            response = _exchange(self._http, request, self._bearer)
+            if files is None:
+                with self._http.door:
+                    response = _exchange(self._http, request, self._bearer)
+            else:
+                response = _exchange(self._http.lasting, request, self._bearer)
         return wire.understand(read, response.status_code, response.content, where, secret=_secret(response))
 
 

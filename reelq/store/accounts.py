@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from reelq.errors import TokenQuota, TokenRefused
 from reelq.job import Cause
-from reelq.remote.auth import Token, client_id
+from reelq.remote.identity import Token, client_id
 from reelq.remote.receipts import Grant
 from reelq.settings import Settings
 from reelq.store.claims import Turns, changed, claim, give_back, pauses

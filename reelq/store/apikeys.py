@@ -19,6 +19,7 @@ _RANDOM_BYTES: Final = 32
 _USE_NOTED_EVERY: Final = timedelta(minutes=1)
 """A write for each request would make every reader wait for the writers."""
 _LONGEST: Final = 200
+_LADDER: Final = (Scope.READ, Scope.SUBMIT, Scope.ADMIN)
 _COLUMNS: Final = (
     ApiKey.id, ApiKey.owner, ApiKey.scope, ApiKey.hint, ApiKey.created_at, ApiKey.used_at, ApiKey.revoked_at,
 )  # fmt: skip
@@ -46,8 +47,10 @@ class Holder:
     scope: Scope
 
     def may(self, scope: Scope) -> bool:
-        """Whether the key allows this: each scope has all before it."""
-        return list(Scope).index(self.scope) >= list(Scope).index(scope)
+        """Whether the key allows this: each scope has all before it, but figures of all owners are no owner's."""
+        if Scope.METRICS in {self.scope, scope}:
+            return self.scope is scope
+        return _LADDER.index(self.scope) >= _LADDER.index(scope)
 
 
 def make(store: Store, owner: str, scope: Scope = Scope.SUBMIT) -> tuple[Key, str]:

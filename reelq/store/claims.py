@@ -5,7 +5,9 @@ whoever set it holds it until then, and for as long as nobody else has set anoth
 when it gives the claim back, and a holder that died is in nobody's way for long.
 """
 
+import math
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from datetime import datetime, timedelta
@@ -34,14 +36,20 @@ class Turns(Generic[T]):
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._begun = 0
+        self._began_at = -math.inf
         self._last: Future[T] | None = None
 
-    def take(self, work: Callable[[], T]) -> T:
-        """What `work` gives or raises, be it this call of it or one that began since."""
+    def take(self, work: Callable[[], T], every: float = 0.0) -> T:
+        """What `work` gives or raises, be it this call of it or one that began since.
+
+        It does not begin sooner than so many seconds after the last one did: whoever asks meanwhile is served as well.
+        """
         begun_before = self._begun
         with self._lock:
             # None: whoever began was interrupted, and what it began has come to nothing.
             if self._begun == begun_before or self._last is None:
+                time.sleep(max(0.0, self._began_at + every - time.monotonic()))
+                self._began_at = time.monotonic()
                 self._begun += 1
                 self._last = None
                 self._last = _attempt(work)

@@ -11,11 +11,12 @@ from reelq.store.types import Id, words
 
 
 class Scope(StrEnum):
-    """What a key allows, each with all before it."""
+    """What a key allows: of what is its owner's, each with all before it; or the figures of the whole deployment."""
 
     READ = "read"
     SUBMIT = "submit"
     ADMIN = "admin"
+    METRICS = "metrics"
 
 
 class DeliveryState(StrEnum):
@@ -95,6 +96,13 @@ class WebhookDelivery(Base):
             "due_at",
             sqlite_where=text("state = 'pending'"),
             postgresql_where=text("state = 'pending'"),
+        ),
+        Index(
+            "ix_webhook_deliveries_undelivered",
+            "state",
+            "created_at",
+            sqlite_where=text("state <> 'delivered'"),
+            postgresql_where=text("state <> 'delivered'"),
         ),
     )
 

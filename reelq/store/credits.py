@@ -7,18 +7,22 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
 from typing import Final
 
 from sqlalchemy import Boolean, bindparam, func, or_, select, update
 
 from reelq.remote.receipts import Balance
 from reelq.store.claims import Turns, claim, give_back, pauses
-from reelq.store.models import Account, Batch, CreditReading, Send
+from reelq.store.models import Account, Batch, CreditReading, Job, Send
 from reelq.store.session import Store, Transaction
 from reelq.store.statements import add, change
 
 READING_SECONDS: Final = 30.0
 """How long a claim to read lasts; a reader that takes longer, and is overtaken, reads again."""
+READINGS_EVERY: Final = 0.25
+"""Seconds between those of one process for the sends of an account; with many at once they would be a tenth of all."""
 USUAL_COST: Final = 50
 GENERATION_COST: Final = 100
 """What is reserved for a send, and for one that generates a clip, before the account has shown what they cost."""
@@ -27,8 +31,14 @@ REFUSED: Final = "refused"
 
 _BEARS_MORE: Final = (
     update(Send)
-    .where(Send.id == bindparam("send_id"))
+    .where(Send.id.in_(bindparam("those", expanding=True)))
     .values(cost=Send.cost + bindparam("part"), shared=or_(Send.shared, bindparam("with_others", type_=Boolean)))
+)
+
+_BOUNDS: Final = (
+    select(Job.batch_id, Job.account_id, Job.file, Batch.limit_credits)
+    .join(Batch, Batch.id == Job.batch_id)
+    .where(Job.id == bindparam("job_id"))
 )
 
 _turns: Final[dict[tuple[str, str], Turns["Reading"]]] = {}
@@ -56,13 +66,16 @@ def share(drop: int, bearers: int) -> list[int]:
     return [each + 1] * left + [each] * (bearers - left)
 
 
-def take_reading(store: Store, account_id: str, moment: str, read: Callable[[], Balance]) -> Reading:
+def take_reading(
+    store: Store, account_id: str, moment: str, read: Callable[[], Balance], every: float = 0.0
+) -> Reading:
     """Read the balance and record it. One account's readings never overlap: they could not be put in order.
 
-    All who ask before a reading begins are served by it: sixty-four sends that end together cost one or two requests.
+    All who ask before a reading begins are served by it, and it begins so many seconds after the last one at the
+    soonest: sixty-four sends that end together cost one or two requests.
     """
     turns = _turns.setdefault((str(store.url), account_id), Turns())
-    return turns.take(lambda: _read(store, account_id, moment, read))
+    return turns.take(lambda: _read(store, account_id, moment, read), every)
 
 
 def _read(store: Store, account_id: str, moment: str, read: Callable[[], Balance]) -> Reading:
@@ -117,18 +130,17 @@ def _drop(session: Transaction, account_id: str, balance: Balance) -> int:
 
 
 def _bearers(session: Transaction, account_id: str) -> Sequence[int]:
-    query = select(Send.id).where(Send.account_id == account_id, Send.bears_costs).order_by(Send.id)
+    # Held in one order: the statement that changes them all goes by another.
+    query = select(Send.id).where(Send.account_id == account_id, Send.bears_costs).order_by(Send.id).with_for_update()
     return session.scalars(query).all()
 
 
 def _charge(session: Transaction, bearers: Sequence[int], drop: int) -> None:
-    if not bearers:
-        return
-    shared = len(bearers) > 1
-    parts = zip(bearers, share(drop, len(bearers)), strict=True)
-    session.connection().execute(
-        _BEARS_MORE, [{"send_id": send_id, "part": part, "with_others": shared} for send_id, part in parts]
-    )
+    """In a statement for each of the few different parts: hundreds may be open."""
+    shares = zip(share(drop, len(bearers)) if bearers else (), bearers, strict=True)
+    for part, those in groupby(shares, key=itemgetter(0)):
+        told = {"those": [send_id for _, send_id in those], "part": part, "with_others": len(bearers) > 1}
+        session.connection().execute(_BEARS_MORE, told)
 
 
 def stop_bearing(session: Transaction, send_id: int) -> None:
@@ -167,6 +179,15 @@ def reserve_needed(session: Transaction, batch_id: str, account_id: str, *, gene
     # What the open ones ask for is not known here: until one has shown its cost, each may be a generation.
     still_to_come = sum(max((known or GENERATION_COST) - cost, 0) for cost in session.scalars(query))
     return still_to_come + (known or (GENERATION_COST if generates else USUAL_COST))
+
+
+def room_for(session: Transaction, job_id: str) -> bool:
+    """Whether its batch's limit allows another send of this job; to be asked first in the transaction that makes it."""
+    found = session.connection().execute(_BOUNDS, {"job_id": job_id}).one_or_none()
+    # Most have no limit, and are not to wait for each other.
+    if found is None or found.limit_credits is None:
+        return True
+    return may_send(session, found.batch_id, found.account_id, generates=not found.file)
 
 
 def may_send(session: Transaction, batch_id: str, account_id: str, *, generates: bool = False) -> bool:

@@ -1,47 +1,84 @@
 """How a job ends, and what that means for others: the rows behind it in its session, and the twins that wait for it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, bindparam, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Row, Select, bindparam, or_, select, update
+from sqlalchemy.orm import Session, aliased
 
 from reelq.job import FINAL, ROUTES, Cause, Stage, Status
 from reelq.storage import Storage
 from reelq.store.models import Batch, Job
-from reelq.store.moves import Position, move
+from reelq.store.moves import Position, move, move_all
 
 TAKEN_ALONG: Final = (
     "account_id", "remote_session_id", "remote_task_id", "remote_user_id", "remote_render_id", "result_url",
     "timeline", "changes", "reply",
 )  # fmt: skip
 
+_AFRESH: Final = {"populate_existing": True}
 # Asked at every job's end: made once, which takes longer than to run them.
 _FOLLOWERS: Final = select(Job).where(Job.after_id == bindparam("job_id")).execution_options(populate_existing=True)
+_ANY_FOLLOWER: Final = select(Job.id).where(Job.after_id == bindparam("job_id")).limit(1)
+_ANYBODY: Final = (
+    select(Job.id).where(or_(Job.after_id == bindparam("job_id"), Job.same_as == bindparam("job_id"))).limit(1)
+)
+"""Who may have waited for a job; most have nobody, and then nothing has to be loaded."""
 _TWINS: Final = (
     select(Job)
     .where(Job.same_as == bindparam("job_id"), Job.status == Status.WAITING, Job.cause == Cause.TWIN)
     .order_by(Job.id)
     .execution_options(populate_existing=True)
 )
+_RESULT: Final = (
+    select(Batch.out, Job.result_path, Job.result_size, Job.result_sha256)
+    .join(Batch, Batch.id == Job.batch_id)
+    .where(Job.result_size.is_not(None))
+)
+_SAME: Final = aliased(Job)
+_OTHER: Final = select(_SAME.same_as).where(_SAME.id == bindparam("id"), _SAME.same_as != _SAME.id).scalar_subquery()
+_OF_OTHER: Final = _RESULT.where(Job.id == _OTHER)
+_OF_OWN: Final = _RESULT.where(
+    Job.id == bindparam("id"), Job.owner == bindparam("owner"), Job.status == Status.SUCCEEDED
+)
 
 
 def end(session: Session, at: Position, to: Status, now: datetime, words: str, **changes: Any) -> Position:
     """A final status; what that means for the rows behind it in its session, and for its twins."""
     after = move(session, at, to, now, words, **changes)
-    job = session.get_one(Job, at.job_id, populate_existing=True)
-    if to is Status.SUCCEEDED:
+    if session.connection().execute(_ANYBODY, {"job_id": at.job_id}).first():
+        _heed(session, session.get_one(Job, at.job_id, populate_existing=True), now)
+    return after
+
+
+def cancel_all(session: Session, ids: Sequence[str], before: Status, now: datetime) -> int:
+    """Cancel those of these jobs that have this status, all at once; how many that were."""
+    moved = move_all(session, ids, before, Status.CANCELLED, now, "cancelled")
+    # Looked for now that nobody can come to rely on them any more.
+    relied_on = (
+        select(Job.after_id).where(Job.after_id.in_(moved)).union(select(Job.same_as).where(Job.same_as.in_(moved)))
+    )
+    for job in session.scalars(select(Job).where(Job.id.in_(relied_on)).order_by(Job.row), execution_options=_AFRESH):
+        _heed(session, job, now)
+    return len(moved)
+
+
+def _heed(session: Session, job: Job, now: datetime) -> None:
+    """What a job's end means for those who wait for it."""
+    if job.status is Status.SUCCEEDED:
         release_followers(session, job, now)
     else:
         cancel_followers(session, job, now)
     _end_wait_of_twins(session, job, now)
-    return after
 
 
 def followers(session: Session, job_id: str) -> list[Job]:
     """The rows that wait for this one in its session."""
+    if session.connection().execute(_ANY_FOLLOWER, {"job_id": job_id}).first() is None:
+        return []
     return list(session.scalars(_FOLLOWERS, {"job_id": job_id}))
 
 
@@ -136,18 +173,16 @@ class Result:
 
 def result_of_other(session: Session, job_id: str) -> Result | None:
     """The result of the job that this one takes it from, if that one is still known and came to one."""
-    mine = select(Job.same_as).where(Job.id == job_id, Job.same_as != Job.id).scalar_subquery()
-    return _result(session, Job.id == mine)
+    return _result(session, _OF_OTHER, {"id": job_id})
 
 
 def result_of(session: Session, owner: str, job_id: str) -> Result | None:
     """The result of the owner's job, if that succeeded and brought one."""
-    return _result(session, Job.id == job_id, Job.owner == owner, Job.status == Status.SUCCEEDED)
+    return _result(session, _OF_OWN, {"id": job_id, "owner": owner})
 
 
-def _result(session: Session, *where: ColumnElement[bool]) -> Result | None:
-    query = select(Batch.out, Job.result_path, Job.result_size, Job.result_sha256).join(Batch, Batch.id == Job.batch_id)
-    found = session.execute(query.where(*where, Job.result_size.is_not(None))).one_or_none()
+def _result(session: Session, query: Select[str, str, int | None, str], told: dict[str, Any]) -> Result | None:
+    found = session.connection().execute(query, told).one_or_none()
     if found is None:
         return None
     path = Path(found.out, found.result_path) if found.out else None

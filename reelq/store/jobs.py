@@ -10,13 +10,16 @@ from typing import Any, Final
 from sqlalchemy import Select, bindparam, select, update
 from sqlalchemy.orm import Session
 
+from reelq.errors import Poisoned
 from reelq.job import FINAL, ROUTES, Cause, Route, Stage, Status, stage_after
 from reelq.store import statements
+from reelq.store.clock import SKEW
 from reelq.store.ends import end as end  # its callers know it as a verb of jobs
 from reelq.store.ends import is_done_with_session, release_followers
 from reelq.store.models import Account, Batch, BatchState, Job
 from reelq.store.moves import Position, StaleMove, move
 from reelq.store.scope import within
+from reelq.store.taking import take
 
 REPUBLISH_SECONDS: Final = 60.0
 """A message that nobody took is published again after so long, then after twice as long each time."""
@@ -61,27 +64,29 @@ _WITH_ITS_BATCH_AND_ACCOUNT: Final = (
     .where(Job.id == bindparam("job_id"))
 )
 
-_THERE: Final = (
-    select(Job.id)
-    .where(
-        Job.id == bindparam("id"),
-        Job.run == bindparam("run"),
-        Job.stage == bindparam("stage"),
-        Job.status == bindparam("status"),
-    )
-    .with_for_update(key_share=True)  # on SQLite a transaction that may write has no other beside it anyhow
+_AT: Final = (
+    Job.id == bindparam("where_id"),
+    Job.run == bindparam("where_run"),
+    Job.stage == bindparam("where_stage"),
+    Job.status == bindparam("where_status"),
 )
-
-
-def get(session: Session, job_id: str) -> Job | None:
-    """The job as it stands."""
-    return session.get(Job, job_id)
+# On SQLite a transaction that may write has no other beside it anyhow.
+_THERE: Final = select(Job.id).where(*_AT).with_for_update(key_share=True)
+_NEW_RENDER: Final = (
+    update(Job)
+    .where(*_AT)
+    .values(remote_render_id=bindparam("render_id"), renders=Job.renders + 1, looks=0, result_url="")
+)
 
 
 def claim(
     session: Session, now: datetime, job_id: str, run: int, stage: Stage, lease: Lease, parked: Scopes
 ) -> Claimed | Missed:
     """Take a job for a stage, if it is there to be taken; `parked` tells which stages a parked account holds off."""
+    until = later(now, lease.seconds)
+    # Whoever sent its message may have a quicker clock.
+    if taken := take(session, job_id, run, stage, now, now + SKEW, until, lease.worker):
+        return Claimed(*taken, Position.of(taken[0]))
     found = session.execute(_WITH_ITS_BATCH_AND_ACCOUNT, {"job_id": job_id}).one_or_none()
     if found is None:
         return Missed.GONE
@@ -91,7 +96,6 @@ def claim(
     at = Position.of(job)
     if held := _held(session, at, now, job, batch, account, parked):
         return held
-    until = now + timedelta(seconds=lease.seconds)
     started = job.started_at or now
     at = move(
         session,
@@ -134,7 +138,7 @@ def _held(
     if account.blocked_until and account.blocked_until > now:
         hold(session, at, account.blocked_until)
         return Missed.HELD
-    return Missed.NOT_DUE if job.due_at > now else None
+    return Missed.NOT_DUE if job.due_at > now + SKEW else None  # whoever sent its message may have a quicker clock
 
 
 def _held_still(session: Session, job_id: str) -> Job | None:
@@ -145,17 +149,18 @@ def _held_still(session: Session, job_id: str) -> Job | None:
 
 def fence(session: Session, at: Position) -> bool:
     """Whether the job is where its worker thinks, and stays there until this transaction ends."""
-    return session.execute(_THERE, at.where()).first() is not None
+    return session.connection().execute(_THERE, statements.parameters(at.where())).first() is not None
 
 
-def change(session: Session, at: Position, **values: Any) -> None:
-    """Other columns than its position; to be called behind the fence."""
-    session.execute(update(Job).where(Job.id == at.job_id).values(**values))
+def change(session: Session, at: Position, **values: Any) -> bool:
+    """Set other columns than its position, if the job is where its worker thinks; whether it is."""
+    return statements.change(session, Job, at.where(), values) == 1
 
 
-def new_render(session: Session, at: Position, render_id: str) -> None:
-    """Another export of the job, under this id."""
-    change(session, at, remote_render_id=render_id, renders=Job.renders + 1, looks=0, result_url="")
+def new_render(session: Session, at: Position, render_id: str) -> bool:
+    """Another export of the job, under this id, if it is where its worker thinks; whether it is."""
+    there = statements.parameters(at.where())
+    return session.connection().execute(_NEW_RENDER, there | {"render_id": render_id}).rowcount == 1
 
 
 def hold(session: Session, at: Position, until: datetime) -> None:
@@ -260,7 +265,8 @@ def _take_back(session: Session, job: Job, now: datetime, poll_interval: float, 
     at, lapses = Position.of(job), job.lapses + 1
     if lapses >= _MOST_LAPSES:
         words = f"{lapses} workers in a row fell silent in {job.stage}"
-        end(session, at, Status.FAILED, now, words, error_code="poisoned", error=words, lapses=lapses)
+        told = {"error_code": Poisoned.code, "error": words, "advice": Poisoned.advice}
+        end(session, at, Status.FAILED, now, words, lapses=lapses, **told)
         return
     due = now
     if job.stage is Stage.POLL and job.lease_until:

@@ -1,29 +1,24 @@
-"""The schema's versions: bring a database to the newest, take it back, or tell which one it has."""
+"""Bring a database to the newest version of the schema, or back to an older one."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final
 
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from sqlalchemy import Connection, func, select
 
 from reelq.errors import SettingsError
+from reelq.store import schema
 from reelq.store.session import Store
 
-SCRIPTS: Final = Path(__file__).resolve().parents[2] / "migrations"
-"""Beside `reelq`, in a wheel as in a checkout: an import would take a folder of that name in the current directory."""
 _LOCK: Final = int.from_bytes(b"reelq")
 """The advisory lock's number; whoever migrates the same database asks for the same one."""
 
 
 def upgrade(store: Store) -> None:
     """Bring the database to the newest version; nothing happens where it is there, and several may do so at once."""
-    if is_current(store):
+    if schema.is_current(store):
         return
     with alone(store) as connection:
         _refuse_newer(connection)
@@ -35,31 +30,6 @@ def downgrade(store: Store, to: str) -> None:
     with alone(store) as connection:
         _refuse_newer(connection)
         command.downgrade(_config(connection), to)
-
-
-def revision(store: Store) -> str | None:
-    """The version that the database has; None where there is none yet."""
-    with store.read() as session:
-        return _revision(session.connection())
-
-
-def is_current(store: Store) -> bool:
-    """Whether the database has the version that this program works with."""
-    return revision(store) == _scripts().get_current_head()
-
-
-def newest() -> str:
-    """The version that this program works with."""
-    return str(_scripts().get_current_head())
-
-
-def is_newer(found: str) -> bool:
-    """Whether a database with this version was made by a newer program: this one knows of no such version."""
-    try:
-        _scripts().get_revision(found)
-    except CommandError:
-        return True
-    return False
 
 
 @contextmanager
@@ -96,22 +66,14 @@ def _check_foreign_keys(connection: Connection) -> None:
 
 
 def _refuse_newer(connection: Connection) -> None:
-    found = _revision(connection)
-    if found is not None and is_newer(found):
+    found = schema.revision_of(connection)
+    if found is not None and schema.is_newer(found):
         raise SettingsError(
             f"REELQ_DATABASE_URL: the database was made by a newer reelq (its version is {found}); update this one"
         )
 
 
-def _revision(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()
-
-
-def _scripts() -> ScriptDirectory:
-    return ScriptDirectory(SCRIPTS)
-
-
 def _config(connection: Connection) -> Config:
     config = Config(attributes={"connection": connection})
-    config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
+    config.set_main_option("script_location", str(schema.SCRIPTS).replace("%", "%%"))
     return config

@@ -3,13 +3,34 @@
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, bindparam, func, insert, select
+from sqlalchemy import ColumnElement, Row, bindparam, case, func, insert, literal, select
 from sqlalchemy.orm import Session
 
 from reelq.store.models import Job, Outcome, Send
 from reelq.store.statements import change
 
 _OPEN: Final = select(Send).where(Send.job_id == bindparam("job_id"), Send.outcome == Outcome.OPEN)
+
+_BEFORE: Final = select(func.count()).where(Send.job_id == Job.id).correlate(Job).scalar_subquery()
+_INTENDED: Final[dict[Any, Any]] = {
+    Send.job_id: Job.id,
+    # Not as the job was loaded: a manifest handed in again may have taken it along into another batch.
+    Send.batch_id: Job.batch_id,
+    Send.account_id: Job.account_id,
+    Send.number: _BEFORE + 1,
+    Send.run: Job.run,
+    Send.text: case((Job.to_send != "", Job.to_send), else_=Job.instruction),
+    Send.why: case((Job.to_send != "", "follow_up"), (_BEFORE > 0, "retry"), else_="instruction"),
+    Send.baseline: bindparam("seen", type_=Send.baseline.type),
+    Send.fingerprint: bindparam("print", type_=Send.fingerprint.type),
+    Send.sent_at: bindparam("at", type_=Send.sent_at.type),
+    Send.outcome: literal(Outcome.OPEN, Send.outcome.type),
+}
+_INTEND: Final = (
+    insert(Send)
+    .from_select(list(_INTENDED), select(*_INTENDED.values()).where(Job.id == bindparam("intended_for")))
+    .returning(Send.id, Send.text)
+)
 
 
 def open_send(session: Session, job_id: str) -> Send | None:
@@ -18,33 +39,18 @@ def open_send(session: Session, job_id: str) -> Send | None:
 
 
 def intend(
-    session: Session, job: Job, now: datetime, text: str, baseline: dict[str, Any] | None, fingerprint: str
-) -> Send:
-    """Write down that `text` is about to go out for this job."""
-    count: int = session.execute(select(func.count()).where(Send.job_id == job.id)).scalar_one()
-    why = "follow_up" if job.to_send else "retry" if count else "instruction"
-    values = {
-        "job_id": job.id,
-        # Not as the job was loaded: a manifest handed in again may have taken it along into another batch.
-        "batch_id": select(Job.batch_id).where(Job.id == job.id).scalar_subquery(),
-        "account_id": job.account_id,
-        "number": count + 1,
-        "run": job.run,
-        "text": text,
-        "why": why,
-        "baseline": baseline,
-        "fingerprint": fingerprint,
-        "sent_at": now,
-        "outcome": Outcome.OPEN,
-    }
-    return session.scalars(insert(Send).values(**values).returning(Send)).one()
+    session: Session, job_id: str, now: datetime, baseline: dict[str, Any] | None, fingerprint: str
+) -> "Row[int, str]":
+    """Write down that the job's instruction, or what it is to send instead, is about to go out: the decision's id, and
+    the text."""
+    told = {"intended_for": job_id, "at": now, "seen": baseline, "print": fingerprint}
+    return session.connection().execute(_INTEND, told).one()
 
 
-def ended_well(session: Session, send_id: int, reply: str, agent_error: str) -> Send:
+def ended_well(session: Session, send_id: int, reply: str, agent_error: str) -> None:
     """Its stream came to a proper end, with these words."""
     values = {"ended_well": True, "reply": reply, "agent_error": agent_error}
     change(session, Send, {"id": send_id, "outcome": Outcome.OPEN}, values)
-    return session.scalars(select(Send).where(Send.id == send_id)).one()
 
 
 def read_again(session: Session, send_id: int, reads: int, fingerprint: str) -> None:
@@ -52,10 +58,10 @@ def read_again(session: Session, send_id: int, reads: int, fingerprint: str) -> 
     change(session, Send, {"id": send_id}, {"reads": reads, "read_fingerprint": fingerprint})
 
 
-def settle(session: Session, send_id: int, outcome: Outcome, now: datetime) -> bool:
-    """Close an open decision, once; whether it was still open."""
+def settle(session: Session, job_id: str, outcome: Outcome, now: datetime) -> bool:
+    """Close the job's open decision; whether there was one."""
     values = {"outcome": outcome, "settled_at": now, "bears_costs": False}
-    return change(session, Send, {"id": send_id, "outcome": Outcome.OPEN}, values) == 1
+    return change(session, Send, {"job_id": job_id, "outcome": Outcome.OPEN}, values) == 1
 
 
 def anything_sent(session: Session, remote_session_id: str) -> bool:

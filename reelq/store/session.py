@@ -1,5 +1,6 @@
 """Connections to the truth: one engine a process, short transactions, and the database's own clock."""
 
+import select
 import sqlite3
 import threading
 import time
@@ -9,12 +10,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import URL, Engine, create_engine, event, func, make_url, select
-from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DBAPIError,
+    InterfaceError,
+    InvalidatePoolError,
+    OperationalError,
+)
 from sqlalchemy.orm import Session
 
 from reelq.errors import SettingsError
 from reelq.settings import Settings
+from reelq.store.clock import Clock
 
 BUSY_SECONDS: Final = 30
 FILE: Final = "reelq.db"
@@ -66,6 +75,7 @@ class Store:
         # A thousand threads wait before this door, and one that may not wait passes it by: there is room left for it.
         self._door: Any = threading.Semaphore(1 if self.is_sqlite else 2 * pool - _URGENT)
         self._readers: Any = threading.Semaphore(2 * pool - _URGENT) if self.is_sqlite else self._door
+        self._clock = Clock()
         self._ails = (0.0, 0.0, "")
         """Since when, until when and why transactions failed. One that works is no proof: it may have had no need to
         write."""
@@ -102,8 +112,7 @@ class Store:
         """The moment, by the clock that all workers share: the database's, where it is not this machine's."""
         if self.is_sqlite:
             return datetime.now(UTC)
-        moment: datetime = session.execute(select(func.clock_timestamp())).scalar_one()
-        return moment.astimezone(UTC)
+        return self._clock.now(session)
 
     def close(self) -> None:
         """Give all connections back."""
@@ -147,10 +156,24 @@ def _keep_a_log_ahead(connection: Any) -> None:
 
 
 def _postgres(url: URL, pool: int) -> Engine:
-    return create_engine(
-        url,
-        pool_size=pool,
-        max_overflow=pool,
-        pool_pre_ping=True,
-        connect_args={"connect_timeout": 5, "application_name": "reelq"},
-    )
+    told = {"connect_timeout": 5, "application_name": "reelq"}
+    engine = create_engine(url, pool_size=pool, max_overflow=pool, connect_args=told)
+
+    @event.listens_for(engine, "checkout")
+    def look(connection: Any, _record: object, _proxy: object) -> None:
+        """A server that went away has said so, or hung up: only where there is something to read is it asked."""
+        if not _is_silent(connection):
+            try:
+                engine.dialect.do_ping(connection)
+            except Exception:  # noqa: BLE001 - whatever it is, another connection is needed, and says what is wrong
+                raise InvalidatePoolError from None
+
+    return engine
+
+
+def _is_silent(connection: Any) -> bool:
+    if connection.closed or not hasattr(select, "poll"):
+        return False
+    watch = select.poll()
+    watch.register(connection.fileno(), select.POLLIN)
+    return not watch.poll(0)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cache
+from types import MappingProxyType
 from typing import Any, cast
 
 from sqlalchemy import CursorResult, Insert, Table, Update, bindparam, insert, update
@@ -15,11 +16,16 @@ def change(session: Transaction, table: type[Base], where: Mapping[str, Any], va
 
     Objects that the session has loaded do not hear of it.
     """
-    parameters = {f"where_{name}": value for name, value in where.items()} | {
+    statement = update_of(table, tuple(where), tuple(values))
+    done = session.connection().execute(statement, parameters(where, values))
+    return cast("CursorResult[Any]", done).rowcount
+
+
+def parameters(where: Mapping[str, Any], values: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
+    """What `update_of` is executed with."""
+    return {f"where_{name}": value for name, value in where.items()} | {
         f"set_{name}": value for name, value in values.items()
     }
-    statement = _update(table, tuple(where), tuple(values))
-    return cast("CursorResult[Any]", session.connection().execute(statement, parameters)).rowcount
 
 
 def add(session: Transaction, table: type[Base], values: Mapping[str, Any]) -> None:
@@ -28,7 +34,8 @@ def add(session: Transaction, table: type[Base], values: Mapping[str, Any]) -> N
 
 
 @cache
-def _update(table: type[Base], where: tuple[str, ...], values: tuple[str, ...]) -> Update:
+def update_of(table: type[Base], where: tuple[str, ...], values: tuple[str, ...]) -> Update:
+    """The update that sets these columns where others have certain values."""
     columns = _table(table).c
     met = (columns[name] == bindparam(f"where_{name}") for name in where)
     return update(_table(table)).where(*met).values({name: bindparam(f"set_{name}") for name in values})

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from itertools import zip_longest
-from typing import Any, Final
+from itertools import groupby, zip_longest
+from typing import Final
 
 from sqlalchemy import ColumnElement, Select, bindparam, func, or_, select, true, update
 from sqlalchemy.orm import Session
@@ -15,9 +15,9 @@ from reelq.job import Route, Stage, Status
 from reelq.store.jobs import REPUBLISH_SECONDS
 from reelq.store.models import Account, Batch, BatchState, Job
 from reelq.store.scope import awaited_by, within
-from reelq.store.statements import change
 
-_MOST_DOUBLINGS: Final = 6
+_MOST_DOUBLINGS: Final = 2
+"""Who waits long for a slot is not sent again each minute; but what a broker lost again and again is, before long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,8 @@ class Message:
     route: Route
     stage: Stage
     title: str
+    again: int = 0
+    """How often the stage was begun before, to be shown there as well."""
 
 
 def admit(session: Session, now: datetime, batch_id: str | None = None) -> list[Message]:
@@ -39,14 +41,16 @@ def admit(session: Session, now: datetime, batch_id: str | None = None) -> list[
     out: list[Message] = []
     for account_id, room in _rooms(session):
         chosen = list(_in_turn(_candidates(session, account_id, room, now, batch_id), room))
-        out += [_message(job) for job in chosen if _mark(session, job, now, admitted=True)]
+        ours = _marked(session, chosen, now, Job.admitted.is_(False))
+        out += [_message(job) for job in chosen if job.id in ours]
     return out
 
 
 def due(session: Session, now: datetime, most: int, batch_id: str | None = None) -> list[Message]:
     """Admitted jobs whose message has to go out now: a wait is over, or a message was lost."""
     jobs = session.scalars(_due(batch_id), {"now": now, "most": most}).all()
-    return [_message(job) for job in jobs if _mark(session, job, now)]
+    ours = _marked(session, jobs, now)
+    return [_message(job) for job in jobs if job.id in ours]
 
 
 # Asked five times a second, for ever: these are made once, which takes longer than to run them.
@@ -54,12 +58,26 @@ def due(session: Session, now: datetime, most: int, batch_id: str | None = None)
 def _due(batch_id: str | None) -> Select[Job]:
     query = select(Job).where(Job.status == Status.QUEUED, Job.admitted, Job.publish_at <= bindparam("now"))
     query = query.where(*within(batch_id)).order_by(Job.publish_at).limit(bindparam("most"))
-    return query.with_for_update(skip_locked=True)  # nothing on SQLite, where nobody else writes meanwhile
+    query = query.with_for_update(skip_locked=True)  # nothing on SQLite, where nobody else writes meanwhile
+    return query.execution_options(populate_existing=True)  # one that was just taken back has another run
 
 
 def all_lost(session: Session, batch_id: str | None = None) -> None:
     """No message is left, as the process that kept them has ended: what waits for nothing else is published again."""
-    waits = (Job.status == Status.QUEUED, Job.admitted, Job.publish_at > Job.due_at, *within(batch_id))
+    _publish_again(session, *within(batch_id))
+
+
+def lost_with_the_silent(session: Session, now: datetime, lease: float, batch_id: str | None = None) -> None:
+    """A worker fell silent, and messages that it had taken and not begun are gone with it; whose, nobody knows.
+
+    What is due, and was not begun for as long as a worker takes to fall silent, is published again: one message too
+    many does no harm.
+    """
+    _publish_again(session, Job.due_at <= now - timedelta(seconds=lease / 2), *within(batch_id))
+
+
+def _publish_again(session: Session, *where: ColumnElement[bool]) -> None:
+    waits = (Job.status == Status.QUEUED, Job.admitted, Job.publish_at > Job.due_at, *where)
     session.execute(
         update(Job)
         .where(*waits)
@@ -134,17 +152,28 @@ def _in_turn(by_owner: dict[str, list[list[Job]]], room: int) -> Iterator[Job]:
                 yield job
 
 
-def _mark(session: Session, job: Job, now: datetime, *, admitted: bool | None = None) -> bool:
-    """Note that its message goes out, and when it goes out again if nobody takes it; whether it was ours to note."""
-    wait = REPUBLISH_SECONDS * 2 ** min(job.publishes, _MOST_DOUBLINGS)
-    values: dict[str, Any] = {"publish_at": now + timedelta(seconds=wait), "publishes": job.publishes + 1}
-    where = {"id": job.id, "run": job.run, "stage": job.stage, "status": Status.QUEUED}
-    if admitted:
-        values["admitted"] = True
-        where["admitted"] = False
-    return change(session, Job, where, values) == 1
+def _marked(session: Session, jobs: Sequence[Job], now: datetime, *where: ColumnElement[bool]) -> set[str]:
+    """Note that their messages go out, and when each goes out again if nobody takes it; those that were ours to note.
+
+    A thousand at once take as long as ten one by one.
+    """
+    ours: set[str] = set()
+    for publishes, alike in groupby(sorted(jobs, key=_publishes), key=_publishes):
+        wait = REPUBLISH_SECONDS * 2 ** min(publishes, _MOST_DOUBLINGS)
+        # Whoever has one of them in hand, or marks it at this moment, keeps it; nobody waits for anybody.
+        there = select(Job.id).where(Job.id.in_([job.id for job in alike]), Job.status == Status.QUEUED, *where)
+        marks = update(Job).where(Job.id.in_(there.with_for_update(skip_locked=True)))
+        marks = marks.values(admitted=True, publish_at=now + timedelta(seconds=wait), publishes=publishes + 1)
+        ours |= set(session.scalars(marks.returning(Job.id).execution_options(synchronize_session=False)))
+    return ours
+
+
+def _publishes(job: Job) -> int:
+    return job.publishes
 
 
 def _message(job: Job) -> Message:
-    what = job.file or job.instruction
-    return Message(job.id, job.run, job.route, job.stage, f"row {job.row} · {what[:60]} · {job.batch_id}")
+    # What follows the question mark of an address may be a signature, and is for nobody to read.
+    what = (job.file.partition("?")[0] if "://" in job.file else job.file) or job.instruction
+    title = f"row {job.row} · {what[:60]} · {job.batch_id}"
+    return Message(job.id, job.run, job.route, job.stage, title, again=job.looks + job.attempts)

@@ -13,6 +13,8 @@ from tests.sandbox_process import SandboxProcess
 
 ROOT: Final = Path(__file__).parents[2]
 REELQ: Final = str(Path(sys.executable).with_name("reelq"))
+SMALL_CLIP: Final = ROOT / "tests" / "queue" / "beach.mp4"
+"""A second of a small picture: the stand-in encodes what it is given, for each row of each test."""
 QUICK: Final = {
     "REELQ_POLL_INTERVAL": "0.3",
     "REELQ_RATE_LIMIT_WAIT": "0.3",
@@ -35,7 +37,8 @@ class User:
         address = {"NEMO_API_URL": service.url} if service else {}
         home = {"HOME": str(folder), "REELQ_DATA_DIR": str(folder / "data")}
         self.environment = {**kept, **home, **QUICK, **address, **environment}
-        for clip in ("beach.mp4", "talk.mp4", "face.jpg"):
+        shutil.copy(SMALL_CLIP, folder)
+        for clip in ("talk.mp4", "face.jpg"):
             shutil.copy(ROOT / "samples" / clip, folder)
 
     def writes(self, rows: Sequence[str], header: str = "file,instruction", name: str = "jobs.csv") -> None:

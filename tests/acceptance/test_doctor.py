@@ -215,10 +215,12 @@ def test_a_clock_that_is_an_hour_off_is_found(patient: Patient) -> None:
     assert "timedatectl" in found["mend"]
 
 
-def test_flower_without_a_password_is_found(patient: Patient) -> None:
-    assert "FLOWER_BASIC_AUTH" in patient.finding("flower", "warning", REELQ_BROKER_URL=NOBODY)["mend"]
+def test_flower_that_others_could_see_without_a_password_is_found(patient: Patient) -> None:
+    assert "this machine alone" in patient.finding("flower", "ok", REELQ_BROKER_URL=NOBODY)["what"]
     open_ = {"REELQ_BROKER_URL": NOBODY, "FLOWER_ADDRESS": "0.0.0.0"}
-    assert "lets others reach it" in patient.finding("flower", "wrong", **open_)["what"]
+    found = patient.finding("flower", "wrong", **open_)
+    assert "whoever reaches 0.0.0.0" in found["what"]
+    assert "FLOWER_BASIC_AUTH=NAME:PASSWORD" in found["mend"]
     guarded = {**open_, "FLOWER_BASIC_AUTH": "me:hush"}
     assert patient.finding("flower", "ok", **guarded)["what"] == "asks for a password"
 

@@ -116,9 +116,12 @@ def test_without_a_redis_it_says_how_to_get_one(tmp_path: Path) -> None:
 
 @needs_redis
 def test_all_run_together_until_one_interrupt_stops_them_in_order(up: Callable[..., Up], tmp_path: Path) -> None:
-    port, rest = free_port(), free_port()
-    running = up("--workers", "2", "--flower-port", str(port), "--port", str(rest))
+    port, rest, metrics = free_port(), free_port(), free_port()
+    place = {"REELQ_METRICS_ADDRESS": str(metrics)}
+    running = up("--workers", "2", "--flower-port", str(port), "--port", str(rest), **place)
     running.wait_for(r"worker \d +│ .* ready\.", times=2)
+    running.wait_for(rf"worker 1 +│ .* metrics .*127.0.0.1:{metrics}\b")
+    running.wait_for(rf"worker 2 +│ .* metrics .*127.0.0.1:{metrics + 1}\b")
     running.wait_for(r"api      │ .* Uvicorn running")
     until(lambda: _answers(port), lambda: running.text)
     assert f"REST service at http://127.0.0.1:{rest}, its description at http://127.0.0.1:{rest}/docs" in running.text
@@ -142,9 +145,20 @@ def test_all_run_together_until_one_interrupt_stops_them_in_order(up: Callable[.
 @needs_redis
 def test_a_port_that_is_taken_is_told_before_anything_is_started(up: Callable[..., Up]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
-        running = up("--port", str(other.getsockname()[1]))
-        assert running.end() == 2
-    assert "Address already in use. --host and --port name another place" in running.text
+        taken = str(other.getsockname()[1])
+        service, flower = up("--port", taken), up("--port", str(free_port()), FLOWER_PORT=taken)
+        assert (service.end(), flower.end()) == (2, 2)
+    assert "Address already in use. --host and --port name another place" in service.text
+    assert f"Flower can't listen at 127.0.0.1:{taken}: Address already in use. --flower-port" in flower.text
+
+
+@needs_redis
+def test_flower_that_others_could_see_without_a_password_keeps_all_from_starting(up: Callable[..., Up]) -> None:
+    running = up("--port", str(free_port()), FLOWER_ADDRESS="0.0.0.0")
+    assert running.end() == 2
+    assert "without a password, whoever reaches 0.0.0.0 would see every row" in running.text
+    assert "FLOWER_BASIC_AUTH=NAME:PASSWORD" in running.text
+    assert "--no-flower does without it" in running.text
 
 
 @needs_redis
@@ -188,8 +202,10 @@ def test_nothing_stays_behind_when_it_is_killed(up: Callable[..., Up]) -> None:
 @needs_redis
 def test_with_a_password_flower_asks_for_it(up: Callable[..., Up]) -> None:
     port, rest = free_port(), free_port()
-    running = up("--flower-port", str(port), "--port", str(rest), FLOWER_BASIC_AUTH="me:hush", REELQ_LOG_FORMAT="json")
+    others = {"FLOWER_ADDRESS": "0.0.0.0", "FLOWER_BASIC_AUTH": "me:hush"}
+    running = up("--flower-port", str(port), "--port", str(rest), **others, REELQ_LOG_FORMAT="json")
     until(lambda: _answers(port), lambda: running.text)
+    assert _answers(port, "127.0.0.2")  # as it listens everywhere
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as browser:
         assert browser.get("/").status_code == 401
         assert browser.get("/", auth=("me", "hush")).status_code == 200

@@ -11,7 +11,7 @@ from sqlalchemy import insert
 
 from api.app import ROUTES
 from api.routing import Route
-from reelq.store.clients import DeliveryState, WebhookDelivery
+from reelq.store.clients import DeliveryState, Scope, WebhookDelivery
 from reelq.store.ids import new_id
 from reelq.store.session import Store
 from tests.api.serving import Served
@@ -21,6 +21,8 @@ _PARAMETER: Final = re.compile(r"{(\w+)}")
 _OPEN: Final = {"/healthz", "/readyz"}
 _NOBODYS: Final = {"/v1/skills"}
 """The same for everybody: there is nothing of anybody's in it."""
+_EVERYBODYS: Final = {"/metrics"}
+"""Figures of all owners together, for a key that opens nothing else; see `test_metrics.py`."""
 _BODIES: Final[dict[str, Any]] = {"/v1/jobs/{job_id}/refine": {"instruction": "Make it darker"}}
 
 
@@ -90,11 +92,18 @@ def test_the_same_questions_are_answered_to_the_owner(served: Served, ann: httpx
 def test_lists_and_sums_hold_nothing_of_another_owner(bob: httpx.Client, anns: dict[str, str]) -> None:
     lines = [line for line in ROUTES if line.method == "GET" and "{" not in line.path]
     for line in lines:
-        if line.path in _OPEN | _NOBODYS:
+        if line.path in _OPEN | _NOBODYS | _EVERYBODYS:
             continue
         told = bob.get(line.path).raise_for_status()
         assert not any(word in told.text for word in (*anns.values(), "ann")), line.path
     assert bob.get("/v1/credits").json()["spent"] == {"day": 0, "week": 0, "all": 0}
+
+
+def test_an_owners_key_whatever_it_allows_shows_no_figures_of_others(served: Served) -> None:
+    for scope in set(Scope) - {Scope.METRICS}:
+        for path in _EVERYBODYS:
+            refused = served.client("bob", scope).get(path)
+            assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
 
 
 def test_what_is_made_can_hold_nothing_of_another_owner(

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
 from api.app import create_app
+from reelq.store.clients import Scope
 from tests.api.serving import Served, deployed, serving
 from tests.api.stock import Stock, fill
 from tests.integration.databases import KINDS
@@ -30,12 +31,14 @@ class Fuzzed:
     served: Served
     stock: Stock
     key: str
+    metrics_key: str
 
 
 @pytest.fixture(scope="module")
 def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuzzed]:
     with deployed(KINDS[-1], tmp_path_factory.mktemp("fuzz")) as service, serving(service) as served:
-        yield Fuzzed(served, fill(served.store, "ann"), served.key("ann"))
+        keys = served.key("ann"), served.key("prometheus", Scope.METRICS)
+        yield Fuzzed(served, fill(served.store, "ann"), *keys)
 
 
 @schemathesis.serializer("application/jsonl", "application/x-ndjson")
@@ -60,7 +63,7 @@ def test_whatever_is_asked_is_answered_as_the_schema_says(case: schemathesis.Cas
     spared: list[Any] = [positive_data_acceptance] if operation in _BY_CONTENT else []
     if operation == "add_batch":  # any text is a manifest, if only one with faults: `dry_run` answers with those
         spared.append(negative_data_rejection)
-    key = {"Authorization": f"Bearer {fuzzed.key}"}
+    key = {"Authorization": f"Bearer {fuzzed.metrics_key if operation == 'show_metrics' else fuzzed.key}"}
     case.call_and_validate(base_url=fuzzed.served.url, headers=key, excluded_checks=spared)
 
 

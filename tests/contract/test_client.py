@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import httpx
 import pytest
 from pydantic import SecretStr
 
 from reelq import errors
-from reelq.remote import draft
+from reelq.remote import client, draft
 from reelq.remote.auth import FreeTokens, OwnToken
-from reelq.remote.client import Remote, ask_for_token, open_http
+from reelq.remote.client import Http, Remote, ask_for_token, open_http
 from reelq.remote.receipts import Balance, Progress, RenderStatus, Session
 from reelq.remote.sse import Patience, StateChange, Text
 from reelq.settings import Settings
@@ -23,13 +22,13 @@ PATIENT = Patience(life=30, silence=30)
 
 
 @pytest.fixture
-def http(sandbox: SandboxProcess) -> Iterator[httpx.Client]:
+def http(sandbox: SandboxProcess) -> Iterator[Http]:
     with open_http(Settings(nemo_api_url=sandbox.url)) as client:
         yield client
 
 
 @pytest.fixture
-def remote(http: httpx.Client) -> Remote:
+def remote(http: Http) -> Remote:
     return Remote(http, FreeTokens(lambda: ask_for_token(http, str(uuid.uuid4()), ATTRIBUTION)), ATTRIBUTION)
 
 
@@ -140,7 +139,7 @@ REFRESHED = ["token_refused", "token_refused_401", "token_refused_bare", "token_
 @pytest.mark.parametrize("fault", REFRESHED)
 @pytest.mark.parametrize("what", ["balance", "upload", "send"])
 def test_a_refused_token_is_renewed_and_the_request_sent_once_more(
-    fault: str, what: str, http: httpx.Client, sandbox: SandboxProcess, clip: Path
+    fault: str, what: str, http: Http, sandbox: SandboxProcess, clip: Path
 ) -> None:
     tokens = FreeTokens(lambda: ask_for_token(http, "renewed", ATTRIBUTION))
     remote = Remote(http, tokens, ATTRIBUTION)
@@ -160,9 +159,7 @@ def test_a_refused_token_is_renewed_and_the_request_sent_once_more(
         assert len(sandbox.ledger()["sessions"][session.session_id]["messages"]) == 1
 
 
-def test_an_expired_token_costs_one_token_request_for_all_who_meet_it(
-    http: httpx.Client, sandbox: SandboxProcess
-) -> None:
+def test_an_expired_token_costs_one_token_request_for_all_who_meet_it(http: Http, sandbox: SandboxProcess) -> None:
     tokens = FreeTokens(lambda: ask_for_token(http, "expiring", ATTRIBUTION))
     remote = Remote(http, tokens, ATTRIBUTION)
     sandbox.faults(tokens_expire=2)
@@ -174,13 +171,13 @@ def test_an_expired_token_costs_one_token_request_for_all_who_meet_it(
     assert len(sandbox.ledger()["token_requests"]["expiring"]) == 2
 
 
-def test_a_token_of_the_users_own_that_is_refused_is_told(http: httpx.Client) -> None:
+def test_a_token_of_the_users_own_that_is_refused_is_told(http: Http) -> None:
     remote = Remote(http, OwnToken(SecretStr("nmv_usr_unknown")), ATTRIBUTION)
     with pytest.raises(errors.TokenRefused, match="NEMO_TOKEN"):
         remote.balance()
 
 
-def test_a_second_free_token_for_a_client_is_a_quota_and_no_mere_rate_limit(http: httpx.Client) -> None:
+def test_a_second_free_token_for_a_client_is_a_quota_and_no_mere_rate_limit(http: Http) -> None:
     ask_for_token(http, "twice", ATTRIBUTION)
     with pytest.raises(errors.TokenQuota):
         ask_for_token(http, "twice", ATTRIBUTION)
@@ -359,7 +356,7 @@ def test_a_render_can_be_given_up(remote: Remote, session: Session, sandbox: San
     assert remote.progress("render_stuck").status is RenderStatus.FAILED
 
 
-def test_an_export_without_attribution_is_a_matter_of_the_plan(http: httpx.Client, remote: Remote, clip: Path) -> None:
+def test_an_export_without_attribution_is_a_matter_of_the_plan(http: Http, remote: Remote, clip: Path) -> None:
     tokens = FreeTokens(lambda: ask_for_token(http, "bare", ATTRIBUTION))
     named, bare = Remote(http, tokens, ATTRIBUTION), Remote(http, tokens, {})
     session = named.open_session()
@@ -381,3 +378,21 @@ def test_a_draft_with_any_text_can_be_sent_back(remote: Remote, session: Session
     content = dict(remote.state(session.session_id).draft or {})
     content["note"] = "half a pair: \ud83c, and a separator \u2028"
     remote.render("render_odd", session.session_id, content)
+
+
+def test_short_requests_wait_for_each_other_before_a_door_that_streams_pass_by(
+    monkeypatch: pytest.MonkeyPatch, sandbox: SandboxProcess, clip: Path
+) -> None:
+    monkeypatch.setattr(client, "_QUICK_AT_ONCE", 2)
+    with open_http(Settings(nemo_api_url=sandbox.url)) as http, ThreadPoolExecutor(8) as crowd:
+        remote = Remote(http, FreeTokens(lambda: ask_for_token(http, str(uuid.uuid4()), ATTRIBUTION)), ATTRIBUTION)
+        opened = remote.open_session()
+        remote.upload(opened.session_id, [clip])
+        sandbox.faults(slow_answer={"seconds": 0.3, "on": ["balance"]})
+        began = time.monotonic()
+        asked = [crowd.submit(remote.balance) for _ in range(8)]
+        time.sleep(0.1)
+        assert remote.send(opened.session_id, "Add a title that says 'A'", PATIENT).reply
+        assert not asked[-1].done()
+        assert {type(each.result()) for each in asked} == {Balance}
+        assert time.monotonic() - began >= 4 * 0.3

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from reelq import errors, media
 from reelq.remote.auth import FreeTokens, OwnToken
-from reelq.remote.client import Remote, ask_for_token, open_http
+from reelq.remote.client import Http, Remote, ask_for_token, open_http
 from reelq.settings import Settings
 from tests.contract.scripted_service import Answer, ScriptedService, reply
 from tests.contract.test_client import PATIENT, finished
@@ -24,13 +24,13 @@ RENDER = "render_download"
 
 
 @pytest.fixture
-def http(sandbox: SandboxProcess) -> Iterator[httpx.Client]:
+def http(sandbox: SandboxProcess) -> Iterator[Http]:
     with open_http(Settings(nemo_api_url=sandbox.url)) as client:
         yield client
 
 
 @pytest.fixture
-def remote(http: httpx.Client) -> Remote:
+def remote(http: Http) -> Remote:
     return Remote(http, FreeTokens(lambda: ask_for_token(http, str(uuid.uuid4()), ATTRIBUTION)), ATTRIBUTION)
 
 

@@ -302,6 +302,7 @@ def test_a_host_name_that_can_not_be_looked_up_proves_that_nothing_was_sent(monk
 def test_an_instruction_that_finds_no_free_connection_was_not_sent(meet: Meet, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "_POOL_SECONDS", 0.1)
     monkeypatch.setattr(client, "_SPARE_CONNECTIONS", 0)
+    monkeypatch.setattr(client, "_POOLS", 1)
     remote, service = meet(endless("text/event-stream", chunk=b": ping\n\n", pause=0.02))
 
     def meanwhile() -> None:

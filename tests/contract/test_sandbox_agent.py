@@ -249,3 +249,11 @@ def test_the_same_seed_makes_the_same_choices(
         return [_words(caller.send(session, f"add music {number}").text) for number in range(8)]
 
     assert told(7) == told(7) != told(8)
+
+
+def test_without_screen_talk_the_agent_only_tells_what_it_did(
+    sandbox: SandboxProcess, caller: Caller, session: str
+) -> None:
+    sandbox.faults(screen_talk=0)
+    said = {_words(caller.send(session, f'add a title "Take {number}"').text) for number in range(12)}
+    assert said == {"I've added the text over the opening seconds."}

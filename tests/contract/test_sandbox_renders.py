@@ -126,15 +126,18 @@ def test_a_clip_that_no_encoder_can_read_ends_as_failed_with_a_reason(caller: Ca
 
 def test_equal_orders_are_encoded_once(sandbox: SandboxProcess, caller: Caller, clip: Path) -> None:
     sandbox.top_up(1000)
-    urls = []
+    urls, tags = [], []
     for number in range(3):
         session = caller.open_session()
         caller.upload(session, (f"beach-{number}.mp4", clip.read_bytes()))
         caller.send(session, "make it warmer")
         caller.render(session, f"render_{number}")
-        urls.append(_wait(caller, f"render_{number}")[1])
+        urls.append(str(_wait(caller, f"render_{number}")[1]))
+        tags.append(caller.http.get(urls[-1]).headers["etag"])
 
-    assert len(set(urls)) == 1
+    assert len(set(urls)) == 3
+    # A tag tells a file's time and size: what was encoded again would have another time.
+    assert len(set(tags)) == 1
 
 
 def test_the_answer_comes_in_each_of_its_forms(caller: Caller, clip: Path) -> None:

@@ -12,8 +12,9 @@ from pydantic import SecretStr
 
 from reelq import errors
 from reelq.remote.auth import FreeTokens, OwnToken, Tokens
-from reelq.remote.client import Remote, ask_for_token, open_http
+from reelq.remote.client import Http, Remote, ask_for_token, open_http
 from reelq.settings import Settings
+from tests.contract.scripted_service import ScriptedService, say
 from tests.contract.test_client import PATIENT, finished
 from tests.sandbox_process import ATTRIBUTION, SandboxProcess
 
@@ -32,7 +33,7 @@ def loud(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
 class _Witness:
     """Collects the URLs that were asked for, and which tokens were in use."""
 
-    def __init__(self, http: httpx.Client) -> None:
+    def __init__(self, http: Http) -> None:
         self.urls: list[str] = []
         self.tokens: set[str] = {OWN}
         http.event_hooks["request"] = [self._see]
@@ -111,12 +112,9 @@ def test_a_refused_token_of_the_users_own_is_not_told(loud: pytest.LogCaptureFix
 
 
 def test_an_answer_that_echoes_the_token_is_kept_without_it() -> None:
-    """The sandbox never echoes one, so the echo is played at the transport's place; the rest is real."""
-
-    def echo(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(418, json={"message": f"what is {request.headers['authorization']}?"})
-
-    with httpx.Client(base_url="http://service", transport=httpx.MockTransport(echo)) as http:
+    """The sandbox never echoes one, so the echo is written beforehand; the rest is real."""
+    echo = say({"message": "what is no-known-shape?"}, "418 I'm a teapot")
+    with ScriptedService(echo) as service, open_http(Settings(nemo_api_url=service.url)) as http:
         remote = Remote(http, OwnToken(SecretStr("no-known-shape")), ATTRIBUTION)
         for ask in (remote.balance, lambda: remote.send("s", "Add a title", PATIENT)):
             with pytest.raises(errors.Rejected) as caught:

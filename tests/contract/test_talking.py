@@ -7,13 +7,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-import httpx
 import pytest
 from pydantic import SecretStr
 
 from reelq import errors
 from reelq.remote.auth import OwnToken
-from reelq.remote.client import Remote, open_http
+from reelq.remote.client import Http, Remote, open_http
 from reelq.remote.sse import Event, Heard, Patience, StateChange, Text, ToolCall, ToolResult
 from reelq.settings import Settings
 from tests.contract.adk_process import AdkProcess
@@ -105,29 +104,29 @@ def _start(name: str, stack: ExitStack, clip: Path) -> Partner:
 
 
 @pytest.fixture
-def http(shared_partner: Partner) -> Iterator[httpx.Client]:
+def http(shared_partner: Partner) -> Iterator[Http]:
     with open_http(Settings(nemo_api_url=shared_partner.url)) as client:
         yield client
 
 
-def _remote(http: httpx.Client) -> Remote:
+def _remote(http: Http) -> Remote:
     return Remote(http, OwnToken(SecretStr(TOKEN)), ATTRIBUTION)
 
 
-def _hear(http: httpx.Client, partner: Partner, scene: str) -> tuple[Heard, list[Event]]:
+def _hear(http: Http, partner: Partner, scene: str) -> tuple[Heard, list[Event]]:
     told: list[Event] = []
     heard = _remote(http).send(partner.session_id, partner.scene(scene), PATIENT, tell=told.append)
     return heard, told
 
 
-def test_a_text_is_heard(http: httpx.Client, shared_partner: Partner) -> None:
+def test_a_text_is_heard(http: Http, shared_partner: Partner) -> None:
     heard, told = _hear(http, shared_partner, "text")
     assert heard.reply
     assert heard.error is None
     assert [type(event) for event in told] == [Text]
 
 
-def test_a_text_in_pieces_and_once_more_whole_is_heard_once(http: httpx.Client, shared_partner: Partner) -> None:
+def test_a_text_in_pieces_and_once_more_whole_is_heard_once(http: Http, shared_partner: Partner) -> None:
     heard, told = _hear(http, shared_partner, "pieces")
     texts = [event.text for event in told if isinstance(event, Text)]
     assert len(texts) == len(set(texts)) >= 1
@@ -135,7 +134,7 @@ def test_a_text_in_pieces_and_once_more_whole_is_heard_once(http: httpx.Client, 
         assert heard.reply.count(text.strip()) == 1
 
 
-def test_tools_are_heard_and_are_no_words(http: httpx.Client, shared_partner: Partner) -> None:
+def test_tools_are_heard_and_are_no_words(http: Http, shared_partner: Partner) -> None:
     heard, told = _hear(http, shared_partner, "tools")
     call = next(event for event in told if isinstance(event, ToolCall))
     result = next(event for event in told if isinstance(event, ToolResult))
@@ -145,32 +144,32 @@ def test_tools_are_heard_and_are_no_words(http: httpx.Client, shared_partner: Pa
     assert call.name not in heard.reply
 
 
-def test_a_new_draft_is_heard_where_the_form_carries_it(http: httpx.Client, shared_partner: Partner) -> None:
+def test_a_new_draft_is_heard_where_the_form_carries_it(http: Http, shared_partner: Partner) -> None:
     _, told = _hear(http, shared_partner, "tools")
     drafts = [event.delta["draft"] for event in told if isinstance(event, StateChange)]
     assert bool(drafts) == shared_partner.tells_drafts
     assert all("Urban Dreams" in str(draft) for draft in drafts)
 
 
-def test_an_exception_of_the_agent_is_heard_as_its_error(http: httpx.Client, shared_partner: Partner) -> None:
+def test_an_exception_of_the_agent_is_heard_as_its_error(http: Http, shared_partner: Partner) -> None:
     heard, _ = _hear(http, shared_partner, "exception")
     assert heard.error is not None
     assert "Error" in heard.error.message
     assert heard.error.message != "no reason given"
 
 
-def test_silence_is_an_end_like_any_other(http: httpx.Client, shared_partner: Partner) -> None:
+def test_silence_is_an_end_like_any_other(http: Http, shared_partner: Partner) -> None:
     heard, _ = _hear(http, shared_partner, "silence")
     assert heard.reply == ""
     assert heard.error is None
 
 
-def test_a_session_that_nobody_knows_is_gone(http: httpx.Client, shared_partner: Partner) -> None:
+def test_a_session_that_nobody_knows_is_gone(http: Http, shared_partner: Partner) -> None:
     with pytest.raises(errors.SessionGone):
         _remote(http).send("ses_nobody", shared_partner.scene("text"), PATIENT)
 
 
-def test_two_instructions_in_a_row_use_one_session(http: httpx.Client, shared_partner: Partner) -> None:
+def test_two_instructions_in_a_row_use_one_session(http: Http, shared_partner: Partner) -> None:
     assert _hear(http, shared_partner, "tools")[0].reply
     assert _hear(http, shared_partner, "tools")[0].reply
 

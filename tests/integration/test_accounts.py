@@ -18,8 +18,8 @@ from sqlalchemy import create_engine, text, update
 
 from reelq.errors import RemoteError, ServerTrouble, TokenQuota, TokenRefused
 from reelq.job import Cause
-from reelq.remote.auth import CLIENT_ID_FILE, Token
 from reelq.remote.client import ask_for_token, open_http
+from reelq.remote.identity import CLIENT_ID_FILE, Token
 from reelq.remote.receipts import Grant
 from reelq.settings import Settings
 from reelq.store.accounts import (

@@ -3,7 +3,7 @@
 from sqlalchemy import text
 
 from reelq.store import credits, migrate, sends
-from reelq.store.models import Job
+from reelq.store.models import Job, Send
 from reelq.store.overview import snapshot
 from reelq.store.session import Store
 from tests.integration.databases import add_account, add_batch, add_job, add_send
@@ -30,8 +30,8 @@ def test_a_decision_to_send_is_the_batchs_that_the_row_is_in(store: Store) -> No
     with store.write() as session:
         now = store.now(session)
         job = session.get_one(Job, add_job(session, now))
-        made = sends.intend(session, job, now, "Trim", None, "")
-        assert made.batch_id == job.batch_id
+        made = session.get_one(Send, sends.intend(session, job.id, now, None, "").id)
+        assert (made.batch_id, made.text) == (job.batch_id, job.instruction)
 
 
 def test_sends_of_an_older_version_are_told_their_batches(store: Store) -> None:

@@ -261,6 +261,24 @@ def test_sixty_four_sends_that_end_together_cost_one_or_two_requests(
     assert len(books.readings()) == sandbox.ledger()["requests"]["balance"] <= 2
 
 
+def test_readings_keep_their_distance_and_serve_all_who_ask_meanwhile(books: Books) -> None:
+    began: list[float] = []
+
+    def read() -> Balance:
+        began.append(time.monotonic())
+        return books.service()
+
+    def ask() -> Any:
+        return take_reading(books.store, books.account, "after", read, 0.5)
+
+    asked = time.monotonic()
+    ask()
+    got = _together(8, ask)
+    assert began[1] - asked >= 0.5
+    assert len(began) == len(books.readings()) == 2
+    assert {each.at for each in got} == {max(each.at for each in books.readings())}
+
+
 def test_a_balance_that_can_not_be_read_is_not_asked_for_by_each_who_waits(
     books: Books, sandbox: SandboxProcess, remote: Remote
 ) -> None:

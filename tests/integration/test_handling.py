@@ -3,14 +3,16 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from reelq.cli.here import InDatabase
 from reelq.cli.named import batch_named
 from reelq.errors import UnknownName
 from reelq.job import Cause, Stage, Status
-from reelq.store import batches, handling, parking
+from reelq.store import batches, handling, jobs, parking
 from reelq.store.batchlist import how_many, standings
-from reelq.store.models import Account, Batch, BatchState, Job
+from reelq.store.models import Account, Batch, BatchState, Job, JobEvent
+from reelq.store.moves import Position
 from reelq.store.session import Store
 from tests.integration.databases import add_account, add_batch, add_job
 from tests.integration.test_submissions import TWO, Desk, desk
@@ -52,6 +54,7 @@ def test_a_batch_is_cancelled_released_and_retried_whole_though_it_is_done_in_pi
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(handling, "_AT_ONCE", 3)
+    monkeypatch.setattr(handling, "_AT_ONCE_ALIKE", 3)
     batch = _rows(store, 7, status=Status.WAITING, cause=Cause.PAUSED)
     assert handling.resume_batch(store, batch) == handling.Handled(7)
     assert _counts(store, batch) == {"queued": 7}
@@ -73,9 +76,9 @@ def _rows_again(store: Store, **values: Any) -> str:
 def test_a_cancellation_that_was_cut_short_lets_nothing_begin_and_can_be_asked_for_again(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handling, "_AT_ONCE", 2)
+    monkeypatch.setattr(handling, "_AT_ONCE_ALIKE", 2)
     batch = _rows(store, 5)
-    real, calls = handling._each, []
+    real, calls = handling._drop_some, []
 
     def cut_short(*args: Any) -> int:
         calls.append(args)
@@ -83,12 +86,58 @@ def test_a_cancellation_that_was_cut_short_lets_nothing_begin_and_can_be_asked_f
             raise KeyboardInterrupt
         return real(*args)
 
-    monkeypatch.setattr(handling, "_each", cut_short)
+    monkeypatch.setattr(handling, "_drop_some", cut_short)
     with pytest.raises(KeyboardInterrupt):
         handling.cancel_batch(store, batch)
     assert _state(store, batch) is BatchState.CANCELLED
     assert _counts(store, batch) == {"cancelled": 2, "queued": 3}
     assert handling.cancel_batch(store, batch) == handling.Handled(3, not_so=2)
+
+
+def test_rows_cancelled_at_once_each_have_their_event_and_are_written_under_their_own_run(store: Store) -> None:
+    batch = _rows(store, 3, run=4, stage=Stage.VERIFY)
+    with store.write() as session:
+        ids = batches.ids_of(session, batch)
+        jobs.change(
+            session, Position.of(session.get_one(Job, ids[1])), stage=Stage.POLL, run=5, publish_at=store.now(session)
+        )
+        jobs.change(session, Position.of(session.get_one(Job, ids[2])), status=Status.SUCCEEDED)
+    assert handling.cancel_batch(store, batch) == handling.Handled(2, not_so=1)
+    with store.read() as session:
+        told = session.execute(select(JobEvent).order_by(JobEvent.job_id)).scalars().all()
+        first, second, third = (session.get_one(Job, job_id) for job_id in ids)
+    assert [(one.job_id, one.batch_id, one.run, one.stage, one.before, one.after) for one in told] == [
+        (ids[0], batch, 4, Stage.VERIFY, "queued", "cancelled"),
+        (ids[1], batch, 5, Stage.POLL, "queued", "cancelled"),
+    ]
+    assert first.finished_at is not None
+    assert (second.status, second.stage, second.publish_at, second.admitted) == (
+        Status.CANCELLED,
+        Stage.POLL,
+        None,
+        False,
+    )
+    assert third.status is Status.SUCCEEDED
+
+
+def test_rows_of_a_session_that_are_cancelled_with_their_batch_follow_the_first_when_that_is_retried(
+    desk: Desk,
+) -> None:
+    batch = desk.submit(*(f"{row}take" for row in TWO)).batch_id
+    assert handling.cancel_batch(desk.store, batch) == handling.Handled(2)
+    first, second = desk.jobs(batch)
+    assert (first.error_code, second.error_code) == ("", "predecessor")
+    handling.retry_row(desk.store, first.id)
+    assert desk.job(second.id).status is Status.QUEUED
+
+
+def test_a_twin_in_another_batch_goes_on_by_itself_when_the_batch_it_waited_for_is_cancelled(desk: Desk) -> None:
+    first = desk.submit(*TWO).batch_id
+    other = desk.submit(TWO[0], name="other").batch_id
+    (twin,) = desk.jobs(other)
+    assert twin.cause is Cause.TWIN
+    assert handling.cancel_batch(desk.store, first) == handling.Handled(2)
+    assert (desk.job(twin.id).status, desk.job(twin.id).same_as) == (Status.QUEUED, None)
 
 
 def test_resuming_a_batch_leaves_its_twins_waiting_for_whom_they_wait_for(desk: Desk) -> None:

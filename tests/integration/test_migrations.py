@@ -12,29 +12,30 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Inspector, create_engine, func, inspect, select, text
 
 from reelq.errors import SettingsError
-from reelq.store import migrate
+from reelq.store import migrate, schema
 from reelq.store.models import Base, Job, JobEvent, Send
 from reelq.store.moves import Position, note
 from reelq.store.session import Store
 from tests.integration.databases import add_account, add_job, add_send, new_database, shown
 
 ROOT = Path(__file__).parents[2]
-NEWEST = "0003"
+NEWEST = "0004"
 
 _UPGRADE = """
 import sys
 from sqlalchemy import make_url
-from reelq.store import migrate
+from reelq.store import migrate, schema
 from reelq.store.session import Store
 
 store = Store(make_url(sys.argv[1]))
-print("ready", migrate.SCRIPTS, flush=True)
+print("ready", schema.SCRIPTS, flush=True)
 sys.stdin.readline()
 migrate.upgrade(store)
-print(migrate.revision(store))
+print(schema.revision(store))
 store.close()
 """
 
@@ -51,15 +52,15 @@ def empty(database_url: URL) -> Any:
 
 @pytest.fixture
 def add_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AddVersion:
-    """Adds a version 0004 to a copy of the history, as some later change would."""
+    """Adds a version 0005 to a copy of the history, as some later change would."""
 
     def add(*statements: str) -> None:
         history = tmp_path / "later" / "migrations"
-        shutil.copytree(migrate.SCRIPTS, history, ignore=shutil.ignore_patterns("__pycache__"))
-        head = ["import sqlalchemy as sa", "from alembic import op", 'revision = "0004"', f'down_revision = "{NEWEST}"']
+        shutil.copytree(schema.SCRIPTS, history, ignore=shutil.ignore_patterns("__pycache__"))
+        head = ["import sqlalchemy as sa", "from alembic import op", 'revision = "0005"', f'down_revision = "{NEWEST}"']
         body = ["def upgrade() -> None:", *(f"    {line}" for line in statements)]
-        (history / "versions" / "0004_later.py").write_text("\n".join([*head, *body]))
-        monkeypatch.setattr(migrate, "SCRIPTS", history)
+        (history / "versions" / "0005_later.py").write_text("\n".join([*head, *body]))
+        monkeypatch.setattr(schema, "SCRIPTS", history)
 
     return add
 
@@ -69,19 +70,19 @@ def _tables(store: Store) -> set[str]:
 
 
 def test_a_new_database_has_no_version_and_is_not_current(empty: Store) -> None:
-    assert migrate.revision(empty) is None
-    assert not migrate.is_current(empty)
+    assert schema.revision(empty) is None
+    assert not schema.is_current(empty)
 
 
 def test_up_then_down_to_nothing_then_up_again(empty: Store) -> None:
     migrate.upgrade(empty)
-    assert (migrate.revision(empty), migrate.is_current(empty)) == (NEWEST, True)
+    assert (schema.revision(empty), schema.is_current(empty)) == (NEWEST, True)
     assert _tables(empty) == {*Base.metadata.tables, "alembic_version"}
     migrate.downgrade(empty, "base")
-    assert (migrate.revision(empty), migrate.is_current(empty)) == (None, False)
+    assert (schema.revision(empty), schema.is_current(empty)) == (None, False)
     assert _tables(empty) == {"alembic_version"}
     migrate.upgrade(empty)
-    assert migrate.is_current(empty)
+    assert schema.is_current(empty)
 
 
 def test_going_down_takes_filled_tables_along(store: Store) -> None:
@@ -161,7 +162,7 @@ def test_processes_that_upgrade_one_new_database_at_once_all_succeed(database_ur
 def test_a_database_of_a_newer_program_is_refused_in_words(store: Store) -> None:
     with store.write() as session:
         session.execute(text("UPDATE alembic_version SET version_num = '0999'"))
-    assert not migrate.is_current(store)
+    assert not schema.is_current(store)
     with pytest.raises(SettingsError, match=r"made by a newer reelq \(its version is 0999\)"):
         migrate.upgrade(store)
     with pytest.raises(SettingsError, match="newer"):
@@ -174,7 +175,7 @@ def test_a_version_that_fails_halfway_leaves_nothing_behind(store: Store, add_ve
     with pytest.raises(OSError, match="the disk is full"):
         migrate.upgrade(store)
     assert "halfway" not in _tables(store)
-    assert migrate.revision(store) == NEWEST
+    assert schema.revision(store) == NEWEST
 
 
 def test_a_version_that_rebuilds_a_table_keeps_the_rows_that_refer_to_it(store: Store, add_version: AddVersion) -> None:
@@ -201,7 +202,7 @@ def test_a_version_that_leaves_rows_referring_to_nothing_is_undone(store: Store,
     add_version('op.execute("DELETE FROM accounts")')
     with pytest.raises(Exception, match=r"rows of jobs that refer to nothing in accounts|violates foreign key"):
         migrate.upgrade(store)
-    assert migrate.revision(store) == NEWEST
+    assert schema.revision(store) == NEWEST
     with store.read() as session:
         assert session.scalar(text("SELECT count(*) FROM accounts")) == 1
 
@@ -218,12 +219,18 @@ def test_the_tool_for_developers_runs_the_same_history_and_misses_nothing(databa
         ran = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False)
         assert ran.returncode == 0, ran.stderr
     opened = Store(database_url)
-    assert migrate.is_current(opened)
+    assert schema.is_current(opened)
     opened.close()
 
 
+def test_the_newest_version_is_told_by_its_files_name_as_alembic_tells_it_by_its_contents() -> None:
+    known = ScriptDirectory(schema.SCRIPTS)
+    assert schema.newest() == known.get_current_head()
+    assert not any(schema.is_newer(each.revision) for each in known.walk_revisions())
+
+
 def test_a_version_is_a_record_and_imports_nothing_that_may_change() -> None:
-    for version in sorted((migrate.SCRIPTS / "versions").glob("*.py")):
+    for version in sorted((schema.SCRIPTS / "versions").glob("*.py")):
         imports = [node for node in ast.walk(ast.parse(version.read_text())) if isinstance(node, ast.Import)]
         froms = [node for node in ast.walk(ast.parse(version.read_text())) if isinstance(node, ast.ImportFrom)]
         named = {alias.name for node in imports for alias in node.names} | {str(node.module) for node in froms}

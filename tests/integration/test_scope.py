@@ -63,6 +63,22 @@ def test_messages_and_leases_of_others_are_left_to_others(desk: Desk) -> None:
         assert jobs.rescue(session, later, 9, 30, 20) == [other]
 
 
+def test_messages_that_went_with_a_silent_worker_go_out_again_when_it_is_found(desk: Desk) -> None:
+    both = _ids(desk, desk.submit(*TWO).batch_id)
+    _admitted(desk, None)
+    desk.begin(desk.job(both[1]))
+    with desk.store.write() as session:
+        sent_at = now = desk.store.now(session)
+        for seconds, sent in ((9, []), (11, both[:1])):  # of a lease of 20 at least half was left at the last renewal
+            now = sent_at + timedelta(seconds=seconds)
+            turns.lost_with_the_silent(session, now, 20)
+            assert [message.job_id for message in turns.due(session, now, 9)] == sent
+    # Worker after worker fell silent: that is no reason to wait longer and longer.
+    waits = desk.job(both[0]).publish_at
+    assert waits == now + timedelta(seconds=jobs.REPUBLISH_SECONDS)
+    assert desk.job(both[1]).status is Status.RUNNING
+
+
 @pytest.mark.parametrize("probe_is_anothers", [False, True])
 def test_the_row_that_tries_whether_credits_suffice_is_one_that_somebody_works_on(
     desk: Desk, probe_is_anothers: bool

@@ -117,6 +117,36 @@ def test_the_clock_is_aware_and_goes_on_within_a_transaction(store: Store) -> No
     assert abs(first - datetime.now(UTC)) < timedelta(minutes=1)
 
 
+def test_a_connection_that_the_server_has_closed_is_handed_to_nobody(store: Store) -> None:
+    if store.is_sqlite:
+        pytest.skip("there is no server")
+    mine = text("SELECT pg_backend_pid()")
+    with store.read() as one, store.read() as two:
+        before = {one.scalar(mine), two.scalar(mine)}
+    with store.write() as session:
+        others = before - {session.scalar(mine)}
+        for pid in others:
+            session.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+    for _ in range(2):
+        with store.write() as one, store.read() as two:
+            assert others.isdisjoint({one.scalar(mine), two.scalar(mine)})
+
+
+def test_what_the_server_says_meanwhile_does_not_cost_a_connection(store: Store) -> None:
+    if store.is_sqlite:
+        pytest.skip("there is no server")
+    with store.write() as session:
+        mine = session.scalar(text("SELECT pg_backend_pid()"))
+        session.execute(text("LISTEN something"))
+    with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as held:
+        assert held.scalar(text("SELECT pg_backend_pid()")) == mine
+        with store.write() as other:
+            other.execute(text("NOTIFY something"))
+    with store.write() as one, store.write() as two:
+        pids = {one.scalar(text("SELECT pg_backend_pid()")), two.scalar(text("SELECT pg_backend_pid()"))}
+    assert mine in pids
+
+
 def test_json_keeps_nul_lone_surrogates_and_every_other_sign(store: Store) -> None:
     odd = {"a\0b": ["\ud83d", "\udfff\0", "剪到五秒 🎬"], "深": {"n": 1.5, "none": None, "yes": True}}
     with store.write() as session:

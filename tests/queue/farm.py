@@ -18,13 +18,14 @@ from sqlalchemy import select, text
 
 from reelq import manifest, skills
 from reelq.settings import Settings
-from reelq.store import accounts, batches, submissions
+from reelq.store import accounts, batches, credits, submissions
 from reelq.store.migrate import upgrade
 from reelq.store.models import Job, JobEvent, Send
 from reelq.store.orders import Order
 from reelq.store.session import AWAY, Store, database_url
 from tests.integration.databases import new_database, shown
 from tests.sandbox_process import SandboxProcess
+from worker.process import Process
 
 ROOT: Final = Path(__file__).parents[2]
 CLIP: Final = Path(__file__).with_name("beach.mp4")
@@ -195,6 +196,13 @@ class Farm:
         sends = self.sql("select coalesce(sum(cost), 0) from sends")[0][0]
         rest = self.sql("select coalesce(sum(unattributed), 0) from credit_readings")[0][0]
         return int(sends) + int(rest)
+
+    def read_balance(self) -> None:
+        """Nobody takes a reading after the last instruction of all, if that one's own met a fault."""
+        ((account_id,),) = self.sql("select id from accounts")
+        pipeline = Process(self.settings).pipeline
+        credits.take_reading(self.store, account_id, "asked", pipeline._remote(account_id).balance)
+        pipeline.close()
 
     def events(self, job_id: str) -> list[JobEvent]:
         """A job's story."""

@@ -22,7 +22,7 @@ import httpx
 
 import worker.pipeline
 from reelq.job import Stage
-from reelq.remote.client import Remote
+from reelq.remote.client import Http, Remote
 from reelq.remote.receipts import Progress, RenderStatus
 from reelq.settings import Settings
 from reelq.store import jobs, turns
@@ -30,6 +30,7 @@ from reelq.store.jobs import Claimed, Missed
 from reelq.store.session import Store, Transaction
 from worker.inprocess import InProcess
 from worker.process import Process, as_worker
+from worker.workbench import Workbench
 
 CALLS: Final = ("open_session", "upload", "send", "state", "balance", "render", "progress", "download")
 WITHIN_SEND: Final = {
@@ -37,6 +38,9 @@ WITHIN_SEND: Final = {
     "http11.receive_response_headers.complete": "after the stream has begun",
 }
 """By what the transport tells of a request's progress."""
+
+DUTIES: Final = ("rescue", "due", "admit")
+"""Of the lifeline, in one transaction, one after another; the first that finds something to do is where it is."""
 
 Called = Callable[..., Any]
 
@@ -62,8 +66,9 @@ class Moments:
         """From now on, in this process."""
         self._wrap(Store, "write", self._transaction)
         self._wrap(jobs, "claim", self._claim)
-        for duty, lot in (("rescue", jobs), ("due", turns), ("admit", turns)):
+        for duty, lot in zip(DUTIES, (jobs, turns, turns), strict=True):
             self._wrap(lot, duty, self._duty)
+        self._wrap(Workbench, "__init__", self._talkative)
         for call in CALLS:
             self._wrap(Remote, call, self._step)
         self._wrap(worker.pipeline, "ask_for_token", self._step)
@@ -94,7 +99,10 @@ class Moments:
         @wraps(act)
         def acting(*args: Any, **kwargs: Any) -> Any:
             done = act(*args, **kwargs)
-            self._enter(name if done else "")
+            if name == DUTIES[0]:  # a round of the lifeline begins
+                self._enter("")
+            if done and not self._here.where:
+                self._enter(name)
             return done
 
         return acting
@@ -131,6 +139,16 @@ class Moments:
         count = self._here.calls[call]
         return f"{call} {count}" if count > 1 else call
 
+    def _talkative(self, _name: str, init: Called) -> Called:
+        """As in a stage that lasts, its first word about its progress is told."""
+
+        @wraps(init)
+        def making(bench: Workbench, *args: Any, **kwargs: Any) -> None:
+            init(bench, *args, **kwargs)
+            bench._said_at -= 10
+
+        return making
+
     def _traced(self, _name: str, open_http: Called) -> Called:
         def trace(event: str, _info: Mapping[str, Any]) -> None:
             if moment := WITHIN_SEND.get(event):
@@ -141,10 +159,10 @@ class Moments:
                 request.extensions["trace"] = trace
 
         @wraps(open_http)
-        def opening(settings: Settings) -> httpx.Client:
-            client: httpx.Client = open_http(settings)
-            client.event_hooks["request"].append(begin)
-            return client
+        def opening(settings: Settings) -> Http:
+            http: Http = open_http(settings)
+            http.lasting.event_hooks["request"].append(begin)
+            return http
 
         return opening
 

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from sqlalchemy import select
 
 from reelq.job import FINAL, TRANSITIONS, Status
-from reelq.store import actions, credits, handling
+from reelq.store import actions, handling
 from reelq.store.models import Job, JobEvent
 from tests.queue.farm import CLIP, KINDS, Farm, farm, until
 from tests.queue.sizes import PROVING, size
@@ -262,9 +262,7 @@ def test_no_interference_leads_to_an_illegal_state_a_lost_receipt_or_a_second_se
     run_state_machine_as_test(machine, settings=bounds)
     ledger = made.sandbox.ledger()
     nothing_is_wrong(made)
-    (account_id,) = (row[0] for row in made.sql("select id from accounts"))
-    remote = studio.process.pipeline._remote(account_id)
-    credits.take_reading(made.store, account_id, "asked", remote.balance)
+    made.read_balance()
     assert made.costs() == ledger["charged"]
     with capsys.disabled():
         print(f"\n{EXAMPLES} courses of up to {STEPS} steps: {len(made.sends())} decisions to send, none sent twice")

@@ -67,5 +67,6 @@ def test_every_row_comes_through_a_service_that_does_everything_wrong(
         for job in made.jobs(batch):
             if job.status == "succeeded":
                 assert Path(tmp_path, "out", job.result_path).stat().st_size == job.result_size
-        charged = made.sandbox.ledger()["charged"]
-        assert made.costs() == charged
+        made.sandbox.faults(**dict.fromkeys(FAULTS))
+        made.read_balance()
+        assert made.costs() == made.sandbox.ledger()["charged"]

@@ -112,6 +112,18 @@ def test_rows_not_begun_go_on_with_the_free_account_when_the_users_token_is_refu
         nothing_is_wrong(made)
 
 
+def test_rows_not_begun_go_on_with_the_token_of_now_when_the_one_of_before_is_refused(tmp_path: Path) -> None:
+    old, new = SecretStr("nmv_usr_of_last_year"), "nmv_usr_of_now"
+    with farm("in-process", tmp_path, sandbox={"token": f"{new}=900"}, nemo_token=old) as made:
+        batch = made.submit(lines(3))
+        made.settings = made.settings.model_copy(update={"nemo_token": SecretStr(new)})
+        made.start_worker()
+        assert made.ended(batch, 60) == {"succeeded": 3}
+        assert made.sandbox.ledger()["token_requests"] == {}  # the free account was not needed
+        assert len({job.account_id for job in made.jobs(batch)}) == 1
+        nothing_is_wrong(made)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_rows_wait_for_a_token_when_the_users_is_refused_and_nothing_else_is_wanted(kind: str, tmp_path: Path) -> None:
     settings: dict[str, Any] = {

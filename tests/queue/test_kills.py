@@ -11,7 +11,6 @@ from reelq.store import actions
 from tests.queue.farm import KINDS, Farm, farm
 from tests.queue.sizes import PROVING, size
 from tests.queue.test_chaos import lines, nothing_is_wrong
-from tests.queue.test_outages import let_a_minute_pass
 
 ROWS = size(24, 200)
 KILLS = size(5, 40)
@@ -47,7 +46,7 @@ def _until_rescued(made: Farm, pid: int) -> float:
 def test_killed_workers_lose_no_row_and_send_nothing_twice(
     kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    edit = size(1, 2)  # long enough that the run outlasts the kills
+    edit = size(1, 4)  # long enough that the run outlasts the kills
     faults: dict[str, object] = {"silent_edit": 0.3, "edit_seconds": edit, "render_seconds": 1, "upload_seconds": 0.2}
     # The stand-in encodes two videos at a time: on a busy machine an export takes longer than twenty looks.
     waits_for_exports: dict[str, Any] = {"reelq_poll_limit": 500, "reelq_lease_seconds": 2.0}
@@ -56,8 +55,6 @@ def test_killed_workers_lose_no_row_and_send_nothing_twice(
         for _ in range(1 if kind == "in-process" else 2):
             made.start_worker()
         waits = _kill_again_and_again(made, batch, KILLS)
-        if made.redis:
-            let_a_minute_pass(made)  # messages that the dead had taken, and not begun
         ends = made.ended(batch, 600 if PROVING else 120)
         unconfirmed = [job for job in made.jobs(batch) if job.error_code == "edit_unconfirmed"]
         nothing_is_wrong(made)

@@ -1,8 +1,10 @@
 """Workers that are told to stop, in the midst of open streams, and workers that slept: nothing twice, nothing lost."""
 
 import signal
+import sqlite3
 import time
 from collections import Counter
+from contextlib import closing
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.queue.farm import CLIP, KINDS, Farm, farm, until
-from tests.queue.sizes import size
+from tests.queue.sizes import crossed, size
 from tests.queue.test_chaos import nothing_is_wrong
 
 if TYPE_CHECKING:
@@ -89,12 +91,32 @@ def is_ready(made: Farm, number: int) -> bool:
     return " ready." in log if made.redis else made.workers[number].poll() is None
 
 
+def put_to_sleep(made: Farm, worker: "subprocess.Popen[bytes]") -> None:
+    """Between two writes: who sleeps in the midst of one has SQLite's only lock, and nobody else could do anything."""
+    worker.send_signal(signal.SIGSTOP)
+    while made.store.is_sqlite and not can_be_written(made):
+        worker.send_signal(signal.SIGCONT)
+        time.sleep(0.05)
+        worker.send_signal(signal.SIGSTOP)
+
+
+def can_be_written(made: Farm) -> bool:
+    """Whether nobody holds the file's lock for longer than a transaction takes."""
+    with closing(sqlite3.connect(str(made.store.url.database), timeout=1.5, isolation_level=None)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        connection.execute("ROLLBACK")
+        return True
+
+
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("alive", [{}, LEFT_ALONE], ids=["streams that show life", "silent streams"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "life"), crossed(KINDS, ["silent streams", "streams that show life"]))
 def test_a_worker_told_to_stop_is_gone_within_its_grace_and_others_carry_on_at_once(
-    kind: str, alive: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    kind: str, life: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    alive = LEFT_ALONE if life == "silent streams" else {}
     with farm(kind, tmp_path, faults={"edit_seconds": size(10, 20)}, sandbox=alive, concurrency=64, **PATIENT) as made:
         batch, first = two_workers_and_open_streams(made, STREAMS)
         took = seconds_to_exit(first, signal.SIGTERM)
@@ -112,8 +134,7 @@ def test_a_worker_told_to_stop_is_gone_within_its_grace_and_others_carry_on_at_o
         assert made.costs() == made.sandbox.ledger()["charged"]
 
 
-@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "told"), crossed(KINDS, [signal.SIGINT, signal.SIGTERM]))
 def test_a_second_signal_lets_go_at_once(kind: str, told: signal.Signals, tmp_path: Path) -> None:
     settings = {**PATIENT, "reelq_stop_grace": 30.0}
     with farm(kind, tmp_path, faults={"edit_seconds": 60}, sandbox=LEFT_ALONE, **settings) as made:
@@ -125,8 +146,7 @@ def test_a_second_signal_lets_go_at_once(kind: str, told: signal.Signals, tmp_pa
         assert {(job.stage, job.status, job.run) for job in made.jobs(batch)} == {("edit", "queued", 2)}
 
 
-@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "told"), crossed(KINDS, [signal.SIGINT, signal.SIGTERM]))
 def test_what_ends_within_the_grace_is_recorded_and_the_next_worker_goes_on_from_there(
     kind: str, told: signal.Signals, tmp_path: Path
 ) -> None:
@@ -162,7 +182,7 @@ def test_what_a_worker_does_that_slept_beyond_its_lease_is_refused(
     settings = {**PATIENT, "reelq_lease_seconds": 4.0}
     with farm(kind, tmp_path, faults={"edit_seconds": 5}, concurrency=64, **settings) as made:
         batch, first = two_workers_and_open_streams(made, STREAMS)
-        first.send_signal(signal.SIGSTOP)
+        put_to_sleep(made, first)
         until(lambda: {job.run for job in made.jobs(batch)} == {2}, "every job taken back")
         until(lambda: streams(made) == 0, "the end of the streams that nobody hears")
         first.send_signal(signal.SIGCONT)

@@ -1,7 +1,9 @@
 """Messages that should not be there: stale, twice, of deleted jobs, of no stage, without arguments. Nothing happens."""
 
 import logging
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from celery.exceptions import Ignore
 from reelq.job import FINAL, PIPELINE, Stage, Status
 from reelq.settings import Settings
 from reelq.store.models import Job
+from reelq.store.moves import Position, move
 from tests.integration import databases
 from tests.integration.databases import add_job, new_database, shown
 from tests.queue.farm import CLIP, KINDS, farm
@@ -106,6 +109,23 @@ def test_a_message_whose_stage_is_recorded_lets_its_chain_go_on(
     before = everything(process, job_id)
     assert hand_over(process, Stage.EDIT, job_id, 3)
     assert told_once_at_debug(caplog, "done already")
+    assert everything(process, job_id) == before
+
+
+def test_of_two_messages_at_the_same_moment_the_slower_one_changes_nothing(
+    process: Process, caplog: pytest.LogCaptureFixture
+) -> None:
+    job_id = job_in(process, Stage.EDIT, Status.QUEUED)
+    store = process.pipeline.store
+    with ThreadPoolExecutor(1) as slower:
+        with store.write() as session:
+            at, now = Position.of(session.get_one(Job, job_id)), store.now(session)
+            move(session, at, Status.RUNNING, now, "taken by the quicker one", lease_until=now)
+            late = slower.submit(hand_over, process, Stage.EDIT, job_id, 3)
+            time.sleep(0.5)  # PostgreSQL lets it read what was, and wait for us where it would write
+        before = everything(process, job_id)
+        assert late.result(10) is False
+    assert told_once_at_debug(caplog, "elsewhere")
     assert everything(process, job_id) == before
 
 

@@ -10,6 +10,7 @@ import pytest
 import redis
 
 from tests.queue.farm import CLIP, KINDS, Farm, farm, until
+from tests.queue.scraping import asked_at, free_port, samples, summed
 from tests.queue.sizes import PROVING, size
 
 ROWS = size(100, 1_000)
@@ -22,20 +23,20 @@ UNDERWAY_WITHIN = size(3, 1)
 
 
 def messages_in(made: Farm) -> int:
-    """How many messages the broker holds, those taken and not yet acknowledged included."""
+    """How many messages wait in the broker."""
     if made.redis is None:
         return 0
     with redis.Redis.from_url(made.redis.url) as broker:
-        waiting, taken = broker.llen("reelq"), broker.hlen("unacked")
-    return int(waiting) + int(taken)
+        return int(broker.llen("reelq"))
 
 
 def messages_for_looks(made: Farm) -> int:
     """How many messages for a look the workers have been given so far."""
     if made.redis is None:
         return 0
-    log = (made.folder / "worker0.log").read_text()
-    return sum(1 for line in log.splitlines() if "Task poll[" in line and line.endswith("received"))
+    place = made.settings.metrics_place
+    assert place
+    return int(summed(samples(asked_at(place[1])), "reelq_messages_total", "poll"))
 
 
 def start_of_an_upload(made: Farm, number: int) -> float:
@@ -56,6 +57,7 @@ def test_waiting_exports_cost_no_slot_and_no_message_and_are_looked_at_in_time(
         "reelq_poll_interval": float(INTERVAL),
         "reelq_poll_limit": 1_000,
         "reelq_max_in_flight": ROWS + 100,
+        "reelq_metrics_address": str(free_port()),
     }
     with farm(kind, tmp_path, faults={"render_stuck": 1}, concurrency=SLOTS, **settings) as made:
         batch = made.submit([f"{CLIP},export"] * ROWS)
@@ -81,4 +83,5 @@ def test_waiting_exports_cost_no_slot_and_no_message_and_are_looked_at_in_time(
         assert max(starts) < UNDERWAY_WITHIN
         assert max(held) <= ROWS // 4
         # None is sent before its look is due, to be taken and found too early.
+        assert (kind == "redis") == (received > 0)
         assert received <= len(gaps) + SLOTS

@@ -5,6 +5,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from importlib import import_module
+from itertools import takewhile
 from pathlib import Path
 from types import ModuleType
 
@@ -23,7 +24,7 @@ PAGES = [
     ROOT / "samples" / "after-the-demo.txt",
     *sorted(DOCS.rglob("*.md")),
 ]
-_FENCED = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_FENCED = re.compile(r"^ *```\w*\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`([^`\n]+)`")
 _HEADING = re.compile(r"^### `reelq ([a-z ]+)`$", re.MULTILINE)
 _OPTIONS = re.compile(r"^\| (`-.*?) \|", re.MULTILINE)
@@ -55,15 +56,24 @@ def command_lines(page: Path) -> Iterator[list[str]]:
     """Whatever looks like a call of reelq, in blocks and within sentences."""
     text = page.read_text(encoding="utf-8")
     blocks = _FENCED.findall(text)
-    told = [line for block in blocks for line in block.splitlines()] + _INLINE.findall(_FENCED.sub("", text))
+    told = [line.strip() for block in blocks for line in block.splitlines()] + _INLINE.findall(_FENCED.sub("", text))
     if page.suffix == ".txt":
         told = re.findall(r"(?:[A-Z_]+=\S+ )*\S*reelq .*", text)
-    for line in told:
+    for line in [*told, *_called_in(told)]:
         words = shlex.split(line, comments=True) if re.match(r"(\$ |[A-Z_]+=\S+ )*(\.venv/bin/)?reelq ", line) else []
         while words and not words[0].endswith("reelq"):
             words.pop(0)
         if len(words) > 1:
-            yield words[1:]
+            yield list(takewhile(lambda word: word not in {">", ">>", "<", "|"}, words[1:]))
+
+
+def _called_in(told: list[str]) -> list[str]:
+    """Calls within others: what `$(…)` prints, and what a container runs."""
+    return [
+        found.partition(")")[0]
+        for line in told
+        for found in re.findall(r"(?:\$\(|exec (?:-\w+ )*[a-z]+ )(reelq .*)", line)
+    ]
 
 
 def test_each_command_and_each_of_its_options_has_its_place_and_nothing_else_has() -> None:
@@ -87,6 +97,7 @@ def test_every_command_line_on_a_page_parses(page: Path) -> None:
         assert name in there, words
         rest = words[len(name.split()) :]
         if rest not in ([], ["--help"]):  # a sentence may only name it
+            assert not isinstance(there[name], click.Group), words
             there[name].make_context(name, rest)
 
 
@@ -101,10 +112,46 @@ def test_the_page_on_settings_has_every_variable_and_the_pages_name_no_other() -
         assert named <= MEANINGS.keys() | _OF_THE_TESTS, page
 
 
-def test_links_between_pages_lead_somewhere() -> None:
-    for page in PAGES:
-        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
-            assert (page.parent / target).exists(), f"{page}: {target}"
+def anchors(page: Path) -> set[str]:
+    """What a page's headings are called in links, as GitHub makes it."""
+    text = _FENCED.sub("", page.read_text(encoding="utf-8"))
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_on_a_page_lead_somewhere(page: Path) -> None:
+    for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", page.read_text(encoding="utf-8")):
+        other = (page.parent / target) if target else page
+        assert other.exists(), target
+        assert not anchor or anchor in anchors(other), f"{target}#{anchor}"
+
+
+def test_whatever_else_points_to_a_page_points_to_something_on_it() -> None:
+    """Alert rules, dashboards and containers name pages for whoever is woken by them."""
+    others = [path for path in (ROOT / "deploy").rglob("*") if path.suffix in {".yml", ".json"}]
+    others += [ROOT / "docker-compose.yml", ROOT / "Dockerfile", ROOT / ".env.example"]
+    named = [
+        (other, found[1], found[2])
+        for other in others
+        for found in re.finditer(r"\bdocs/([\w-]+\.md)(?:#([\w-]+))?", other.read_text(encoding="utf-8"))
+    ]
+    assert len(named) > 10
+    for other, page, anchor in named:
+        assert (DOCS / page).exists(), (other, page)
+        assert not anchor or anchor in anchors(DOCS / page), (other, page, anchor)
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    seen, left = set[Path](), [ROOT / "README.md"]
+    while left:
+        page = left.pop().resolve()
+        page = page / "README.md" if page.is_dir() else page
+        if page.suffix != ".md" or page in seen:
+            continue
+        seen.add(page)
+        left += [page.parent / target for target in re.findall(r"\]\(([^)#:]+)", page.read_text(encoding="utf-8"))]
+    assert {page for page in PAGES if page.suffix == ".md"} <= seen
 
 
 def generator() -> ModuleType:

@@ -3,7 +3,8 @@
 import io
 import json
 import logging
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import pytest
@@ -17,7 +18,7 @@ TOKEN = "nmv_usr_hushhush"
 def _as_it_was() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    quiet = {name: logging.getLogger(name).level for name in ("httpx", "httpcore", "alembic", "kombu")}
+    quiet = {name: logging.getLogger(name).level for name in logs._QUIET}
     yield
     logging.captureWarnings(False)
     root.handlers[:] = handlers
@@ -49,3 +50,108 @@ def test_a_person_gets_a_line_with_the_time(monkeypatch: pytest.MonkeyPatch) -> 
     lines = _written("console", monkeypatch)
     assert "ERROR   row 3 of " in lines[0]
     assert not [line for line in lines if TOKEN in line or "a request" in line]
+
+
+def _one(form: Literal["console", "json"], monkeypatch: pytest.MonkeyPatch, write: Callable[[], None]) -> str:
+    out = io.StringIO()
+    monkeypatch.setattr("sys.stderr", out)
+    logs.set_up(form)
+    write()
+    return out.getvalue()
+
+
+def test_what_is_worked_on_is_told_on_every_line_within_and_on_none_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    def write() -> None:
+        with logs.about(job="job_1", stage="edit", run=2):
+            with logs.about(batch="bat_1"):
+                logging.getLogger("httpx").warning("a library says something")
+            logging.getLogger("worker").info("without the batch")
+        logging.getLogger("worker").info("without anything")
+
+    told = [json.loads(line) for line in _one("json", monkeypatch, write).splitlines()]
+    here = [{name: line[name] for name in ("job", "stage", "run", "batch") if name in line} for line in told]
+    assert here == [
+        {"job": "job_1", "stage": "edit", "run": 2, "batch": "bat_1"},
+        {"job": "job_1", "stage": "edit", "run": 2},
+        {},
+    ]
+
+
+def test_threads_at_work_on_two_rows_do_not_mix_them_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = threading.Barrier(2)
+
+    def work(job: str) -> None:
+        with logs.about(job=job):
+            both.wait(5)
+            logging.getLogger("worker").info("I am %s", job)
+            both.wait(5)
+
+    def write() -> None:
+        threads = [threading.Thread(target=work, args=(job,)) for job in ("job_1", "job_2")]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    told = [json.loads(line) for line in _one("json", monkeypatch, write).splitlines()]
+    assert {line["job"] for line in told} == {"job_1", "job_2"}
+    assert all(line["message"] == f"I am {line['job']}" for line in told)
+
+
+def test_a_person_is_told_the_row_and_the_stage_before_the_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    def write() -> None:
+        with logs.about(job="job_1", stage="edit", run=2, worker="a:1:2"):
+            logging.getLogger("worker").info("done in 0.1 s")
+
+    assert _one("console", monkeypatch, write)[8:] == " INFO    job_1 edit: done in 0.1 s\n"
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_no_token_is_left_wherever_it_stands(form: Literal["console", "json"], monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = "neither-shaped-nor-short"
+
+    def fail() -> None:
+        error = RuntimeError(f"because of {TOKEN}")
+        raise error from ValueError(f'{{"token": "{secret}"}}')
+
+    def write() -> None:
+        try:
+            fail()
+        except RuntimeError:
+            with logs.about(job=f"job {TOKEN}"):
+                more = {"token": secret, "headers": {"Authorization": secret}, "answer": f"a {TOKEN} b"}
+                logging.getLogger("worker").exception("%s at http://x/?api_key=%s", TOKEN, secret, extra=more)
+
+    said = _one(form, monkeypatch, write)
+    assert "RuntimeError" in said
+    assert "ValueError" in said
+    assert TOKEN not in said
+    assert secret not in said
+    if form == "json":
+        told = json.loads(said)
+        assert (told["token"], told["answer"]) == ("[token removed]", "a [token removed] b")
+
+
+def test_an_extra_field_takes_the_place_of_none_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    def write() -> None:
+        with logs.about(job="job_1"):
+            logging.getLogger("worker").info("done", extra={"away": "broker", "level": "fine", "job": "other", "n": 3})
+
+    told = json.loads(_one("json", monkeypatch, write))
+    assert (told["level"], told["away"], told["n"]) == ("info", "broker", 3)
+
+
+def test_a_servers_own_lines_are_of_the_same_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = logging.getLogger("uvicorn.access")
+    monkeypatch.setattr(own, "propagate", False)
+    monkeypatch.setattr(own, "handlers", [logging.NullHandler()])
+    monkeypatch.setattr(own, "level", logging.INFO)
+    told = json.loads(_one("json", monkeypatch, lambda: own.info('%s - "%s"', "127.0.0.1", "GET / HTTP/1.1")))
+    assert told["message"] == '127.0.0.1 - "GET / HTTP/1.1"'
+
+
+def test_a_server_that_was_told_to_be_silent_stays_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = logging.getLogger("uvicorn.access")
+    monkeypatch.setattr(own, "propagate", False)
+    monkeypatch.setattr(own, "handlers", list[logging.Handler]())
+    assert _one("json", monkeypatch, lambda: own.info("a request")) == ""

@@ -63,6 +63,9 @@ def test_every_wrong_variable_is_named_at_once(monkeypatch: pytest.MonkeyPatch) 
         ("REELQ_POLL_INTERVAL", "0", "a number of seconds above 0"),
         ("REELQ_EDIT_TIMEOUT", "nan", "a number of seconds above 0"),
         ("REELQ_LOG_FORMAT", "xml", "console or json"),
+        ("REELQ_METRICS_ADDRESS", "localhost", "HOST:PORT or PORT, as 127.0.0.1:9100 or 9100"),
+        ("REELQ_METRICS_ADDRESS", ":9100", "HOST:PORT or PORT, as 127.0.0.1:9100 or 9100"),
+        ("REELQ_METRICS_ADDRESS", "65536", "HOST:PORT or PORT, as 127.0.0.1:9100 or 9100"),
         ("REELQ_ANONYMOUS_FALLBACK", "perhaps", "1 or 0"),
         ("NEMO_API_URL", "mega-api", "an address that begins with http:// or https://"),
         ("NEMO_WEB_URL", "ftp://x", "an address that begins with http:// or https://"),
@@ -89,6 +92,22 @@ def test_a_token_that_fits_no_header_is_refused_without_being_shown(
         Settings.read()
     assert "NEMO_TOKEN" in str(caught.value)
     assert "nmv_usr" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "place"),
+    [
+        ("9100", ("127.0.0.1", 9100)),
+        ("0.0.0.0:9100", ("0.0.0.0", 9100)),
+        ("[::1]:9100", ("::1", 9100)),
+        ("", None),
+    ],
+)
+def test_a_port_alone_is_one_of_this_machine(
+    value: str, place: tuple[str, int] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REELQ_METRICS_ADDRESS", value)
+    assert Settings.read().metrics_place == place
 
 
 def test_no_secret_shows_in_a_repr(monkeypatch: pytest.MonkeyPatch) -> None:

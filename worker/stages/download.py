@@ -50,7 +50,7 @@ def _part(job: Job, desk: Desk) -> Path:
 def _fetch(job: Job, part: Path, desk: Desk) -> Downloaded:
     def gone(count: int) -> None:
         desk.check()
-        desk.say(f"downloading, {count / _MB:.1f} MB")
+        desk.progress(f"downloading, {count / _MB:.1f} MB")
 
     receipt = desk.remote.download(job.result_url, job.render_id, part, gone)
     return Downloaded(receipt.size, receipt.sha256)

@@ -30,7 +30,7 @@ def edit(job: Job, desk: Desk) -> Edited:
         desk.check()
         sending = _tell(job, desk.intend(dict(baseline) if baseline is not None else None), desk)
     if sending.ended_well:
-        desk.close_costs()
+        desk.close_costs(sending)
     return Edited(in_doubt=not sending.ended_well)
 
 
@@ -40,9 +40,9 @@ def _tell(job: Job, sending: Sending, desk: Desk) -> Sending:
 
     def tell(event: Event) -> None:
         if isinstance(event, ToolCall):
-            desk.say(f"the agent works: {event.name.replace('_', ' ')}")
+            desk.progress(f"the agent works: {event.name.replace('_', ' ')}")
         elif isinstance(event, Text):
-            desk.say("the agent answers")
+            desk.progress("the agent answers")
 
     try:
         heard = desk.remote.send(job.remote_session, sending.text, patience, tell=tell, alive=desk.check)

@@ -46,7 +46,7 @@ def _send_files(job: Job, session: Session, desk: Desk) -> None:
 
         def gone(count: int) -> None:
             desk.check()
-            desk.say(f"uploading, {count / _MB:.1f} of {total / _MB:.1f} MB")
+            desk.progress(f"uploading, {count / _MB:.1f} of {total / _MB:.1f} MB")
 
         desk.remote.upload(session.session_id, job.paths, gone, names=job.names)
     if job.urls:

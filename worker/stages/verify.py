@@ -55,12 +55,12 @@ def _after_its_end(sending: Sending, now: Json | None, desk: Desk) -> Verified |
 def _in_doubt(sending: Sending, now: Json | None, desk: Desk) -> Verified | NotYet:
     seen = draft.fingerprint(now)
     if _changed(sending, now) and seen == sending.read_fingerprint:
-        desk.close_costs()
+        desk.close_costs(sending)
         return _applied(sending, now)
     reads = desk.read_again(sending, seen)
     over = sending.seconds_since > desk.settings.reelq_edit_timeout
     if not _changed(sending, now) and over and reads >= desk.settings.reelq_settle_reads:
-        desk.close_costs()
+        desk.close_costs(sending)
         raise EditUnconfirmed
     return NotYet(desk.settings.reelq_settle_wait, f"the stream was lost; looked at the session's state, time {reads}")
 

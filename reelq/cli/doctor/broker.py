@@ -1,7 +1,6 @@
 """The broker, who listens to it, and Flower, which shows it."""
 
-import importlib.util
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Final
 
 import redis
@@ -10,11 +9,11 @@ from kombu import Connection
 from reelq.cli.doctor.finding import Finding, Patient, ok, warning, wrong
 from reelq.cli.wording import masked
 from reelq.dispatch import make_celery
+from worker import visitors
 
 ABOUT: Final = "broker"
 _SECONDS: Final = 3
 _REDIS: Final = ("redis://", "rediss://", "unix://")
-_LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 _MEND: Final = "Start it, or correct REELQ_BROKER_URL (redis://HOST:6379/0); unset, this machine works by itself."
 
 
@@ -82,24 +81,12 @@ def _workers(patient: Patient) -> Finding:
 
 
 def check_flower(patient: Patient) -> Iterator[Finding]:
-    """Who sees Flower sees every row and can stop workers, so it wants a password."""
+    """Who sees Flower sees every row, so others than this machine are asked for a password."""
     if patient.settings.reelq_broker_url is None:
         return
-    if importlib.util.find_spec("flower") is None:
-        yield ok("flower", "not installed: pip install 'reelq[flower]' to watch the workers in a browser")
-    elif has_password(patient.environment):
+    if fault := visitors.refusal(patient.environment):
+        yield wrong("flower", f"it does not start: {fault}", f"{visitors.MEND}.")
+    elif visitors.has_password(patient.environment):
         yield ok("flower", "asks for a password")
     else:
-        yield _open(patient.environment.get("FLOWER_ADDRESS", ""))
-
-
-def has_password(environment: Mapping[str, str]) -> bool:
-    """Whether Flower would ask its visitors who they are."""
-    return bool(environment.get("FLOWER_BASIC_AUTH") or environment.get("FLOWER_AUTH"))
-
-
-def _open(address: str) -> Finding:
-    mend = "Set FLOWER_BASIC_AUTH=NAME:PASSWORD; until then `reelq up` shows Flower to this machine alone."
-    if address and address not in _LOOPBACK:
-        return wrong("flower", f"no password, and FLOWER_ADDRESS={address} lets others reach it", mend)
-    return warning("flower", "no password: whoever reaches its port sees every row and can stop workers", mend)
+        yield ok("flower", "this machine alone reaches it, and sees every row without a password")

@@ -7,7 +7,7 @@ from typing import Final
 
 from reelq.cli.doctor.finding import Finding, Patient, ok, warning, wrong
 from reelq.errors import SettingsError
-from reelq.store import migrate
+from reelq.store import schema
 from reelq.store.looking import looking, shown, trouble
 from reelq.store.session import Store, database_url
 from reelq.store.standing import check_key
@@ -38,13 +38,13 @@ def check_database(patient: Patient) -> Iterator[Finding]:
 
 
 def _look(patient: Patient, store: Store) -> Iterator[Finding]:
-    found = migrate.revision(store)
-    newest = migrate.newest()
+    found = schema.revision(store)
+    newest = schema.newest()
     if found == newest:
         yield ok(ABOUT, f"{shown(store.url)} (version {found})")
         yield from _clock(store)
         yield _key(patient, store)
-    elif found is not None and migrate.is_newer(found):
+    elif found is not None and schema.is_newer(found):
         what = f"{shown(store.url)} was made by a newer reelq (version {found}; this one knows {newest})"
         yield wrong(ABOUT, what, "Update reelq on this machine.")
     else:

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from reelq.cli.doctor.finding import Finding, Patient, ok, warning, wrong
 from reelq.cli.wording import NOT_SHOWN, masked
-from reelq.remote.auth import CLIENT_ID_FILE
+from reelq.remote.identity import CLIENT_ID_FILE
 from reelq.settings import MEANINGS, Settings
 from reelq.store.secrets import KEY_FILE
 

@@ -12,7 +12,8 @@ import pytest
 from pydantic import SecretStr
 
 from reelq.errors import ClientIdMissing, TokenQuota, TokenRefused
-from reelq.remote.auth import CLIENT_ID_FILE, Bearer, FreeTokens, OwnToken, Token, client_id
+from reelq.remote.auth import Bearer, FreeTokens, OwnToken
+from reelq.remote.identity import CLIENT_ID_FILE, Token, client_id
 from reelq.remote.receipts import Grant
 from reelq.settings import Settings
 

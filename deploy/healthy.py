@@ -1,0 +1,49 @@
+"""Whether a process in this container is well: it answers, and where a metric of it tells a time, that is recent.
+
+python healthy.py http://127.0.0.1:8000/readyz
+python healthy.py http://127.0.0.1:9100/metrics 'METRIC{label="word"}' 60
+"""
+
+import http.client
+import math
+import sys
+import time
+from urllib.parse import urlsplit
+
+SECONDS = 4
+
+
+def main() -> None:
+    """Exit code 0 if all is well, else 1 with the reason."""
+    address, *recent = sys.argv[1:]
+    told = ask(address)
+    if recent:
+        metric, most = recent
+        age = time.time() - when(told, metric)
+        if age > float(most):
+            sys.exit(f"{metric} is {age:.0f} seconds old")
+
+
+def ask(address: str) -> str:
+    """What it answers with 200. Nobody is asked in between, whatever proxy the environment names."""
+    place = urlsplit(address)
+    line = http.client.HTTPConnection(place.hostname or "127.0.0.1", place.port, timeout=SECONDS)
+    try:
+        line.request("GET", place.path)
+        answer = line.getresponse()
+        told = answer.read().decode("utf-8", "replace")
+    except (OSError, http.client.HTTPException) as error:
+        sys.exit(f"{address} does not answer: {error}")
+    if answer.status != http.client.OK:
+        sys.exit(f"{address} answers {answer.status}: {told[:400]}")
+    return told
+
+
+def when(told: str, metric: str) -> float:
+    """The time that a metric has; one that is not there was never."""
+    values = (line.removeprefix(metric) for line in told.splitlines() if line.startswith(f"{metric} "))
+    return float(next(values, -math.inf))
+
+
+if __name__ == "__main__":
+    main()

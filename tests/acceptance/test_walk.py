@@ -1,0 +1,197 @@
+"""A new user's walk: what the README says to type, in its order, in a fresh clone; by `make prove` alone.
+
+Nothing of it is left out but `make test`, which would run this too. Three things are not as they would be for a user:
+the service is the sandbox, the Redis is the test's own, and waits are short.
+"""
+
+import csv
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.running import QUICK, ROOT, STEADY, until
+from tests.queue.farm import Redis
+from tests.queue.sizes import PROVING
+from tests.sandbox_process import SandboxProcess
+
+pytestmark = pytest.mark.skipif(
+    not PROVING, reason="it sets up an environment of its own, which takes minutes: REELQ_PROVE=1"
+)
+
+_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_REDIS = "redis://127.0.0.1:6379/0"
+_PORTS = (8000, 5555)
+_LEFT_OUT = "make test"
+_STAYS = "reelq up"
+_INSTALLING = 900
+_ROWS_WAIT = "--first"
+"""What ends with 3, as the rows that it keeps back wait for whoever looks at the first ones."""
+
+
+def blocks() -> list[tuple[str, str]]:
+    """What stands in the README between fences: its language, and its lines."""
+    return _BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+
+
+class Terminal:
+    """A shell that is told line after line, as by hand; what it prints is kept."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        pipe, both = subprocess.PIPE, subprocess.STDOUT
+        self._shell = subprocess.Popen(
+            ["/bin/sh"], cwd=folder, env=environment, stdin=pipe, stdout=pipe, stderr=both, text=True, encoding="utf-8"
+        )
+        self._lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._shell.stdout
+        for line in self._shell.stdout:
+            self._lines.append(line.rstrip("\n"))
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self._lines)
+
+    def type(self, line: str) -> None:
+        """Type a line, and go on."""
+        assert self._shell.stdin
+        self._shell.stdin.write(f'{line}\necho "~ended~ $?"\n')
+        self._shell.stdin.flush()
+
+    def wait(self, seconds: float) -> tuple[int, str]:
+        """How the last line ended, and what it printed."""
+        until(lambda: self._shell.poll() is not None or "~ended~" in self.text, "the command's end", seconds)
+        told, _, code = self.text.partition("~ended~ ")
+        self._lines.clear()
+        return int(code), told
+
+    def call(self, line: str, seconds: float = 120) -> str:
+        """Type a line and wait for it; what it printed. It has to do what it says."""
+        self.type(line)
+        code, told = self.wait(seconds)
+        assert code == (3 if _ROWS_WAIT in line else 0), f"{line}\n{told}"
+        return told
+
+    def interrupt(self) -> None:
+        """Ctrl-C: whatever the shell waits for is told."""
+        found = subprocess.run(
+            ["ps", "-o", "pid=", "--ppid", str(self._shell.pid)], capture_output=True, text=True, check=True
+        )
+        for pid in found.stdout.split():
+            os.kill(int(pid), signal.SIGINT)
+
+    def close(self) -> None:
+        """Shut the window."""
+        self.interrupt_if_busy()
+        assert self._shell.stdin
+        self._shell.stdin.close()
+        self._shell.wait(90)
+        self._reader.join(10)
+        assert self._shell.stdout
+        self._shell.stdout.close()
+
+    def interrupt_if_busy(self) -> None:
+        """Nothing may stay behind, also where the walk came to grief."""
+        if subprocess.run(["ps", "--ppid", str(self._shell.pid)], capture_output=True, check=False).returncode == 0:
+            self.interrupt()
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A fresh clone, with what is changed here and not committed."""
+    place = tmp_path / "reelq"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(place)], check=True, timeout=60)
+    listed = ["git", "ls-files", "-z", "--exclude-standard"]
+    changed = subprocess.run([*listed, "-m", "-o"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, changed.split("\0")):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).is_file():
+            shutil.copy(ROOT / name, place / name)
+        else:
+            (place / name).unlink(missing_ok=True)
+    return place
+
+
+@pytest.fixture
+def environment(tmp_path: Path, redis: Redis) -> Iterator[dict[str, str]]:
+    """A user's who has set nothing, and whose home is empty."""
+    (tmp_path / "home").mkdir()
+    ours = ("REELQ_", "NEMO_", "MAKE", "MFLAGS", "VIRTUAL_ENV", "PYTEST_", "PYTHON")
+    kept = {name: text for name, text in os.environ.items() if not name.startswith(ours)}
+    path = os.pathsep.join(part for part in kept["PATH"].split(os.pathsep) if not Path(part).is_relative_to(ROOT))
+    assert redis.url
+    with SandboxProcess.start(faults=STEADY, no_latency=True, credits=10_000) as service:
+        yield {**kept, **QUICK, "PATH": path, "HOME": str(tmp_path / "home"), "NEMO_API_URL": service.url}
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[Redis]:
+    """One of the test's own: nobody knows what is in the one that the README's address leads to here."""
+    made = Redis(tmp_path)
+    yield made
+    made.stop()
+
+
+def listed(results: Path) -> list[str]:
+    with results.open(encoding="utf-8-sig", newline="") as file:
+        return [row["status"] for row in csv.DictReader(file)]
+
+
+@pytest.mark.timeout(1500)
+def test_the_readmes_commands_in_their_order_lead_where_it_says(
+    clone: Path, environment: dict[str, str], redis: Redis, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for port in _PORTS:
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", port)), f"port {port} is taken; the README's service listens there"
+    terminals = [Terminal(clone, environment)]
+    said: dict[str, str] = {}
+    began = time.monotonic()
+    try:
+        for language, block in blocks():
+            if language == "csv":
+                (clone / "jobs.csv").write_text(block, encoding="utf-8")
+                continue
+            for line in block.splitlines():
+                if line.startswith(_LEFT_OUT):
+                    continue
+                if line.startswith(_STAYS):
+                    terminals[-1].type(line)
+                    until(lambda: terminals[-1].text.count("ready.") == 2, "both workers", 90)
+                    until(lambda: "Uvicorn running" in terminals[-1].text, "the REST service", 60)
+                    terminals.append(Terminal(clone, environment))
+                    continue
+                said[line.partition(" #")[0].strip()] = terminals[-1].call(
+                    line.replace(_REDIS, redis.url), _INSTALLING if line.startswith("make") else 120
+                )
+        terminals[0].interrupt()
+        code, last = terminals[0].wait(60)
+    finally:
+        for terminal in terminals:
+            terminal.close()
+    with capsys.disabled():
+        print(f"\nthe README's walk took {time.monotonic() - began:.0f} s")  # noqa: T201 - a proof prints its figure
+
+    assert "9 of 9 rows done" in said["make demo"]
+    assert listed(clone / "reelq-out" / "jobs.example" / "results.csv") == ["succeeded"] * 9
+    assert "2 rows (2 edit), 0 warnings: it can run." in said["reelq check jobs.csv"]
+    assert "1 row held back" in said["reelq run jobs.csv --first 1"]
+    assert "2 of 2 rows done" in said["reelq run jobs.csv"]
+    assert listed(clone / "reelq-out" / "jobs" / "results.csv") == ["succeeded"] * 2
+    assert "Remove the red cup" in said["reelq show last:2"]
+    assert "bat_" in said["reelq submit jobs.csv"]
+    assert "2 of 2 rows done" in said["reelq watch last"]
+    assert "2 videos brought to out." in said["reelq results last --videos out"]
+    assert len(list((clone / "out").rglob("*.mp4"))) == 2
+    assert (code, "all stopped; nothing is lost" in last) == (0, True), last

@@ -1,0 +1,212 @@
+"""`/metrics`: the truth in figures, all owners together and none by name, counted once however many ask."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any, Final
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import event, insert, update
+
+from api import exposition
+from reelq.job import Cause, Stage, Status
+from reelq.store.clients import DeliveryState, Scope, Webhook, WebhookDelivery
+from reelq.store.ids import new_id
+from reelq.store.models import Account, Batch, BatchState, CreditReading
+from reelq.store.session import Transaction
+from tests.api.serving import Served
+from tests.api.stock import fill
+from tests.integration.databases import add_account, add_batch, add_job
+
+_MINUTE: Final = timedelta(minutes=1)
+
+
+@pytest.fixture(autouse=True)
+def _counted_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exposition, "_KEPT_SECONDS", 0.0)
+    monkeypatch.setattr(exposition, "_SHARE", 0)
+
+
+@pytest.fixture
+def prometheus(served: Served) -> httpx.Client:
+    """Whoever scrapes."""
+    return served.client("prometheus", Scope.METRICS)
+
+
+def _told(prometheus: httpx.Client) -> dict[tuple[str, tuple[str, ...]], float]:
+    """Every sample by its name and the values of its labels."""
+    answer = prometheus.get("/metrics").raise_for_status()
+    assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    families = text_string_to_metric_families(answer.text)
+    return {(one.name, tuple(one.labels.values())): one.value for family in families for one in family.samples}
+
+
+def test_rows_are_told_by_stage_status_and_cause_and_by_no_name(served: Served, prometheus: httpx.Client) -> None:
+    stocks = [fill(served.store, owner) for owner in ("ann", "bob")]
+    told = _told(prometheus)
+    jobs = {at: count for (name, at), count in told.items() if name == "reelq_jobs"}
+    assert len(jobs) == len(Stage) * len(Status)
+    assert {at: count for at, count in jobs.items() if count} == {
+        ("upload", "queued"): 2,
+        ("upload", "running"): 2,
+        ("edit", "waiting"): 2,
+        ("download", "succeeded"): 2,
+        ("verify", "failed"): 4,
+        ("upload", "cancelled"): 2,
+    }
+    waiting = {at: count for (name, at), count in told.items() if name == "reelq_jobs_waiting"}
+    assert waiting == {(cause,): 2.0 * (cause is Cause.CREDITS) for cause in Cause}
+    assert {at: count for (name, at), count in told.items() if name == "reelq_batches"} == {
+        ("active",): 4, ("paused",): 0, ("cancelled",): 0, ("finished",): 0,
+    }  # fmt: skip
+    shown = prometheus.get("/metrics").text
+    assert not any(word in shown for word in ("ann", "bob", ".csv", *stocks[0].ids, *stocks[1].ids))
+
+
+def test_an_empty_deployment_has_figures_too(prometheus: httpx.Client) -> None:
+    told = _told(prometheus)
+    assert told["reelq_queue_late_seconds", ()] == told["reelq_jobs_overdue", ()] == 0
+    assert told["reelq_schema_current", ("0004",)] == 1
+    assert not [name for name, _ in told if name.startswith("reelq_account_credits")]
+
+
+def _queued(session: Transaction, now: Any, account: str, **more: Any) -> str:
+    batch = add_batch(session, now, owner="ann")
+    return add_job(session, now, batch_id=batch, account_id=account, owner="ann", row=1, **more)
+
+
+def test_a_row_that_is_due_and_that_nobody_takes_is_overdue_since_then(
+    served: Served, prometheus: httpx.Client
+) -> None:
+    with served.store.write() as session:
+        now = served.store.now(session)
+        account = add_account(session, now)
+        _queued(session, now, account, admitted=True, due_at=now - 3 * _MINUTE)
+        _queued(session, now, account, admitted=True, due_at=now - 2 * _MINUTE)
+        _queued(session, now, account, admitted=True, due_at=now + _MINUTE)
+    told = _told(prometheus)
+    assert told["reelq_jobs_overdue", ()] == 2
+    assert 180 <= told["reelq_queue_late_seconds", ()] < 200
+    assert told["reelq_account_in_flight", (account,)] == 3
+
+
+@pytest.mark.parametrize(
+    ("window", "paused", "late"),
+    [(64, False, True), (1, False, False), (64, True, False)],
+    ids=["room for it", "no room", "paused"],
+)
+def test_rows_that_could_begin_while_nothing_happens_make_the_queue_late(
+    served: Served, prometheus: httpx.Client, window: int, paused: bool, late: bool
+) -> None:
+    with served.store.write() as session:
+        now = served.store.now(session)
+        account = add_account(session, now)
+        session.execute(update(Account).values(window=window))
+        lease = {"status": Status.RUNNING, "lease_until": now + _MINUTE}
+        _queued(session, now, account, admitted=True, **lease)
+        _queued(session, now, account, due_at=now - 5 * _MINUTE)
+        if paused:
+            session.execute(update(Batch).values(state=BatchState.PAUSED))
+    told = _told(prometheus)
+    assert told["reelq_jobs_overdue", ()] == 0
+    assert told["reelq_queue_late_seconds", ()] == (pytest.approx(300, abs=20) if late else 0)
+
+
+def test_the_oldest_row_of_a_status_is_as_old_as_its_batch(served: Served, prometheus: httpx.Client) -> None:
+    stock, younger = fill(served.store, "ann"), fill(served.store, "bob")
+    with served.store.write() as session:
+        now = served.store.now(session)
+        for batch, minutes in ((stock.batch, 60), (younger.batch, 5), (stock.ended_batch, 600)):
+            session.execute(update(Batch).where(Batch.id == batch).values(created_at=now - minutes * _MINUTE))
+        session.execute(update(Batch).where(Batch.id == stock.ended_batch).values(finished_at=now))
+    told = _told(prometheus)
+    ages = {at[0]: age for (name, at), age in told.items() if name == "reelq_job_oldest_seconds"}
+    assert ages == {status: pytest.approx(3600, abs=20) for status in ("queued", "running", "waiting")}
+    assert told["reelq_batches", ("finished",)] == 1
+
+
+def test_an_account_tells_what_holds_it_back(served: Served, prometheus: httpx.Client) -> None:
+    with served.store.write() as session:
+        now = served.store.now(session)
+        account = add_account(session, now)
+        values = {"blocked_until": now + _MINUTE, "parked": Cause.TOKEN, "parked_why": "refused", "window": 7.5}
+        session.execute(update(Account).values(**values))
+    told = _told(prometheus)
+    assert told["reelq_account_window", (account,)] == 7
+    assert 40 < told["reelq_account_blocked_seconds", (account,)] <= 60
+    parked = {at[1]: value for (name, at), value in told.items() if name == "reelq_account_parked"}
+    assert parked == {"credits": 0, "plan": 0, "token": 1}
+
+
+def _read(served: Served, account: str, *balances: tuple[int, int, int, int]) -> None:
+    with served.store.write() as session:
+        now = served.store.now(session)
+        for available, frozen, top_up, unattributed in balances:
+            values = {"available": available, "frozen": frozen, "top_up": top_up, "unattributed": unattributed}
+            session.execute(insert(CreditReading).values(account_id=account, at=now, moment="before", **values))
+
+
+def test_what_is_spent_adds_up_over_readings_and_scrapes(served: Served, prometheus: httpx.Client) -> None:
+    with served.store.write() as session:
+        account, other = (add_account(session, served.store.now(session), credential=word) for word in "ab")
+    _read(served, account, (1000, 0, 0, 0), (900, 50, 0, 50), (880, 0, 0, 0))
+    assert _spent(prometheus, account) == (120, 50, 0)
+    _read(served, account, (1380, 0, 500, 0), (1300, 10, 0, 0))
+    _read(served, other, (5, 0, 0, 0))
+    assert _spent(prometheus, account) == (190, 50, 500)
+    assert _spent(prometheus, other) == (0, 0, 0)
+    told = _told(prometheus)
+    assert told["reelq_account_credits", (account, "available")] == 1300
+    assert told["reelq_account_credits", (account, "frozen")] == 10
+
+
+def _spent(prometheus: httpx.Client, account: str) -> tuple[float, ...]:
+    told = _told(prometheus)
+    names = ("spent", "unattributed", "topped_up")
+    return tuple(told[f"reelq_account_credits_{name}_total", (account,)] for name in names)
+
+
+def test_messages_to_endpoints_are_told_by_what_became_of_them(served: Served, prometheus: httpx.Client) -> None:
+    with served.store.write() as session:
+        now = served.store.now(session)
+        for name, disabled_at in (("hook_a", None), ("hook_b", now)):
+            hook = {"id": name, "owner": "ann", "url": "https://example.com", "secret": b"", "events": []}
+            session.execute(insert(Webhook).values(**hook, created_at=now, disabled_at=disabled_at, why=""))
+        for state, age in (("pending", 9), ("pending", 3), ("failed", 60), ("delivered", 90)):
+            values: dict[str, Any] = {
+                "id": new_id("msg"),
+                "webhook_id": "hook_a",
+                "event": "job.failed",
+                "batch_id": "b",
+                "body": "{}",
+            }
+            values |= {"state": DeliveryState(state), "due_at": now, "created_at": now - age * _MINUTE}
+            session.execute(insert(WebhookDelivery).values(**values))
+    told = _told(prometheus)
+    assert told["reelq_webhook_deliveries", ("pending",)] == 2
+    assert told["reelq_webhook_deliveries", ("failed",)] == 1
+    assert 540 <= told["reelq_webhook_oldest_pending_seconds", ()] < 560
+    assert (told["reelq_webhooks", ("active",)], told["reelq_webhooks", ("disabled",)]) == (1, 1)
+
+
+@pytest.fixture
+def statements(served: Served) -> Iterator[list[str]]:
+    """What the database is asked about rows."""
+    asked: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        asked.extend([statement] if "FROM jobs GROUP BY" in statement.replace("\n", " ").replace("  ", " ") else [])
+
+    event.listen(served.store.engine, "before_cursor_execute", note)
+    yield asked
+    event.remove(served.store.engine, "before_cursor_execute", note)
+
+
+def test_ten_who_ask_at_once_cost_one_count(
+    prometheus: httpx.Client, statements: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exposition, "_KEPT_SECONDS", 60.0)
+    answers = {prometheus.get("/metrics").text for _ in range(10)}
+    assert (len(statements), len(answers)) == (1, 1)
+    assert "reelq_build_info" in answers.pop()

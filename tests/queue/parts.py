@@ -1,0 +1,241 @@
+"""A deployment all of whose parts are processes: Redis, PostgreSQL, the REST service, two workers, Flower; and clients.
+
+Each part can be stopped as one is told to or as by a crash, and started again at the same address.
+"""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Protocol, Self
+
+import httpx
+from httpx_sse import EventSource
+from pydantic import SecretStr
+
+from reelq.store import apikeys
+from reelq.store.clients import Scope
+from tests.queue.farm import CLIP, ROOT, Farm, Redis, farm
+from tests.queue.test_outages import Postgres, postgres
+
+WORKERS: Final = ("worker 1", "worker 2")
+SLOTS: Final = 4
+"""Of each worker."""
+_HANGS_UP_AFTER: Final = 25
+
+
+class Part(Protocol):
+    """Whatever can be stopped and started."""
+
+    def start(self) -> None:
+        """Begin; it need not answer yet."""
+
+    def stop(self, how: signal.Signals) -> None:
+        """End it, and wait until it has ended."""
+
+
+@dataclass
+class Process:
+    """A part that is a process of ours."""
+
+    command: list[str]
+    environment: dict[str, str]
+    log_file: Path
+    running: "subprocess.Popen[bytes] | None" = None
+
+    def start(self) -> None:
+        with self.log_file.open("ab") as log:
+            command = [sys.executable, "-m", *self.command]
+            self.running = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=log, stderr=log)
+
+    def stop(self, how: signal.Signals) -> None:
+        if self.running:
+            self.running.send_signal(how)
+            self.running.wait(40)
+            self.running = None
+
+    @property
+    def log(self) -> str:
+        """All that it has said, over all its lives."""
+        return self.log_file.read_text()
+
+
+@dataclass
+class Broker:
+    """Redis; whatever it held is gone, either way."""
+
+    server: Redis
+
+    def start(self) -> None:
+        self.server.start()
+
+    def stop(self, how: signal.Signals) -> None:
+        self.server.process.send_signal(how)
+        self.server.process.wait(20)
+
+
+@dataclass
+class Database:
+    """PostgreSQL; told to stop, it breaks connections off in order."""
+
+    server: Postgres
+
+    def start(self) -> None:
+        self.server.start()
+
+    def stop(self, how: signal.Signals) -> None:
+        if how is signal.SIGKILL:
+            self.server.stop()
+        else:
+            self.server._run("pg_ctl", "stop", "--wait", "--mode", "fast")
+
+
+@dataclass
+class Deployment:
+    """All of them, and somebody with a key to the REST service."""
+
+    made: Farm
+    parts: dict[str, Part]
+    api: httpx.Client
+    flower: httpx.Client
+    away: set[str] = field(default_factory=set)
+
+    def start(self, *names: str) -> None:
+        for name in names:
+            self.parts[name].start()
+            self.away.discard(name)
+
+    def stop(self, how: signal.Signals, *names: str) -> None:
+        for name in names:
+            self.away.add(name)
+            self.parts[name].stop(how)
+
+    def process(self, name: str) -> Process:
+        """One that is a process of ours."""
+        part = self.parts[name]
+        assert isinstance(part, Process)
+        return part
+
+    def answers(self, path: str) -> int:
+        """The status of an answer; 0 without one."""
+        try:
+            return self.api.get(path).status_code
+        except httpx.TransportError:
+            return 0
+
+    def shows(self) -> bool:
+        """Whether Flower answers."""
+        try:
+            return self.flower.get("/").is_success
+        except httpx.TransportError:
+            return False
+
+    def upload(self) -> str:
+        """The clip, as an asset."""
+        answer = self.api.post("/v1/assets", params={"name": CLIP.name}, content=CLIP.read_bytes())
+        return str(answer.raise_for_status().json()["id"])
+
+    def hand_in(self, clip: str, takes: range, key: str) -> httpx.Response:
+        """These rows as a batch; asked again with the same key, it is the same batch."""
+        rows = [{"file": clip, "instruction": f"Add a title that says Take {take}"} for take in takes]
+        return self.api.post("/v1/batches", json={"rows": rows}, headers={"Idempotency-Key": key})
+
+
+@contextmanager
+def deployed(folder: Path, faults: dict[str, object], **settings: Any) -> Iterator[Deployment]:
+    """Redis and PostgreSQL run; what is ours does not yet."""
+    with (
+        postgres() as server,
+        farm("redis", folder, faults=faults, reelq_database_url=SecretStr(server.url), **settings) as made,
+    ):
+        assert made.redis
+        ports = {name: free_port() for name in ("api", "flower")}
+        parts: dict[str, Part] = {"redis": Broker(made.redis), "postgresql": Database(server)}
+        for name, command in _commands(ports).items():
+            parts[name] = Process(command, made.environment(), folder / f"{name}.log")
+        key = apikeys.make(made.store, "ann", Scope.ADMIN)[1]
+        with client(ports["api"], {"Authorization": f"Bearer {key}"}) as api, client(ports["flower"], {}) as flower:
+            whole = Deployment(made, parts, api, flower)
+            try:
+                yield whole
+            finally:
+                for part in parts.values():
+                    if isinstance(part, Process):
+                        part.stop(signal.SIGKILL)
+                for name in whole.away & {"postgresql"}:
+                    parts[name].start()  # it is stopped in order, with its store
+
+
+def _commands(ports: dict[str, int]) -> dict[str, list[str]]:
+    return {
+        "api": ["uvicorn", "api.app:app", "--port", str(ports["api"])],
+        **{name: worker_command(name.replace(" ", "")) for name in WORKERS},
+        "flower": ["celery", "-A", "worker", "flower", "--address=127.0.0.1", f"--port={ports['flower']}"],
+    }
+
+
+def worker_command(name: str) -> list[str]:
+    """A worker by this name, with few slots."""
+    return ["celery", "-A", "worker", "worker", "--loglevel=INFO", "-c", str(SLOTS), "-n", f"{name}@%h"]
+
+
+def client(port: int, headers: dict[str, str]) -> httpx.Client:
+    """Somebody who asks this machine."""
+    return httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=20, trust_env=False)
+
+
+def free_port() -> int:
+    """One that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Follower:
+    """A client that follows a batch's events, and comes back when it is cut off. Every few it hangs up by itself."""
+
+    def __init__(self, api: httpx.Client, batch_id: str) -> None:
+        self._api = api
+        self._path = f"/v1/batches/{batch_id}/events"
+        self._mark = ""
+        self.heard: list[dict[str, Any]] = []
+        self.ended = threading.Event()
+        self.connections = 0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="follower", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join(30)
+
+    def _follow(self) -> None:
+        while not (self._over.is_set() or self.ended.is_set()):
+            with suppress(httpx.TransportError):
+                self._listen()
+            time.sleep(0.2)
+
+    def _listen(self) -> None:
+        headers = {"Last-Event-ID": self._mark} if self._mark else {}
+        with self._api.stream("GET", self._path, headers=headers) as told:
+            if not told.is_success:
+                return
+            self.connections += 1
+            for event in EventSource(told).iter_sse():
+                self._mark = event.id
+                if event.event == "job":
+                    self.heard.append(json.loads(event.data))
+                if event.event == "end":
+                    self.ended.set()
+                if event.event == "job" and len(self.heard) % _HANGS_UP_AFTER == 0:
+                    return

@@ -1,0 +1,239 @@
+"""What the container files promise, read from them: no root, no open door, no secret, nothing that is not there."""
+
+import inspect
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+from pathspec import PathSpec
+from pathspec.patterns.gitignore.basic import GitIgnoreBasicPattern
+
+from reelq.settings import MEANINGS
+from reelq.store.session import Store
+from tests.compose import COMPOSE, ROOT, Refused, compose, copied, dockerfile, example, seconds, variables
+from tests.unit.test_docs import commands
+
+SECRETS: Final = {"POSTGRES_PASSWORD": "p" * 48, "REELQ_SECRET_KEY": "k" * 64, "FLOWER_BASIC_AUTH": "me:hush"}
+_OF_COMPOSE: Final = {"COMPOSE_PROFILES", "PUBLISH_API", "PUBLISH_FLOWER", "PYTHON_IMAGE", "REDIS_IMAGE", "WORKERS"}
+_OF_OTHERS: Final = re.compile(r"(FLOWER|POSTGRES)_[A-Z_]+|PG[A-Z]+")
+_FOR_CALLERS: Final = {"REELQ_API_URL", "REELQ_API_KEY"}
+_FOR_WORKERS: Final = {"REELQ_METRICS_ADDRESS", "REELQ_STOP_GRACE"}
+PAGE: Final = ROOT / "docs" / "containers.md"
+
+
+@pytest.fixture(scope="module")
+def file() -> dict[str, Any]:
+    return compose(SECRETS)
+
+
+@pytest.fixture(scope="module")
+def services(file: dict[str, Any]) -> dict[str, Any]:
+    return dict(file["services"])
+
+
+def test_it_is_what_the_compose_specification_allows(file: dict[str, Any], tmp_path: Path) -> None:
+    filled = tmp_path / "compose.yml"
+    filled.write_text(yaml.safe_dump(file))
+    schema = ["--builtin-schema", "vendor.compose-spec"]
+    done = subprocess.run(
+        [sys.executable, "-m", "check_jsonschema", *schema, str(COMPOSE), str(filled)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+
+
+def test_what_the_services_name_is_there(file: dict[str, Any], services: dict[str, Any]) -> None:
+    for name, service in services.items():
+        for other, wanted in service.get("depends_on", {}).items():
+            assert other in services, name
+            assert wanted["condition"] != "service_healthy" or "healthcheck" in services[other], (name, other)
+            assert "profiles" not in services[other], f"{name} would not start without {other}"
+        assert set(service["networks"]) <= file["networks"].keys(), name
+        assert {volume.partition(":")[0] for volume in service.get("volumes", [])} <= file["volumes"].keys(), name
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+@pytest.mark.parametrize("value", [None, ""])
+def test_without_a_secret_nothing_starts_and_the_user_is_told_what_to_do(secret: str, value: str | None) -> None:
+    told = {name: each for name, each in SECRETS.items() if name != secret} | ({} if value is None else {secret: value})
+    with pytest.raises(Refused, match=f"{secret}: .*openssl|{secret}: .*.env.example"):
+        compose(told)
+
+
+def test_no_secret_stands_in_the_file() -> None:
+    raw = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))
+    for name, service in raw["services"].items():
+        for variable, value in service.get("environment", {}).items():
+            if re.search("PASSWORD|SECRET|TOKEN|AUTH|KEY", variable):
+                assert re.fullmatch(r"\$\{[A-Z_]+:(\?.+|-)\}", str(value)), (name, variable)
+    assert {name for name, default in variables().items() if default is None} == SECRETS.keys()
+
+
+def test_every_variable_means_something_and_the_example_shows_each(services: dict[str, Any]) -> None:
+    for service in services.values():
+        for name in service.get("environment", {}):
+            assert name in MEANINGS or _OF_OTHERS.fullmatch(name), name
+    to_fill, shown = example()
+    assert to_fill == dict.fromkeys(SECRETS, "")
+    assert shown.keys() == (variables().keys() - SECRETS.keys()) | {"COMPOSE_PROFILES"}
+    assert all(name in MEANINGS or _OF_OTHERS.fullmatch(name) or name in _OF_COMPOSE for name in to_fill | shown)
+    for name, value in shown.items():
+        assert value in {"", variables().get(name) or value}, f"{name} is shown with another default"
+
+
+def test_every_setting_reaches_the_api_and_the_workers(services: dict[str, Any]) -> None:
+    assert services["worker"]["environment"].keys() - {"PGPASSWORD"} == MEANINGS.keys() - _FOR_CALLERS
+    there = services["api"]["environment"].keys() - {"PGPASSWORD"}
+    assert there == MEANINGS.keys() - _FOR_CALLERS - _FOR_WORKERS
+
+
+def test_flower_and_the_sandbox_know_no_secret_but_their_own(services: dict[str, Any]) -> None:
+    assert services["flower"]["environment"].keys() & (MEANINGS.keys() | {"PGPASSWORD"}) == {
+        "REELQ_BROKER_URL", "REELQ_DATA_DIR", "REELQ_LOG_FORMAT",
+    }  # fmt: skip
+    assert "environment" not in services["sandbox"]
+
+
+def test_nobody_is_root_or_can_become_it_or_writes_where_others_look(services: dict[str, Any]) -> None:
+    (user,) = (rest for word, rest in dockerfile() if word == "USER")
+    for name, service in services.items():
+        ours = "build" in service
+        assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user if ours else service["user"]), name
+        assert not (ours and "user" in service), name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["read_only"] is True, name
+        assert service["logging"]["options"].keys() == {"max-size", "max-file"}, name
+        wide = {"privileged", "cap_add", "network_mode", "pid", "ipc", "devices", "container_name"}
+        assert not wide & service.keys(), name
+
+
+def test_only_this_machine_reaches_the_api_and_flower_and_nobody_the_rest(
+    file: dict[str, Any], services: dict[str, Any]
+) -> None:
+    published = {name: service["ports"] for name, service in services.items() if "ports" in service}
+    assert published == {"api": ["127.0.0.1:8000:8000"], "flower": ["127.0.0.1:5555:5555"]}
+    assert file["networks"]["inside"] == {"internal": True}
+    assert {name for name, service in services.items() if service["networks"] == ["inside"]} == {
+        "redis", "postgres", "migrate",
+    }  # fmt: skip
+    assert services["sandbox"]["networks"] == ["outside"]
+    opened = compose(SECRETS | {"PUBLISH_API": "0.0.0.0:80"})["services"]["api"]["ports"]
+    assert opened == ["0.0.0.0:80:8000"]
+
+
+def test_images_are_pinned_and_ours_have_the_version_of_the_project(services: dict[str, Any]) -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    for name, service in services.items():
+        image, _, tag = service["image"].partition(":")
+        if "build" in service:
+            assert (tag, service["pull_policy"]) == (version, "build"), f"{name}: {image} could be somebody else's"
+            assert service["build"]["args"] == {"PYTHON_IMAGE": variables()["PYTHON_IMAGE"]}
+        else:
+            assert re.match(r"\d+\.\d+(\.\d+)?-alpine3\.\d+$", tag), name
+    (base,) = (rest for word, rest in dockerfile() if word == "ARG")
+    assert re.fullmatch(r"PYTHON_IMAGE=python:3\.\d+\.\d+-slim-[a-z]+", base)
+    assert base == f"PYTHON_IMAGE={variables()['PYTHON_IMAGE']}"
+    begun = [rest.split()[0] for word, rest in dockerfile() if word == "FROM"]
+    assert set(begun) == {"${PYTHON_IMAGE}", "ground"}
+    stages = [rest.split()[-1] for word, rest in dockerfile() if word == "FROM"]
+    assert {service["build"]["target"] for service in services.values() if "build" in service} <= set(stages)
+    assert stages[-1] == "service"
+
+
+def test_packages_come_from_the_locks_by_their_hashes_alone() -> None:
+    installs = [
+        part for word, rest in dockerfile() if word == "RUN" for part in rest.split("&&") if " install " in part
+    ]
+    assert len(installs) == 4
+    for part in installs:
+        locked = re.search(r"--require-hashes --only-binary=:all: -r locks/(run|service)\.txt", part)
+        assert locked or "--no-deps --no-index --find-links /wheels reelq" in part, part
+
+
+def test_what_the_images_copy_exists_and_is_all_that_a_build_sees() -> None:
+    # Of several patterns that match the last one counts: with Docker too, which knows no more of git's rules.
+    spec = PathSpec.from_lines(GitIgnoreBasicPattern, (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines())
+    for source, _ in copied():
+        there = ROOT / source
+        files = [path for path in there.rglob("*.py") if path.is_file()] if there.is_dir() else [there]
+        assert files, source
+        for path in files:
+            assert path.is_file(), source
+            assert not spec.match_file(path.relative_to(ROOT)), f"{path} is kept out of the build"
+    for kept_out in (
+        ".env", ".env.example", ".git/config", ".venv/pyvenv.cfg", ".demo/secret.key", "reelq-out/jobs/1-beach.mp4",
+        "reelq/__pycache__/job.cpython-311.pyc", "reelq.db", "docs/containers.md", "tests/compose.py", "locks/dev.txt",
+    ):  # fmt: skip
+        assert spec.match_file(kept_out), f"{kept_out} would be sent to whoever builds"
+
+
+def test_the_wheel_gets_all_that_it_is_made_of() -> None:
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    wanted = {*told["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"], "pyproject.toml"}
+    wanted |= {told["project"]["readme"], *told["project"]["license-files"]}
+    assert wanted <= {source for source, _ in copied()}
+
+
+def test_health_checks_call_what_is_in_the_image(services: dict[str, Any]) -> None:
+    placed = {target for _, target in copied()}
+    for name, service in services.items():
+        if "build" in service and name != "migrate":
+            how, program, script, address, *_ = service["healthcheck"]["test"]
+            assert (how, program) == ("CMD", "python")
+            assert script in placed
+            assert address.startswith("http://127.0.0.1:")
+            assert seconds(service["healthcheck"]["timeout"]) < seconds(service["healthcheck"]["interval"])
+
+
+def test_who_is_told_to_stop_is_given_longer_than_it_takes_for_itself(services: dict[str, Any]) -> None:
+    worker, api = services["worker"], services["api"]
+    assert seconds(worker["stop_grace_period"]) >= int(worker["environment"]["REELQ_STOP_GRACE"]) + 10
+    options = dict(pairwise(api["command"]))
+    assert seconds(api["stop_grace_period"]) >= int(options["--timeout-graceful-shutdown"]) + 10
+
+
+def test_the_data_folder_is_the_users_own_and_the_api_and_the_workers_share_it(services: dict[str, Any]) -> None:
+    environments = [rest for word, rest in dockerfile() if word == "ENV" and "REELQ_DATA_DIR" in rest]
+    (folder,) = re.findall(r"REELQ_DATA_DIR=(\S+)", " ".join(environments))
+    assert any(f"--home-dir {folder} --create-home" in rest for word, rest in dockerfile() if word == "RUN")
+    for name in ("api", "worker"):
+        assert services[name]["environment"]["REELQ_DATA_DIR"] == folder
+        assert services[name]["volumes"] == [f"data:{folder}"]
+
+
+def test_the_database_has_a_connection_for_everybody(services: dict[str, Any]) -> None:
+    most = int(services["postgres"]["command"][-1].removeprefix("max_connections="))
+    a_process = 2 * inspect.signature(Store).parameters["pool"].default
+    assert a_process == 40, "a comment in docker-compose.yml says so"
+    assert most >= (1 + 8) * a_process
+
+
+def test_as_many_workers_as_are_wished() -> None:
+    assert compose(SECRETS)["services"]["worker"]["deploy"]["replicas"] == "1"
+    assert compose(SECRETS | {"WORKERS": "4"})["services"]["worker"]["deploy"]["replicas"] == "4"
+
+
+def test_the_page_names_services_and_commands_that_there_are(services: dict[str, Any]) -> None:
+    blocks = "\n".join(re.findall(r"^```\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL))
+    calls = re.findall(r"docker compose (?:--profile \w+ )?(exec|run|logs|restart|stop|start|up) ?(.*)", blocks)
+    assert len(calls) > 8
+    for verb, rest in calls:
+        words = [word for word in shlex.split(rest.rstrip(")")) if not word.startswith("-")]
+        named = words[:1] if verb in {"exec", "run"} else [word.partition("=")[0] for word in words]
+        assert set(named) <= services.keys(), rest
+        if "reelq" in words[1:2]:
+            _parse(shlex.split(rest.rstrip(")").partition("reelq")[2]))
+
+
+def _parse(words: list[str]) -> None:
+    there = commands()
+    name = " ".join(words[:2]) if " ".join(words[:2]) in there else words[0]
+    there[name].make_context(name, words[len(name.split()) :])

@@ -1,0 +1,34 @@
+"""Who may look at Flower."""
+
+import pytest
+
+from worker import visitors
+
+
+@pytest.mark.parametrize("address", ["", "127.0.0.1", "127.9.9.9", "::1", "localhost"])
+def test_this_machine_alone_needs_no_password(address: str) -> None:
+    assert visitors.refusal({"FLOWER_ADDRESS": address}) == ""
+    assert not visitors.has_password({"FLOWER_ADDRESS": address})
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "::", "10.1.2.3", "flower.example", "127.example"])
+@pytest.mark.parametrize("password", ["", " ", ",", " , "])
+def test_others_do(address: str, password: str) -> None:
+    told = {"FLOWER_ADDRESS": address, "FLOWER_BASIC_AUTH": password}
+    assert address in visitors.refusal(told)
+    assert visitors.refusal({**told, "FLOWER_BASIC_AUTH": "ann:hush, bob:hash"}) == ""
+    assert visitors.has_password({"FLOWER_BASIC_AUTH": "ann:hush"})
+    assert not visitors.has_password(told)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])
+@pytest.mark.parametrize("password", ["hush", "ann:", ":hush", "ann:hüsh", "ann:hu,sh"])
+def test_a_password_that_nobody_could_give_is_refused_without_repeating_it(address: str, password: str) -> None:
+    refusal = visitors.refusal({"FLOWER_ADDRESS": address, "FLOWER_BASIC_AUTH": password})
+    assert "NAME:PASSWORD" in refusal
+    assert password not in refusal
+
+
+@pytest.mark.parametrize("name", ["FLOWER_AUTH", "FLOWER_UNIX_SOCKET"])
+def test_a_guard_of_another_kind_will_do(name: str) -> None:
+    assert visitors.refusal({"FLOWER_ADDRESS": "0.0.0.0", name: "something"}) == ""
