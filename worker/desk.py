@@ -133,8 +133,11 @@ class Desk(Protocol):
     def read_balance(self, moment: Literal["before", "asked"]) -> int:
         """Take a reading of the credits; what is available."""
 
-    def close_costs(self, sending: Sending) -> None:
-        """Take the reading after an instruction's end, where one is to be had: the row does not fail for want of it."""
+    def close_costs(self) -> None:
+        """Before the row ends: take the reading after its instruction, if nobody has, and one is to be had.
+
+        The row does not fail for want of it.
+        """
 
     def reserve_render(self) -> str:
         """A new render id, written down before the service hears of it."""

@@ -7,22 +7,26 @@ Every worker has one. Their claims compare and set, so that ten do no harm and o
 
 import logging
 import threading
+from datetime import timedelta
 from typing import Final
 
 from reelq.dispatch import Dispatch
 from reelq.storage import Storage
-from reelq.store import deliveries, jobs, retention, turns
+from reelq.store import credits, deliveries, jobs, retention, turns
+from worker.costs import Costs
 from worker.finishing import Finishing
 from worker.pipeline import Pipeline
 from worker.repeat import repeat
 
 log = logging.getLogger(__name__)
 
-_TICK: Final = 0.2
 _RESCUED_AT_ONCE: Final = 200
 _RETENTION_EVERY: Final = 600.0
 _FINISHING_EVERY: Final = 1.0
+_COSTS_EVERY: Final = 1.0
 _DELIVERIES_EVERY: Final = 0.5
+_UNREAD_FOR: Final = timedelta(days=1)
+"""How long a reading is waited for that tells what an instruction cost."""
 _DELIVERIES_KEPT_DAYS: Final = 30.0
 _SLOTS_OF_DELIVERIES: Final = 4
 """One in so many of what may be in flight: the others are for jobs, however slow endpoints are."""
@@ -36,6 +40,7 @@ class Lifeline:
         self._pipeline = pipeline
         self._dispatch = dispatch
         self._batch_id = batch_id
+        self._costs = Costs(pipeline)
         self._finishing = Finishing(pipeline.store, batch_id)
         self._over = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -45,8 +50,9 @@ class Lifeline:
         settings = self._pipeline.settings
         self._pipeline.keep_leases()
         duties = (
-            ("due work", self._due_work, _TICK),
+            ("due work", self._due_work, turns.SOON.total_seconds()),
             ("parked accounts", self._look_at_parked, settings.reelq_poll_interval),
+            ("costs", self._costs.look, _COSTS_EVERY),
             ("finished batches", self._finishing.look, _FINISHING_EVERY),
             ("retention", self._retention, _RETENTION_EVERY),
             *(() if self._batch_id else (("deliveries", self._due_deliveries, _DELIVERIES_EVERY),)),
@@ -61,10 +67,11 @@ class Lifeline:
             thread.join(5)
         self._finishing.look_a_last_time()
 
-    def _due_work(self) -> None:
+    def _due_work(self) -> float | None:
+        """In how many seconds more is due, if that is soon."""
         pipeline = self._pipeline
         if pipeline.hands.stopping.is_set():
-            return  # it is for those who stay; in one process it would come back to ourselves
+            return None  # it is for those who stay; in one process it would come back to ourselves
         with pipeline.store.write(urgent=True) as session:
             now = pipeline.store.now(session)
             # A process that slept, or is too busy to renew in time, does not take itself for dead.
@@ -73,11 +80,12 @@ class Lifeline:
             rescued = jobs.rescue(session, now, _RESCUED_AT_ONCE, interval, lease, held, self._batch_id)
             if rescued:
                 turns.lost_with_the_silent(session, now, lease, self._batch_id)
-            messages = self._dispatch.mark(session, now)
+            messages, soon = self._dispatch.mark(session, now)
         self._pipeline.metrics.rescued.inc(len(rescued))
         if rescued:
             log.warning("took %d jobs back from workers that fell silent", len(rescued))
         self._dispatch.publish(messages)
+        return None if soon is None else (soon - now).total_seconds()
 
     def _look_at_parked(self) -> None:
         self._pipeline.look_at_parked(self._batch_id)
@@ -89,7 +97,9 @@ class Lifeline:
     def _retention(self) -> None:
         days = self._pipeline.settings.reelq_keep_days
         with self._pipeline.store.write() as session:
-            deliveries.forget(session, self._pipeline.store.now(session), days or _DELIVERIES_KEPT_DAYS)
+            now = self._pipeline.store.now(session)
+            deliveries.forget(session, now, days or _DELIVERIES_KEPT_DAYS)
+            credits.stop_waiting(session, now - _UNREAD_FOR)
         retention.tidy(self._pipeline.store, days)
         if self._batch_id is None:  # else it may be play, and what is in storage belongs to real work
             retention.sweep(self._pipeline.store, Storage.of(self._pipeline.settings))

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -23,6 +23,8 @@ from reelq.job import Stage, Status
 from worker.ending import Came
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _STAGE_SECONDS: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600, 900)
 """From the upload of a small clip to the longest edit."""
@@ -88,13 +90,14 @@ class Metrics:
         if came in _ENDS and (last or came is not Came.DONE):
             self.ended.labels(_ENDS[came], code if came is Came.FAILED else "").inc()
 
-    def noted(self, duty: str, act: Callable[[], None]) -> Callable[[], None]:
+    def noted(self, duty: str, act: Callable[[], T]) -> Callable[[], T]:
         """The duty, with each round that it brings to its end written down."""
         when = self.rounds.labels(duty.replace(" ", "_"))
 
-        def round_() -> None:
-            act()
+        def round_() -> T:
+            said = act()
             when.set_to_current_time()
+            return said
 
         return round_
 

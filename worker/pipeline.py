@@ -193,7 +193,7 @@ class Pipeline:
             wait = min(wait * 2, longest)
 
     def _desk(self, claimed: Claimed, held: Held) -> Workbench:
-        remote = self._remote(claimed.account.id, claimed.job.skill)
+        remote = self.remote(claimed.account.id, claimed.job.skill)
         return Workbench(
             self.store, self.settings, remote, claimed.at, claimed.account.id, lambda: self.hands.check(held)
         )
@@ -270,14 +270,15 @@ class Pipeline:
             waiting = parking.accounts_waiting(session, now)
         for account_id in waiting:
             try:
-                available = credits.take_reading(self.store, account_id, "watched", self._remote(account_id).balance)
+                available = credits.take_reading(self.store, account_id, "watched", self.remote(account_id).balance)
             except ReelqError as error:
                 log.info("account %s can't be looked at: %s", account_id, error)
                 continue
             with self.store.write() as session:
                 parking.go_on(session, account_id, self.store.now(session), available.available, batch_id)
 
-    def _remote(self, account_id: str, skill_name: str = manifest.DEFAULT_SKILL) -> Remote:
+    def remote(self, account_id: str, skill_name: str = manifest.DEFAULT_SKILL) -> Remote:
+        """The service, as an account and a skill speak to it."""
         if (account_id, skill_name) not in self._remotes:
             skill = self.skills.named(skill_name)
             platform = skills.platform(skill.path, self.settings.skill_source, self._home)

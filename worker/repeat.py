@@ -11,22 +11,27 @@ from reelq.store.session import is_away
 log = logging.getLogger(__name__)
 
 _SHORTEST_PAUSE: Final = 0.05
+_REST: Final = 10
+"""So many times as long as it took is rested before it is done sooner than usual: a busy process has other work."""
 
 
-def repeat(name: str, act: Callable[[], None], every: float, over: threading.Event) -> threading.Thread:
-    """Do it every so many seconds until it is over."""
+def repeat(name: str, act: Callable[[], float | None], every: float, over: threading.Event) -> threading.Thread:
+    """Do it every so many seconds until it is over, or sooner, where it says in how many there is more to do."""
 
     def duty() -> None:
         while not over.is_set():
             began = time.monotonic()
+            wish = None
             try:
-                act()
+                wish = act()
             except Exception as error:
                 if is_away(error):
                     log.warning("the database is away: %s waits for it", name, extra={"away": "database"})
                 else:
                     log.exception("%s failed; it goes on", name)
-            over.wait(max(every - (time.monotonic() - began), _SHORTEST_PAUSE))
+            took = time.monotonic() - began
+            pause = every if wish is None else min(every, max(wish, _REST * took))
+            over.wait(max(pause - took, _SHORTEST_PAUSE))
 
     thread = threading.Thread(target=duty, name=f"reelq {name}", daemon=True)
     thread.start()

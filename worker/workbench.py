@@ -124,18 +124,22 @@ class Workbench:
             sends.read_again(session, sending.id, sending.reads + 1, fingerprint)
         return sending.reads + 1
 
-    def close_costs(self, sending: Sending) -> None:
+    def close_costs(self) -> None:
+        with self._store.read() as session:
+            borne = credits.borne(session, self._at.job_id)
+        if not borne:
+            return
         try:
-            self.read_balance("after")
+            credits.take_reading(self._store, self._account_id, credits.AFTER, self.remote.balance)
         except RemoteError as error:
             log.info("no reading after the edit of %s: %s", self._at.job_id, error)
             return
         with self._store.write() as session:
-            credits.stop_bearing(session, sending.id)
+            credits.stop_bearing(session, borne)
 
-    def read_balance(self, moment: Literal["before", "after", "asked"]) -> int:
-        read = self.remote.balance
-        return credits.take_reading(self._store, self._account_id, moment, read, credits.READINGS_EVERY).available
+    def read_balance(self, moment: Literal["before", "asked"]) -> int:
+        fresh = credits.FRESH_SECONDS if moment == "before" else 0.0
+        return credits.take_reading(self._store, self._account_id, moment, self.remote.balance, fresh).available
 
 
 def _sending(row: Send, now: datetime) -> Sending:

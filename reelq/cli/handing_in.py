@@ -11,7 +11,6 @@ from reelq import manifest, skills
 from reelq.cli import play
 from reelq.cli.asking import funds
 from reelq.cli.deployment import OWNER, Deployment
-from reelq.cli.doctor.broker import unreachable
 from reelq.cli.exits import OK
 from reelq.cli.faults import show_findings
 from reelq.cli.foretelling import cost_of, told
@@ -158,7 +157,11 @@ def hand_in(made: Deployment, order: Order, call: Call) -> Submitted:
 def warn_of_broker(made: Deployment) -> None:
     """What was handed in is safe in the database; yet no worker hears of it while the broker is away."""
     told_of = made.settings.reelq_broker_url
-    if told_of is not None and (why := unreachable(told_of.get_secret_value())):
+    if told_of is None:
+        return
+    from reelq.cli.doctor.broker import unreachable  # by now a worker may have begun with it: this takes a while
+
+    if why := unreachable(told_of.get_secret_value()):
         click.echo(
             f"The broker does not answer ({why}). The rows wait in the database; workers take them when it does.",
             err=True,

@@ -39,21 +39,23 @@ class Turns(Generic[T]):
         self._began_at = -math.inf
         self._last: Future[T] | None = None
 
-    def take(self, work: Callable[[], T], every: float = 0.0) -> T:
+    def take(self, work: Callable[[], T], fresh: float = 0.0) -> T:
         """What `work` gives or raises, be it this call of it or one that began since.
 
-        It does not begin sooner than so many seconds after the last one did: whoever asks meanwhile is served as well.
+        Or one that went well and began less than so many seconds ago.
         """
         begun_before = self._begun
         with self._lock:
             # None: whoever began was interrupted, and what it began has come to nothing.
-            if self._begun == begun_before or self._last is None:
-                time.sleep(max(0.0, self._began_at + every - time.monotonic()))
+            if self._last is None or not (self._begun != begun_before or self._is_fresh(self._last, fresh)):
                 self._began_at = time.monotonic()
                 self._begun += 1
                 self._last = None
                 self._last = _attempt(work)
             return self._last.result()
+
+    def _is_fresh(self, last: Future[T], seconds: float) -> bool:
+        return time.monotonic() - self._began_at < seconds and last.exception() is None
 
 
 def _attempt(work: Callable[[], T]) -> Future[T]:

@@ -4,6 +4,7 @@ What an account lost between two readings is shared at once among the sends that
 """
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,17 +16,19 @@ from sqlalchemy import Boolean, bindparam, func, or_, select, update
 
 from reelq.remote.receipts import Balance
 from reelq.store.claims import Turns, claim, give_back, pauses
-from reelq.store.models import Account, Batch, CreditReading, Job, Send
+from reelq.store.models import Account, Batch, CreditReading, Job, Outcome, Send
 from reelq.store.session import Store, Transaction
-from reelq.store.statements import add, change
+from reelq.store.statements import add
 
 READING_SECONDS: Final = 30.0
 """How long a claim to read lasts; a reader that takes longer, and is overtaken, reads again."""
-READINGS_EVERY: Final = 0.25
-"""Seconds between those of one process for the sends of an account; with many at once they would be a tenth of all."""
+FRESH_SECONDS: Final = 1.0
+"""How old the reading before a send may be: with many at once, one for each would be a tenth of all that is done."""
 USUAL_COST: Final = 50
 GENERATION_COST: Final = 100
 """What is reserved for a send, and for one that generates a clip, before the account has shown what they cost."""
+AFTER: Final = "after"
+"""The moment of a reading for sends that have come to an end."""
 REFUSED: Final = "refused"
 """The moment of a reading right after a send was refused for want of credits."""
 
@@ -34,6 +37,14 @@ _BEARS_MORE: Final = (
     .where(Send.id.in_(bindparam("those", expanding=True)))
     .values(cost=Send.cost + bindparam("part"), shared=or_(Send.shared, bindparam("with_others", type_=Boolean)))
 )
+
+_ENDED: Final = select(Send.account_id, Send.id).where(
+    Send.bears_costs, or_(Send.ended_well, Send.outcome != Outcome.OPEN)
+)
+_BORNE: Final = select(Send.id).where(Send.job_id == bindparam("job_id"), Send.bears_costs)
+_THOSE: Final = select(Send.id).where(Send.id.in_(bindparam("those", expanding=True))).order_by(Send.id)
+# Held in the order in which a reading holds all that bear costs.
+_NO_MORE: Final = update(Send).where(Send.id.in_(_THOSE.with_for_update())).values(bears_costs=False)
 
 _BOUNDS: Final = (
     select(Job.batch_id, Job.account_id, Job.file, Batch.limit_credits)
@@ -67,15 +78,15 @@ def share(drop: int, bearers: int) -> list[int]:
 
 
 def take_reading(
-    store: Store, account_id: str, moment: str, read: Callable[[], Balance], every: float = 0.0
+    store: Store, account_id: str, moment: str, read: Callable[[], Balance], fresh: float = 0.0
 ) -> Reading:
     """Read the balance and record it. One account's readings never overlap: they could not be put in order.
 
-    All who ask before a reading begins are served by it, and it begins so many seconds after the last one at the
-    soonest: sixty-four sends that end together cost one or two requests.
+    All who ask before a reading begins are served by it, and so is who is content with one that began less than so
+    many seconds ago: sixty-four sends that begin together cost one or two requests.
     """
     turns = _turns.setdefault((str(store.url), account_id), Turns())
-    return turns.take(lambda: _read(store, account_id, moment, read), every)
+    return turns.take(lambda: _read(store, account_id, moment, read), fresh)
 
 
 def _read(store: Store, account_id: str, moment: str, read: Callable[[], Balance]) -> Reading:
@@ -143,9 +154,28 @@ def _charge(session: Transaction, bearers: Sequence[int], drop: int) -> None:
         session.connection().execute(_BEARS_MORE, told)
 
 
-def stop_bearing(session: Transaction, send_id: int) -> None:
-    """No drop after this is the send's. Due once a reading has been taken that began after its end."""
-    change(session, Send, {"id": send_id}, {"bears_costs": False})
+def ended(session: Transaction) -> dict[str, list[int]]:
+    """By account, the sends that have come to an end and still bear costs: a reading is due that begins from now on."""
+    found: dict[str, list[int]] = defaultdict(list)
+    for account_id, send_id in session.connection().execute(_ENDED):
+        found[account_id].append(send_id)
+    return found
+
+
+def borne(session: Transaction, job_id: str) -> Sequence[int]:
+    """A job's sends that still bear costs."""
+    return session.connection().execute(_BORNE, {"job_id": job_id}).scalars().all()
+
+
+def stop_bearing(session: Transaction, send_ids: Sequence[int]) -> None:
+    """No drop after this is theirs. Due once a reading has been taken that began after their end."""
+    session.connection().execute(_NO_MORE, {"those": send_ids})
+
+
+def stop_waiting(session: Transaction, before: datetime) -> None:
+    """Nor is it that of sends that were settled before then: no reading could be taken for so long."""
+    late = update(Send).where(Send.bears_costs, Send.settled_at < before).values(bears_costs=False)
+    session.execute(late.execution_options(synchronize_session=False))
 
 
 def spent(session: Transaction, *, batch_id: str | None = None, account_id: str | None = None) -> int:

@@ -9,6 +9,8 @@ from sqlalchemy.orm import Session
 from reelq.store.models import Job, Outcome, Send
 from reelq.store.statements import change
 
+_COST_NOTHING: Final = (Outcome.NOT_SENT, Outcome.REFUSED)
+_MAY_HAVE_GONE_OUT: Final = Send.outcome.not_in(_COST_NOTHING)
 _OPEN: Final = select(Send).where(Send.job_id == bindparam("job_id"), Send.outcome == Outcome.OPEN)
 
 _BEFORE: Final = select(func.count()).where(Send.job_id == Job.id).correlate(Job).scalar_subquery()
@@ -59,18 +61,19 @@ def read_again(session: Session, send_id: int, reads: int, fingerprint: str) -> 
 
 
 def settle(session: Session, job_id: str, outcome: Outcome, now: datetime) -> bool:
-    """Close the job's open decision; whether there was one."""
-    values = {"outcome": outcome, "settled_at": now, "bears_costs": False}
+    """Close the job's open decision; whether there was one. It bears costs until they are read, if it may have any."""
+    values: dict[str, Any] = {"outcome": outcome, "settled_at": now}
+    if outcome in _COST_NOTHING:
+        values["bears_costs"] = False
     return change(session, Send, {"job_id": job_id, "outcome": Outcome.OPEN}, values) == 1
 
 
 def anything_sent(session: Session, remote_session_id: str) -> bool:
     """Whether an instruction went out, or may have, in this remote session, from whichever of its rows."""
-    out = (Outcome.NOT_SENT, Outcome.REFUSED)
     query = (
         select(Send.id)
         .join(Job, Job.id == Send.job_id)
-        .where(Job.remote_session_id == remote_session_id, Job.remote_session_id != "", Send.outcome.not_in(out))
+        .where(Job.remote_session_id == remote_session_id, Job.remote_session_id != "", _MAY_HAVE_GONE_OUT)
         .limit(1)
     )
     return session.execute(query).first() is not None
@@ -89,7 +92,6 @@ def went_on(session: Session, job: Job) -> bool:
 
 
 def _newest(session: Session, remote_session_id: str, *whose: ColumnElement[bool]) -> int | None:
-    out = (Outcome.NOT_SENT, Outcome.REFUSED)
     here = (Job.remote_session_id == remote_session_id, Job.remote_session_id != "")
-    query = select(func.max(Send.id)).join(Job, Job.id == Send.job_id).where(*here, *whose, Send.outcome.not_in(out))
+    query = select(func.max(Send.id)).join(Job, Job.id == Send.job_id).where(*here, *whose, _MAY_HAVE_GONE_OUT)
     return session.execute(query).scalar_one()

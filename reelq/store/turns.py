@@ -16,6 +16,10 @@ from reelq.store.jobs import REPUBLISH_SECONDS
 from reelq.store.models import Account, Batch, BatchState, Job
 from reelq.store.scope import awaited_by, within
 
+SOON: Final = timedelta(seconds=0.2)
+_LET_IN_AT_ONCE: Final = 8
+"""Of an account's jobs, a few times a second. Those that begin together end each stage together, and wait there for
+each other: a window's worth at once had a row wait twice as long between its stages, and was done no sooner."""
 _MOST_DOUBLINGS: Final = 2
 """Who waits long for a slot is not sent again each minute; but what a broker lost again and again is, before long."""
 
@@ -34,29 +38,38 @@ class Message:
 
 
 def admit(session: Session, now: datetime, batch_id: str | None = None) -> list[Message]:
-    """Let as many jobs in as their accounts have room for, in turn between owners and batches.
+    """Let jobs in as their accounts have room for them, some at a time, in turn between owners and batches.
 
     With a batch, only what belongs to it, though everything in flight takes up room.
     """
     out: list[Message] = []
     for account_id, room in _rooms(session):
-        chosen = list(_in_turn(_candidates(session, account_id, room, now, batch_id), room))
+        some = min(room, _LET_IN_AT_ONCE)
+        chosen = list(_in_turn(_candidates(session, account_id, some, now, batch_id), some))
         ours = _marked(session, chosen, now, Job.admitted.is_(False))
         out += [_message(job) for job in chosen if job.id in ours]
     return out
 
 
-def due(session: Session, now: datetime, most: int, batch_id: str | None = None) -> list[Message]:
-    """Admitted jobs whose message has to go out now: a wait is over, or a message was lost."""
-    jobs = session.scalars(_due(batch_id), {"now": now, "most": most}).all()
-    ours = _marked(session, jobs, now)
-    return [_message(job) for job in jobs if job.id in ours]
+def due(
+    session: Session, now: datetime, most: int, batch_id: str | None = None
+) -> tuple[list[Message], datetime | None]:
+    """Admitted jobs whose message has to go out now: a wait is over, or a message was lost; and when the next has to,
+    if that is soon."""
+    jobs = session.scalars(_due(batch_id), {"soon": now + SOON, "most": most}).all()
+    due, later = ([job for job in jobs if is_due == _is_due(job, now)] for is_due in (True, False))
+    ours = _marked(session, due, now)
+    return [_message(job) for job in due if job.id in ours], later[0].publish_at if later else None
+
+
+def _is_due(job: Job, now: datetime) -> bool:
+    return job.publish_at is not None and job.publish_at <= now
 
 
 # Asked five times a second, for ever: these are made once, which takes longer than to run them.
 @cache
 def _due(batch_id: str | None) -> Select[Job]:
-    query = select(Job).where(Job.status == Status.QUEUED, Job.admitted, Job.publish_at <= bindparam("now"))
+    query = select(Job).where(Job.status == Status.QUEUED, Job.admitted, Job.publish_at <= bindparam("soon"))
     query = query.where(*within(batch_id)).order_by(Job.publish_at).limit(bindparam("most"))
     query = query.with_for_update(skip_locked=True)  # nothing on SQLite, where nobody else writes meanwhile
     return query.execution_options(populate_existing=True)  # one that was just taken back has another run

@@ -25,14 +25,18 @@ from reelq.settings import Settings
 from reelq.store.credits import (
     GENERATION_COST,
     USUAL_COST,
+    borne,
+    ended,
     highest_cost,
     may_send,
     reserve_needed,
     spent,
     stop_bearing,
+    stop_waiting,
     take_reading,
 )
 from reelq.store.models import Account, CreditReading, Outcome, Send
+from reelq.store.sends import ended_well, settle
 from reelq.store.session import Store
 from tests.integration.databases import add_account, add_batch, add_job, add_send, shown
 from tests.sandbox_process import ATTRIBUTION, Caller, SandboxProcess
@@ -103,7 +107,7 @@ class Books:
 
     def close(self, send: int) -> None:
         with self.store.write() as session:
-            stop_bearing(session, send)
+            stop_bearing(session, [send])
 
     def read(self) -> Any:
         return take_reading(self.store, self.account, "asked", self.service)
@@ -261,22 +265,30 @@ def test_sixty_four_sends_that_end_together_cost_one_or_two_requests(
     assert len(books.readings()) == sandbox.ledger()["requests"]["balance"] <= 2
 
 
-def test_readings_keep_their_distance_and_serve_all_who_ask_meanwhile(books: Books) -> None:
+def test_whoever_is_content_with_a_fresh_reading_is_served_by_the_last_if_that_went_well(books: Books) -> None:
     began: list[float] = []
 
     def read() -> Balance:
         began.append(time.monotonic())
+        if len(began) == 2:
+            raise ServerTrouble
         return books.service()
 
-    def ask() -> Any:
-        return take_reading(books.store, books.account, "after", read, 0.5)
+    def ask(fresh: float) -> Any:
+        return take_reading(books.store, books.account, "before", read, fresh)
 
     asked = time.monotonic()
-    ask()
-    got = _together(8, ask)
-    assert began[1] - asked >= 0.5
-    assert len(began) == len(books.readings()) == 2
-    assert {each.at for each in got} == {max(each.at for each in books.readings())}
+    first = ask(10)
+    assert ask(10).at == first.at
+    assert len(began) == 1
+    with pytest.raises(ServerTrouble):
+        ask(0)
+    assert ask(10).at > first.at  # not by the one that failed
+    last = ask(10)
+    until_stale = 0.3 - (time.monotonic() - asked)
+    time.sleep(max(0.0, until_stale))
+    assert ask(0.2).at > last.at
+    assert len(began) == 4
 
 
 def test_a_balance_that_can_not_be_read_is_not_asked_for_by_each_who_waits(
@@ -450,3 +462,48 @@ def test_a_send_of_another_outcome_still_bears_until_it_is_told_to_stop(books: B
     books.service.lose(50)
     books.read()
     assert books.sends() == [(50, False)]
+
+
+def _settled(books: Books, send: int, outcome: Outcome) -> None:
+    with books.store.write() as session:
+        job_id = session.get_one(Send, send).job_id
+        assert settle(session, job_id, outcome, NOW)
+
+
+def _ended(books: Books) -> list[int]:
+    with books.store.read() as session:
+        return sorted(ended(session).get(books.account, []))
+
+
+def test_a_reading_is_due_for_sends_that_have_ended_and_may_have_cost_something(books: Books) -> None:
+    under_way, heard, applied, refused, not_sent, closed = (books.open_send() for _ in range(6))
+    with books.store.write() as session:
+        ended_well(session, heard, "done", "")
+    for send, outcome in (
+        (applied, Outcome.APPLIED),
+        (refused, Outcome.REFUSED),
+        (not_sent, Outcome.NOT_SENT),
+        (closed, Outcome.UNCONFIRMED),
+    ):
+        _settled(books, send, outcome)
+    books.close(closed)
+    assert _ended(books) == [heard, applied]
+    with books.store.read() as session:
+        of_jobs = {
+            send: list(borne(session, session.get_one(Send, send).job_id)) for send in (under_way, heard, closed)
+        }
+    assert of_jobs == {under_way: [under_way], heard: [heard], closed: []}
+
+
+def test_a_reading_that_can_not_be_taken_is_not_waited_for_for_ever(books: Books) -> None:
+    late, under_way = books.open_send(), books.open_send()
+    _settled(books, late, Outcome.APPLIED)
+    for before, left in ((NOW, [late]), (NOW + timedelta(seconds=1), [])):
+        with books.store.write() as session:
+            stop_waiting(session, before)
+        assert _ended(books) == left
+    books.read()
+    books.service.lose(7)
+    books.read()
+    assert books.sends() == [(0, False), (7, False)]
+    assert under_way > late

@@ -201,7 +201,7 @@ class Farm:
         """Nobody takes a reading after the last instruction of all, if that one's own met a fault."""
         ((account_id,),) = self.sql("select id from accounts")
         pipeline = Process(self.settings).pipeline
-        credits.take_reading(self.store, account_id, "asked", pipeline._remote(account_id).balance)
+        credits.take_reading(self.store, account_id, "asked", pipeline.remote(account_id).balance)
         pipeline.close()
 
     def events(self, job_id: str) -> list[JobEvent]:

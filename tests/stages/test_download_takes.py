@@ -29,6 +29,10 @@ class _Desk:
 
     same: Finished
     remote: _Service
+    closed: bool = False
+
+    def close_costs(self) -> None:
+        self.closed = True
 
     def same_result(self) -> Finished:
         return self.same
@@ -46,7 +50,11 @@ def same(tmp_path: Path) -> Finished:
 
 def take(same: Finished, folder: Path) -> Path:
     job = Job("job_1", 1, 1, Stage.DOWNLOAD, Route.EDIT, "Trim it", "en", (), (), folder / "out" / "mine.mp4")
-    download(job, cast("Desk", _Desk(same, _Service())))
+    desk = _Desk(same, _Service())
+    try:
+        download(job, cast("Desk", desk))
+    finally:
+        assert desk.closed  # the row ends with it: what it cost is known by then, however it came to its file
     assert job.part
     assert job.result
     assert not job.part.exists()

@@ -27,6 +27,7 @@ class Downloaded:
 
 def download(job: Job, desk: Desk) -> Downloaded:
     """Take the same row's result, or fetch the export, to the row's output."""
+    desk.close_costs()  # mostly it is known by now what the edit cost
     try:
         part = _part(job, desk)
         got = _take(job, part, desk) or _fetch(job, part, desk)

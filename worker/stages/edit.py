@@ -29,8 +29,6 @@ def edit(job: Job, desk: Desk) -> Edited:
         baseline = desk.remote.state(job.remote_session).draft
         desk.check()
         sending = _tell(job, desk.intend(dict(baseline) if baseline is not None else None), desk)
-    if sending.ended_well:
-        desk.close_costs(sending)
     return Edited(in_doubt=not sending.ended_well)
 
 

@@ -46,6 +46,7 @@ def _after_its_end(sending: Sending, now: Json | None, desk: Desk) -> Verified |
     if sending.reads < _QUICK_LOOKS:
         desk.read_again(sending, draft.fingerprint(now))
         return NotYet(desk.settings.reelq_settle_wait / _QUICK_SHARE, "the edit does not show yet")
+    desk.close_costs()
     if sending.agent_error:
         raise AgentFailed(sending.agent_error)
     reply = phrases.read(sending.reply).kept
@@ -55,12 +56,11 @@ def _after_its_end(sending: Sending, now: Json | None, desk: Desk) -> Verified |
 def _in_doubt(sending: Sending, now: Json | None, desk: Desk) -> Verified | NotYet:
     seen = draft.fingerprint(now)
     if _changed(sending, now) and seen == sending.read_fingerprint:
-        desk.close_costs(sending)
         return _applied(sending, now)
     reads = desk.read_again(sending, seen)
     over = sending.seconds_since > desk.settings.reelq_edit_timeout
     if not _changed(sending, now) and over and reads >= desk.settings.reelq_settle_reads:
-        desk.close_costs(sending)
+        desk.close_costs()
         raise EditUnconfirmed
     return NotYet(desk.settings.reelq_settle_wait, f"the stream was lost; looked at the session's state, time {reads}")
 

@@ -1,0 +1,40 @@
+"""A duty is done again and again: at its usual distance, or sooner where it asks for that and was quick itself."""
+
+import threading
+import time
+from itertools import pairwise
+
+import pytest
+
+from worker.repeat import repeat
+
+
+def times_of(every: float, wish: float | None, takes: float = 0.0, rounds: int = 4) -> list[float]:
+    """When each round began."""
+    began: list[float] = []
+    over = threading.Event()
+
+    def act() -> float | None:
+        began.append(time.monotonic())
+        if len(began) == rounds:
+            over.set()
+        time.sleep(takes)
+        return wish
+
+    repeat("test", act, every, over).join(20)
+    assert len(began) == rounds
+    return began
+
+
+def least(began: list[float]) -> float:
+    """Of the times between two rounds."""
+    return min(later - earlier for earlier, later in pairwise(began))
+
+
+@pytest.mark.parametrize(("wish", "wanted"), [(None, 0.3), (0.1, 0.1), (9.0, 0.3), (0.0, 0.05), (-1.0, 0.05)])
+def test_it_is_done_again_when_it_asks_for_it_and_no_later_than_usual(wish: float | None, wanted: float) -> None:
+    assert wanted <= least(times_of(0.3, wish)) + 0.001 < wanted + 0.15
+
+
+def test_a_round_that_takes_long_is_not_done_sooner_however_soon_it_asks() -> None:
+    assert least(times_of(2.0, 0.0, takes=0.05, rounds=3)) >= 0.5

@@ -1,0 +1,35 @@
+"""Finds out what instructions cost once they have ended: a reading of the balance for all at once, and no row waits."""
+
+import logging
+import time
+
+from reelq.errors import RemoteError
+from reelq.store import credits
+from worker.pipeline import Pipeline
+
+log = logging.getLogger(__name__)
+
+
+class Costs:
+    """One process's look-out for instructions that have ended and whose costs may not all be known."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._not_before: dict[str, float] = {}
+
+    def look(self) -> None:
+        """Read what is to be read, for each account once."""
+        store = self._pipeline.store
+        with store.read() as session:
+            ended = credits.ended(session)
+        for account_id, sends in ended.items():
+            if time.monotonic() < self._not_before.get(account_id, 0.0):
+                continue
+            try:
+                credits.take_reading(store, account_id, credits.AFTER, self._pipeline.remote(account_id).balance)
+            except RemoteError as error:
+                log.info("what %d instructions cost can't be read yet: %s", len(sends), error)
+                self._not_before[account_id] = time.monotonic() + self._pipeline.settings.reelq_poll_interval
+                continue
+            with store.write() as session:
+                credits.stop_bearing(session, sends)
