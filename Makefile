@@ -94,13 +94,14 @@ limits: $(DEV_READY) ## the figures that are held to a limit, each printed
 	REELQ_BENCH=1 $(BIN)/pytest -s tests/benchmarks
 
 bench: $(BENCH_READY) ## reelq beside what else could be picked, at 10 and 100 rows, and when it is killed (half an hour)
-	$(BENCH_VENV)/bin/python -m tests.benchmarks.compare --rows 10,100 --limit 120
+	$(BENCH_VENV)/bin/python -m tests.benchmarks.compare --rows 10,100 --at-once 0 --limit 120
 	$(BENCH_VENV)/bin/python -m tests.benchmarks.compare --rows 10 --kill
 	$(BENCH_VENV)/bin/python -m tests.benchmarks.probes --names help,manifest-1000,idle,sizes
 	$(BENCH_VENV)/bin/python -m tests.benchmarks.page
 
 bench-full: $(BENCH_READY) ## the same up to 5,000 rows, and every probe (hours)
-	$(BENCH_VENV)/bin/python -m tests.benchmarks.compare --rows 1,10,100,1000,5000 --limit 900
+	$(BENCH_VENV)/bin/python -m tests.benchmarks.compare --rows 1,10,100,1000,5000 --at-once 0 --limit 900
+	$(BENCH_VENV)/bin/python -m tests.benchmarks.compare --rows 100,1000 --contenders reelq-1,reelq-2 --limit 900
 	$(BENCH_VENV)/bin/python -m tests.benchmarks.compare --rows 1000 --latencies real --factor 1 --at-once 0 --limit 900
 	$(BENCH_VENV)/bin/python -m tests.benchmarks.compare --rows 10,100,1000 --kill --limit 900
 	$(BENCH_VENV)/bin/python -m tests.benchmarks.probes

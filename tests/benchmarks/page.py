@@ -46,10 +46,13 @@ _KILL: Final = (
 )
 _HOW_TO_READ: Final = """\
 All contenders take the same six steps with the same checks, against a stand-in of the service in a process of its own;
-delays are read from its book of requests. reelq's window counts rows between upload and download. A window of Celery,
-Dramatiq or Procrastinate counts tasks at work, so that rows whose renders are waited for make room for others where
-the library can wait without a worker. With real latencies a render takes twice the interval between two looks: a client
-whose second look comes a moment too early notices 30 s later, which is luck as much as speed. Runs of the same code
+delays are read from its book of requests. The window is open in the plots and for the goals: as many at once as there
+are rows (but for prefork, which has 32 processes). A closed one is no like measure: reelq's counts rows between upload
+and download, one of Celery, Dramatiq or Procrastinate counts tasks at work, so that rows whose renders are waited for
+make room for others where the library can wait without a worker. With real latencies a render takes twice the interval
+between two looks: a client whose second look comes a moment too early notices 30 s later, which is luck as much as
+speed. Rows that wait are looked at one by one, as the service knows no other way: what as many bare requests of httpx
+take is `bare_looks_percent`, and no client that looks can reach a goal below it. Runs of the same code
 differ by a tenth, and machines by a third.
 """
 
@@ -170,7 +173,7 @@ def _probes(records: Sequence[Record]) -> Iterator[Row]:
 
 
 def _lines(records: Sequence[Record], latencies: str, which: str) -> dict[str, list[tuple[float, float]]]:
-    alike = [each for each in records if each.get("latencies") == latencies]
+    alike = [each for each in records if each.get("latencies") == latencies and each.get("at_once") == 0]
     found = {}
     for name, contender in CONTENDERS.items():
         newest_of = (newest(alike, kind="race", rows=rows, name=name) for rows in _sizes(alike, "race"))

@@ -47,7 +47,7 @@ _FIGURES_TOLD: Final = (
 def stamp(packages: Sequence[str]) -> Record:
     """Of which commit, when, where and with what."""
     return {
-        "commit": _git("describe", "--always", "--tags", "--dirty"),
+        "commit": _commit(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
@@ -102,9 +102,15 @@ def _numbers(figures: Mapping[str, Any], prefix: str) -> Iterator[str]:
             yield prefix + name
 
 
+def _commit() -> str:
+    """With `-dirty` where something differs from it that is not a result."""
+    changed = _git("status", "--porcelain", "--", ".", f":!{FOLDER.relative_to(ROOT)}")
+    return _git("describe", "--always", "--tags") + ("-dirty" if changed else "")
+
+
 def _git(*words: str) -> str:
     told = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
-    return told.stdout.strip() or "unknown"
+    return told.stdout.strip()
 
 
 def _version(package: str) -> str:

@@ -16,7 +16,7 @@ MACHINE = {"cores": 2, "processor": "a processor", "memory_gb": 8}
 
 def _record(kind: str, name: str, rows: int, **figures: Any) -> dict[str, Any]:
     stamp = {"commit": "abc1234", "date": "2000-01-01T00:00:00+00:00", "machine": MACHINE, "versions": {"python": "3"}}
-    run = {} if kind == "probe" else {"latencies": "short", "factor": 1.0, "at_once": 64, "limit_s": 300}
+    run = {} if kind == "probe" else {"latencies": "short", "factor": 1.0, "at_once": 0, "limit_s": 300}
     return {"kind": kind, "name": name, "rows": rows, **run, **stamp, **figures}
 
 

@@ -7,17 +7,20 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
 
+import httpx
 import psycopg
 
 from tests.benchmarks.contenders import CONTENDERS, celery_worker
-from tests.benchmarks.grounds import SHORT, Cluster, Ground, Latencies, ground
+from tests.benchmarks.grounds import SHORT, TOKEN, Cluster, Ground, Latencies, ground
 from tests.benchmarks.race import Race, Run, prepared, until
 from tests.benchmarks.usage import cpu_seconds, memory_mb
+from tests.sandbox_process import ATTRIBUTION
 
 _SETTLED: Final = 10.0
 """Seconds after a start until it has calmed down."""
 _LOOK_EVERY: Final = 30.0
 _SLOTS: Final = 64
+_BARE_LOOKS: Final = 500
 
 
 def idle(cluster: Cluster, seconds: int) -> dict[str, float]:
@@ -60,10 +63,24 @@ def waiting(cluster: Cluster, rows: int) -> dict[str, float]:
         after, more = race.cpu(), place.sandbox.ledger()["polls"]
         seconds = time.monotonic() - began
         late = place.books().late_looks(_LOOK_EVERY)
+        bare = _bare_look(place)
     shares = {
         f"{name}_percent": 100 * (after[name] - before[name]) / seconds for name in ("worker", "broker", "database")
     }
-    return {**shares, "looks_a_second": (more - looks) / seconds, "latest_look_s": max(late), **opened}
+    every_second = (more - looks) / seconds
+    looked = {"looks_a_second": every_second, "bare_looks_percent": 100 * every_second * bare}
+    return {**shares, **looked, "latest_look_s": max(late), **opened}
+
+
+def _bare_look(place: Ground) -> float:
+    """Seconds of the processor that httpx alone takes to ask for one render: no client that looks takes less."""
+    headers = {**ATTRIBUTION, "Authorization": f"Bearer {TOKEN}"}
+    render = place.sandbox.ledger()["renders"][0]["id"]
+    with httpx.Client(base_url=place.sandbox.url, headers=headers, trust_env=False) as client:
+        began = time.thread_time()
+        for _ in range(_BARE_LOOKS):
+            client.get(f"/api/render/proxy/lambda/{render}").raise_for_status()
+        return (time.thread_time() - began) / _BARE_LOOKS
 
 
 def _patient(usual: Callable[[Ground], dict[str, str]]) -> Callable[[Ground], dict[str, str]]:
