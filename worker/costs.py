@@ -21,7 +21,7 @@ class Costs:
         """Read what is to be read, for each account once."""
         store = self._pipeline.store
         with store.read() as session:
-            ended = credits.ended(session)
+            ended = credits.ended(session, self._pipeline.settings.nemo_api_url)
         for account_id, sends in ended.items():
             if time.monotonic() < self._not_before.get(account_id, 0.0):
                 continue

@@ -38,8 +38,11 @@ _BEARS_MORE: Final = (
     .values(cost=Send.cost + bindparam("part"), shared=or_(Send.shared, bindparam("with_others", type_=Boolean)))
 )
 
-_ENDED: Final = select(Send.account_id, Send.id).where(
-    Send.bears_costs, or_(Send.ended_well, Send.outcome != Outcome.OPEN)
+_ENDED: Final = (
+    select(Send.account_id, Send.id)
+    .join(Account, Account.id == Send.account_id)
+    .where(Send.bears_costs, or_(Send.ended_well, Send.outcome != Outcome.OPEN))
+    .where(Account.service_url == bindparam("service"), Account.token.is_not(None))
 )
 _BORNE: Final = select(Send.id).where(Send.job_id == bindparam("job_id"), Send.bears_costs)
 _THOSE: Final = select(Send.id).where(Send.id.in_(bindparam("those", expanding=True))).order_by(Send.id)
@@ -154,10 +157,13 @@ def _charge(session: Transaction, bearers: Sequence[int], drop: int) -> None:
         session.connection().execute(_BEARS_MORE, told)
 
 
-def ended(session: Transaction) -> dict[str, list[int]]:
-    """By account, the sends that have come to an end and still bear costs: a reading is due that begins from now on."""
+def ended(session: Transaction, service: str) -> dict[str, list[int]]:
+    """By account, the sends that have come to an end and still bear costs: a reading is due that begins from now on.
+
+    Of accounts with this service that have a token: nobody asks for one to learn what things cost.
+    """
     found: dict[str, list[int]] = defaultdict(list)
-    for account_id, send_id in session.connection().execute(_ENDED):
+    for account_id, send_id in session.connection().execute(_ENDED, {"service": service}):
         found[account_id].append(send_id)
     return found
 

@@ -42,6 +42,7 @@ from tests.integration.databases import add_account, add_batch, add_job, add_sen
 from tests.sandbox_process import ATTRIBUTION, Caller, SandboxProcess
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+SERVICE = "https://service.example"
 
 READER = """
 import os, sys, time
@@ -93,7 +94,9 @@ class Books:
         self.store = store
         self.service = Service(left)
         with store.write() as session:
-            self.account = add_account(session, NOW, credential=os.urandom(8).hex())
+            self.account = add_account(
+                session, NOW, service_url=SERVICE, credential=os.urandom(8).hex(), token=b"locked"
+            )
             self.batch = add_batch(session, NOW, limit_credits=limit)
         self._rows = 0
 
@@ -472,7 +475,8 @@ def _settled(books: Books, send: int, outcome: Outcome) -> None:
 
 def _ended(books: Books) -> list[int]:
     with books.store.read() as session:
-        return sorted(ended(session).get(books.account, []))
+        assert ended(session, "https://another.example") == {}
+        return sorted(ended(session, SERVICE).get(books.account, []))
 
 
 def test_a_reading_is_due_for_sends_that_have_ended_and_may_have_cost_something(books: Books) -> None:
@@ -493,6 +497,14 @@ def test_a_reading_is_due_for_sends_that_have_ended_and_may_have_cost_something(
             send: list(borne(session, session.get_one(Send, send).job_id)) for send in (under_way, heard, closed)
         }
     assert of_jobs == {under_way: [under_way], heard: [heard], closed: []}
+
+
+def test_no_token_is_asked_for_to_learn_what_a_send_cost(books: Books) -> None:
+    _settled(books, books.open_send(), Outcome.APPLIED)
+    assert len(_ended(books)) == 1
+    with books.store.write() as session:
+        session.execute(update(Account).where(Account.id == books.account).values(token=None))
+    assert _ended(books) == []
 
 
 def test_a_reading_that_can_not_be_taken_is_not_waited_for_for_ever(books: Books) -> None:

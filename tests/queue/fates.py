@@ -19,12 +19,14 @@ class Fate:
 
     ends: str = "succeeded"
     """Its status or error; the cause, where it waits."""
-    rescued: bool = True
-    """It was under a lease that has lapsed, so its run rises; else no more than its message was lost."""
+    rescued: bool | None = True
+    """It was under a lease that has lapsed, so its run rises; else no more than its message was lost. None where the
+    worker was at something else, and the row is wherever it is."""
     sessions: int = 1
 
 
 RESCUED: Final = Fate()
+ELSEWHERE: Final = Fate(rescued=None)
 MESSAGE_LOST: Final = Fate(rescued=False)
 SECOND_SESSION: Final = Fate(sessions=2)
 """The first was not on record yet, and nothing was sent to it: worthless."""
@@ -83,18 +85,18 @@ FATES: Final = MappingProxyType(
         # The stream's proper end on record.
         "edit: before commit 6": RESCUED,
         "edit: after commit 6": RESCUED,
-        # The balance after, as before; and that no later drop of it is this row's.
-        "edit: before commit 7": RESCUED,
-        "edit: after commit 7": RESCUED,
-        "edit: before balance 2": RESCUED,
-        "edit: after balance 2": RESCUED,
-        "edit: before commit 8": RESCUED,
-        "edit: after commit 8": RESCUED,
-        "edit: before commit 9": RESCUED,
-        "edit: after commit 9": RESCUED,
         # The receipt.
-        "edit: before commit 10": RESCUED,
-        "edit: after commit 10": MESSAGE_LOST,
+        "edit: before commit 7": RESCUED,
+        "edit: after commit 7": MESSAGE_LOST,
+        # The lifeline's balance after it, as the one before; and that no later drop of it is this row's.
+        "ended: before commit 1": ELSEWHERE,
+        "ended: after commit 1": ELSEWHERE,
+        "ended: before balance": ELSEWHERE,
+        "ended: after balance": ELSEWHERE,
+        "ended: before commit 2": ELSEWHERE,
+        "ended: after commit 2": ELSEWHERE,
+        "ended: before commit 3": ELSEWHERE,
+        "ended: after commit 3": ELSEWHERE,
         # The claim, one look, the receipt, which settles the decision to send.
         "verify: before commit 1": MESSAGE_LOST,
         "verify: after commit 1": RESCUED,

@@ -20,12 +20,13 @@ from typing import Any, Final
 
 import httpx
 
+import worker.lifeline
 import worker.pipeline
 from reelq.job import Stage
 from reelq.remote.client import Http, Remote
 from reelq.remote.receipts import Progress, RenderStatus
 from reelq.settings import Settings
-from reelq.store import jobs, turns
+from reelq.store import credits, jobs, turns
 from reelq.store.jobs import Claimed, Missed
 from reelq.store.session import Store, Transaction
 from worker.inprocess import InProcess
@@ -39,8 +40,9 @@ WITHIN_SEND: Final = {
 }
 """By what the transport tells of a request's progress."""
 
-DUTIES: Final = ("rescue", "due", "admit")
-"""Of the lifeline, in one transaction, one after another; the first that finds something to do is where it is."""
+DUTIES: Final = ("rescue", "due", "admit", "ended")
+"""Of the lifeline. The first three are in one transaction, one after another: the first that finds something to do is
+where it is. The last one finds instructions whose costs are to be read."""
 
 Called = Callable[..., Any]
 
@@ -66,7 +68,7 @@ class Moments:
         """From now on, in this process."""
         self._wrap(Store, "write", self._transaction)
         self._wrap(jobs, "claim", self._claim)
-        for duty, lot in zip(DUTIES, (jobs, turns, turns), strict=True):
+        for duty, lot in zip(DUTIES, (jobs, turns, turns, credits), strict=True):
             self._wrap(lot, duty, self._duty)
         self._wrap(Workbench, "__init__", self._talkative)
         for call in CALLS:
@@ -98,12 +100,12 @@ class Moments:
     def _duty(self, name: str, act: Called) -> Called:
         @wraps(act)
         def acting(*args: Any, **kwargs: Any) -> Any:
-            done = act(*args, **kwargs)
-            if name == DUTIES[0]:  # a round of the lifeline begins
+            found = act(*args, **kwargs)
+            if name in (DUTIES[0], DUTIES[-1]):  # a round begins
                 self._enter("")
-            if done and not self._here.where:
+            if (found[0] if isinstance(found, tuple) else found) and not self._here.where:
                 self._enter(name)
-            return done
+            return found
 
         return acting
 
@@ -179,6 +181,8 @@ def work(environment: Mapping[str, str], *, threads: int, ends_at: str = "", tra
         Moments(lambda moment: _die() if moment == ends_at else None).watch()
     elif trace:
         Moments(lambda moment: _note(trace, moment)).watch()
+    # While the row is on its way to its export: else it would depend on chance whether the row itself is quicker.
+    worker.lifeline._COSTS_EVERY = 0.1  # type: ignore[misc]
     settings = Settings.read()
     if settings.reelq_broker_url:
         quiet = ["--without-mingle", "--without-gossip", "--without-heartbeat"]

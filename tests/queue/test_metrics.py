@@ -132,7 +132,15 @@ def test_what_stages_took_is_told_in_seconds(told: Told) -> None:
 
 def test_every_duty_of_the_lifeline_is_done_again_and_again(told: Told) -> None:
     rounds = {at[0]: value for (name, at), value in told.worker.items() if name.endswith("round_timestamp_seconds")}
-    assert rounds.keys() == {"leases", "due_work", "parked_accounts", "finished_batches", "retention", "deliveries"}
+    assert rounds.keys() == {
+        "leases",
+        "due_work",
+        "parked_accounts",
+        "costs",
+        "finished_batches",
+        "retention",
+        "deliveries",
+    }
     assert max(rounds.values()) - rounds["due_work"] < 5
 
 

@@ -230,13 +230,14 @@ def test_a_worker_waits_for_its_broker_however_long_that_takes() -> None:
 def test_a_rolling_restart_under_load_loses_nothing_and_repeats_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = size(16, 60)
-    with farm("redis", tmp_path, faults={"edit_seconds": size(3, 6)}, **PATIENT) as made, queue_of(made) as queue:
+    rows = size(24, 60)
+    settings: dict[str, Any] = {**PATIENT, "reelq_max_in_flight": rows // 3}  # there is work left for the second worker
+    with farm("redis", tmp_path, faults={"edit_seconds": size(3, 6)}, **settings) as made, queue_of(made) as queue:
         batch = made.submit([f"{CLIP},Add a title that says Take {number}" for number in range(rows)])
         left: dict[str, int] = {}
         with workers(made, {"sees its edits out": 30.0, "has no time for that": 0.3}) as each:
             for name, worker in each.items():
-                until(lambda worker=worker: edits_of(made, worker) >= 2, "open streams", 60)  # type: ignore[misc]
+                until(lambda worker=worker: edits_of(made, worker, 1) >= 2, "open streams", 60)  # type: ignore[misc]
                 worker.stop(signal.SIGTERM)
                 left[name] = released(made).total() - sum(left.values())
                 # Left behind by a newer version, of which there was a worker for a while.
@@ -274,9 +275,10 @@ def workers(made: Farm, graces: dict[str, float]) -> Iterator[dict[str, Process]
             worker.stop(signal.SIGKILL)
 
 
-def edits_of(made: Farm, worker: Process) -> int:
-    """How many edits this worker is at, past the beginning of the stream."""
+def edits_of(made: Farm, worker: Process, lately: float = 3600) -> int:
+    """How many edits this worker is at, past the beginning of the stream, which was so many seconds ago at most."""
     assert worker.running
     held = f"status = 'running' and stage = 'edit' and worker like '%:{worker.running.pid}:%'"
     sent = f"select count(*) from sends join jobs on jobs.id = sends.job_id where outcome = 'open' and {held}"
+    sent += f" and sent_at > now() - interval '{lately} seconds'"
     return int(made.sql(sent)[0][0])
