@@ -263,10 +263,10 @@ class Pipeline:
 
     def look_at_parked(self, batch_id: str | None = None) -> None:
         """Accounts that ran out of credits or of a token: whether their rows can go on."""
-        configured = accounts.account_for(self.store, self._vault, self.settings, home=self._home)
+        account_id, words = accounts.going_on(self.store, self._vault, self.settings, home=self._home)
         with self.store.write() as session:
             now = self.store.now(session)
-            parking.move_over(session, configured, now)
+            parking.move_over(session, account_id, now, words)
             waiting = parking.accounts_waiting(session, now)
         for account_id in waiting:
             try:

@@ -204,8 +204,8 @@ class Recorder:
                 return _Spare(configured, words)
         if not self._settings.reelq_anonymous_fallback:
             return None
-        words = "NEMO_TOKEN is refused; the row goes on with the free account of this installation"
-        return _Spare(accounts.anonymous_for(self._store, self._settings, home=self._home), words)
+        free = accounts.anonymous_for(self._store, self._settings, home=self._home)
+        return _Spare(free, accounts.GOES_ON_FREE)
 
     def _park(
         self,

@@ -26,6 +26,7 @@ from reelq.store.session import Store, Transaction, is_away
 
 ANONYMOUS: Final = "anonymous"
 """The credential of the one account per service that lives on free tokens."""
+GOES_ON_FREE: Final = "NEMO_TOKEN is refused; the row goes on with the free account of this installation"
 QUOTA_PERIOD: Final = timedelta(days=7)
 """The service gives one free token per client in so long."""
 REFRESH_SECONDS: Final = 120.0
@@ -80,6 +81,18 @@ def _keep(store: Store, settings: Settings, credential: str, **values: Any) -> s
 
 def _by_credential(settings: Settings, credential: str) -> Select[str]:
     return select(Account.id).where(Account.service_url == settings.nemo_api_url, Account.credential == credential)
+
+
+def going_on(store: Store, vault: Vault, settings: Settings, *, home: Path | None = None) -> tuple[str, str]:
+    """The account that rows go on with which wait and have sent nothing, and what is said of it: the configured one,
+    or the free one where the token of that was refused and the settings allow it."""
+    configured = account_for(store, vault, settings, home=home)
+    if settings.nemo_token and settings.reelq_anonymous_fallback:
+        with store.read() as session:
+            refused = session.get_one(Account, configured).parked is Cause.TOKEN
+        if refused:
+            return anonymous_for(store, settings, home=home), GOES_ON_FREE
+    return configured, "another account is configured now; nothing was sent with the old one"
 
 
 class StoreTokens:

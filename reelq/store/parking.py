@@ -26,16 +26,15 @@ def accounts_waiting(session: Transaction, now: datetime) -> list[str]:
     return list(session.scalars(waiting))
 
 
-def move_over(session: Transaction, configured: str, now: datetime) -> int:
-    """Rows of another account that wait, and for which nothing was sent yet, go on with the one configured now."""
-    if session.get_one(Account, configured).parked is not None:
+def move_over(session: Transaction, account_id: str, now: datetime, words: str) -> int:
+    """Rows of other accounts that wait, and for which nothing was sent yet, go on with this one."""
+    if session.get_one(Account, account_id).parked is not None:
         return 0
     waiting = (Job.status == Status.WAITING, Job.cause.in_((Cause.CREDITS, Cause.TOKEN)))
-    fresh = (Job.account_id != configured, Job.remote_session_id == "", Job.after_id.is_(None))
+    fresh = (Job.account_id != account_id, Job.remote_session_id == "", Job.after_id.is_(None))
     rows = session.scalars(select(Job).where(*waiting, *fresh).order_by(Job.batch_id, Job.row)).all()
     for job in rows:
-        words = "another account is configured now; nothing was sent with the old one"
-        move(session, Position.of(job), Status.QUEUED, now, words, due_at=now, account_id=configured)
+        move(session, Position.of(job), Status.QUEUED, now, words, due_at=now, account_id=account_id)
     return len(rows)
 
 

@@ -57,13 +57,10 @@ def due(
     """Admitted jobs whose message has to go out now: a wait is over, or a message was lost; and when the next has to,
     if that is soon."""
     jobs = session.scalars(_due(batch_id), {"soon": now + SOON, "most": most}).all()
-    due, later = ([job for job in jobs if is_due == _is_due(job, now)] for is_due in (True, False))
+    due = [job for job in jobs if job.publish_at is not None and job.publish_at <= now]
     ours = _marked(session, due, now)
-    return [_message(job) for job in due if job.id in ours], later[0].publish_at if later else None
-
-
-def _is_due(job: Job, now: datetime) -> bool:
-    return job.publish_at is not None and job.publish_at <= now
+    soon = next((job.publish_at for job in jobs[len(due) :]), None)
+    return [_message(job) for job in due if job.id in ours], soon
 
 
 # Asked five times a second, for ever: these are made once, which takes longer than to run them.

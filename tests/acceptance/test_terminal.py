@@ -51,7 +51,7 @@ def test_it_shows_a_view_while_it_works_and_only_the_report_stays(user: User) ->
 def test_after_ctrl_c_the_screen_is_clean_and_says_how_to_go_on(user: User) -> None:
     user.service.faults(edit_seconds=60)  # type: ignore[union-attr]
     run = Terminal(user, "run", "jobs.csv", "--yes")
-    until(lambda: _BAR in run.screen.text and user.messages, "work")
+    until(lambda: _BAR in run.screen.text and len(user.messages) == 3, "work")
     run.types(CTRL_C)
     assert run.ends() == 130
     after = run.screen

@@ -78,7 +78,7 @@ def test_rows_to_which_nothing_was_sent_go_on_with_the_account_that_is_configure
             stage=Stage.EDIT, remote_session_id="ses_paid",
         )  # fmt: skip
         other = add_account(session, now, credential="another")
-        assert parking.move_over(session, other, now) == 1
+        assert parking.move_over(session, other, now, "moved") == 1
         session.expire_all()
         assert session.get_one(Job, begun).status is Status.WAITING
         moved = session.scalars(select(Job).where(Job.status == Status.QUEUED)).one()
@@ -92,7 +92,7 @@ def test_an_account_that_is_parked_itself_takes_no_rows_over(store: Store) -> No
         other = add_account(session, now, credential="another")
         accounts.park(session, other, Cause.TOKEN, "refused", now)
         session.expire_all()
-        assert parking.move_over(session, other, now) == 0
+        assert parking.move_over(session, other, now, "moved") == 0
 
 
 def _only_account(session: Any) -> str:

@@ -101,8 +101,12 @@ def test_a_plan_that_forbids_exports_keeps_the_edits_until_it_is_resumed(kind: s
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_rows_not_begun_go_on_with_the_free_account_when_the_users_token_is_refused(kind: str, tmp_path: Path) -> None:
-    with farm(kind, tmp_path, nemo_token=SecretStr("nmv_usr_of_last_year")) as made:
+@pytest.mark.parametrize("window", [1, 16], ids=["one by one", "together"])
+def test_rows_not_begun_go_on_with_the_free_account_when_the_users_token_is_refused(
+    kind: str, window: int, tmp_path: Path
+) -> None:
+    token = SecretStr("nmv_usr_of_last_year")
+    with farm(kind, tmp_path, nemo_token=token, reelq_max_in_flight=window) as made:
         batch = made.submit(lines(8))
         made.start_worker()
         assert made.ended(batch, 60) == {"succeeded": 8}
