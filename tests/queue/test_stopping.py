@@ -92,12 +92,20 @@ def is_ready(made: Farm, number: int) -> bool:
 
 
 def put_to_sleep(made: Farm, worker: "subprocess.Popen[bytes]") -> None:
-    """Between two writes: who sleeps in the midst of one has SQLite's only lock, and nobody else could do anything."""
+    """Between two writes: who sleeps in the midst of one keeps SQLite's only lock, or those of its rows."""
     worker.send_signal(signal.SIGSTOP)
-    while made.store.is_sqlite and not can_be_written(made):
+    while not (can_be_written(made) if made.store.is_sqlite else nobody_sleeps_in_a_transaction(made)):
         worker.send_signal(signal.SIGCONT)
         time.sleep(0.05)
         worker.send_signal(signal.SIGSTOP)
+
+
+def nobody_sleeps_in_a_transaction(made: Farm) -> bool:
+    """Of those who have connections to this PostgreSQL database."""
+    time.sleep(0.5)
+    asleep = "state = 'idle in transaction' and state_change < clock_timestamp() - interval '0.4 s'"
+    mine = "datname = current_database() and pid <> pg_backend_pid()"
+    return made.sql(f"select count(*) from pg_stat_activity where {mine} and {asleep}") == [(0,)]
 
 
 def can_be_written(made: Farm) -> bool:
@@ -180,7 +188,7 @@ def test_what_a_worker_does_that_slept_beyond_its_lease_is_refused(
     kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = {**PATIENT, "reelq_lease_seconds": 4.0}
-    with farm(kind, tmp_path, faults={"edit_seconds": 5}, concurrency=64, **settings) as made:
+    with farm(kind, tmp_path, faults={"edit_seconds": 12}, concurrency=64, **settings) as made:
         batch, first = two_workers_and_open_streams(made, STREAMS)
         put_to_sleep(made, first)
         until(lambda: {job.run for job in made.jobs(batch)} == {2}, "every job taken back")
