@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 _GATHERED: Final = 0.2
 """Seconds."""
+_LOOKS: Final = 100
 
 
 class Consumer(CelerysConsumer):
@@ -50,6 +51,17 @@ class Consumer(CelerysConsumer):
             super().on_connection_error_after_connected(exc)
         except Exception as error:  # noqa: BLE001 - the same
             log.warning("the lost connection to the broker could not be closed in order: %r", error)
+
+    def on_close(self) -> None:
+        """Celery forgets what came over the lost connection: it goes through sets that threads of the pool change."""
+        for left in reversed(range(_LOOKS)):
+            try:
+                super().on_close()
+            except RuntimeError:  # "Set changed size during iteration" would be the end of the worker
+                if not left:
+                    raise
+            else:
+                return
 
     def connection_for_read(self, heartbeat: Any = None) -> Any:
         """A connection to which what is not even a message does no harm."""
