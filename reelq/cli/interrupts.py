@@ -2,6 +2,8 @@
 
 import os
 import signal
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -9,6 +11,7 @@ from typing import NoReturn
 
 _WORDS = b"\nInterrupted; nothing was run.\n"
 _INTERRUPTED = 130
+_A_MOMENT = 0.01
 
 
 def nothing_begun() -> None:
@@ -19,6 +22,7 @@ def nothing_begun() -> None:
 
 def begin() -> None:
     """From here on there may be something to be put in order first: Ctrl-C is an exception, as usual."""
+    sys.unraisablehook = _unheard
     if signal.getsignal(signal.SIGINT) is _end:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -49,6 +53,22 @@ def all_done() -> None:
     """Nothing is left to be put in order: what Python does before it ends is not worth a traceback."""
     if signal.getsignal(signal.SIGINT) in {_end, signal.default_int_handler}:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _unheard(what: "sys.UnraisableHookArgs") -> None:
+    """An exception in a callback goes nowhere: a Ctrl-C that meets one comes again, a moment later."""
+    if isinstance(what.exc_value, KeyboardInterrupt):
+        threading.Timer(_A_MOMENT, _press).start()
+    else:
+        sys.__unraisablehook__(what)
+
+
+def _press() -> None:
+    main = threading.main_thread().ident
+    if main and hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(main, signal.SIGINT)  # whatever it waits for, it wakes up
+    else:
+        signal.raise_signal(signal.SIGINT)
 
 
 def _end(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -1,6 +1,9 @@
 """Ctrl-C at a moment that is not made for it."""
 
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -65,3 +68,30 @@ def test_a_new_database_is_made_whole_first(tmp_path: Path, monkeypatch: pytest.
     store = Store(database_url(settings))
     assert schema.is_current(store)
     store.close()
+
+
+_IN_A_CALLBACK = """
+import signal, sys, time, weakref
+from reelq.cli.interrupts import begin
+
+class Thing:
+    pass
+
+begin()
+thing = Thing()
+kept = weakref.ref(thing, lambda _: signal.raise_signal(signal.SIGINT))
+try:
+    del thing
+    time.sleep(20)
+except KeyboardInterrupt:
+    print("heard")
+"""
+
+
+def test_a_ctrl_c_that_comes_in_a_callback_is_heard_a_moment_later_and_says_nothing_itself() -> None:
+    begun = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", _IN_A_CALLBACK], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert (done.stdout, done.stderr) == ("heard\n", "")
+    assert time.monotonic() - begun < 15
