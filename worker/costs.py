@@ -26,10 +26,7 @@ class Costs:
             if time.monotonic() < self._not_before.get(account_id, 0.0):
                 continue
             try:
-                credits.take_reading(store, account_id, credits.AFTER, self._pipeline.remote(account_id).balance)
+                credits.find_out(store, account_id, sends, self._pipeline.remote(account_id).balance)
             except RemoteError as error:
                 log.info("what %d instructions cost can't be read yet: %s", len(sends), error)
                 self._not_before[account_id] = time.monotonic() + self._pipeline.settings.reelq_poll_interval
-                continue
-            with store.write() as session:
-                credits.stop_bearing(session, sends)

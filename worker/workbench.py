@@ -130,12 +130,9 @@ class Workbench:
         if not borne:
             return
         try:
-            credits.take_reading(self._store, self._account_id, credits.AFTER, self.remote.balance)
+            credits.find_out(self._store, self._account_id, borne, self.remote.balance)
         except RemoteError as error:
             log.info("no reading after the edit of %s: %s", self._at.job_id, error)
-            return
-        with self._store.write() as session:
-            credits.stop_bearing(session, borne)
 
     def read_balance(self, moment: Literal["before", "asked"]) -> int:
         fresh = credits.FRESH_SECONDS if moment == "before" else 0.0

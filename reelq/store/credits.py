@@ -27,7 +27,7 @@ FRESH_SECONDS: Final = 1.0
 USUAL_COST: Final = 50
 GENERATION_COST: Final = 100
 """What is reserved for a send, and for one that generates a clip, before the account has shown what they cost."""
-AFTER: Final = "after"
+_AFTER: Final = "after"
 """The moment of a reading for sends that have come to an end."""
 REFUSED: Final = "refused"
 """The moment of a reading right after a send was refused for want of credits."""
@@ -171,6 +171,13 @@ def ended(session: Transaction, service: str) -> dict[str, list[int]]:
 def borne(session: Transaction, job_id: str) -> Sequence[int]:
     """A job's sends that still bear costs."""
     return session.connection().execute(_BORNE, {"job_id": job_id}).scalars().all()
+
+
+def find_out(store: Store, account_id: str, send_ids: Sequence[int], read: Callable[[], Balance]) -> None:
+    """What these sends cost, which have come to an end: a reading that begins now, and no later drop is theirs."""
+    take_reading(store, account_id, _AFTER, read)
+    with store.write() as session:
+        stop_bearing(session, send_ids)
 
 
 def stop_bearing(session: Transaction, send_ids: Sequence[int]) -> None:
