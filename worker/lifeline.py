@@ -13,6 +13,7 @@ from typing import Final
 from reelq.dispatch import Dispatch
 from reelq.storage import Storage
 from reelq.store import credits, deliveries, jobs, retention, turns
+from worker.core import Core
 from worker.costs import Costs
 from worker.finishing import Finishing
 from worker.pipeline import Pipeline
@@ -25,6 +26,7 @@ _RETENTION_EVERY: Final = 600.0
 _FINISHING_EVERY: Final = 1.0
 _COSTS_EVERY: Final = 1.0
 _DELIVERIES_EVERY: Final = 0.5
+_CORE_EVERY: Final = 2.0
 _UNREAD_FOR: Final = timedelta(days=1)
 """How long a reading is waited for that tells what an instruction cost."""
 _DELIVERIES_KEPT_DAYS: Final = 30.0
@@ -40,6 +42,7 @@ class Lifeline:
         self._pipeline = pipeline
         self._dispatch = dispatch
         self._batch_id = batch_id
+        self._core = Core()
         self._costs = Costs(pipeline)
         self._finishing = Finishing(pipeline.store, batch_id)
         self._over = threading.Event()
@@ -55,6 +58,7 @@ class Lifeline:
             ("costs", self._costs.look, _COSTS_EVERY),
             ("finished batches", self._finishing.look, _FINISHING_EVERY),
             ("retention", self._retention, _RETENTION_EVERY),
+            *((("core", self._core.look, _CORE_EVERY),) if self._core.is_worth_a_look else ()),
             *(() if self._batch_id else (("deliveries", self._due_deliveries, _DELIVERIES_EVERY),)),
         )
         noted = self._pipeline.metrics.noted
@@ -65,6 +69,7 @@ class Lifeline:
         self._over.set()
         for thread in self._threads:
             thread.join(5)
+        self._core.leave()
         self._finishing.look_a_last_time()
 
     def _due_work(self) -> float | None:

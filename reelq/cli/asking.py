@@ -10,7 +10,6 @@ from typing import Final
 from reelq import skills
 from reelq.cli.deadline import side_by_side
 from reelq.manifest import DEFAULT_SKILL
-from reelq.remote import probe
 from reelq.settings import Settings
 from reelq.store.looking import looking
 from reelq.store.session import FILE
@@ -46,6 +45,8 @@ def funds(settings: Settings, name: str = FILE) -> Funds:
 
 
 def _funds(settings: Settings, name: str) -> Funds:
+    from reelq.remote import probe  # with all that speaks HTTP: whoever hands rows in has done so by now
+
     known, token = None, settings.nemo_token
     # Whatever is wrong with the database or its key, `doctor` tells it; here a balance is then not known.
     with suppress(Exception), looking(settings, name) as store:

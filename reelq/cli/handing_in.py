@@ -130,15 +130,20 @@ def refused(checked: manifest.Checked) -> ManifestError:
 
 
 def hand_in(made: Deployment, order: Order, call: Call) -> Submitted:
-    """Say what the order will do, ask where that can cost something, and submit it."""
+    """Say what the order will do, ask where that can cost something, and submit it.
+
+    What it may cost is told before somebody is asked; where nobody is, no row waits until the service has answered.
+    """
     service = call.service or made.settings.nemo_api_url
     if not call.sandbox:  # which asks for tokens of its own
         check_key(made.store, made.settings)  # else each row would fail by itself
     plan = submissions.plan(made.store, order, service=service)
     for line in told(plan):
         click.echo(line, err=True)
-    if not call.sandbox and plan.sends:
-        _ask(made, order, plan, call)
+    costs = bool(plan.sends) and not call.sandbox
+    if costs and asks(yes=call.yes):
+        _tell_cost(made, order, plan, call)
+        go_ahead(yes=call.yes)
     account_id = accounts.account_for(made.store, made.vault, made.settings)
     done = submissions.submit(made.store, order, service=service, account_id=account_id)
     if call.sandbox:
@@ -150,6 +155,8 @@ def hand_in(made: Deployment, order: Order, call: Call) -> Submitted:
             f"manifest any more; `reelq cancel {left.batch_id}` drops {'it' if left.rows == 1 else 'them'}.",
             err=True,
         )
+    if costs and not asks(yes=call.yes):
+        _tell_cost(made, order, plan, call)
     warn_of_broker(made)
     return done
 
@@ -168,21 +175,25 @@ def warn_of_broker(made: Deployment) -> None:
         )
 
 
-def _ask(made: Deployment, order: Order, plan: Plan, call: Call) -> None:
+def _tell_cost(made: Deployment, order: Order, plan: Plan, call: Call) -> None:
     for line in cost_of(plan, order.rows, funds(made.settings)):
         click.echo(line, err=True)
-    agree(call)
+    tell_bound(call)
 
 
-def agree(call: Call) -> None:
-    """Say what bounds the cost, where something does, and ask."""
+def tell_bound(call: Call) -> None:
+    """What bounds the cost, where something does."""
     if call.limit_credits is not None:
         click.echo(f"No more than {many(call.limit_credits, 'credit')} will be spent (--limit-credits).", err=True)
-    go_ahead(yes=call.yes)
+
+
+def asks(*, yes: bool) -> bool:
+    """Whether there is somebody to ask, who wants to be asked."""
+    return not yes and is_interactive()
 
 
 def go_ahead(*, yes: bool) -> None:
     """Ask before credits are spent, where there is somebody to ask."""
-    if not yes and is_interactive() and not click.confirm("Go ahead?", default=True, err=True):
+    if asks(yes=yes) and not click.confirm("Go ahead?", default=True, err=True):
         click.echo("Nothing was run, nothing was spent.", err=True)
         raise click.exceptions.Exit(OK)

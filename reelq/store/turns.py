@@ -8,7 +8,7 @@ from functools import cache
 from itertools import groupby, zip_longest
 from typing import Final
 
-from sqlalchemy import ColumnElement, Select, bindparam, func, or_, select, true, update
+from sqlalchemy import ColumnElement, Select, and_, bindparam, func, or_, select, true, update
 from sqlalchemy.orm import Session
 
 from reelq.job import Route, Stage, Status
@@ -20,6 +20,11 @@ SOON: Final = timedelta(seconds=0.2)
 _LET_IN_AT_ONCE: Final = 8
 """Of an account's jobs, a few times a second. Those that begin together end each stage together, and wait there for
 each other: a window's worth at once had a row wait twice as long between its stages, and was done no sooner."""
+_FIRST_WAIT: Final = timedelta(seconds=REPUBLISH_SECONDS)
+_LATELY: Final = timedelta(seconds=5)
+_MAY_WAIT: Final = 0.1
+"""Of all that is in flight, the part that waits for a worker. Where it is more, nothing is let in: it would be done no
+sooner, and a thousand threads that want the processor have it switch between them half of the time."""
 _MOST_DOUBLINGS: Final = 2
 """Who waits long for a slot is not sent again each minute; but what a broker lost again and again is, before long."""
 
@@ -38,14 +43,14 @@ class Message:
 
 
 def admit(session: Session, now: datetime, batch_id: str | None = None) -> list[Message]:
-    """Let jobs in as their accounts have room for them, some at a time, in turn between owners and batches.
+    """Let jobs in as their accounts have room for them and workers keep up: some at a time, in turn between owners and
+    batches.
 
     With a batch, only what belongs to it, though everything in flight takes up room.
     """
     out: list[Message] = []
-    for account_id, room in _rooms(session):
-        some = min(room, _LET_IN_AT_ONCE)
-        chosen = list(_in_turn(_candidates(session, account_id, some, now, batch_id), some))
+    for account_id, room in _rooms(session, now):
+        chosen = list(_in_turn(_candidates(session, account_id, room, now, batch_id), room))
         ours = _marked(session, chosen, now, Job.admitted.is_(False))
         out += [_message(job) for job in chosen if job.id in ours]
     return out
@@ -96,21 +101,31 @@ def _publish_again(session: Session, *where: ColumnElement[bool]) -> None:
     )
 
 
-def _rooms(session: Session) -> list[tuple[str, int]]:
-    rooms = [(account_id, int(window) - count) for account_id, window, count in session.execute(_windows())]
+def _rooms(session: Session, now: datetime) -> list[tuple[str, int]]:
+    """How many of each account's jobs may be let in now."""
+    accounts = session.execute(_windows(), {"now": now, "lately": now + _FIRST_WAIT - _LATELY}).all()
+    flying, waiting = sum(each.flying for each in accounts), sum(each.waiting for each in accounts)
+    if waiting >= max(_LET_IN_AT_ONCE, _MAY_WAIT * flying):
+        return []
+    rooms = [(each.id, min(int(each.window) - each.flying, _LET_IN_AT_ONCE)) for each in accounts]
     return [(account_id, room) for account_id, room in rooms if room > 0]
 
 
 @cache
-def _windows() -> Select[str, float, int]:
-    """Every account's window, and how many of its jobs are in flight."""
+def _windows() -> Select[str, float, int, int]:
+    """Every account's window, how many of its jobs are in flight, and how many of those wait for a worker.
+
+    Of these only whose message went out lately: an older one is lost, and says nothing of how busy anybody is.
+    """
+    waits = and_(Job.status == Status.QUEUED, Job.due_at <= bindparam("now"), Job.publish_at > bindparam("lately"))
     flying = (
-        select(Job.account_id, func.count().label("count"))
+        select(Job.account_id, func.count().label("flying"), func.count().filter(waits).label("waiting"))
         .where(Job.admitted, Job.status.in_((Status.QUEUED, Status.RUNNING)))
         .group_by(Job.account_id)
         .subquery()
     )
-    query = select(Account.id, Account.window, func.coalesce(flying.c.count, 0))
+    counts = [func.coalesce(flying.c[name], 0).label(name) for name in ("flying", "waiting")]
+    query = select(Account.id, Account.window, counts[0], counts[1])
     return query.outerjoin(flying, flying.c.account_id == Account.id)
 
 

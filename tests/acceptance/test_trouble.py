@@ -2,12 +2,15 @@
 
 import signal
 import socket
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from reelq.store.session import FILE
 from tests.acceptance.running import STEADY, User, titles
 from tests.sandbox_process import SandboxProcess
 
@@ -77,6 +80,24 @@ def test_without_its_broker_a_manifest_is_taken_in_with_a_warning_and_nobody_at_
         _, rest = watch.communicate(timeout=20)
     assert watch.returncode == 130
     assert "No worker" not in rest  # once
+
+
+def test_rows_do_not_wait_for_a_service_that_does_not_answer_where_nobody_is_asked(user: User) -> None:
+    """What it may cost is told all the same, as far as that is known."""
+    user.writes(titles(2))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        user.environment |= {"NEMO_API_URL": f"http://127.0.0.1:{silent.getsockname()[1]}", "NEMO_TOKEN": "nmv_usr_ann"}
+        process = user.starts("submit", "jobs.csv", "--yes", "--limit-credits", "90")
+        asked, _ = silent.accept()
+        with asked, closing(sqlite3.connect(user.folder / "data" / FILE)) as database:
+            ((rows,),) = database.execute("select count(*) from jobs").fetchall()
+            assert (rows, process.poll()) == (2, None)
+            _, said = process.communicate(timeout=60)
+    assert process.returncode == 0
+    counted, cost, bound, *_ = said.splitlines()
+    assert counted == "2 rows: 2 new."
+    assert cost.startswith("About 100 credits for 2 instructions, at what is usual; the balance is not known yet")
+    assert bound == "No more than 90 credits will be spent (--limit-credits)."
 
 
 @pytest.mark.parametrize("moment", MOMENTS)

@@ -3,8 +3,10 @@
 from datetime import timedelta
 from itertools import chain
 
+import pytest
 from sqlalchemy import update
 
+from reelq.job import Status
 from reelq.store import turns
 from reelq.store.models import Account, Job
 from tests.integration.test_submissions import Desk, desk
@@ -21,13 +23,63 @@ def _let_in(desk: Desk) -> list[str]:
         return [message.job_id for message in turns.admit(session, desk.store.now(session))]
 
 
+def _window(desk: Desk, size: int) -> None:
+    with desk.store.write() as session:
+        session.execute(update(Account).values(window=size))
+
+
+def _begin(desk: Desk, *ids: str) -> None:
+    """As if a worker had taken their messages."""
+    with desk.store.write() as session:
+        until = desk.store.now(session) + timedelta(seconds=60)
+        taken = {"status": Status.RUNNING, "admitted": True, "publish_at": None, "lease_until": until, "worker": "w"}
+        session.execute(update(Job).where(Job.id.in_(ids)).values(taken))
+
+
 def test_rows_are_let_in_some_at_a_time_in_their_order(desk: Desk) -> None:
     ids = [job.id for job in desk.jobs(_many(desk, 20))]
-    with desk.store.write() as session:
-        session.execute(update(Account).values(window=64))
-    rounds = [_let_in(desk) for _ in range(4)]
+    _window(desk, 64)
+    rounds = []
+    for _ in range(4):
+        rounds.append(_let_in(desk))
+        _begin(desk, *rounds[-1])
     assert [len(each) for each in rounds] == [8, 8, 4, 0]
     assert [*chain(*rounds)] == ids
+
+
+def test_none_is_let_in_while_many_wait_for_a_worker(desk: Desk) -> None:
+    _many(desk, 20)
+    _window(desk, 64)
+    first = _let_in(desk)
+    assert (len(first), len(_let_in(desk))) == (8, 0)
+    _begin(desk, first[0])
+    assert len(_let_in(desk)) == 8
+
+
+def test_of_many_in_flight_a_tenth_may_wait(desk: Desk) -> None:
+    ids = [job.id for job in desk.jobs(_many(desk, 180))]
+    _window(desk, 200)
+    _begin(desk, *ids[:100])
+    assert [len(_let_in(desk)) for _ in range(3)] == [8, 8, 0]  # sixteen of a hundred and sixteen are more than that
+
+
+@pytest.mark.parametrize(
+    ("publish_in", "due_in"),
+    [
+        pytest.param(50.0, -10.0, id="lost: it went out ten seconds ago"),
+        pytest.param(60.0, 60.0, id="a render that is looked at in a minute"),
+        pytest.param(-0.1, -0.1, id="it has to go out"),
+    ],
+)
+def test_what_does_not_wait_for_a_worker_holds_nobody_up(desk: Desk, publish_in: float, due_in: float) -> None:
+    ids = [job.id for job in desk.jobs(_many(desk, 20))]
+    _window(desk, 64)
+    with desk.store.write() as session:
+        now = desk.store.now(session)
+        publish_at, due_at = now + timedelta(seconds=publish_in), now + timedelta(seconds=due_in)
+        others = update(Job).where(Job.id.in_(ids[:10]))
+        session.execute(others.values(admitted=True, publish_at=publish_at, due_at=due_at))
+    assert len(_let_in(desk)) == 8
 
 
 def test_what_is_due_goes_out_and_the_next_is_told_of_if_it_is_soon(desk: Desk) -> None:

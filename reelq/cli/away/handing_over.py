@@ -18,7 +18,7 @@ from reelq.cli.away.transfer import patiently
 from reelq.cli.away.uploading import upload
 from reelq.cli.faults import show_findings
 from reelq.cli.foretelling import in_words
-from reelq.cli.handing_in import Call, agree, refused
+from reelq.cli.handing_in import Call, go_ahead, refused, tell_bound
 from reelq.cli.wording import many
 from reelq.errors import ServiceAway, ServiceRefused
 from reelq.store.estimates import Estimate
@@ -69,7 +69,8 @@ def _foretell(service: Service, form: _Form, call: Call) -> None:
     click.echo(f"{many(rows, 'row')}: {cost.sends:,} to be sent to the agent{rest}.", err=True)
     if cost.sends:
         click.echo(in_words(cost, there, ask=""), err=True)
-        agree(call)
+        tell_bound(call)
+        go_ahead(yes=call.yes)
 
 
 @resources.understood

@@ -1,0 +1,127 @@
+"""A process keeps to one core, all of its threads, and leaves it to somebody who needs it.
+
+Where threads run is asked of the kernel, in processes of their own; how busy the cores are is made up, as a machine
+that runs tests is busy everywhere.
+"""
+
+import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from worker import core
+
+CORES: Final = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+pytestmark = pytest.mark.skipif(len(CORES) < 2, reason="needs two cores")
+FIRST, SECOND = (CORES * 2)[:2]
+
+LOOKS: Final = f"""
+import os, sys, threading, time
+from pathlib import Path
+from worker import core
+
+FIRST, SECOND = {FIRST}, {SECOND}
+core._STAT = Path(sys.argv[1]) / "stat"
+ticks = {{}}
+
+def busy(**loads):
+    for each in {CORES}:
+        used, idle = ticks.get(each, (0, 0))
+        load = loads["first"] if each == FIRST else loads["second"] if each == SECOND else 1000
+        ticks[each] = (used + load, idle + 1000 - load)
+    lines = [f"cpu{{each}} {{used}} 0 0 {{idle}} 0 0 0 0 {{used}} 0" for each, (used, idle) in ticks.items()]
+    core._STAT.write_text("\\n".join(["cpu 1 2 3 4 5 6 7 8 9 10", *lines, "intr 5", ""]))
+
+def where():
+    return sorted({{tuple(os.sched_getaffinity(int(each))) for each in os.listdir("/proc/self/task")}})
+
+busy(first=0, second=0)
+for _ in range(20):
+    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+bound = core.Core()
+"""
+
+
+def told(script: str, folder: Path) -> list[str]:
+    """The lines that a process writes which does this beside twenty threads."""
+    command = [sys.executable, "-c", LOOKS + script, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    return done.stdout.splitlines()
+
+
+def test_all_threads_keep_to_one_core_also_those_to_come_and_are_free_again_at_the_end(tmp_path: Path) -> None:
+    bound, later, free = told("""
+busy(first=900, second=100)
+bound.look()
+print(where())
+threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+print(where())
+bound.leave()
+print(where())
+""", tmp_path)  # fmt: skip
+    assert bound == later == f"[({SECOND},)]"
+    assert free == str([tuple(CORES)])
+
+
+def test_it_gives_way_to_somebody_who_comes_later_though_not_always_at_once(tmp_path: Path) -> None:
+    *_, last = seen = told("""
+busy(first=100, second=500)
+bound.look()
+for _ in range(40):
+    print(where())
+    # What others use here: none of it is ours, who only sleep.
+    busy(**{"first": 900, "second": 100} if where() == [(FIRST,)] else {"first": 1000, "second": 200})
+    time.sleep(0.01)
+    bound.look()
+""", tmp_path)  # fmt: skip
+    assert (seen[0], last) == (f"[({FIRST},)]", f"[({SECOND},)]")
+    assert sum(one != another for one, another in itertools.pairwise(seen)) == 1
+
+
+def test_it_stays_where_another_core_is_hardly_better(tmp_path: Path) -> None:
+    seen = told("""
+busy(first=100, second=500)
+bound.look()
+for _ in range(20):
+    busy(first=280, second=100)
+    time.sleep(0.05)
+    bound.look()
+    print(where())
+""", tmp_path)  # fmt: skip
+    assert set(seen) == {f"[({FIRST},)]"}
+
+
+def test_its_own_work_is_no_reason_to_move(tmp_path: Path) -> None:
+    (moved,) = told("""
+busy(first=100, second=500)
+bound.look()
+for _ in range(20):
+    began = time.process_time(), time.monotonic()
+    while time.process_time() - began[0] < 0.05:
+        pass
+    ours = (time.process_time() - began[0]) / (time.monotonic() - began[1])
+    busy(first=int(1000 * ours), second=0)
+    bound.look()
+print(where() != [(FIRST,)])
+""", tmp_path)  # fmt: skip
+    assert moved == "False"
+
+
+def test_with_one_core_there_is_nothing_to_look_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert core.Core().is_worth_a_look
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {CORES[0]})
+    assert not core.Core().is_worth_a_look
+
+
+def test_where_the_system_tells_nothing_there_is_nothing_to_look_at(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(core, "_STAT", tmp_path / "stat")
+    assert not core.Core().is_worth_a_look
+    monkeypatch.undo()
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert not core.Core().is_worth_a_look
