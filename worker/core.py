@@ -6,13 +6,16 @@ in flight a third of a worker's time went into this. A process is never kept on 
 bound from outside (`taskset`, a container's set of cores) stays where it is.
 """
 
-import contextlib
+import logging
 import os
 import random
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
+
+log = logging.getLogger(__name__)
 
 _STAT: Final = Path("/proc/stat")
 _TASKS: Final = Path("/proc/self/task")
@@ -64,11 +67,22 @@ class Core:
             self._move(self._given, None)
 
     def _move(self, cores: Collection[int], mine: int | None) -> None:
+        try:
+            for _ in range(2):  # a thread that begins meanwhile is where the one is that began it
+                _bind(cores)
+        except OSError as error:
+            log.info("it is not ours to choose a core: %s", error)
+            self._given, mine = set(), None
         self._mine = mine
-        for _ in range(2):  # a thread that begins meanwhile is where the one is that began it
-            for thread in _TASKS.iterdir():
-                with contextlib.suppress(ProcessLookupError):  # it has ended
-                    os.sched_setaffinity(int(thread.name), cores)
+        if mine is not None:
+            log.debug("on core %d", mine)
+
+
+def _bind(cores: Collection[int]) -> None:
+    """All threads that there are."""
+    for thread in _TASKS.iterdir():
+        with suppress(ProcessLookupError):  # it has ended
+            os.sched_setaffinity(int(thread.name), cores)
 
 
 def _used(cores: Collection[int]) -> Used:

@@ -125,3 +125,21 @@ def test_where_the_system_tells_nothing_there_is_nothing_to_look_at(
     monkeypatch.undo()
     monkeypatch.delattr(os, "sched_getaffinity")
     assert not core.Core().is_worth_a_look
+
+
+def test_whom_the_system_forbids_to_choose_stays_where_it_is(tmp_path: Path) -> None:
+    """As in a container whose set of cores has changed."""
+    (asked,) = told("""
+asked = []
+def refuses(thread, cores):
+    asked.append(cores)
+    raise OSError(22, "Invalid argument")
+
+os.sched_setaffinity = refuses
+for _ in range(3):
+    busy(first=900, second=100)
+    bound.look()
+bound.leave()
+print(len(asked))
+""", tmp_path)  # fmt: skip
+    assert asked == "1"
