@@ -50,8 +50,6 @@ _NEW_SESSION: Final = MappingProxyType(
         "result_url": "",
     }
 )
-_LITTLE: Final = 0.25
-"""The part of the time between two looks that one may be late."""
 
 
 class _Spare(NamedTuple):
@@ -84,9 +82,9 @@ class Recorder:
     def _done(self, session: Transaction, claimed: Claimed, receipt: object, now: datetime) -> Ended:
         match receipt:
             case NotYet(seconds, words):
-                looks, wait = claimed.job.looks + 1, _on_the_beat(claimed.job.due_at, now, seconds)
-                jobs.again(session, claimed.at, now, wait, words, looks=looks, attempts=0, lapses=0)
-                return _later(words, now, wait, Came.NOT_YET)
+                looks = claimed.job.looks + 1
+                jobs.again(session, claimed.at, now, seconds, words, looks=looks, attempts=0, lapses=0)
+                return _later(words, now, seconds, Came.NOT_YET)
             case Uploaded(opened, files):
                 values = {
                     "remote_session_id": opened.session_id,
@@ -255,12 +253,6 @@ class Recorder:
             raw=_raw_of(error),
         )
         return Failed(said, code)
-
-
-def _on_the_beat(due: datetime, now: datetime, seconds: float) -> float:
-    """How long to wait for the next look: one that was a little late is no reason for all that follow to be later."""
-    late = (now - due).total_seconds()
-    return seconds - late if 0 < late < seconds * _LITTLE else seconds
 
 
 def _later(words: str, now: datetime, seconds: float, came: Came = Came.AGAIN) -> Later:

@@ -10,8 +10,8 @@ from reelq.store.session import is_away
 
 log = logging.getLogger(__name__)
 
-_SHORTEST_PAUSE: Final = 0.05
-_REST: Final = 10
+_SHORTEST_PAUSE: Final = 0.02
+_REST: Final = 4
 """So many times as long as it took is rested before it is done sooner than usual: a busy process has other work."""
 
 

@@ -132,7 +132,7 @@ def test_what_stages_took_is_told_in_seconds(told: Told) -> None:
 
 def test_every_duty_of_the_lifeline_is_done_again_and_again(told: Told) -> None:
     rounds = {at[0]: value for (name, at), value in told.worker.items() if name.endswith("round_timestamp_seconds")}
-    assert rounds.keys() == {
+    assert rounds.keys() - {"core"} == {  # which is for machines with two cores, and for Linux
         "leases",
         "due_work",
         "parked_accounts",

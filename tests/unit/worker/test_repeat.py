@@ -31,10 +31,10 @@ def least(began: list[float]) -> float:
     return min(later - earlier for earlier, later in pairwise(began))
 
 
-@pytest.mark.parametrize(("wish", "wanted"), [(None, 0.3), (0.1, 0.1), (9.0, 0.3), (0.0, 0.05), (-1.0, 0.05)])
+@pytest.mark.parametrize(("wish", "wanted"), [(None, 0.3), (0.1, 0.1), (9.0, 0.3), (0.0, 0.02), (-1.0, 0.02)])
 def test_it_is_done_again_when_it_asks_for_it_and_no_later_than_usual(wish: float | None, wanted: float) -> None:
     assert wanted <= least(times_of(0.3, wish)) + 0.001 < wanted + 0.15
 
 
 def test_a_round_that_takes_long_is_not_done_sooner_however_soon_it_asks() -> None:
-    assert least(times_of(2.0, 0.0, takes=0.05, rounds=3)) >= 0.5
+    assert least(times_of(2.0, 0.0, takes=0.1, rounds=3)) >= 0.4
