@@ -22,6 +22,7 @@ from worker.repeat import repeat
 log = logging.getLogger(__name__)
 
 _RESCUED_AT_ONCE: Final = 200
+_TAKE_BACK_EVERY: Final = 0.5
 _RETENTION_EVERY: Final = 600.0
 _FINISHING_EVERY: Final = 1.0
 _COSTS_EVERY: Final = 1.0
@@ -54,6 +55,7 @@ class Lifeline:
         self._pipeline.keep_leases()
         duties = (
             ("due work", self._due_work, turns.SOON.total_seconds()),
+            ("silent workers", self._take_back, _TAKE_BACK_EVERY),
             ("parked accounts", self._look_at_parked, settings.reelq_poll_interval),
             ("costs", self._costs.look, _COSTS_EVERY),
             ("finished batches", self._finishing.look, _FINISHING_EVERY),
@@ -79,18 +81,26 @@ class Lifeline:
             return None  # it is for those who stay; in one process it would come back to ourselves
         with pipeline.store.write(urgent=True) as session:
             now = pipeline.store.now(session)
+            messages, soon = self._dispatch.mark(session, now)
+        self._dispatch.publish(messages)
+        return None if soon is None else (soon - now).total_seconds()
+
+    def _take_back(self) -> None:
+        """Jobs of workers that fell silent are due again."""
+        pipeline = self._pipeline
+        if pipeline.hands.stopping.is_set():
+            return
+        with pipeline.store.write(urgent=True) as session:
+            now = pipeline.store.now(session)
             # A process that slept, or is too busy to renew in time, does not take itself for dead.
             held = {each.job_id for each in pipeline.hands.all()}
             interval, lease = pipeline.settings.reelq_poll_interval, pipeline.hands.lease_seconds
             rescued = jobs.rescue(session, now, _RESCUED_AT_ONCE, interval, lease, held, self._batch_id)
             if rescued:
                 turns.lost_with_the_silent(session, now, lease, self._batch_id)
-            messages, soon = self._dispatch.mark(session, now)
-        self._pipeline.metrics.rescued.inc(len(rescued))
+        pipeline.metrics.rescued.inc(len(rescued))
         if rescued:
             log.warning("took %d jobs back from workers that fell silent", len(rescued))
-        self._dispatch.publish(messages)
-        return None if soon is None else (soon - now).total_seconds()
 
     def _look_at_parked(self) -> None:
         self._pipeline.look_at_parked(self._batch_id)

@@ -135,6 +135,7 @@ def test_every_duty_of_the_lifeline_is_done_again_and_again(told: Told) -> None:
     assert rounds.keys() - {"core"} == {  # which is for machines with two cores, and for Linux
         "leases",
         "due_work",
+        "silent_workers",
         "parked_accounts",
         "costs",
         "finished_batches",
