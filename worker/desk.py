@@ -44,6 +44,8 @@ class Job:
     renders: int = 0
     looks: int = 0
     result_url: str = ""
+    takes_a_result: bool = False
+    """Another row did the same: its result is this one's."""
     output: str = ""
     """What the finished file is called."""
     names: tuple[str, ...] = ()

@@ -236,6 +236,7 @@ class Pipeline:
             renders=row.renders,
             looks=row.looks,
             result_url=row.result_url,
+            takes_a_result=row.same_as not in (None, row.id),
             output=row.output,
             names=names,
         )

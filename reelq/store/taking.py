@@ -37,9 +37,9 @@ def take(
 
 _JOBS: Final = (
     Job.id, Job.batch_id, Job.account_id, Job.owner, Job.row, Job.key, Job.file, Job.references, Job.inputs,
-    Job.instruction, Job.language, Job.skill, Job.output, Job.route, Job.after_id, Job.stage, Job.status, Job.run,
-    Job.attempts, Job.looks, Job.follow_ups, Job.resend, Job.upload_baseline, Job.remote_session_id, Job.remote_task_id,
-    Job.remote_user_id, Job.remote_render_id, Job.renders, Job.result_url, Job.changes,
+    Job.instruction, Job.language, Job.skill, Job.output, Job.route, Job.after_id, Job.same_as, Job.stage, Job.status,
+    Job.run, Job.attempts, Job.looks, Job.follow_ups, Job.resend, Job.upload_baseline, Job.remote_session_id,
+    Job.remote_task_id, Job.remote_user_id, Job.remote_render_id, Job.renders, Job.result_url, Job.changes,
 )  # fmt: skip
 """What a worker works with; every column more is a cost of each stage."""
 _BATCHS: Final = load_only(Batch.id, Batch.source, Batch.out, raiseload=True)

@@ -41,8 +41,8 @@ WITHIN_SEND: Final = {
 """By what the transport tells of a request's progress."""
 
 DUTIES: Final = ("rescue", "due", "admit", "ended")
-"""Of the lifeline. The first three are in one transaction, one after another: the first that finds something to do is
-where it is. The last one finds instructions whose costs are to be read."""
+"""Of the lifeline. What is due and what is let in are in one transaction, one after another: the first that finds
+something to do is where it is. The last one finds instructions whose costs are to be read."""
 
 Called = Callable[..., Any]
 
@@ -101,7 +101,7 @@ class Moments:
         @wraps(act)
         def acting(*args: Any, **kwargs: Any) -> Any:
             found = act(*args, **kwargs)
-            if name in (DUTIES[0], DUTIES[-1]):  # a round begins
+            if name != "admit":  # a round begins
                 self._enter("")
             if (found[0] if isinstance(found, tuple) else found) and not self._here.where:
                 self._enter(name)

@@ -49,7 +49,19 @@ def same(tmp_path: Path) -> Finished:
 
 
 def take(same: Finished, folder: Path) -> Path:
-    job = Job("job_1", 1, 1, Stage.DOWNLOAD, Route.EDIT, "Trim it", "en", (), (), folder / "out" / "mine.mp4")
+    job = Job(
+        "job_1",
+        1,
+        1,
+        Stage.DOWNLOAD,
+        Route.EDIT,
+        "Trim it",
+        "en",
+        (),
+        (),
+        folder / "out" / "mine.mp4",
+        takes_a_result=True,
+    )
     desk = _Desk(same, _Service())
     try:
         download(job, cast("Desk", desk))

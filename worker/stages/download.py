@@ -59,7 +59,7 @@ def _fetch(job: Job, part: Path, desk: Desk) -> Downloaded:
 
 def _take(job: Job, part: Path, desk: Desk) -> Downloaded | None:
     """The other row's file beside this one's place; None where it is not there, or not what it was."""
-    same = desk.same_result()
+    same = desk.same_result() if job.takes_a_result else None
     source = _found(same, desk) if same else None
     if same is None or source is None:
         return None
