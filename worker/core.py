@@ -4,11 +4,16 @@ Python runs one thread at a time. With several cores at hand the kernel wakes th
 that the running one makes a system call: mostly for nothing, as that takes longer than the call. With hundreds of rows
 in flight a third of a worker's time went into this. A process is never kept on more than it was given: one that is
 bound from outside (`taskset`, a container's set of cores) stays where it is.
+
+No two workers of one machine keep to the same core: whoever does holds its name, which ends with the process. Where all
+cores are held, or others take too much of each, a worker runs where it may. Containers do not see each other's names:
+they have only how busy the cores are to go by.
 """
 
 import logging
 import os
 import random
+import socket
 import time
 from collections.abc import Collection
 from contextlib import suppress
@@ -25,6 +30,10 @@ _COUNTED: Final = 8
 """What comes after them, time of guests, is counted in them as well."""
 _WORTH_A_MOVE: Final = 0.2
 """Of a core, that others would take less of elsewhere."""
+_TOO_MUCH: Final = 0.4
+"""Of a core, for others to take: another worker is bound to it as well."""
+_NAME: Final = "\0reelq keeps to core {}"
+"""Of a socket in no folder: it is gone with whoever holds it, however that ends."""
 
 Used = dict[int, tuple[int, int]]
 """How long each core was busy, and how long it was there, in ticks."""
@@ -36,6 +45,7 @@ class Core:
     def __init__(self) -> None:
         self._given = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set[int]()
         self._mine: int | None = None
+        self._held: socket.socket | None = None
         self._seen = (time.monotonic(), time.process_time(), _used(self._given))
 
     @property
@@ -52,30 +62,47 @@ class Core:
             return
         if self._mine in loads:
             loads[self._mine] -= (working - worked) / (now - then)
-        best = min(random.sample(sorted(loads), len(loads)), key=lambda core: round(loads[core], 1))
-        if self._mine not in loads or self._is_better(loads[best], loads[self._mine]):
-            self._move({best}, best)
-
-    @staticmethod
-    def _is_better(there: float, here: float) -> bool:
-        # Two workers on one core see the same, and one of them is to stay.
-        return here > there + _WORTH_A_MOVE and random.random() < 1 / 2
+        # Where two are bound to one core both see the same, and one of them is to stay.
+        if self._mine in loads and random.random() < 1 / 2:
+            return
+        here = loads.get(self._mine, float("inf")) if self._mine is not None else float("inf")
+        for core in sorted(random.sample(sorted(loads), len(loads)), key=lambda core: round(loads[core], 1)):
+            if here <= loads[core] + _WORTH_A_MOVE:
+                break
+            if held := _hold(core):
+                self._move({core}, core, held)
+                return
+        if here > _TOO_MUCH:
+            self.leave()
 
     def leave(self) -> None:
         """Run wherever it may, as before."""
         if self._mine is not None:
-            self._move(self._given, None)
+            self._move(self._given, None, None)
 
-    def _move(self, cores: Collection[int], mine: int | None) -> None:
+    def _move(self, cores: Collection[int], mine: int | None, held: socket.socket | None) -> None:
         try:
             for _ in range(2):  # a thread that begins meanwhile is where the one is that began it
                 _bind(cores)
         except OSError as error:
             log.info("it is not ours to choose a core: %s", error)
             self._given, mine = set(), None
-        self._mine = mine
+        if self._held:
+            self._held.close()
+        self._mine, self._held = mine, held
         if mine is not None:
             log.debug("on core %d", mine)
+
+
+def _hold(core: int) -> socket.socket | None:
+    """None where another worker holds it."""
+    name = socket.socket(socket.AF_UNIX)
+    try:
+        name.bind(_NAME.format(core))
+    except OSError:
+        name.close()
+        return None
+    return name
 
 
 def _bind(cores: Collection[int]) -> None:

@@ -26,6 +26,7 @@ from worker import core
 
 FIRST, SECOND = {FIRST}, {SECOND}
 core._STAT = Path(sys.argv[1]) / "stat"
+core._NAME = "\\0" + sys.argv[1] + " {{}}"  # workers of other tests hold cores as well
 ticks = {{}}
 
 def busy(**loads):
@@ -67,7 +68,7 @@ print(where())
     assert free == str([tuple(CORES)])
 
 
-def test_it_gives_way_to_somebody_who_comes_later_though_not_always_at_once(tmp_path: Path) -> None:
+def test_it_gives_way_to_somebody_who_comes_later(tmp_path: Path) -> None:
     *_, last = seen = told("""
 busy(first=100, second=500)
 bound.look()
@@ -82,6 +83,23 @@ for _ in range(40):
     assert sum(one != another for one, another in itertools.pairwise(seen)) == 1
 
 
+def test_of_those_who_see_the_same_not_all_move_at_once(tmp_path: Path) -> None:
+    (moved,) = told("""
+moved = 0
+for _ in range(30):
+    bound = core.Core()
+    busy(first=100, second=500)
+    bound.look()
+    busy(first=900, second=100)
+    time.sleep(0.05)
+    bound.look()
+    moved += where() == [(SECOND,)]
+    bound.leave()
+print(moved)
+""", tmp_path)  # fmt: skip
+    assert 0 < int(moved) < 30
+
+
 def test_it_stays_where_another_core_is_hardly_better(tmp_path: Path) -> None:
     seen = told("""
 busy(first=100, second=500)
@@ -93,6 +111,47 @@ for _ in range(20):
     print(where())
 """, tmp_path)  # fmt: skip
     assert set(seen) == {f"[({FIRST},)]"}
+
+
+def test_a_core_that_another_worker_holds_is_left_to_it_and_free_with_its_end(tmp_path: Path) -> None:
+    beside, alone = told('''
+import subprocess
+holds = f"""if True:
+    import socket, time
+    name = socket.socket(socket.AF_UNIX)
+    name.bind({core._NAME.format(SECOND)!r})
+    print(flush=True)
+    time.sleep(60)
+"""
+other = subprocess.Popen([sys.executable, "-c", holds], stdout=subprocess.PIPE)
+other.stdout.readline()
+busy(first=900, second=100)
+bound.look()
+print(where())
+bound.leave()
+other.kill()
+other.wait()
+busy(first=900, second=100)
+bound.look()
+print(where())
+''', tmp_path)  # fmt: skip
+    assert (beside, alone) == (f"[({FIRST},)]", f"[({SECOND},)]")
+
+
+def test_where_others_take_too_much_of_every_core_it_runs_where_it_may(tmp_path: Path) -> None:
+    *_, last = seen = told("""
+busy(first=100, second=500)
+bound.look()
+print(where())
+for _ in range(40):
+    busy(first=600, second=700)
+    time.sleep(0.05)
+    bound.look()
+    print(where())
+    if len(where()[0]) > 1:
+        break
+""", tmp_path)  # fmt: skip
+    assert (seen[0], last) == (f"[({FIRST},)]", str([tuple(CORES)]))
 
 
 def test_its_own_work_is_no_reason_to_move(tmp_path: Path) -> None:
