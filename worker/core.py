@@ -60,12 +60,12 @@ class Core:
         loads = _loads(before, used)
         if not loads:
             return
+        here = float("inf")
         if self._mine in loads:
-            loads[self._mine] -= (working - worked) / (now - then)
-        # Where two are bound to one core both see the same, and one of them is to stay.
-        if self._mine in loads and random.random() < 1 / 2:
-            return
-        here = loads.get(self._mine, float("inf")) if self._mine is not None else float("inf")
+            # Where two are bound to one core both see the same, and one of them is to stay.
+            if random.random() < 1 / 2:
+                return
+            here = loads[self._mine] = loads[self._mine] - (working - worked) / (now - then)
         for core in sorted(random.sample(sorted(loads), len(loads)), key=lambda core: round(loads[core], 1)):
             if here <= loads[core] + _WORTH_A_MOVE:
                 break
@@ -87,6 +87,9 @@ class Core:
         except OSError as error:
             log.info("it is not ours to choose a core: %s", error)
             self._given, mine = set(), None
+            if held:
+                held.close()
+                held = None
         if self._held:
             self._held.close()
         self._mine, self._held = mine, held

@@ -189,7 +189,7 @@ def test_where_the_system_tells_nothing_there_is_nothing_to_look_at(
 
 def test_whom_the_system_forbids_to_choose_stays_where_it_is(tmp_path: Path) -> None:
     """As in a container whose set of cores has changed."""
-    (asked,) = told("""
+    asked, free = told("""
 asked = []
 def refuses(thread, cores):
     asked.append(cores)
@@ -201,5 +201,6 @@ for _ in range(3):
     bound.look()
 bound.leave()
 print(len(asked))
+print(all([core._hold(each) for each in (FIRST, SECOND)]))
 """, tmp_path)  # fmt: skip
-    assert asked == "1"
+    assert (asked, free) == ("1", "True")
