@@ -8,7 +8,6 @@ from reelq.errors import ReelqError
 from reelq.job import Route, Stage
 from reelq.remote.client import Remote
 from reelq.remote.receipts import Session
-from reelq.remote.sse import Heard
 from reelq.settings import Settings
 from reelq.storage import Storage
 
@@ -125,9 +124,6 @@ class Desk(Protocol):
 
     def withdraw(self, sending: Sending, refusal: ReelqError) -> None:
         """It is proven that it did not go out, or was refused: another may."""
-
-    def ended(self, sending: Sending, heard: Heard) -> Sending:
-        """The stream came to its proper end."""
 
     def read_again(self, sending: Sending, fingerprint: str) -> int:
         """A look at the state that settles nothing yet; how many there were."""

@@ -116,7 +116,7 @@ class Pipeline:
         if isinstance(claimed, Missed):
             log.debug("nothing to do: %s", claimed)
             return Ending.GO_ON if claimed is Missed.PASSED else Ending.STOP
-        with logs.about(batch=claimed.batch.id), self.hands.holding(job_id, run, before) as held:
+        with logs.about(batch=claimed.job.batch_id), self.hands.holding(job_id, run, before) as held:
             ending = self._perform(claimed, held)
         following = stage_after(claimed.job.route, stage)
         if ending is Ending.GO_ON and following and not chained:

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from reelq import errors
 from reelq.job import Cause, Route, Stage, Status
+from reelq.remote.sse import Heard
 from reelq.settings import Settings
 from reelq.store import accounts, jobs, sends
 from reelq.store.jobs import Claimed
@@ -92,10 +93,10 @@ class Recorder:
                     "remote_user_id": opened.user_id or claimed.job.remote_user_id,
                 }
                 jobs.advance(session, claimed, now, _arrived(files), **values)
-            case Edited(in_doubt):
+            case Edited(heard):
                 if claimed.account.probe_job_id == claimed.job.id:
                     accounts.unpark(session, claimed.account.id)
-                return self._edited(session, claimed, now, in_doubt=in_doubt)
+                return self._edited(session, claimed, now, heard)
             case Verified():
                 return self._verified(session, claimed, receipt, now)
             case Rendered(render_id):
@@ -109,16 +110,17 @@ class Recorder:
                 jobs.advance(
                     session, claimed, now, words, result_path=claimed.job.output, result_size=size, result_sha256=sha256
                 )
-                accounts.note_success(session, claimed.account.id, self._settings.reelq_max_in_flight)
+                accounts.note_success(session, claimed.account, self._settings.reelq_max_in_flight)
             case _:
                 raise TypeError(f"no stage gives {receipt!r}")
         return Ending.GO_ON
 
-    def _edited(self, session: Transaction, claimed: Claimed, now: datetime, *, in_doubt: bool) -> Ending:
-        if in_doubt:
+    def _edited(self, session: Transaction, claimed: Claimed, now: datetime, heard: Heard | None) -> Ending:
+        if heard is None:
             due = jobs.later(now, self._settings.reelq_settle_first_wait)
             jobs.advance(session, claimed, now, "the stream was lost; the session's state will tell", due_at=due)
             return Ending.DONE
+        sends.ended_well(session, claimed.job.id, heard.reply, heard.error.message if heard.error else "")
         jobs.advance(session, claimed, now, "the agent is done")
         return Ending.GO_ON
 

@@ -5,18 +5,16 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final, Literal
 
 from reelq.errors import CreditsExhausted, LimitReached, NotSent, ReelqError, RemoteError
 from reelq.remote import draft
 from reelq.remote.client import Remote
-from reelq.remote.sse import Heard
 from reelq.settings import Settings
 from reelq.storage import Storage
 from reelq.store import credits, ends, jobs, sends
-from reelq.store.models import Outcome, Send
+from reelq.store.models import Outcome
 from reelq.store.moves import Position, note
 from reelq.store.session import Store, Transaction
 from worker.desk import Finished, LetGo, Sending
@@ -113,12 +111,6 @@ class Workbench:
             with suppress(RemoteError):
                 credits.take_reading(self._store, self._account_id, credits.REFUSED, self.remote.balance)
 
-    def ended(self, sending: Sending, heard: Heard) -> Sending:
-        agent_error = heard.error.message if heard.error else ""
-        with self._fenced() as (session, _):
-            sends.ended_well(session, sending.id, heard.reply, agent_error)
-        return replace(sending, ended_well=True, reply=heard.reply, agent_error=agent_error)
-
     def read_again(self, sending: Sending, fingerprint: str) -> int:
         with self._fenced() as (session, _):
             sends.read_again(session, sending.id, sending.reads + 1, fingerprint)
@@ -139,7 +131,7 @@ class Workbench:
         return credits.take_reading(self._store, self._account_id, moment, self.remote.balance, fresh).available
 
 
-def _sending(row: Send, now: datetime) -> Sending:
+def _sending(row: sends.Open, now: datetime) -> Sending:
     return Sending(
         id=row.id,
         text=row.text,

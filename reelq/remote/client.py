@@ -5,7 +5,6 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
@@ -69,8 +68,15 @@ class _Spread(httpx.BaseTransport):
             pool.close()
 
 
+class _NoCookies(httpx.Cookies):
+    def extract_cookies(self, response: httpx.Response) -> None:
+        """All accounts share a client: a cookie would carry one's session into the other's requests."""
+
+
 class _Client(httpx.Client):
-    """Like httpx's own, with many small pools in the place of each."""
+    """Like httpx's own, with many small pools in the place of each, and without cookies."""
+
+    cookies = _NoCookies()  # type: ignore[override] # nobody sets them
 
     def _init_transport(self, *args: Any, **kwargs: Any) -> httpx.BaseTransport:
         return _Spread(functools.partial(super()._init_transport, *args, **kwargs))
@@ -94,8 +100,6 @@ class Http(_Client):
             "base_url": settings.nemo_api_url,
             "timeout": _timeout(_READ_SECONDS),
             "verify": httpx.create_ssl_context(),
-            # All accounts share this client: a cookie would carry one's session into the other's requests.
-            "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         }
         # A limit to idle ones would close some that another thread has just been given.
         quick = httpx.Limits(max_connections=most, max_keepalive_connections=most, keepalive_expiry=_KEPT_SECONDS)
@@ -105,6 +109,11 @@ class Http(_Client):
         none = httpx.Limits(max_connections=most, max_keepalive_connections=0)
         self.lasting = _Client(limits=none, **told)
         """For streams and files."""
+        self._service = str(self.base_url).rstrip("/")
+
+    def at(self, path: str) -> str:
+        """A path's whole address: httpx would parse it, and once more with the service's before it."""
+        return self._service + path
 
     def close(self) -> None:
         """Both."""
@@ -211,7 +220,7 @@ class Remote:
         headers = self._headers | {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
         request = self._http.build_request(
             "POST",
-            "/run_sse",
+            self._http.at("/run_sse"),
             content=jsontext.dump(wire.write_message(session_id, text)),
             headers=headers | {"Content-Type": "application/json"},
             timeout=_timeout(min(patience.silence, patience.life)),
@@ -308,7 +317,7 @@ class Remote:
         timeout = _timeout(read_seconds)
         with _our_errors():
             request = self._http.build_request(
-                method, path, content=content, files=files, headers=headers, timeout=timeout
+                method, self._http.at(path), content=content, files=files, headers=headers, timeout=timeout
             )
             if files is None:
                 with self._http.door:

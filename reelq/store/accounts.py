@@ -23,6 +23,7 @@ from reelq.store.ids import new_id
 from reelq.store.models import Account, AccountKind
 from reelq.store.secrets import Vault
 from reelq.store.session import Store, Transaction, is_away
+from reelq.store.taking import Payer
 
 ANONYMOUS: Final = "anonymous"
 """The credential of the one account per service that lives on free tokens."""
@@ -232,11 +233,13 @@ def note_limited(session: Transaction, account_id: str, now: datetime) -> bool:
     return changed(session, update(Account).where(Account.id == account_id, open_).values(window=halved))
 
 
-def note_success(session: Transaction, account_id: str, most: int) -> None:
+def note_success(session: Transaction, account: Payer, most: int) -> None:
     """A job came through: the window grows by one in as many successes as it is wide, up to `most`."""
+    if account.window == most:  # as mostly: then nobody has to wait for anybody at the account's row
+        return
     grown = Account.window + 1.0 / Account.window
     values = {"window": case((grown < most, grown), else_=float(most))}
-    changed(session, update(Account).where(Account.id == account_id).values(**values))
+    changed(session, update(Account).where(Account.id == account.id).values(**values))
 
 
 def quota_met(session: Transaction, account_id: str) -> bool:

@@ -16,6 +16,7 @@ from reelq.store.clients import Asset
 from reelq.store.models import Job
 from reelq.store.plans import pieces
 from reelq.store.session import Store, Transaction
+from reelq.store.taking import Work
 
 _COLUMNS: Final = (Asset.sha256, Asset.size, Asset.name, Asset.created_at)
 
@@ -64,7 +65,7 @@ def _note(session: Transaction, owner: str, came: Mapping[str, tuple[str, Stored
     return bool(new)
 
 
-def called(session: Transaction, job: Job) -> list[str]:
+def called(session: Transaction, job: Work) -> list[str]:
     """What the service is to call the contents that the job is given: it goes by the ending of a file's name.
 
     By the manifest's word for it, or where that has no such ending (`sha256:…` has none) as it was uploaded.
@@ -77,7 +78,7 @@ def called(session: Transaction, job: Job) -> list[str]:
     return [uploaded.get(sha256, name) for name, sha256 in given if sha256]
 
 
-def hashes_of(job: Job) -> Sequence[str]:
+def hashes_of(job: Job | Work) -> Sequence[str]:
     """The contents that the job is given, in the order of `called`."""
     return [sha256 for sha256 in job.inputs if sha256]
 

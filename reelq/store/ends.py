@@ -13,6 +13,7 @@ from reelq.job import FINAL, ROUTES, Cause, Stage, Status
 from reelq.storage import Storage
 from reelq.store.models import Batch, Job
 from reelq.store.moves import Position, move, move_all
+from reelq.store.taking import Work
 
 TAKEN_ALONG: Final = (
     "account_id", "remote_session_id", "remote_task_id", "remote_user_id", "remote_render_id", "result_url",
@@ -82,7 +83,7 @@ def followers(session: Session, job_id: str) -> list[Job]:
     return list(session.scalars(_FOLLOWERS, {"job_id": job_id}))
 
 
-def release_followers(session: Session, job: Job, now: datetime) -> None:
+def release_followers(session: Session, job: Job | Work, now: datetime) -> None:
     """The session is free for the next row: its render is done."""
     for follower in followers(session, job.id):
         if follower.status is Status.WAITING and follower.cause is Cause.SESSION:
@@ -103,7 +104,7 @@ def cancel_behind(session: Session, follower: Job, job: Job, now: datetime) -> N
     end(session, Position.of(follower), Status.CANCELLED, now, words, error_code="predecessor", error=words)
 
 
-def session_of(job: Job) -> dict[str, Any]:
+def session_of(job: Job | Work) -> dict[str, Any]:
     """What the next row needs to work in this one's session."""
     return {
         "remote_session_id": job.remote_session_id,

@@ -19,7 +19,7 @@ from reelq.store.ends import is_done_with_session, release_followers
 from reelq.store.models import Account, Batch, BatchState, Job
 from reelq.store.moves import Position, StaleMove, move
 from reelq.store.scope import within
-from reelq.store.taking import take
+from reelq.store.taking import Payer, Place, Work, as_taken, take
 
 REPUBLISH_SECONDS: Final = 60.0
 """A message that nobody took is published again after so long, then after twice as long each time."""
@@ -43,9 +43,9 @@ class Missed(StrEnum):
 class Claimed:
     """The job is this worker's for one stage."""
 
-    job: Job
-    batch: Batch
-    account: Account
+    job: Work
+    batch: Place
+    account: Payer
     at: Position
 
 
@@ -86,7 +86,7 @@ def claim(
     until = later(now, lease.seconds)
     # Whoever sent its message may have a quicker clock.
     if taken := take(session, job_id, run, stage, now, now + SKEW, until, lease.worker):
-        return Claimed(*taken, Position.of(taken[0]))
+        return Claimed(*taken, Position(job_id, taken[0].batch_id, run, stage, Status.RUNNING))
     found = session.execute(_WITH_ITS_BATCH_AND_ACCOUNT, {"job_id": job_id}).one_or_none()
     if found is None:
         return Missed.GONE
@@ -108,7 +108,7 @@ def claim(
         started_at=started,
         publishes=0,
     )
-    return Claimed(job, batch, account, at)
+    return Claimed(*as_taken(job, batch, account), at)
 
 
 def _is_past(job: Job, run: int, stage: Stage) -> bool:

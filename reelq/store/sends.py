@@ -1,17 +1,38 @@
 """Decisions to send: written before anything goes out, settled by what is read, never carried out twice."""
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, cast
 
-from sqlalchemy import ColumnElement, Row, bindparam, case, func, insert, literal, select
+from sqlalchemy import ColumnElement, Row, Table, bindparam, case, func, insert, literal, select
 from sqlalchemy.orm import Session
 
 from reelq.store.models import Job, Outcome, Send
 from reelq.store.statements import change
+from reelq.store.taking import Work
 
 _COST_NOTHING: Final = (Outcome.NOT_SENT, Outcome.REFUSED)
 _MAY_HAVE_GONE_OUT: Final = Send.outcome.not_in(_COST_NOTHING)
-_OPEN: Final = select(Send).where(Send.job_id == bindparam("job_id"), Send.outcome == Outcome.OPEN)
+_SEND: Final = cast("Table", Send.__table__).c
+
+
+class Open(NamedTuple):
+    """A decision whose outcome is not known."""
+
+    id: int
+    text: str
+    baseline: dict[str, Any] | None
+    fingerprint: str
+    ended_well: bool
+    reply: str
+    agent_error: str
+    reads: int
+    read_fingerprint: str
+    sent_at: datetime
+
+
+_OPEN: Final = select(*(_SEND[name] for name in Open._fields)).where(
+    _SEND.job_id == bindparam("job_id"), _SEND.outcome == Outcome.OPEN
+)
 
 _BEFORE: Final = select(func.count()).where(Send.job_id == Job.id).correlate(Job).scalar_subquery()
 _INTENDED: Final[dict[Any, Any]] = {
@@ -35,9 +56,10 @@ _INTEND: Final = (
 )
 
 
-def open_send(session: Session, job_id: str) -> Send | None:
+def open_send(session: Session, job_id: str) -> Open | None:
     """The job's decision whose outcome is not known; the database allows one."""
-    return session.scalars(_OPEN, {"job_id": job_id}).one_or_none()
+    found = session.connection().execute(_OPEN, {"job_id": job_id}).one_or_none()
+    return Open._make(found) if found else None
 
 
 def intend(
@@ -49,10 +71,10 @@ def intend(
     return session.connection().execute(_INTEND, told).one()
 
 
-def ended_well(session: Session, send_id: int, reply: str, agent_error: str) -> None:
-    """Its stream came to a proper end, with these words."""
+def ended_well(session: Session, job_id: str, reply: str, agent_error: str) -> None:
+    """The open decision's stream came to a proper end, with these words."""
     values = {"ended_well": True, "reply": reply, "agent_error": agent_error}
-    change(session, Send, {"id": send_id, "outcome": Outcome.OPEN}, values)
+    change(session, Send, {"job_id": job_id, "outcome": Outcome.OPEN}, values)
 
 
 def read_again(session: Session, send_id: int, reads: int, fingerprint: str) -> None:
@@ -79,9 +101,9 @@ def anything_sent(session: Session, remote_session_id: str) -> bool:
     return session.execute(query).first() is not None
 
 
-def went_on(session: Session, job: Job) -> bool:
+def went_on(session: Session, job: Work) -> bool:
     """Whether another instruction has gone out in the job's remote session since its own, or since those before it."""
-    before: Job | None = job
+    before: Job | Work | None = job
     last: int | None = None
     while before and last is None:
         # Whoever has the same key did the same: a row that took another's result did none of it itself.

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import (
     ArgumentError,
     DatabaseError,
@@ -63,6 +63,28 @@ Transaction = Session
 """What `write` and `read` give: to be handed to the nouns' functions, and to nothing else."""
 
 
+class _Over(Session):
+    """A session over a connection that somebody else got, and whose transaction somebody else begins and ends.
+
+    With a connection and a transaction of the session's own, a short statement takes a fifth longer.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection, expire_on_commit=False)
+        self._connection = connection
+
+    def connection(self, *_: Any, **_options: Any) -> Connection:
+        return self._connection
+
+    def commit(self) -> None:
+        super().commit()
+        self._connection.commit()
+
+    def rollback(self) -> None:
+        super().rollback()
+        self._connection.rollback()
+
+
 class Store:
     """The database as one process uses it. Every `write` is one transaction, committed when its block ends."""
 
@@ -85,8 +107,9 @@ class Store:
         """A transaction that may write; an urgent one does not wait for its turn behind all others of this process."""
         door = nullcontext() if urgent else self._door
         try:
-            with door, self._turn, Session(self.engine, expire_on_commit=False) as session, session.begin():
+            with door, self._turn, self.engine.begin() as connection, _Over(connection) as session:
                 yield session
+                session.flush()
         except AWAY as error:
             self._note(str(error.orig).strip().partition("\n")[0])
             raise
@@ -106,7 +129,7 @@ class Store:
     def read(self) -> Iterator[Session]:
         """A transaction that only reads: it neither waits for a writer nor holds one up."""
         with self._readers, self.engine.connect().execution_options(reelq_reads=True) as connection:
-            yield Session(connection, expire_on_commit=False)
+            yield _Over(connection)
 
     def now(self, session: Session) -> datetime:
         """The moment, by the clock that all workers share: the database's, where it is not this machine's."""

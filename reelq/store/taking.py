@@ -5,16 +5,70 @@ Whatever stands in the way, or may, finds nothing here, and is left to those who
 
 from datetime import datetime
 from functools import cache
-from typing import Final
+from typing import Any, NamedTuple, cast
 
-from sqlalchemy import Row, Select, bindparam, func, or_, select, update
-from sqlalchemy.orm import aliased, load_only
+from sqlalchemy import Select, Table, bindparam, func, or_, select, update
 
-from reelq.job import Stage, Status
+from reelq.job import Route, Stage, Status
 from reelq.store.events import event, telling
-from reelq.store.models import Account, Batch, BatchState, Job
+from reelq.store.models import Account, AccountKind, Batch, BatchState, Job
 from reelq.store.moves import forbidden
 from reelq.store.session import Transaction
+
+
+class Work(NamedTuple):
+    """What a worker works with; every column more is a cost of each stage."""
+
+    id: str
+    batch_id: str
+    account_id: str
+    owner: str
+    row: int
+    key: str
+    file: str
+    references: list[str]
+    inputs: list[str]
+    instruction: str
+    language: str
+    skill: str
+    output: str
+    route: Route
+    after_id: str | None
+    same_as: str | None
+    stage: Stage
+    status: Status
+    run: int
+    attempts: int
+    looks: int
+    follow_ups: int
+    resend: bool
+    upload_baseline: str
+    remote_session_id: str
+    remote_task_id: str
+    remote_user_id: str
+    remote_render_id: str
+    renders: int
+    result_url: str
+    changes: list[str]
+
+
+class Place(NamedTuple):
+    """Where the batch's files are, and where its results go."""
+
+    source: str
+    out: str
+
+
+class Payer(NamedTuple):
+    """The account, as far as it concerns a stage."""
+
+    id: str
+    kind: AccountKind
+    probe_job_id: str | None
+    window: float
+
+
+Taken = tuple[Work, Place, Payer]
 
 
 def take(
@@ -26,55 +80,58 @@ def take(
     due: datetime,
     until: datetime,
     worker: str,
-) -> "Row[Job, Batch, Account] | None":
+) -> Taken | None:
     """Begin the stage, if it is due by then and nothing is in its way: the job as it is now, its batch, its account."""
-    if session.connection().dialect.name != "postgresql":
+    connection = session.connection()
+    if connection.dialect.name != "postgresql":
         return None
     told = event(now, str(Status.RUNNING), run, stage, Status.QUEUED, Status.RUNNING, f"{stage} begins")
     there = {"of": job_id, "under": run, "in": stage, "now": now, "due": due, "until": until, "by": worker}
-    return session.execute(_taking(), told | there).one_or_none()
+    found = connection.execute(_taking(), told | there).one_or_none()
+    if found is None:
+        return None
+    payer = len(found) - len(Payer._fields)
+    place = payer - len(Place._fields)
+    return Work._make(found[:place]), Place._make(found[place:payer]), Payer._make(found[payer:])
 
 
-_JOBS: Final = (
-    Job.id, Job.batch_id, Job.account_id, Job.owner, Job.row, Job.key, Job.file, Job.references, Job.inputs,
-    Job.instruction, Job.language, Job.skill, Job.output, Job.route, Job.after_id, Job.same_as, Job.stage, Job.status,
-    Job.run, Job.attempts, Job.looks, Job.follow_ups, Job.resend, Job.upload_baseline, Job.remote_session_id,
-    Job.remote_task_id, Job.remote_user_id, Job.remote_render_id, Job.renders, Job.result_url, Job.changes,
-)  # fmt: skip
-"""What a worker works with; every column more is a cost of each stage."""
-_BATCHS: Final = load_only(Batch.id, Batch.source, Batch.out, raiseload=True)
-_ACCOUNTS: Final = load_only(Account.id, Account.kind, Account.probe_job_id, raiseload=True)
+def as_taken(job: Job, batch: Batch, account: Account) -> Taken:
+    """The same of what was read."""
+    work = Work._make(getattr(job, name) for name in Work._fields)
+    return work, Place(batch.source, batch.out), Payer._make(getattr(account, name) for name in Payer._fields)
 
 
 @cache
-def _taking() -> Select[Job, Batch, Account]:
-    now = bindparam("now", type_=Job.due_at.type)
+def _taking() -> Select[*tuple[Any, ...]]:
+    job, batch, account = (cast("Table", each.__table__).c for each in (Job, Batch, Account))
+    now = bindparam("now", type_=job.due_at.type)
     free = (
-        Job.cancel_wished.is_(False),
-        Job.after_id.is_(None),
-        Batch.state == BatchState.ACTIVE,
-        Batch.released.is_(None),
-        Account.parked.is_(None),
-        or_(Account.blocked_until.is_(None), Account.blocked_until <= now),
+        job.cancel_wished.is_(False),
+        job.after_id.is_(None),
+        batch.state == BatchState.ACTIVE,
+        batch.released.is_(None),
+        account.parked.is_(None),
+        or_(account.blocked_until.is_(None), account.blocked_until <= now),
     )
     begun = {
         "status": Status.RUNNING,
         "lease_until": bindparam("until"),
         "worker": bindparam("by"),
-        "started_at": func.coalesce(Job.started_at, now),
+        "started_at": func.coalesce(job.started_at, now),
         "publishes": 0,
     }
+    told = (
+        *(job[name] for name in Work._fields),
+        *(batch[name] for name in Place._fields),
+        *(account[name].label(f"payer_{name}") for name in Payer._fields),
+    )
     taken = (
-        update(Job)
-        .where(Job.id == bindparam("of"), Job.run == bindparam("under"), Job.stage == bindparam("in"))
-        .where(Job.status == Status.QUEUED, Job.due_at <= bindparam("due"))
-        .where(Batch.id == Job.batch_id, Account.id == Job.account_id, *free)
+        update(job.id.table)
+        .where(job.id == bindparam("of"), job.run == bindparam("under"), job.stage == bindparam("in"))
+        .where(job.status == Status.QUEUED, job.due_at <= bindparam("due"))
+        .where(batch.id == job.batch_id, account.id == job.account_id, *free)
         .values(forbidden(Status.RUNNING) | begun)
-        .returning(*_JOBS)
+        .returning(*told)
         .cte("taken")
     )
-    job = aliased(Job, taken)
-    work = load_only(*(getattr(job, column.key) for column in _JOBS), raiseload=True)
-    query = select(job, Batch, Account).options(work, _BATCHS, _ACCOUNTS)
-    query = query.join(Batch, Batch.id == job.batch_id).join(Account, Account.id == job.account_id)
-    return query.add_cte(telling(taken).cte("told"))
+    return select(taken).add_cte(telling(taken).cte("told"))

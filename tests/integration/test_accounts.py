@@ -36,6 +36,7 @@ from reelq.store.accounts import (
 from reelq.store.models import Account, AccountKind
 from reelq.store.secrets import Vault
 from reelq.store.session import Store
+from reelq.store.taking import Payer
 from tests.integration.databases import add_account, shown
 from tests.sandbox_process import ATTRIBUTION, SandboxProcess
 
@@ -442,12 +443,13 @@ def test_the_window_is_never_halved_below_one(store: Store) -> None:
 def test_the_window_grows_by_one_per_window_of_successes_up_to_the_most(store: Store) -> None:
     with store.write() as session:
         account_id = add_account(session, NOW, window=10)
+        payer = Payer(account_id, AccountKind.OWN, None, 10)
         for _ in range(11):
-            note_success(session, account_id, 12)
+            note_success(session, payer, 12)
     assert 11 <= _account(store, account_id).window < 11.2
     with store.write() as session:
         for _ in range(50):
-            note_success(session, account_id, 12)
+            note_success(session, payer, 12)
     assert _account(store, account_id).window == 12
 
 

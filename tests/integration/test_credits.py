@@ -482,7 +482,7 @@ def _ended(books: Books) -> list[int]:
 def test_a_reading_is_due_for_sends_that_have_ended_and_may_have_cost_something(books: Books) -> None:
     under_way, heard, applied, refused, not_sent, closed = (books.open_send() for _ in range(6))
     with books.store.write() as session:
-        ended_well(session, heard, "done", "")
+        ended_well(session, session.get_one(Send, heard).job_id, "done", "")
     for send, outcome in (
         (applied, Outcome.APPLIED),
         (refused, Outcome.REFUSED),

@@ -82,7 +82,7 @@ def test_both_ways_leave_a_job_alike(
     assert isinstance(one, Claimed)
     assert isinstance(other, Claimed)
     assert (one.at.run, one.at.stage, one.at.status) == (other.at.run, other.at.stage, other.at.status)
-    assert (one.job.id, one.batch.id, one.account.id) == (short, one.at.batch_id, one.job.account_id)
+    assert (one.job.id, one.job.batch_id, one.account.id) == (short, one.at.batch_id, one.job.account_id)
     assert _as_it_is(store, short) == _as_it_is(store, long)
     assert _events(store, short) == _events(store, long) != []
 

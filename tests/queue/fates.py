@@ -82,12 +82,9 @@ FATES: Final = MappingProxyType(
         "edit: before commit 5": RESCUED,
         "edit: after commit 5": RESCUED,
         "edit: after send": RESCUED,
-        # The stream's proper end on record.
+        # The receipt, with the stream's proper end.
         "edit: before commit 6": RESCUED,
-        "edit: after commit 6": RESCUED,
-        # The receipt.
-        "edit: before commit 7": RESCUED,
-        "edit: after commit 7": MESSAGE_LOST,
+        "edit: after commit 6": MESSAGE_LOST,
         # The lifeline's balance after it, as the one before; and that no later drop of it is this row's.
         "ended: before commit 1": ELSEWHERE,
         "ended: after commit 1": ELSEWHERE,

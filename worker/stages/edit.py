@@ -10,30 +10,29 @@ Only proof that nothing happened (no connection was made, or the service itself 
 from dataclasses import dataclass
 
 from reelq.errors import ReelqError, StreamLost
-from reelq.remote.sse import Event, Patience, Text, ToolCall
+from reelq.remote.sse import Event, Heard, Patience, Text, ToolCall
 from worker.desk import Desk, Job, Sending
 
 
 @dataclass(frozen=True, slots=True)
 class Edited:
-    """The instruction went out; `in_doubt` where it is not known how that ended."""
+    """The instruction went out; what was heard to a proper end, None where it is not known how that ended."""
 
-    in_doubt: bool
+    heard: Heard | None
 
 
 def edit(job: Job, desk: Desk) -> Edited:
     """Send the instruction, unless that was decided before, and listen to the end."""
-    sending = desk.sending()
-    if sending is None:
-        desk.read_balance("before")
-        baseline = desk.remote.state(job.remote_session).draft
-        desk.check()
-        sending = _tell(job, desk.intend(dict(baseline) if baseline is not None else None), desk)
-    return Edited(in_doubt=not sending.ended_well)
+    if desk.sending():
+        return Edited(None)
+    desk.read_balance("before")
+    baseline = desk.remote.state(job.remote_session).draft
+    desk.check()
+    return _tell(job, desk.intend(dict(baseline) if baseline is not None else None), desk)
 
 
-def _tell(job: Job, sending: Sending, desk: Desk) -> Sending:
-    """The decision carried out, and what is known of its end."""
+def _tell(job: Job, sending: Sending, desk: Desk) -> Edited:
+    """The decision carried out."""
     patience = Patience(desk.settings.reelq_edit_timeout, desk.settings.reelq_silence_timeout)
 
     def tell(event: Event) -> None:
@@ -43,11 +42,10 @@ def _tell(job: Job, sending: Sending, desk: Desk) -> Sending:
             desk.progress("the agent answers")
 
     try:
-        heard = desk.remote.send(job.remote_session, sending.text, patience, tell=tell, alive=desk.check)
+        return Edited(desk.remote.send(job.remote_session, sending.text, patience, tell=tell, alive=desk.check))
     except StreamLost as lost:
         desk.say(f"{lost}; the session's state will tell whether the edit took place")
-        return sending
+        return Edited(None)
     except ReelqError as refusal:
         desk.withdraw(sending, refusal)
         raise
-    return desk.ended(sending, heard)
