@@ -93,13 +93,13 @@ class Dispatch:
         self._store = store
         self._batch_id = batch_id
 
-    def mark(self, session: Transaction, now: datetime) -> tuple[list[Message], datetime | None]:
-        """What is due (again), and what there is room for, marked as gone out: to be published after the commit.
+    def due(self, session: Transaction, now: datetime) -> tuple[list[Message], datetime | None]:
+        """What is due (again), marked as gone out: to be published after the commit. And when the next is, if soon."""
+        return turns.due(session, now, AT_ONCE, self._batch_id)
 
-        And when the next is due, if that is soon.
-        """
-        due, soon = turns.due(session, now, AT_ONCE, self._batch_id)
-        return due + turns.admit(session, now, self._batch_id), soon
+    def let_in(self, session: Transaction, now: datetime) -> list[Message]:
+        """What there is room for, marked as well."""
+        return turns.admit(session, now, self._batch_id)
 
     def publish(self, messages: Iterable[Message]) -> None:
         """Send them."""

@@ -7,6 +7,7 @@ Every worker has one. Their claims compare and set, so that ten do no harm and o
 
 import logging
 import threading
+import time
 from datetime import timedelta
 from typing import Final
 
@@ -21,6 +22,9 @@ from worker.repeat import repeat
 
 log = logging.getLogger(__name__)
 
+_DUE_EVERY: Final = turns.SOON.total_seconds()
+_LET_IN_EVERY: Final = 0.05
+"""While there are rows to let in, and workers keep up."""
 _RESCUED_AT_ONCE: Final = 200
 _TAKE_BACK_EVERY: Final = 0.5
 _RETENTION_EVERY: Final = 600.0
@@ -46,6 +50,7 @@ class Lifeline:
         self._core = Core()
         self._costs = Costs(pipeline)
         self._finishing = Finishing(pipeline.store, batch_id)
+        self._lets_in_at = 0.0
         self._over = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -54,7 +59,7 @@ class Lifeline:
         settings = self._pipeline.settings
         self._pipeline.keep_leases()
         duties = (
-            ("due work", self._due_work, turns.SOON.total_seconds()),
+            ("due work", self._due_work, _DUE_EVERY),
             ("silent workers", self._take_back, _TAKE_BACK_EVERY),
             ("parked accounts", self._look_at_parked, settings.reelq_poll_interval),
             ("costs", self._costs.look, _COSTS_EVERY),
@@ -79,11 +84,17 @@ class Lifeline:
         pipeline = self._pipeline
         if pipeline.hands.stopping.is_set():
             return None  # it is for those who stay; in one process it would come back to ourselves
+        began = time.monotonic()
+        lets_in = began >= self._lets_in_at
         with pipeline.store.write(urgent=True) as session:
             now = pipeline.store.now(session)
-            messages, soon = self._dispatch.mark(session, now)
-        self._dispatch.publish(messages)
-        return None if soon is None else (soon - now).total_seconds()
+            messages, soon = self._dispatch.due(session, now)
+            new = self._dispatch.let_in(session, now) if lets_in else []
+        self._dispatch.publish(messages + new)
+        if lets_in:
+            self._lets_in_at = began + (_LET_IN_EVERY if new else _DUE_EVERY / 2)
+        due_in = [] if soon is None else [(soon - now).total_seconds()]
+        return min([*due_in, *([_LET_IN_EVERY] if new else [])], default=None)
 
     def _take_back(self) -> None:
         """Jobs of workers that fell silent are due again."""

@@ -11,8 +11,9 @@ from reelq.store.session import is_away
 log = logging.getLogger(__name__)
 
 _SHORTEST_PAUSE: Final = 0.02
-_REST: Final = 4
-"""So many times as long as it took is rested before it is done sooner than usual: a busy process has other work."""
+_REST: Final = 10
+"""So many times as long as it kept the processor is rested before it is done sooner than usual, and at least as long as
+it took: the process has other work, and so has the database."""
 
 
 def repeat(name: str, act: Callable[[], float | None], every: float, over: threading.Event) -> threading.Thread:
@@ -20,7 +21,7 @@ def repeat(name: str, act: Callable[[], float | None], every: float, over: threa
 
     def duty() -> None:
         while not over.is_set():
-            began = time.monotonic()
+            began, used = time.monotonic(), time.thread_time()
             wish = None
             try:
                 wish = act()
@@ -29,9 +30,10 @@ def repeat(name: str, act: Callable[[], float | None], every: float, over: threa
                     log.warning("the database is away: %s waits for it", name, extra={"away": "database"})
                 else:
                     log.exception("%s failed; it goes on", name)
-            took = time.monotonic() - began
-            pause = every if wish is None else min(every, max(wish, _REST * took))
-            over.wait(max(pause - took, _SHORTEST_PAUSE))
+            took, used = time.monotonic() - began, time.thread_time() - used
+            rest = max(took, _REST * used)
+            pause = every - took if wish is None else min(every - took, max(wish - took, rest))
+            over.wait(max(pause, _SHORTEST_PAUSE))
 
     thread = threading.Thread(target=duty, name=f"reelq {name}", daemon=True)
     thread.start()

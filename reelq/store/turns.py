@@ -17,14 +17,15 @@ from reelq.store.models import Account, Batch, BatchState, Job
 from reelq.store.scope import awaited_by, within
 
 SOON: Final = timedelta(seconds=0.2)
-_LET_IN_AT_ONCE: Final = 8
-"""Of an account's jobs, a few times a second. Those that begin together end each stage together, and wait there for
+_LET_IN_AT_ONCE: Final = 4
+"""Of an account's jobs, some times a second. Those that begin together end each stage together, and wait there for
 each other: a window's worth at once had a row wait twice as long between its stages, and was done no sooner."""
 _FIRST_WAIT: Final = timedelta(seconds=REPUBLISH_SECONDS)
 _LATELY: Final = timedelta(seconds=5)
 _MAY_WAIT: Final = 0.1
 """Of all that is in flight, the part that waits for a worker. Where it is more, nothing is let in: it would be done no
 sooner, and a thousand threads that want the processor have it switch between them half of the time."""
+_MAY_ALWAYS_WAIT: Final = 8
 _MOST_DOUBLINGS: Final = 2
 """Who waits long for a slot is not sent again each minute; but what a broker lost again and again is, before long."""
 
@@ -105,7 +106,7 @@ def _rooms(session: Session, now: datetime) -> list[tuple[str, int]]:
     """How many of each account's jobs may be let in now."""
     accounts = session.execute(_windows(), {"now": now, "lately": now + _FIRST_WAIT - _LATELY}).all()
     flying, waiting = sum(each.flying for each in accounts), sum(each.waiting for each in accounts)
-    if waiting >= max(_LET_IN_AT_ONCE, _MAY_WAIT * flying):
+    if waiting >= max(_MAY_ALWAYS_WAIT, _MAY_WAIT * flying):
         return []
     rooms = [(each.id, min(int(each.window) - each.flying, _LET_IN_AT_ONCE)) for each in accounts]
     return [(account_id, room) for account_id, room in rooms if room > 0]
