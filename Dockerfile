@@ -10,7 +10,7 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=igno
 WORKDIR /source
 COPY locks/run.txt locks/
 RUN python -m venv --without-pip /opt/reelq \
-    && python -m pip --python /opt/reelq/bin/python install --require-hashes --only-binary=:all: -r locks/run.txt
+    && python -m pip --python /opt/reelq/bin/python install --no-deps --require-hashes --only-binary=:all: -r locks/run.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY reelq reelq
 COPY worker worker
@@ -26,7 +26,7 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=igno
 WORKDIR /source
 COPY locks/service.txt locks/
 RUN python -m venv --without-pip /opt/reelq \
-    && python -m pip --python /opt/reelq/bin/python install --require-hashes --only-binary=:all: -r locks/service.txt
+    && python -m pip --python /opt/reelq/bin/python install --no-deps --require-hashes --only-binary=:all: -r locks/service.txt
 COPY --from=whole /wheels /wheels
 RUN python -m pip --python /opt/reelq/bin/python install --no-deps --no-index --find-links /wheels reelq
 

@@ -17,16 +17,19 @@ BENCH_READY := $(BENCH_VENV)/.ready
 ifdef UV
   make_venv = $(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
   install = $(UV) pip install --quiet --python $(BIN)/python
+  whole = $(UV) pip check --quiet --python $(BIN)/python
 else
   make_venv = $(PYTHON) -m venv $(VENV)
   install = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+  whole = $(BIN)/python -m pip --disable-pip-version-check check >&2
 endif
 
 needs_python := reelq needs Python 3.11 or newer, and
 name_another := Install one and name it: make PYTHON=python3.12 $(MAKECMDGOALS)
 
-# $(1) is a lock. The project itself goes in editable: the checkout is what runs.
-install_lock = $(install) --require-hashes -r $(1) && $(install) --no-deps --no-build-isolation -e .
+# $(1) is a lock, and whole: what it does not name is not looked for, or pip would find newer releases of what it pins by
+# way of an extra, and refuse them. The project itself goes in editable: the checkout is what runs.
+install_lock = $(install) --no-deps --require-hashes -r $(1) && $(install) --no-deps --no-build-isolation -e . && $(whole)
 
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || { echo "$(needs_python) there is no $(PYTHON) here. $(name_another)" >&2; exit 2; }
@@ -47,8 +50,9 @@ $(DEV_READY): locks/dev.txt pyproject.toml | $(BIN)/python
 $(BENCH_READY): locks/bench.txt pyproject.toml
 	@echo "Setting up $(BENCH_VENV), with what reelq is measured beside …"
 	@$(PYTHON) -m venv $(BENCH_VENV)
-	@$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/bench.txt
+	@$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r locks/bench.txt
 	@$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BENCH_VENV)/bin/python -m pip --disable-pip-version-check check
 	@touch $@
 
 .PHONY: help setup demo test lint types contracts pytest prove fuzz docs limits bench bench-full samples lock clean
