@@ -13,8 +13,8 @@ from reelq.job import ROUTES, Stage
 from reelq.settings import Settings
 from reelq.store import deliveries, turns
 from reelq.store.deliveries import Notice
+from reelq.store.due import Due, Message, due
 from reelq.store.session import Store, Transaction
-from reelq.store.turns import Message
 
 if TYPE_CHECKING:
     from celery.canvas import Signature
@@ -72,8 +72,13 @@ def _link(app: Celery, message: Message, stage: Stage) -> "Signature[Any]":
     link: Signature[Any] = app.signature(
         str(stage), args=(message.job_id, message.run), immutable=True, queue=QUEUE, argsrepr=message.title
     )
-    link.set(task_id=f"{message.job_id}.{stage}.{message.run}")
+    link.set(task_id=task_id(message, stage))
     return link
+
+
+def task_id(message: Message, stage: Stage) -> str:
+    """What one stage of a job is called in Flower."""
+    return f"{message.job_id}.{stage}.{message.run}"
 
 
 def delivery_of(app: Celery, notice: Notice) -> "Signature[Any]":
@@ -93,9 +98,9 @@ class Dispatch:
         self._store = store
         self._batch_id = batch_id
 
-    def due(self, session: Transaction, now: datetime) -> tuple[list[Message], datetime | None]:
-        """What is due (again), marked as gone out: to be published after the commit. And when the next is, if soon."""
-        return turns.due(session, now, AT_ONCE, self._batch_id)
+    def due(self, session: Transaction, now: datetime, *, looks: bool = True) -> Due:
+        """What is due (again), marked as gone out: to be dealt with after the commit. Looks only if wanted."""
+        return due(session, now, AT_ONCE, self._batch_id, looks=looks)
 
     def let_in(self, session: Transaction, now: datetime) -> list[Message]:
         """What there is room for, marked as well."""

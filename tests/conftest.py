@@ -8,12 +8,17 @@ from typing import Any
 
 import imageio_ffmpeg
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.sandbox_process import Caller, SandboxProcess
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Whoever starts the tests in a shell's background has them ignore Ctrl-C, and with them all that they start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How quickly this machine draws examples is no property of ours.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 _STEADY = {"silent_edit": 0, "temporary_issue": 0}
 """What is left to chance in the service would be left to chance in the tests: those that mean it set it."""

@@ -7,7 +7,7 @@ from celery.bootsteps import CLOSE  # type: ignore[attr-defined] # the stubs lea
 from celery.platforms import EX_OK
 from celery.worker import WorkController
 
-from reelq.store import turns
+from reelq.store import due
 from worker.process import Process
 
 _STOP_SECONDS: Final = 1
@@ -40,7 +40,7 @@ class InProcess:
     def start(self) -> None:
         """Begin to take jobs, those first that an earlier process had messages for."""
         with self.process.pipeline.store.write() as session:
-            turns.all_lost(session, self._batch_id)
+            due.all_lost(session, self._batch_id)
         self.process.begin(self._batch_id)
         self._thread.start()
 

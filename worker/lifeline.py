@@ -1,5 +1,7 @@
 """What keeps jobs alive: leases renewed, jobs of silent workers taken back, due work published, parked rows revived.
 
+And exports that are waited for are looked at.
+
 And what others are to hear of it: finished batches are noted, and endpoints that are to be told are.
 
 Every worker has one. Their claims compare and set, so that ten do no harm and one suffices.
@@ -13,16 +15,17 @@ from typing import Final
 
 from reelq.dispatch import Dispatch
 from reelq.storage import Storage
-from reelq.store import credits, deliveries, jobs, retention, turns
+from reelq.store import credits, deliveries, due, jobs, retention
 from worker.core import Core
 from worker.costs import Costs
 from worker.finishing import Finishing
+from worker.looks import Looks, Tell, nobody
 from worker.pipeline import Pipeline
 from worker.repeat import repeat
 
 log = logging.getLogger(__name__)
 
-_DUE_EVERY: Final = turns.SOON.total_seconds()
+_DUE_EVERY: Final = due.SOON.total_seconds()
 _LET_IN_EVERY: Final = 0.05
 """While there are rows to let in, and workers keep up."""
 _RESCUED_AT_ONCE: Final = 200
@@ -35,6 +38,7 @@ _CORE_EVERY: Final = 2.0
 _UNREAD_FOR: Final = timedelta(days=1)
 """How long a reading is waited for that tells what an instruction cost."""
 _DELIVERIES_KEPT_DAYS: Final = 30.0
+_STOP_SECONDS: Final = 5
 _SLOTS_OF_DELIVERIES: Final = 4
 """One in so many of what may be in flight: the others are for jobs, however slow endpoints are."""
 
@@ -42,7 +46,9 @@ _SLOTS_OF_DELIVERIES: Final = 4
 class Lifeline:
     """A thread for each duty, for as long as the worker lives."""
 
-    def __init__(self, pipeline: Pipeline, dispatch: Dispatch, batch_id: str | None = None) -> None:
+    def __init__(
+        self, pipeline: Pipeline, dispatch: Dispatch, batch_id: str | None = None, tell: Tell = nobody
+    ) -> None:
         """With a batch, it looks after what belongs to that alone."""
         self._pipeline = pipeline
         self._dispatch = dispatch
@@ -50,6 +56,7 @@ class Lifeline:
         self._core = Core()
         self._costs = Costs(pipeline)
         self._finishing = Finishing(pipeline.store, batch_id)
+        self._looks = Looks(pipeline, dispatch.publish, tell)
         self._lets_in_at = 0.0
         self._over = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -58,6 +65,7 @@ class Lifeline:
         """Begin."""
         settings = self._pipeline.settings
         self._pipeline.keep_leases()
+        self._looks.start()
         duties = (
             ("due work", self._due_work, _DUE_EVERY),
             ("silent workers", self._take_back, _TAKE_BACK_EVERY),
@@ -75,7 +83,8 @@ class Lifeline:
         """End them, after what they are at."""
         self._over.set()
         for thread in self._threads:
-            thread.join(5)
+            thread.join(_STOP_SECONDS)
+        self._looks.stop(_STOP_SECONDS)
         self._core.leave()
         self._finishing.look_a_last_time()
 
@@ -88,12 +97,13 @@ class Lifeline:
         lets_in = began >= self._lets_in_at
         with pipeline.store.write(urgent=True) as session:
             now = pipeline.store.now(session)
-            messages, soon = self._dispatch.due(session, now)
+            ripe = self._dispatch.due(session, now, looks=self._looks.has_room)
             new = self._dispatch.let_in(session, now) if lets_in else []
-        self._dispatch.publish(messages + new)
+        self._looks.begin(ripe.looks)
+        self._dispatch.publish(ripe.messages + new)
         if lets_in:
             self._lets_in_at = began + (_LET_IN_EVERY if new else _DUE_EVERY / 2)
-        due_in = [] if soon is None else [(soon - now).total_seconds()]
+        due_in = [] if ripe.soon is None else [(ripe.soon - now).total_seconds()]
         return min([*due_in, *([_LET_IN_EVERY] if new else [])], default=None)
 
     def _take_back(self) -> None:
@@ -108,7 +118,7 @@ class Lifeline:
             interval, lease = pipeline.settings.reelq_poll_interval, pipeline.hands.lease_seconds
             rescued = jobs.rescue(session, now, _RESCUED_AT_ONCE, interval, lease, held, self._batch_id)
             if rescued:
-                turns.lost_with_the_silent(session, now, lease, self._batch_id)
+                due.lost_with_the_silent(session, now, lease, self._batch_id)
         pipeline.metrics.rescued.inc(len(rescued))
         if rescued:
             log.warning("took %d jobs back from workers that fell silent", len(rescued))

@@ -8,19 +8,23 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from celery import Celery, bootsteps, signals
 
-from reelq.dispatch import Dispatch, make_celery
+from reelq.dispatch import Dispatch, make_celery, task_id
+from reelq.job import Stage
 from reelq.outward import Outward
 from reelq.settings import Settings
+from reelq.store.due import Message
 from reelq.store.schema import make_current
 from reelq.store.secrets import open_vault
 from reelq.store.session import Store, database_url, is_away
 from worker.deliveries import Deliveries
 from worker.lifeline import Lifeline
+from worker.looks import Tell, nobody
 from worker.pipeline import Pipeline
 from worker.tasks import register
 
@@ -90,10 +94,10 @@ class Process:
                 self._deliveries = Deliveries(pipeline.store, vault, outward, stopping, metrics=metrics)
             return self._deliveries
 
-    def begin(self, batch_id: str | None = None) -> None:
-        """Start the lifeline; for one batch alone, if it is named."""
+    def begin(self, batch_id: str | None = None, tell: Tell = nobody) -> None:
+        """Start the lifeline; for one batch alone, if it is named. Whoever watches is told of looks at exports."""
         dispatch = Dispatch(self.app, self.pipeline.store, batch_id)
-        self._lifeline = Lifeline(self.pipeline, dispatch, batch_id)
+        self._lifeline = Lifeline(self.pipeline, dispatch, batch_id, tell)
         self._lifeline.start()
 
     def tell_metrics(self, slots: int) -> None:
@@ -170,7 +174,7 @@ def as_worker(settings: Settings) -> Celery:
             process.wait_for_database()
             _collect_seldom()
             process.tell_metrics(worker.concurrency)
-            process.begin()
+            process.begin(tell=partial(_tell_watchers, worker))
 
         def stop(self, _worker: Any) -> None:
             stop.begin()
@@ -190,6 +194,16 @@ def as_worker(settings: Settings) -> Celery:
 
     process.app.steps["worker"].add(LifelineStep)
     return process.app
+
+
+def _tell_watchers(worker: Any, message: Message, words: str) -> None:
+    """Flower shows a look past Celery as what it is to the row: its stage comes again."""
+    consumer = worker.consumer
+    if consumer and (events := consumer.event_dispatcher):
+        events.send(
+            "task-retried", uuid=task_id(message, Stage.POLL), name=str(Stage.POLL), args=message.title, kwargs="{}",
+            retries=message.again, exception=words, traceback="",
+        )  # fmt: skip
 
 
 class _Stop:

@@ -1,46 +1,30 @@
-"""Whose turn it is: which jobs enter the broker, and which messages have to go out (again)."""
+"""Whose turn it is: which jobs enter the broker."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from itertools import groupby, zip_longest
+from itertools import zip_longest
 from typing import Final
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, func, or_, select, true, update
+from sqlalchemy import ColumnElement, Select, and_, bindparam, func, or_, select, true
 from sqlalchemy.orm import Session
 
-from reelq.job import Route, Stage, Status
+from reelq.job import Stage, Status
+from reelq.store.due import Message, mark
 from reelq.store.jobs import REPUBLISH_SECONDS
 from reelq.store.models import Account, Batch, BatchState, Job
-from reelq.store.scope import awaited_by, within
+from reelq.store.scope import awaited_by
 
-SOON: Final = timedelta(seconds=0.2)
 _LET_IN_AT_ONCE: Final = 4
 """Of an account's jobs, some times a second. Those that begin together end each stage together, and wait there for
 each other: a window's worth at once had a row wait twice as long between its stages, and was done no sooner."""
 _FIRST_WAIT: Final = timedelta(seconds=REPUBLISH_SECONDS)
 _LATELY: Final = timedelta(seconds=5)
-_MAY_WAIT: Final = 0.1
+_MAY_WAIT: Final = 0.25
 """Of all that is in flight, the part that waits for a worker. Where it is more, nothing is let in: it would be done no
 sooner, and a thousand threads that want the processor have it switch between them half of the time."""
 _MAY_ALWAYS_WAIT: Final = 8
-_MOST_DOUBLINGS: Final = 2
-"""Who waits long for a slot is not sent again each minute; but what a broker lost again and again is, before long."""
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """All that a message says of a job, and what it is called in Flower."""
-
-    job_id: str
-    run: int
-    route: Route
-    stage: Stage
-    title: str
-    again: int = 0
-    """How often the stage was begun before, to be shown there as well."""
 
 
 def admit(session: Session, now: datetime, batch_id: str | None = None) -> list[Message]:
@@ -52,54 +36,9 @@ def admit(session: Session, now: datetime, batch_id: str | None = None) -> list[
     out: list[Message] = []
     for account_id, room in _rooms(session, now):
         chosen = list(_in_turn(_candidates(session, account_id, room, now, batch_id), room))
-        ours = _marked(session, chosen, now, Job.admitted.is_(False))
-        out += [_message(job) for job in chosen if job.id in ours]
+        ours = mark(session, chosen, now, new=True)
+        out += [Message.of(job) for job in chosen if job.id in ours]
     return out
-
-
-def due(
-    session: Session, now: datetime, most: int, batch_id: str | None = None
-) -> tuple[list[Message], datetime | None]:
-    """Admitted jobs whose message has to go out now: a wait is over, or a message was lost; and when the next has to,
-    if that is soon."""
-    jobs = session.scalars(_due(batch_id), {"soon": now + SOON, "most": most}).all()
-    due = [job for job in jobs if job.publish_at is not None and job.publish_at <= now]
-    ours = _marked(session, due, now)
-    soon = next((job.publish_at for job in jobs[len(due) :]), None)
-    return [_message(job) for job in due if job.id in ours], soon
-
-
-# Asked five times a second, for ever: these are made once, which takes longer than to run them.
-@cache
-def _due(batch_id: str | None) -> Select[Job]:
-    query = select(Job).where(Job.status == Status.QUEUED, Job.admitted, Job.publish_at <= bindparam("soon"))
-    query = query.where(*within(batch_id)).order_by(Job.publish_at).limit(bindparam("most"))
-    query = query.with_for_update(skip_locked=True)  # nothing on SQLite, where nobody else writes meanwhile
-    return query.execution_options(populate_existing=True)  # one that was just taken back has another run
-
-
-def all_lost(session: Session, batch_id: str | None = None) -> None:
-    """No message is left, as the process that kept them has ended: what waits for nothing else is published again."""
-    _publish_again(session, *within(batch_id))
-
-
-def lost_with_the_silent(session: Session, now: datetime, lease: float, batch_id: str | None = None) -> None:
-    """A worker fell silent, and messages that it had taken and not begun are gone with it; whose, nobody knows.
-
-    What is due, and was not begun for as long as a worker takes to fall silent, is published again: one message too
-    many does no harm.
-    """
-    _publish_again(session, Job.due_at <= now - timedelta(seconds=lease / 2), *within(batch_id))
-
-
-def _publish_again(session: Session, *where: ColumnElement[bool]) -> None:
-    waits = (Job.status == Status.QUEUED, Job.admitted, Job.publish_at > Job.due_at, *where)
-    session.execute(
-        update(Job)
-        .where(*waits)
-        .values(publish_at=Job.due_at, publishes=0)
-        .execution_options(synchronize_session=False)
-    )
 
 
 def _rooms(session: Session, now: datetime) -> list[tuple[str, int]]:
@@ -116,9 +55,11 @@ def _rooms(session: Session, now: datetime) -> list[tuple[str, int]]:
 def _windows() -> Select[str, float, int, int]:
     """Every account's window, how many of its jobs are in flight, and how many of those wait for a worker.
 
-    Of these only whose message went out lately: an older one is lost, and says nothing of how busy anybody is.
+    Of these only whose message went out lately: an older one is lost, and says nothing of how busy anybody is. What is
+    looked at past the broker waits for the service.
     """
     waits = and_(Job.status == Status.QUEUED, Job.due_at <= bindparam("now"), Job.publish_at > bindparam("lately"))
+    waits = and_(waits, or_(Job.stage != Stage.POLL, Job.result_url != ""))
     flying = (
         select(Job.account_id, func.count().label("flying"), func.count().filter(waits).label("waiting"))
         .where(Job.admitted, Job.status.in_((Status.QUEUED, Status.RUNNING)))
@@ -176,30 +117,3 @@ def _in_turn(by_owner: dict[str, list[list[Job]]], room: int) -> Iterator[Job]:
             if job and taken < room:
                 taken += 1
                 yield job
-
-
-def _marked(session: Session, jobs: Sequence[Job], now: datetime, *where: ColumnElement[bool]) -> set[str]:
-    """Note that their messages go out, and when each goes out again if nobody takes it; those that were ours to note.
-
-    A thousand at once take as long as ten one by one.
-    """
-    ours: set[str] = set()
-    for publishes, alike in groupby(sorted(jobs, key=_publishes), key=_publishes):
-        wait = REPUBLISH_SECONDS * 2 ** min(publishes, _MOST_DOUBLINGS)
-        # Whoever has one of them in hand, or marks it at this moment, keeps it; nobody waits for anybody.
-        there = select(Job.id).where(Job.id.in_([job.id for job in alike]), Job.status == Status.QUEUED, *where)
-        marks = update(Job).where(Job.id.in_(there.with_for_update(skip_locked=True)))
-        marks = marks.values(admitted=True, publish_at=now + timedelta(seconds=wait), publishes=publishes + 1)
-        ours |= set(session.scalars(marks.returning(Job.id).execution_options(synchronize_session=False)))
-    return ours
-
-
-def _publishes(job: Job) -> int:
-    return job.publishes
-
-
-def _message(job: Job) -> Message:
-    # What follows the question mark of an address may be a signature, and is for nobody to read.
-    what = (job.file.partition("?")[0] if "://" in job.file else job.file) or job.instruction
-    title = f"row {job.row} · {what[:60]} · {job.batch_id}"
-    return Message(job.id, job.run, job.route, job.stage, title, again=job.looks + job.attempts)

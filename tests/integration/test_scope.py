@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select, update
 
 from reelq.job import Cause, Status
-from reelq.store import accounts, jobs, parking, turns
+from reelq.store import accounts, due, jobs, parking, turns
 from reelq.store.models import Account, Job
 from reelq.store.moves import Position, move
 from tests.integration.test_submissions import TWO, Desk, desk
@@ -52,9 +52,9 @@ def test_messages_and_leases_of_others_are_left_to_others(desk: Desk) -> None:
     mine = desk.submit(TWO[0], name="mine").batch_id
     _admitted(desk, None)
     with desk.store.write() as session:
-        turns.all_lost(session, mine)
+        due.all_lost(session, mine)
         later = jobs.later(desk.store.now(session), 1)
-        assert [message.job_id for message in turns.due(session, later, 9, mine)[0]] == [awaited]
+        assert [message.job_id for message in due.due(session, later, 9, mine).messages] == [awaited]
     for job in (awaited, other):
         desk.begin(desk.job(job))
     with desk.store.write() as session:
@@ -71,8 +71,8 @@ def test_messages_that_went_with_a_silent_worker_go_out_again_when_it_is_found(d
         sent_at = now = desk.store.now(session)
         for seconds, sent in ((9, []), (11, both[:1])):  # of a lease of 20 at least half was left at the last renewal
             now = sent_at + timedelta(seconds=seconds)
-            turns.lost_with_the_silent(session, now, 20)
-            assert [message.job_id for message in turns.due(session, now, 9)[0]] == sent
+            due.lost_with_the_silent(session, now, 20)
+            assert [message.job_id for message in due.due(session, now, 9).messages] == sent
     # Worker after worker fell silent: that is no reason to wait longer and longer.
     waits = desk.job(both[0]).publish_at
     assert waits == now + timedelta(seconds=jobs.REPUBLISH_SECONDS)

@@ -13,7 +13,7 @@ from sqlalchemy import func, select, update
 
 from reelq.job import Route, Stage, Status
 from reelq.manifest import Row
-from reelq.store import jobs, submissions, turns
+from reelq.store import due, jobs, submissions, turns
 from reelq.store.models import Batch, Job
 from reelq.store.orders import Fate, Order
 from reelq.store.session import Store
@@ -156,7 +156,7 @@ def _ticks(desk: Desk, batch_id: str | None, capsys: pytest.CaptureFixture[str])
         with desk.store.write() as session:
             now = desk.store.now(session)
             jobs.rescue(session, now, 200, 30, 20, batch_id=batch_id)
-            turns.due(session, now, 500, batch_id)
+            due.due(session, now, 500, batch_id)
             turns.admit(session, now, batch_id)
 
     tick()

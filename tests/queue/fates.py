@@ -112,20 +112,23 @@ FATES: Final = MappingProxyType(
         "render: after render": RESCUED,
         "render: before commit 3": RESCUED,
         "render: after commit 3": MESSAGE_LOST,
-        # The next look is due: marked, then published.
+        # The next look is due: marked, then begun.
         "due: before commit 1": MESSAGE_LOST,
         "due: after commit 1": MESSAGE_LOST,
-        # The claim, one look, when the next one is due.
+        # One look, under no lease, and when the next one is due.
+        "look: before progress": MESSAGE_LOST,
+        "look: after progress": MESSAGE_LOST,
+        "seen: before commit 1": MESSAGE_LOST,
+        "seen: after commit 1": MESSAGE_LOST,
+        # The look that sees it done, and where the file lies; then the message goes out.
+        "last look: after progress": MESSAGE_LOST,
+        "last seen: before commit 1": MESSAGE_LOST,
+        "last seen: after commit 1": MESSAGE_LOST,
+        # The claim, the receipt.
         "poll: before commit 1": MESSAGE_LOST,
         "poll: after commit 1": RESCUED,
-        "poll: before progress": RESCUED,
-        "poll: after progress": RESCUED,
         "poll: before commit 2": RESCUED,
         "poll: after commit 2": MESSAGE_LOST,
-        # The look that sees it done, and the receipt.
-        "last poll: after progress": RESCUED,
-        "last poll: before commit 2": RESCUED,
-        "last poll: after commit 2": MESSAGE_LOST,
         # The claim; the file, with words about its progress when the first of it is there.
         "download: before commit 1": MESSAGE_LOST,
         "download: after commit 1": RESCUED,

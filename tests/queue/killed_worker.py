@@ -20,16 +20,18 @@ from typing import Any, Final
 
 import httpx
 
+import reelq.dispatch
 import worker.lifeline
 import worker.pipeline
-from reelq.job import Stage
 from reelq.remote.client import Http, Remote
 from reelq.remote.receipts import Progress, RenderStatus
 from reelq.settings import Settings
 from reelq.store import credits, jobs, turns
+from reelq.store.due import Due
 from reelq.store.jobs import Claimed, Missed
 from reelq.store.session import Store, Transaction
 from worker.inprocess import InProcess
+from worker.looks import Looks
 from worker.process import Process, as_worker
 from worker.workbench import Workbench
 
@@ -43,6 +45,9 @@ WITHIN_SEND: Final = {
 DUTIES: Final = ("rescue", "due", "admit", "ended")
 """Of the lifeline. What is due and what is let in are in one transaction, one after another: the first that finds
 something to do is where it is. The last one finds instructions whose costs are to be read."""
+
+LOOKS: Final = {"_look": "look", "_settle": "seen"}
+"""Of those who look at exports past Celery: one look, and where what was seen is written down."""
 
 Called = Callable[..., Any]
 
@@ -68,8 +73,10 @@ class Moments:
         """From now on, in this process."""
         self._wrap(Store, "write", self._transaction)
         self._wrap(jobs, "claim", self._claim)
-        for duty, lot in zip(DUTIES, (jobs, turns, turns, credits), strict=True):
+        for duty, lot in zip(DUTIES, (jobs, reelq.dispatch, turns, credits), strict=True):
             self._wrap(lot, duty, self._duty)
+        for act in LOOKS:
+            self._wrap(Looks, act, self._look)
         self._wrap(Workbench, "__init__", self._talkative)
         for call in CALLS:
             self._wrap(Remote, call, self._step)
@@ -103,11 +110,21 @@ class Moments:
             found = act(*args, **kwargs)
             if name != "admit":  # a round begins
                 self._enter("")
-            if (found[0] if isinstance(found, tuple) else found) and not self._here.where:
+            if (any(found[:2]) if isinstance(found, Due) else found) and not self._here.where:
                 self._enter(name)
             return found
 
         return acting
+
+    def _look(self, name: str, act: Called) -> Called:
+        @wraps(act)
+        def looking(looks: Looks, about: Any) -> Any:
+            self._enter(LOOKS[name])
+            if name == "_settle" and any(seen.url for seen in about):
+                self._here.where = f"last {LOOKS[name]}"
+            return act(looks, about)
+
+        return looking
 
     def _transaction(self, _name: str, write: Called) -> Called:
         @contextmanager
@@ -129,7 +146,7 @@ class Moments:
             self._at(f"before {step}")
             answer = call(*args, **kwargs)
             if isinstance(answer, Progress) and answer.status is RenderStatus.DONE:
-                self._here.where = f"last {Stage.POLL}"
+                self._here.where = f"last {self._here.where}"
             self._at(f"after {step}")
             return answer
 

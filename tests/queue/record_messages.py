@@ -20,7 +20,7 @@ from reelq.dispatch import QUEUE, chain_for, delivery_of, make_celery
 from reelq.job import ROUTES, Route, Stage
 from reelq.settings import Settings
 from reelq.store.deliveries import Notice
-from reelq.store.turns import Message
+from reelq.store.due import Message
 from tests.queue.farm import Redis
 
 if TYPE_CHECKING:

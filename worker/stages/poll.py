@@ -1,7 +1,8 @@
 """One look at an export; between looks the job waits in the database, and no worker with it.
 
-Looking only reads. An export that the service forgot is submitted again under its own id; one that failed or comes to
-no end is given up and tried once more under a new one.
+Most looks find it unfinished, and are made past Celery for many rows at a time (`worker.looks`); here is what is done
+when one finds it otherwise. Looking only reads. An export that the service forgot is submitted again under its own id;
+one that failed or comes to no end is given up and tried once more under a new one.
 """
 
 from contextlib import suppress
@@ -25,7 +26,9 @@ class Polled:
 
 
 def poll(job: Job, desk: Desk) -> Polled | NotYet:
-    """Look once."""
+    """Look once, unless it was seen to be done already."""
+    if job.result_url:
+        return Polled(job.result_url)
     look = _look(job, desk)
     if look and look.status is RenderStatus.DONE:
         return Polled(look.url)
@@ -38,8 +41,12 @@ def poll(job: Job, desk: Desk) -> Polled | NotYet:
         return _second(job, desk, "the export came to no end", RenderStuck())
     if look is None:
         return _again(job, desk, job.render_id, "the service has forgotten the export; it was submitted again")
-    done = "" if look.percent is None else f", {look.percent} %"
-    return NotYet(desk.settings.reelq_poll_interval, f"rendering{done}")
+    return NotYet(desk.settings.reelq_poll_interval, unfinished(look))
+
+
+def unfinished(look: Progress) -> str:
+    """What is said of an export that is under way."""
+    return "rendering" if look.percent is None else f"rendering, {look.percent} %"
 
 
 def _look(job: Job, desk: Desk) -> Progress | None:

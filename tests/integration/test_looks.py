@@ -1,0 +1,174 @@
+"""Exports that are waited for: what is looked at past the broker, and what goes to its stage instead."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from reelq.job import Cause, Stage, Status
+from reelq.store import looks
+from reelq.store.due import Due, Look, due, lost_with_the_silent, put_back
+from reelq.store.models import Account, Batch, BatchState, Job, JobEvent
+from tests.integration.test_submissions import Desk, desk
+
+__all__ = ["desk"]  # the fixture
+
+INTERVAL = timedelta(seconds=30)
+
+
+def _waiting(desk: Desk, count: int = 1, **values: Any) -> list[str]:
+    """Rows whose next look is due since a second."""
+    batch_id = desk.submit(*(f"beach.mp4,Trim it to {number} s," for number in range(1, count + 1))).batch_id
+    ids = [job.id for job in desk.jobs(batch_id)]
+    with desk.store.write() as session:
+        since = desk.store.now(session) - timedelta(seconds=1)
+        there = {"stage": Stage.POLL, "admitted": True, "publish_at": since, "due_at": since, "looks": 3, "attempts": 2}
+        session.execute(update(Job).where(Job.id.in_(ids)).values(remote_render_id="render_1", **there | values))
+    return ids
+
+
+def _due(desk: Desk, *, looks: bool = True) -> Due:
+    with desk.store.write() as session:
+        return due(session, desk.store.now(session), 9, looks=looks)
+
+
+def _job(desk: Desk, job_id: str) -> Job:
+    with desk.store.read() as session:
+        return session.get_one(Job, job_id)
+
+
+def _told(desk: Desk, job_id: str) -> list[JobEvent]:
+    with desk.store.read() as session:
+        query = select(JobEvent).where(JobEvent.job_id == job_id, JobEvent.what == "again").order_by(JobEvent.id)
+        return list(session.scalars(query))
+
+
+def _not_done(desk: Desk, *seen: Look) -> None:
+    with desk.store.write() as session:
+        now = desk.store.now(session)
+        looks.not_done(session, now, now + INTERVAL, dict.fromkeys(seen, "rendering, 40 %"))
+
+
+def test_an_export_that_is_waited_for_is_looked_at_and_has_no_message(desk: Desk) -> None:
+    (job_id,) = _waiting(desk)
+    messages, (look,), _ = _due(desk)
+    assert messages == []
+    assert (look.message.job_id, look.render_id, look.looks) == (job_id, "render_1", 3)
+    assert _due(desk) == ([], [], None)
+
+
+def test_where_no_more_can_be_looked_at_it_stays_due_and_holds_up_no_message(desk: Desk) -> None:
+    first, second = _waiting(desk, 2)
+    with desk.store.write() as session:
+        session.execute(update(Job).where(Job.id == second).values(stage=Stage.DOWNLOAD))
+    messages, looked_at, _ = _due(desk, looks=False)
+    assert ([message.job_id for message in messages], looked_at) == ([second], [])
+    assert [look.message.job_id for look in _due(desk).looks] == [first]
+
+
+@pytest.mark.parametrize(
+    ("table", "values"),
+    [
+        pytest.param(Job, {"cancel_wished": True}, id="it is to be cancelled"),
+        pytest.param(Job, {"publishes": 1}, id="it was marked before, and not looked at"),
+        pytest.param(Job, {"result_url": "https://cdn/1.mp4"}, id="it was seen to be done"),
+        pytest.param(Job, {"remote_render_id": ""}, id="there is nothing to look at"),
+        pytest.param(Batch, {"state": BatchState.PAUSED}, id="its batch is paused"),
+        pytest.param(Batch, {"released": 0}, id="its batch is not released so far"),
+        pytest.param(Account, {"parked": Cause.TOKEN}, id="its account has no token"),
+        pytest.param(Account, {"blocked_until": "soon"}, id="its account holds off"),
+    ],
+)
+def test_what_stands_in_the_way_of_a_look_is_for_its_stage(desk: Desk, table: Any, values: dict[str, Any]) -> None:
+    (job_id,) = _waiting(desk)
+    with desk.store.write() as session:
+        soon = desk.store.now(session) + timedelta(seconds=9)
+        session.execute(update(table).values({name: soon if each == "soon" else each for name, each in values.items()}))
+    (message,), looked_at, _ = _due(desk)
+    assert (message.job_id, message.stage, looked_at) == (job_id, Stage.POLL, [])
+
+
+@pytest.mark.parametrize("cause", [Cause.CREDITS, Cause.PLAN])
+def test_exports_go_on_while_their_account_waits_for_anything_but_a_token(desk: Desk, cause: Cause) -> None:
+    _waiting(desk)
+    with desk.store.write() as session:
+        session.execute(update(Account).values(parked=cause))
+    assert len(_due(desk).looks) == 1
+
+
+def test_what_is_not_done_is_looked_at_again_an_interval_later_and_has_used_up_no_attempt(desk: Desk) -> None:
+    (job_id,) = _waiting(desk, lapses=2)
+    _not_done(desk, *_due(desk).looks)
+    job, (event,) = _job(desk, job_id), _told(desk, job_id)
+    assert (job.status, job.stage, job.looks, job.attempts, job.lapses) == (Status.QUEUED, Stage.POLL, 4, 0, 0)
+    assert job.due_at == job.publish_at == event.at + INTERVAL
+    assert (event.run, event.stage, event.before, event.after) == (1, Stage.POLL, Status.QUEUED, Status.QUEUED)
+    assert event.words == "rendering, 40 %"
+    with desk.store.write() as session:
+        (again,) = due(session, job.due_at, 9).looks
+    assert again.looks == 4
+
+
+def _taken(job: Job) -> None:
+    job.status, job.lease_until, job.publish_at = Status.RUNNING, job.due_at, None
+
+
+def _elsewhere(job: Job) -> None:
+    job.stage = Stage.RENDER
+
+
+def _under_another_run(job: Job) -> None:
+    job.run += 1
+
+
+def _looked_at_by_another(job: Job) -> None:
+    job.looks += 1
+
+
+@pytest.mark.parametrize("moved", [_taken, _elsewhere, _under_another_run, _looked_at_by_another])
+def test_what_was_seen_of_a_row_that_has_moved_since_is_nothing_to_it(desk: Desk, moved: Callable[[Job], None]) -> None:
+    job_id, other = _waiting(desk, 2)
+    seen = {look.message.job_id: look for look in _due(desk).looks}
+    with desk.store.write() as session:
+        moved(session.get_one(Job, job_id))
+    before = _job(desk, job_id)
+    _not_done(desk, *seen.values())
+    with desk.store.write() as session:
+        assert not looks.done(session, seen[job_id], "https://cdn/1.mp4")
+    after = _job(desk, job_id)
+    assert (after.looks, after.due_at, after.result_url) == (before.looks, before.due_at, "")
+    assert _told(desk, job_id) == []
+    assert len(_told(desk, other)) == 1
+
+
+def test_one_that_is_done_goes_to_its_stage_with_the_address(desk: Desk) -> None:
+    (job_id,) = _waiting(desk)
+    (look,) = _due(desk).looks
+    with desk.store.write() as session:
+        assert looks.done(session, look, "https://cdn/1.mp4")
+    assert _job(desk, job_id).result_url == "https://cdn/1.mp4"
+    # Its message went out after that; should it be lost, another does, and no look.
+    with desk.store.write() as session:
+        later = due(session, desk.store.now(session) + timedelta(seconds=61), 9)
+    assert ([message.job_id for message in later.messages], later.looks) == ([job_id], [])
+
+
+def test_one_that_was_marked_and_not_looked_at_comes_to_its_stage_in_time(desk: Desk) -> None:
+    (job_id,) = _waiting(desk)
+    assert len(_due(desk).looks) == 1
+    with desk.store.write() as session:
+        later = due(session, desk.store.now(session) + timedelta(seconds=61), 9)
+    assert ([message.job_id for message in later.messages], later.looks) == ([job_id], [])
+
+
+def test_what_a_stopping_or_silent_worker_had_to_look_at_is_looked_at_by_others_at_once(desk: Desk) -> None:
+    first, second = _waiting(desk, 2)
+    by_id = {look.message.job_id: look for look in _due(desk).looks}
+    with desk.store.write() as session:
+        put_back(session, [by_id[first]])
+    assert [look.message.job_id for look in _due(desk).looks] == [first]
+    with desk.store.write() as session:
+        lost_with_the_silent(session, desk.store.now(session), 0)
+    assert {look.message.job_id for look in _due(desk).looks} == {first, second}
