@@ -128,6 +128,11 @@ class Pipeline:
     def _claim(self, stage: Stage, job_id: str, run: int) -> Claimed | Missed:
         lease = Lease(self.hands.worker, self.settings.reelq_lease_seconds)
         try:
+            if not self.store.is_sqlite:
+                with self.store.alone() as session:
+                    claimed = jobs.claim_free(session, self.store.now(session), job_id, run, stage, lease)
+                if claimed:
+                    return claimed
             with self.store.write() as session:
                 return jobs.claim(session, self.store.now(session), job_id, run, stage, lease, PARKED)
         except StaleMove:  # two messages at the same moment, and the other one was the quicker

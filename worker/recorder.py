@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from reelq import errors
-from reelq.job import Cause, Route, Stage, Status
+from reelq.job import Cause, Route, Stage, Status, stage_after
 from reelq.remote.sse import Heard
 from reelq.settings import Settings
 from reelq.store import accounts, jobs, sends
@@ -72,7 +72,7 @@ class Recorder:
     def record(self, claimed: Claimed, outcome: object) -> Ended:
         """What came of the stage, whatever it is."""
         spare = self._spare(claimed, outcome)
-        with self._store.write() as session:
+        with self._store.alone() if _is_one_move(claimed, outcome) else self._store.write() as session:
             now = self._store.now(session)
             if isinstance(outcome, Cancelled):
                 return self._cancelled(session, claimed, now)
@@ -255,6 +255,14 @@ class Recorder:
             raw=_raw_of(error),
         )
         return Failed(said, code)
+
+
+def _is_one_move(claimed: Claimed, outcome: object) -> bool:
+    """Whether all there is to write down is that the job goes on: a move with its event is one statement."""
+    return (
+        isinstance(outcome, (NotYet, Uploaded, Rendered))
+        and stage_after(claimed.job.route, claimed.at.stage) is not None
+    )
 
 
 def _later(words: str, now: datetime, seconds: float, came: Came = Came.AGAIN) -> Later:

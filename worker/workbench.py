@@ -58,8 +58,9 @@ class Workbench:
 
     def say(self, words: str) -> None:
         self._said_at = time.monotonic()
-        with self._fenced() as (session, now):
-            note(session, self._at, now, "progress", words)
+        with self._store.alone() as session:
+            if not note(session, self._at, self._store.now(session), "progress", words):
+                raise LetGo
 
     @contextmanager
     def _fenced(self) -> Iterator[tuple[Transaction, datetime]]:
@@ -70,13 +71,13 @@ class Workbench:
             yield session, self._store.now(session)
 
     def remember_upload(self, fingerprint: str) -> None:
-        with self._store.write() as session:
+        with self._store.alone() as session:
             if not jobs.change(session, self._at, upload_baseline=fingerprint):
                 raise LetGo
 
     def reserve_render(self) -> str:
         render_id = f"render_{uuid.uuid4().hex}"
-        with self._store.write() as session:
+        with self._store.alone() as session:
             if not jobs.new_render(session, self._at, render_id):
                 raise LetGo
         return render_id

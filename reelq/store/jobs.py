@@ -17,7 +17,7 @@ from reelq.store.clock import SKEW
 from reelq.store.ends import end as end  # its callers know it as a verb of jobs
 from reelq.store.ends import is_done_with_session, release_followers
 from reelq.store.models import Account, Batch, BatchState, Job
-from reelq.store.moves import Position, StaleMove, move
+from reelq.store.moves import AT, Position, StaleMove, move
 from reelq.store.scope import within
 from reelq.store.taking import Payer, Place, Work, as_taken, take
 
@@ -64,29 +64,28 @@ _WITH_ITS_BATCH_AND_ACCOUNT: Final = (
     .where(Job.id == bindparam("job_id"))
 )
 
-_AT: Final = (
-    Job.id == bindparam("where_id"),
-    Job.run == bindparam("where_run"),
-    Job.stage == bindparam("where_stage"),
-    Job.status == bindparam("where_status"),
-)
 # On SQLite a transaction that may write has no other beside it anyhow.
-_THERE: Final = select(Job.id).where(*_AT).with_for_update(key_share=True)
+_THERE: Final = select(Job.id).where(*AT).with_for_update(key_share=True)
 _NEW_RENDER: Final = (
     update(Job)
-    .where(*_AT)
+    .where(*AT)
     .values(remote_render_id=bindparam("render_id"), renders=Job.renders + 1, looks=0, result_url="")
 )
+
+
+def claim_free(session: Session, now: datetime, job_id: str, run: int, stage: Stage, lease: Lease) -> Claimed | None:
+    """Take a job that nothing holds off, in one statement; None where something may, or the database can't do that."""
+    # Whoever sent its message may have a quicker clock.
+    taken = take(session, job_id, run, stage, now, now + SKEW, later(now, lease.seconds), lease.worker)
+    if taken is None:
+        return None
+    return Claimed(*taken, Position(job_id, taken[0].batch_id, run, stage, Status.RUNNING))
 
 
 def claim(
     session: Session, now: datetime, job_id: str, run: int, stage: Stage, lease: Lease, parked: Scopes
 ) -> Claimed | Missed:
     """Take a job for a stage, if it is there to be taken; `parked` tells which stages a parked account holds off."""
-    until = later(now, lease.seconds)
-    # Whoever sent its message may have a quicker clock.
-    if taken := take(session, job_id, run, stage, now, now + SKEW, until, lease.worker):
-        return Claimed(*taken, Position(job_id, taken[0].batch_id, run, stage, Status.RUNNING))
     found = session.execute(_WITH_ITS_BATCH_AND_ACCOUNT, {"job_id": job_id}).one_or_none()
     if found is None:
         return Missed.GONE
@@ -103,7 +102,7 @@ def claim(
         Status.RUNNING,
         now,
         f"{stage} begins",
-        lease_until=until,
+        lease_until=later(now, lease.seconds),
         worker=lease.worker,
         started_at=started,
         publishes=0,

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Any, cast
+from typing import Any, Final, cast
 
-from sqlalchemy import CursorResult, Insert, insert, select, update
+from sqlalchemy import CursorResult, Insert, bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
 from reelq.job import FINAL, TRANSITIONS, Stage, Status
@@ -14,6 +14,14 @@ from reelq.store import finishes, outbox
 from reelq.store.events import event, tell, telling
 from reelq.store.models import Job, JobEvent
 from reelq.store.statements import change, parameters, update_of
+
+AT: Final = (
+    Job.id == bindparam("where_id"),
+    Job.run == bindparam("where_run"),
+    Job.stage == bindparam("where_stage"),
+    Job.status == bindparam("where_status"),
+)
+"""A job where it is believed to be, by the parameters of `Position.where`."""
 
 
 class StaleMove(Exception):
@@ -129,6 +137,10 @@ def _changing_and_telling(where: tuple[str, ...], values: tuple[str, ...]) -> In
     return telling(moved).execution_options(preserve_rowcount=True)  # of an insert it is usually not kept
 
 
-def note(session: Session, at: Position, now: datetime, what: str, words: str) -> None:
-    """An event that moves nothing: progress, in words."""
-    tell(session, at.job_id, event(now, what, at.run, at.stage, at.status, at.status, words))
+def note(session: Session, at: Position, now: datetime, what: str, words: str) -> bool:
+    """An event that moves nothing, such as progress, in words; whether the job is there to have one."""
+    told = event(now, what, at.run, at.stage, at.status, at.status, words)
+    return session.connection().execute(_NOTE, parameters(at.where()) | told).rowcount == 1
+
+
+_NOTE: Final = telling(select(Job.id, Job.batch_id).where(*AT).subquery()).execution_options(preserve_rowcount=True)

@@ -14,6 +14,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from functools import wraps
 from pathlib import Path
 from typing import Any, Final
@@ -23,12 +24,13 @@ import httpx
 import reelq.dispatch
 import worker.lifeline
 import worker.pipeline
+from reelq.job import Stage
 from reelq.remote.client import Http, Remote
 from reelq.remote.receipts import Progress, RenderStatus
 from reelq.settings import Settings
 from reelq.store import credits, jobs, turns
 from reelq.store.due import Due
-from reelq.store.jobs import Claimed, Missed
+from reelq.store.jobs import Claimed, Lease, Missed
 from reelq.store.session import Store, Transaction
 from worker.inprocess import InProcess
 from worker.looks import Looks
@@ -72,6 +74,8 @@ class Moments:
     def watch(self) -> None:
         """From now on, in this process."""
         self._wrap(Store, "write", self._transaction)
+        self._wrap(Store, "alone", self._statement)
+        self._wrap(jobs, "claim_free", self._claim_free)
         self._wrap(jobs, "claim", self._claim)
         for duty, lot in zip(DUTIES, (jobs, reelq.dispatch, turns, credits), strict=True):
             self._wrap(lot, duty, self._duty)
@@ -103,6 +107,18 @@ class Moments:
             return claimed
 
         return claiming
+
+    def _claim_free(self, name: str, claim: Called) -> Called:
+        claiming = self._claim(name, claim)
+
+        @wraps(claim)
+        def about_to_claim(
+            session: Transaction, now: datetime, job_id: str, run: int, stage: Stage, lease: Lease
+        ) -> Any:
+            self._reached(f"{stage}: before commit 1")  # which its statement brings along
+            return claiming(session, now, job_id, run, stage, lease)
+
+        return about_to_claim
 
     def _duty(self, name: str, act: Called) -> Called:
         @wraps(act)
@@ -136,6 +152,23 @@ class Moments:
                 number = self._here.commits
                 self._at(f"before commit {number}")
             self._at(f"after commit {number}")
+
+        return writing
+
+    def _statement(self, _name: str, alone: Called) -> Called:
+        """As a transaction, but that the statement is committed with it: killed before, it was not made."""
+
+        @contextmanager
+        def writing(store: Store) -> Iterator[Transaction]:
+            if store.is_sqlite:
+                with alone(store) as session:  # a transaction like any other
+                    yield session
+                return
+            with alone(store) as session:
+                self._at(f"before commit {self._here.commits + 1}")
+                yield session
+            self._here.commits += 1
+            self._at(f"after commit {self._here.commits}")
 
         return writing
 

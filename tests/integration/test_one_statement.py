@@ -1,0 +1,161 @@
+"""What is written down in one statement, and committed with it: there must be no second one that could be missing."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from sqlalchemy import event, select, update
+
+from reelq.errors import RateLimited
+from reelq.job import Route, Stage, Status
+from reelq.remote.receipts import Session
+from reelq.settings import Settings
+from reelq.store import jobs
+from reelq.store.jobs import Claimed, Lease
+from reelq.store.models import Account, Job, JobEvent
+from reelq.store.moves import StaleMove
+from reelq.store.secrets import Vault
+from reelq.store.session import Store
+from tests.integration.databases import add_account, add_batch, add_job
+from worker.desk import LetGo, NotYet
+from worker.recorder import Recorder
+from worker.stages.render import Rendered
+from worker.stages.upload import Uploaded
+from worker.verdict import PARKED
+from worker.workbench import Workbench
+
+NOW: Final = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+LEASE: Final = Lease("worker-1", 30)
+RECEIPTS: Final[dict[str, tuple[Stage, object]]] = {
+    "an upload": (Stage.UPLOAD, Uploaded(Session("ses_1", "task_1", "anon_1"), 1)),
+    "an export": (Stage.RENDER, Rendered("render_1")),
+    "a look": (Stage.VERIFY, NotYet(2, "the edit does not show yet")),
+}
+Deeds = dict[str, Callable[[Workbench], object]]
+DEEDS: Final[Deeds] = {
+    "words": lambda bench: bench.say("uploading, 1.0 of 2.0 MB"),
+    "an export's id": lambda bench: bench.reserve_render(),
+    "a draft's fingerprint": lambda bench: bench.remember_upload("f" * 64),
+}
+
+
+def _claimed(store: Store, stage: Stage, **values: Any) -> Claimed:
+    with store.write() as session:
+        there = {"batch_id": add_batch(session, NOW), "account_id": add_account(session, NOW), "stage": stage}
+        job_id = add_job(session, NOW, **there, **values)
+    with store.write() as session:
+        claimed = jobs.claim(session, NOW, job_id, 1, stage, LEASE, PARKED)
+    assert isinstance(claimed, Claimed)
+    return claimed
+
+
+@contextmanager
+def _counted(store: Store) -> Iterator[list[str]]:
+    """The statements that are made, but for SQLite's beginnings and a question of what time it is."""
+    made: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if "clock_timestamp" not in statement and not statement.startswith("BEGIN"):
+            made.append(statement)
+
+    event.listen(store.engine, "before_cursor_execute", note)
+    yield made
+    event.remove(store.engine, "before_cursor_execute", note)
+
+
+def _recorder(store: Store, folder: Path) -> Recorder:
+    return Recorder(store, Vault("a key for tests, long enough"), Settings(reelq_data_dir=folder), folder)
+
+
+def _bench(store: Store, claimed: Claimed, folder: Path) -> Workbench:
+    settings: Any = Settings(reelq_data_dir=folder)
+    return Workbench(store, settings, None, claimed.at, claimed.account.id, lambda: None)  # type: ignore[arg-type]
+
+
+def _goes_on_elsewhere(store: Store, claimed: Claimed) -> None:
+    with store.write() as session:
+        session.execute(update(Job).where(Job.id == claimed.at.job_id).values(run=2))
+
+
+def _told(store: Store, claimed: Claimed) -> int:
+    with store.read() as session:
+        return len(session.scalars(select(JobEvent.id).where(JobEvent.job_id == claimed.at.job_id)).all())
+
+
+@pytest.mark.parametrize(("stage", "receipt"), RECEIPTS.values(), ids=RECEIPTS)
+def test_a_receipt_that_only_moves_its_row_on_is_one_statement(
+    store: Store, stage: Stage, receipt: object, tmp_path: Path
+) -> None:
+    claimed = _claimed(store, stage)
+    with _counted(store) as made:
+        _recorder(store, tmp_path).record(claimed, receipt)
+    assert len(made) == (2 if store.is_sqlite else 1), made  # SQLite writes the event by itself, in one transaction
+    with store.read() as session:
+        assert session.get_one(Job, claimed.at.job_id).status is Status.QUEUED
+
+
+@pytest.mark.parametrize(("stage", "receipt"), RECEIPTS.values(), ids=RECEIPTS)
+def test_it_changes_nothing_of_a_row_that_goes_on_elsewhere(
+    store: Store, stage: Stage, receipt: object, tmp_path: Path
+) -> None:
+    claimed = _claimed(store, stage)
+    _goes_on_elsewhere(store, claimed)
+    before = _told(store, claimed)
+    with pytest.raises(StaleMove):
+        _recorder(store, tmp_path).record(claimed, receipt)
+    assert _told(store, claimed) == before
+    with store.read() as session:
+        job = session.get_one(Job, claimed.at.job_id)
+        assert (job.status, job.stage, job.remote_session_id) == (Status.RUNNING, stage, "")
+
+
+def test_the_end_of_a_row_is_more_than_one_statement_and_all_of_it_or_nothing(store: Store, tmp_path: Path) -> None:
+    claimed = _claimed(store, Stage.UPLOAD, route=Route.UPLOAD)
+    event.listen(store.engine, "before_cursor_execute", _pulled_by("SELECT webhooks"))
+    with pytest.raises(RuntimeError, match="pulled"):
+        _recorder(store, tmp_path).record(claimed, RECEIPTS["an upload"][1])
+    with store.read() as session:
+        assert session.get_one(Job, claimed.at.job_id).status is Status.RUNNING
+
+
+def test_what_an_error_does_to_row_and_account_is_done_together_or_not_at_all(store: Store, tmp_path: Path) -> None:
+    claimed = _claimed(store, Stage.RENDER)
+    event.listen(store.engine, "before_cursor_execute", _pulled_by("UPDATE jobs", "WITH moved"))
+    with pytest.raises(RuntimeError, match="pulled"):
+        _recorder(store, tmp_path).record(claimed, RateLimited("slower, please"))
+    with store.read() as session:
+        assert session.get_one(Account, claimed.account.id).blocked_until is None
+
+
+def _pulled_by(*statements: str) -> Callable[..., None]:
+    def pulled(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith(statements):
+            raise RuntimeError("the plug was pulled")
+
+    return pulled
+
+
+@pytest.mark.parametrize("deed", DEEDS.values(), ids=DEEDS)
+def test_what_a_stage_writes_down_on_its_way_is_one_statement(
+    store: Store, deed: Callable[[Workbench], object], tmp_path: Path
+) -> None:
+    bench = _bench(store, _claimed(store, Stage.RENDER), tmp_path)
+    with _counted(store) as made:
+        deed(bench)
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize("deed", DEEDS.values(), ids=DEEDS)
+def test_and_is_refused_where_the_row_goes_on_elsewhere(
+    store: Store, deed: Callable[[Workbench], object], tmp_path: Path
+) -> None:
+    claimed = _claimed(store, Stage.RENDER)
+    bench = _bench(store, claimed, tmp_path)
+    _goes_on_elsewhere(store, claimed)
+    before = _told(store, claimed)
+    with pytest.raises(LetGo):
+        deed(bench)
+    assert _told(store, claimed) == before
