@@ -55,6 +55,7 @@ class _Seen:
     url: str = ""
     put_back: bool = False
     """It was not looked at, as this process is told to stop."""
+    began: float = field(default_factory=time.monotonic)
     at: float = field(default_factory=time.monotonic)
 
 
@@ -109,7 +110,7 @@ class Looks:
     def _look(self, look: Look) -> _Seen:
         if self._pipeline.hands.stopping.is_set():
             return _Seen(look, put_back=True)
-        its_stage = _Seen(look)
+        began, its_stage = time.monotonic(), _Seen(look)
         if look.looks >= self._pipeline.settings.reelq_poll_limit or self._ails(look):
             return its_stage
         try:
@@ -127,7 +128,7 @@ class Looks:
             case RenderStatus.FAILED:
                 return its_stage
             case _:
-                return _Seen(look, words=unfinished(seen))
+                return _Seen(look, words=unfinished(seen), began=began)
 
     def _ails(self, look: Look) -> bool:
         return time.monotonic() < self._ails_until.get(look.account_id, 0.0)
@@ -174,9 +175,10 @@ class Looks:
                 log.exception("looks could not be written down; the rows come to their stage")
             return
         self._publish(messages)
-        for look, words in unfinished.items():
-            self._pipeline.metrics.told_of(Stage.POLL, Came.NOT_YET, 0)
-            self._tell(look.message, f"{words}; again at {again_at:%H:%M:%S} UTC")
+        for one in seen:
+            if one.words:
+                self._pipeline.metrics.told_of(Stage.POLL, Came.NOT_YET, one.at - one.began)
+                self._tell(one.look.message, f"{one.words}; again at {again_at:%H:%M:%S} UTC")
 
     def _is_for_its_stage(self, session: Transaction, one: _Seen) -> bool:
         if one.words or one.put_back:

@@ -75,6 +75,7 @@ class Moments:
         """From now on, in this process."""
         self._wrap(Store, "write", self._transaction)
         self._wrap(Store, "alone", self._statement)
+        self._wrap(worker.pipeline.Pipeline, "_claim", self._nowhere)
         self._wrap(jobs, "claim_free", self._claim_free)
         self._wrap(jobs, "claim", self._claim)
         for duty, lot in zip(DUTIES, (jobs, reelq.dispatch, turns, credits), strict=True):
@@ -98,6 +99,16 @@ class Moments:
     def _at(self, moment: str) -> None:
         if self._here.where:
             self._reached(f"{self._here.where}: {moment}")
+
+    def _nowhere(self, _name: str, act: Called) -> Called:
+        """Done with the stage before."""
+
+        @wraps(act)
+        def beginning(*args: Any, **kwargs: Any) -> Any:
+            self._enter("")
+            return act(*args, **kwargs)
+
+        return beginning
 
     def _claim(self, _name: str, claim: Called) -> Called:
         @wraps(claim)
