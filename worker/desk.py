@@ -95,6 +95,8 @@ class NotYet:
 
     seconds: float
     words: str
+    anew: bool = False
+    """What is looked at has just begun: the looks are counted from here."""
 
 
 class Desk(Protocol):

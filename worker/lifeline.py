@@ -99,8 +99,8 @@ class Lifeline:
             now = pipeline.store.now(session)
             ripe = self._dispatch.due(session, now, looks=self._looks.has_room)
             new = self._dispatch.let_in(session, now) if lets_in else []
-        self._looks.begin(ripe.looks)
         self._dispatch.publish(ripe.messages + new)
+        self._looks.begin(ripe.looks)
         if lets_in:
             self._lets_in_at = began + (_LET_IN_EVERY if new else _DUE_EVERY / 2)
         due_in = [] if ripe.soon is None else [(ripe.soon - now).total_seconds()]

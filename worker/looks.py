@@ -9,10 +9,11 @@ tried.
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
+from enum import Enum
 from queue import Empty, SimpleQueue
 from typing import Final
 
@@ -20,7 +21,9 @@ from reelq.errors import ReelqError, RenderUnknown
 from reelq.job import Stage
 from reelq.remote.receipts import RenderStatus
 from reelq.store import looks
-from reelq.store.due import Look, Message, put_back
+from reelq.store.due import Look, Message
+from reelq.store.jobs import REPUBLISH_SECONDS
+from reelq.store.looks import Held
 from reelq.store.session import Transaction, is_away
 from worker.ending import Came
 from worker.pipeline import Pipeline
@@ -35,6 +38,9 @@ _GATHERED: Final = 0.1
 _SHORTLY: Final = 0.02
 """The same, where a row goes on with it."""
 _MOST_GATHERED: Final = 200
+_TOO_LATE: Final = REPUBLISH_SECONDS - 15.0
+"""Seconds after which a look is not begun, nor written down, any more: soon its row's message goes out."""
+_AWAY_WAIT: Final = 0.5
 _AILS_FOR: Final = 5.0
 """Seconds without such looks for an account, after one that found out nothing."""
 
@@ -46,16 +52,24 @@ def nobody(_message: Message, _words: str) -> None:
     """Watches."""
 
 
+class _Way(Enum):
+    """What follows from a look."""
+
+    AGAIN = "it is not done: another look follows"
+    ITS_STAGE = "the row's message goes out; its stage has the address where it is done"
+    PUT_BACK = "it was not made, as this process is told to stop"
+    TOO_LATE = "it was not made, as the row's message has gone out meanwhile"
+
+
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What came of a look: words where it is not done, an address where it is; neither where its stage is to look."""
+    """What came of a look that ended at this moment of the machine's clock."""
 
     look: Look
+    way: _Way
     words: str = ""
     url: str = ""
-    put_back: bool = False
-    """It was not looked at, as this process is told to stop."""
-    began: float = field(default_factory=time.monotonic)
+    took: float = 0.0
     at: float = field(default_factory=time.monotonic)
 
 
@@ -66,9 +80,9 @@ class Looks:
         self._pipeline = pipeline
         self._publish = publish
         self._tell = tell
-        self._open: set[Look] = set()
-        """What is asked for and not written down yet."""
-        self._asked: SimpleQueue[Look] = SimpleQueue()
+        self._open: dict[Look, float] = {}
+        """What is asked for and not written down yet, with the moment."""
+        self._asked: SimpleQueue[Look | None] = SimpleQueue()
         self._seen: SimpleQueue[_Seen | None] = SimpleQueue()
         self._ails_until: dict[str, float] = {}
         self._lookers = 0
@@ -86,62 +100,64 @@ class Looks:
     def begin(self, looks: Iterable[Look]) -> None:
         """Look at them soon."""
         for look in looks:
-            self._open.add(look)
-            self._asked.put(look)
-        while self._lookers < min(self._asked.qsize(), _AT_ONCE):
-            self._lookers += 1
+            if look not in self._open:
+                self._open[look] = time.monotonic()
+                self._asked.put(look)
+        while self._lookers < min(len(self._open), _AT_ONCE):
             threading.Thread(target=self._look_on, name=f"reelq look {self._lookers}", daemon=True).start()
+            self._lookers += 1
 
     def stop(self, seconds: float) -> None:
-        """Put back what is not begun, and write down what is seen by then; the rest is looked at by others, in time."""
+        """Put back what is not begun, and write down what is seen by then; the rest comes to its stage in time."""
         until = time.monotonic() + seconds
         while self._open and time.monotonic() < until:
             with suppress(Empty):
-                while True:
-                    self._seen.put(_Seen(self._asked.get_nowait(), put_back=True))
+                while look := self._asked.get_nowait():
+                    self._seen.put(_Seen(look, _Way.PUT_BACK))
             time.sleep(_SHORTLY)
+        for _ in range(self._lookers):
+            self._asked.put(None)
         self._seen.put(None)
         self._writer.join(max(until - time.monotonic(), 0))
 
     def _look_on(self) -> None:
-        while True:
-            self._seen.put(self._look(self._asked.get()))
+        while (look := self._asked.get()) is not None:
+            self._seen.put(self._look(look))
 
     def _look(self, look: Look) -> _Seen:
         if self._pipeline.hands.stopping.is_set():
-            return _Seen(look, put_back=True)
-        began, its_stage = time.monotonic(), _Seen(look)
-        if look.looks >= self._pipeline.settings.reelq_poll_limit or self._ails(look):
-            return its_stage
+            return _Seen(look, _Way.PUT_BACK)
+        began = time.monotonic()
+        if began - self._open.get(look, began) > _TOO_LATE:
+            return _Seen(look, _Way.TOO_LATE)
+        if look.looks >= self._pipeline.settings.reelq_poll_limit or began < self._ails_until.get(look.account_id, 0.0):
+            return _Seen(look, _Way.ITS_STAGE)
         try:
             seen = self._pipeline.remote(look.account_id, look.skill).progress(look.render_id)
         except RenderUnknown:
-            return its_stage
+            return _Seen(look, _Way.ITS_STAGE)
         except Exception as error:
             if not isinstance(error, ReelqError) and not is_away(error):
                 log.exception("a look failed; its row's stage looks again")
             self._ails_until[look.account_id] = time.monotonic() + _AILS_FOR
-            return its_stage
-        match seen.status:
-            case RenderStatus.DONE:
-                return _Seen(look, url=seen.url)
-            case RenderStatus.FAILED:
-                return its_stage
-            case _:
-                return _Seen(look, words=unfinished(seen), began=began)
-
-    def _ails(self, look: Look) -> bool:
-        return time.monotonic() < self._ails_until.get(look.account_id, 0.0)
+            return _Seen(look, _Way.ITS_STAGE)
+        if seen.status in {RenderStatus.DONE, RenderStatus.FAILED}:
+            return _Seen(look, _Way.ITS_STAGE, url=seen.url if seen.status is RenderStatus.DONE else "")
+        return _Seen(look, _Way.AGAIN, words=unfinished(seen), took=time.monotonic() - began)
 
     def _write_down(self) -> None:
         while (first := self._seen.get()) is not None:
             seen = self._gathered(first)
-            self._settle(seen)
-            self._open.difference_update(one.look for one in seen)
+            try:
+                self._settle(seen)
+            except Exception:
+                log.exception("looks could not be written down; their rows come to their stage")
+            for one in seen:
+                self._open.pop(one.look, None)
 
     def _gathered(self, first: _Seen) -> list[_Seen]:
         """It, with what else is seen within a moment."""
-        all_, until = [first], first.at + (_GATHERED if first.words else _SHORTLY)
+        all_, until = [first], first.at + (_GATHERED if first.way is _Way.AGAIN else _SHORTLY)
         while len(all_) < _MOST_GATHERED:
             try:
                 one = self._seen.get(timeout=max(until - time.monotonic(), 0))
@@ -151,36 +167,43 @@ class Looks:
                 self._seen.put(None)
                 break
             all_.append(one)
-            if not one.words:
+            if one.way is not _Way.AGAIN:
                 until = min(until, one.at + _SHORTLY)
         return all_
 
-    def _settle(self, seen: list[_Seen]) -> None:
-        interval = self._pipeline.settings.reelq_poll_interval
-        unfinished = {one.look: one.words for one in seen if one.words}
-        try:
-            with self._pipeline.store.write() as session:
-                now = self._pipeline.store.now(session)
-                # From the last of these looks on, so that none of them is looked at again too soon.
-                again_at = now + timedelta(seconds=interval - time.monotonic() + max(one.at for one in seen))
-                if unfinished:
-                    looks.not_done(session, now, again_at, unfinished)
-                if any(one.put_back for one in seen):
-                    put_back(session, [one.look for one in seen if one.put_back])
-                messages = [one.look.message for one in seen if self._is_for_its_stage(session, one)]
-        except Exception as error:
-            if is_away(error):
-                log.warning("the database is away: what was seen is looked at again later", extra={"away": "database"})
-            else:
-                log.exception("looks could not be written down; the rows come to their stage")
-            return
-        self._publish(messages)
+    def _settle(self, seen: Collection[_Seen]) -> None:
+        held, again_at = self._written(seen)
+        self._publish(one.look.message for one in seen if one.way is _Way.ITS_STAGE and one.look in held)
         for one in seen:
-            if one.words:
-                self._pipeline.metrics.told_of(Stage.POLL, Came.NOT_YET, one.at - one.began)
+            if one.way is _Way.AGAIN and one.look in held:
+                self._pipeline.metrics.told_of(Stage.POLL, Came.NOT_YET, one.took)
                 self._tell(one.look.message, f"{one.words}; again at {again_at:%H:%M:%S} UTC")
 
-    def _is_for_its_stage(self, session: Transaction, one: _Seen) -> bool:
-        if one.words or one.put_back:
-            return False
-        return not one.url or looks.done(session, one.look, one.url)
+    def _written(self, seen: Collection[_Seen]) -> tuple[Held, datetime]:
+        """Which rows still waited, and when those that are not done are looked at again."""
+        while True:
+            try:
+                with self._pipeline.store.write() as session:
+                    return self._write(session, seen)
+            except Exception as error:
+                # Once the rows' messages have gone out it is of no more use.
+                late = time.monotonic() - min(one.at for one in seen) > _TOO_LATE
+                if not is_away(error) or late or self._pipeline.hands.stopping.is_set():
+                    raise
+                log.warning("the database is away: what was seen is written down later", extra={"away": "database"})
+            time.sleep(_AWAY_WAIT)
+
+    def _write(self, session: Transaction, seen: Collection[_Seen]) -> tuple[Held, datetime]:
+        # From the last of these looks on, so that none of them is looked at again too soon.
+        since = time.monotonic() - max(one.at for one in seen)
+        now = self._pipeline.store.now(session)
+        again_at = now + timedelta(seconds=self._pipeline.settings.reelq_poll_interval - since)
+        held = looks.hold(session, [one.look for one in seen])
+        if words := {one.look: one.words for one in seen if one.way is _Way.AGAIN and one.look in held}:
+            looks.not_done(session, now, again_at, held, words)
+        if back := [one.look for one in seen if one.way is _Way.PUT_BACK and one.look in held]:
+            looks.put_back(session, back)
+        for one in seen:
+            if one.url and one.look in held:
+                looks.done(session, one.look, one.url)
+        return held, again_at

@@ -82,8 +82,8 @@ class Recorder:
 
     def _done(self, session: Transaction, claimed: Claimed, receipt: object, now: datetime) -> Ended:
         match receipt:
-            case NotYet(seconds, words):
-                looks = claimed.job.looks + 1
+            case NotYet(seconds, words, anew):
+                looks = 0 if anew else claimed.job.looks + 1
                 jobs.again(session, claimed.at, now, seconds, words, looks=looks, attempts=0, lapses=0)
                 return _later(words, now, seconds, Came.NOT_YET)
             case Uploaded(opened, files):

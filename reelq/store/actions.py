@@ -34,6 +34,8 @@ def retry(session: Session, job: Job, now: datetime) -> bool:
         return False
     values: dict[str, Any] = {**_CLEAN, **_where_from(session, job)}
     stage = values.get("stage", job.stage)
+    if stage is Stage.POLL:
+        values["result_url"] = ""  # it may have been seen long ago
     other, values["same_as"] = _standing(session, job, stage)
     # The next look at an export keeps its moment, whoever is impatient.
     due = max(job.due_at, now) if stage is Stage.POLL else now

@@ -2,11 +2,11 @@
 
 A row that waits for its export needs nothing but a look every so often. It is marked as if its message had gone out,
 and then looked at without one. Whatever stands in the way of a look is for its stage to deal with: then the message
-does go out. So one that was marked and not looked at, as its worker died, comes to its stage in time, like a row whose
-message was lost.
+does go out. So one that was marked and not looked at, as its worker died, comes to its stage a minute later, like a row
+whose message was lost.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -148,11 +148,6 @@ def lost_with_the_silent(session: Session, now: datetime, lease: float, batch_id
     many does no harm.
     """
     _publish_again(session, Job.due_at <= now - timedelta(seconds=lease / 2), *within(batch_id))
-
-
-def put_back(session: Session, looks: Iterable[Look]) -> None:
-    """They were not looked at: others may do so at once."""
-    _publish_again(session, Job.stage == Stage.POLL, Job.id.in_([look.message.job_id for look in looks]))
 
 
 def _publish_again(session: Session, *where: ColumnElement[bool]) -> None:

@@ -164,7 +164,9 @@ def new_render(session: Session, at: Position, render_id: str) -> bool:
 
 def hold(session: Session, at: Position, until: datetime) -> None:
     """A queued job's next message not before then. It stays where it is: waiting one's turn is no event."""
-    statements.change(session, Job, {**at.where(), "status": Status.QUEUED}, {"due_at": until, "publish_at": until})
+    statements.change(
+        session, Job, {**at.where(), "status": Status.QUEUED}, {"due_at": until, "publish_at": until, "publishes": 0}
+    )
 
 
 def hand_on(session: Session, job_id: str, run: int, stage: Stage) -> None:
@@ -268,7 +270,7 @@ def _take_back(session: Session, job: Job, now: datetime, poll_interval: float, 
         end(session, at, Status.FAILED, now, words, lapses=lapses, **told)
         return
     due = now
-    if job.stage is Stage.POLL and job.lease_until:
+    if job.stage is Stage.POLL and job.lease_until and not job.result_url:
         # Its last look came before the worker died, and that was at most half a lease before the lease's end.
         due = max(now, job.lease_until - timedelta(seconds=lease / 2) + timedelta(seconds=poll_interval))
     words = "its worker fell silent; another goes on"

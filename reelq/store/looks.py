@@ -1,6 +1,6 @@
 """What was seen of exports that are waited for, written down for many rows at once; the rows stay where they are."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Final
 
@@ -12,10 +12,12 @@ from reelq.store.due import Look
 from reelq.store.models import Job, JobEvent
 from reelq.store.session import Transaction
 
+Held = Mapping[Look, str]
+"""Looks whose rows still wait as they did, and will until this is committed; with each the row's batch."""
+
 _THESE: Final = Job.id.in_(bindparam("ids", expanding=True))
-# Held in one order, or two who do this at once could wait for each other.
 _THERE: Final = (
-    select(Job.id, Job.batch_id, Job.run, Job.looks)
+    select(Job.id, Job.run, Job.looks, Job.remote_render_id, Job.batch_id)
     .where(_THESE, Job.status == Status.QUEUED, Job.stage == Stage.POLL)
     .order_by(Job.id)
     .with_for_update()
@@ -27,27 +29,36 @@ _AGAIN: Final = (
         due_at=bindparam("due"), publish_at=bindparam("due"), publishes=0, looks=Job.looks + 1, attempts=0, lapses=0
     )
 )
+_BACK: Final = update(Job).where(_THESE).values(publish_at=Job.due_at, publishes=0)
 _TELL: Final = insert(JobEvent)
 
 
-def not_done(session: Transaction, now: datetime, due_at: datetime, seen: Mapping[Look, str]) -> None:
+def hold(session: Transaction, looks: Collection[Look]) -> Held:
+    """Those whose rows nobody has moved since. In one order, or two who do this could wait for each other."""
+    by_row = {(look.message.job_id, look.message.run, look.looks, look.render_id): look for look in looks}
+    ids = [look.message.job_id for look in looks]
+    found = session.connection().execute(_THERE, {"ids": ids}).all()
+    return {by_row[row[:-1]]: row.batch_id for row in found if row[:-1] in by_row}
+
+
+def not_done(session: Transaction, now: datetime, due_at: datetime, held: Held, words: Mapping[Look, str]) -> None:
     """They are to be looked at again then, and what is said of each is told."""
-    by_id = {look.message.job_id: look for look in seen}
-    connection = session.connection()
     events = [
         {
-            "job_id": job_id, "batch_id": batch_id, "at": now, "what": "again", "run": run, "stage": Stage.POLL,
-            "before": Status.QUEUED, "after": Status.QUEUED, "words": seen[by_id[job_id]],
+            "job_id": look.message.job_id, "batch_id": held[look], "at": now, "what": "again", "run": look.message.run,
+            "stage": Stage.POLL, "before": Status.QUEUED, "after": Status.QUEUED, "words": said,
         }
-        for job_id, batch_id, run, looks in connection.execute(_THERE, {"ids": list(by_id)})
-        if (run, looks) == (by_id[job_id].message.run, by_id[job_id].looks)
+        for look, said in words.items()
     ]  # fmt: skip
-    if events:
-        connection.execute(_AGAIN, {"ids": [event["job_id"] for event in events], "due": due_at})
-        connection.execute(_TELL, events)
+    session.connection().execute(_AGAIN, {"ids": [event["job_id"] for event in events], "due": due_at})
+    session.connection().execute(_TELL, events)
 
 
-def done(session: Transaction, look: Look, url: str) -> bool:
-    """Where the finished export lies, for its stage to record; whether the row still waits for it."""
-    there = {"id": look.message.job_id, "run": look.message.run, "stage": Stage.POLL, "status": Status.QUEUED}
-    return statements.change(session, Job, there | {"looks": look.looks}, {"result_url": url}) == 1
+def done(session: Transaction, look: Look, url: str) -> None:
+    """Where the finished export lies, for its stage to record."""
+    statements.change(session, Job, {"id": look.message.job_id}, {"result_url": url})
+
+
+def put_back(session: Transaction, looks: Collection[Look]) -> None:
+    """They were not looked at: others may do so at once."""
+    session.connection().execute(_BACK, {"ids": [look.message.job_id for look in looks]})

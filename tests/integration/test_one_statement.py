@@ -159,3 +159,13 @@ def test_and_is_refused_where_the_row_goes_on_elsewhere(
     with pytest.raises(LetGo):
         deed(bench)
     assert _told(store, claimed) == before
+
+
+@pytest.mark.parametrize(("anew", "looks"), [(False, 4), (True, 0)])
+def test_a_second_export_is_given_as_many_looks_as_the_first(
+    store: Store, anew: bool, looks: int, tmp_path: Path
+) -> None:
+    claimed = _claimed(store, Stage.POLL, looks=3)
+    _recorder(store, tmp_path).record(claimed, NotYet(30, "the export came to no end; a second one began", anew=anew))
+    with store.read() as session:
+        assert session.get_one(Job, claimed.at.job_id).looks == looks

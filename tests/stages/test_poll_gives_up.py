@@ -68,15 +68,16 @@ def look(job: Job, desk: _Desk) -> object:
 def test_a_forgotten_export_is_submitted_again_under_its_own_id(job: Job, desk: _Desk) -> None:
     done = look(job, desk)
     assert isinstance(done, NotYet)
-    assert (desk.remote.submitted, "forgotten" in done.words) == (["first"], True)
+    assert (desk.remote.submitted, "forgotten" in done.words, done.anew) == (["first"], True, False)
 
 
 def test_an_export_that_is_forgotten_again_and_again_gives_way_to_a_second_one(job: Job, desk: _Desk) -> None:
     done = look(replace(job, looks=LIMIT), desk)
     assert isinstance(done, NotYet)
-    assert (desk.remote.submitted, desk.remote.cancelled, done.words) == (
+    assert (desk.remote.submitted, desk.remote.cancelled, done.anew, done.words) == (
         ["second"],
         ["first"],
+        True,
         "the export came to no end; a second one began",
     )
 

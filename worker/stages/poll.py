@@ -40,7 +40,9 @@ def poll(job: Job, desk: Desk) -> Polled | NotYet:
             desk.remote.cancel_render(job.render_id)
         return _second(job, desk, "the export came to no end", RenderStuck())
     if look is None:
-        return _again(job, desk, job.render_id, "the service has forgotten the export; it was submitted again")
+        submit(job, desk, job.render_id)
+        words = "the service has forgotten the export; it was submitted again"
+        return NotYet(desk.settings.reelq_poll_interval, words)
     return NotYet(desk.settings.reelq_poll_interval, unfinished(look))
 
 
@@ -61,9 +63,5 @@ def _second(job: Job, desk: Desk, words: str, last: RowFailed) -> NotYet:
     """Another export in its place; its end, where it was that already."""
     if job.renders >= _RENDERS:
         raise last
-    return _again(job, desk, "", f"{words}; a second one began")
-
-
-def _again(job: Job, desk: Desk, render_id: str, words: str) -> NotYet:
-    submit(job, desk, render_id)
-    return NotYet(desk.settings.reelq_poll_interval, words)
+    submit(job, desk, "")
+    return NotYet(desk.settings.reelq_poll_interval, f"{words}; a second one began", anew=True)
