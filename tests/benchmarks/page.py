@@ -52,8 +52,9 @@ and download, one of Celery, Dramatiq or Procrastinate counts tasks at work, so 
 make room for others where the library can wait without a worker. With real latencies a render takes twice the interval
 between two looks: a client whose second look comes a moment too early notices 30 s later, which is luck as much as
 speed. Rows that wait are looked at one by one, as the service knows no other way: what as many bare requests of httpx
-take is `bare_looks_percent`, and no client that looks can reach a goal below it. Runs of the same code
-differ by a tenth, and machines by a third.
+take is `bare_looks_percent`, below which no client over httpx can come;
+[what others take](decisions/0013-a-wait-costs-its-looks.md). Runs of the same code differ by a tenth, and machines by
+half: figures that are to be held beside each other are those of one day.
 """
 
 
