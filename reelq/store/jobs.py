@@ -74,7 +74,7 @@ _NEW_RENDER: Final = (
 
 
 def claim_free(session: Session, now: datetime, job_id: str, run: int, stage: Stage, lease: Lease) -> Claimed | None:
-    """Take a job that nothing holds off, in one statement; None where something may, or the database can't do that."""
+    """Take a job that nothing holds off, in one statement; None where something may. For PostgreSQL."""
     # Whoever sent its message may have a quicker clock.
     taken = take(session, job_id, run, stage, now, now + SKEW, later(now, lease.seconds), lease.worker)
     if taken is None:

@@ -60,7 +60,7 @@ def is_broken(error: BaseException) -> bool:
 
 
 Transaction = Session
-"""What `write` and `read` give: to be handed to the nouns' functions, and to nothing else."""
+"""What `write`, `alone` and `read` give: to be handed to the nouns' functions, and to nothing else."""
 
 
 class _Over(Session):
