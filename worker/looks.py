@@ -21,8 +21,7 @@ from reelq.errors import ReelqError, RenderUnknown
 from reelq.job import Stage
 from reelq.remote.receipts import RenderStatus
 from reelq.store import looks
-from reelq.store.due import Look, Message
-from reelq.store.jobs import REPUBLISH_SECONDS
+from reelq.store.due import LOOK_SECONDS, Look, Message
 from reelq.store.looks import Held
 from reelq.store.session import Transaction, is_away
 from worker.ending import Came
@@ -38,7 +37,7 @@ _GATHERED: Final = 0.1
 _SHORTLY: Final = 0.02
 """The same, where a row goes on with it."""
 _MOST_GATHERED: Final = 200
-_TOO_LATE: Final = REPUBLISH_SECONDS - 15.0
+_TOO_LATE: Final = LOOK_SECONDS - 5.0
 """Seconds after which a look is not begun, nor written down, any more: soon its row's message goes out."""
 _AWAY_WAIT: Final = 0.5
 _AILS_FOR: Final = 5.0
@@ -202,8 +201,7 @@ class Looks:
         if words := {one.look: one.words for one in seen if one.way is _Way.AGAIN and one.look in held}:
             looks.not_done(session, now, again_at, held, words)
         if back := [one.look for one in seen if one.way is _Way.PUT_BACK and one.look in held]:
-            looks.put_back(session, back)
-        for one in seen:
-            if one.url and one.look in held:
-                looks.done(session, one.look, one.url)
+            looks.put_back(session, now, back)
+        if urls := {one.look: one.url for one in seen if one.way is _Way.ITS_STAGE and one.look in held}:
+            looks.for_its_stage(session, now, urls)
         return held, again_at

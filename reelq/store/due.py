@@ -1,9 +1,9 @@
 """What has to go out now: messages, of jobs whose stage is due or whose message was lost, and looks at exports.
 
 A row that waits for its export needs nothing but a look every so often. It is marked as if its message had gone out,
-and then looked at without one. Whatever stands in the way of a look is for its stage to deal with: then the message
-does go out. So one that was marked and not looked at, as its worker died, comes to its stage a minute later, like a row
-whose message was lost.
+and then looked at without one; it is not due meanwhile, so that no stray message has it looked at beside that. Whatever
+stands in the way of a look is for its stage to deal with: then the message does go out. So one that was marked and not
+looked at, as its worker died, comes to its stage a moment later, like a row whose message was lost.
 """
 
 from collections.abc import Sequence
@@ -23,6 +23,8 @@ from reelq.store.models import Account, Batch, BatchState, Job
 from reelq.store.scope import within
 
 SOON: Final = timedelta(seconds=0.2)
+LOOK_SECONDS: Final = 20.0
+"""How long a look has its row to itself; it takes a moment, if the service answers."""
 _MOST_DOUBLINGS: Final = 2
 """Who waits long for a slot is not sent again each minute; but what a broker lost again and again is, before long."""
 _ONLY_WAITS: Final = and_(Job.stage == Stage.POLL, Job.publishes == 0, Job.result_url == "")
@@ -89,6 +91,9 @@ def due(session: Session, now: datetime, most: int, batch_id: str | None = None,
             looked_at.append(Look(Message.of(row), row.account_id, row.skill, row.remote_render_id, row.looks))
         else:
             messages.append(Message.of(row))
+    if looked_at:
+        until = now + timedelta(seconds=LOOK_SECONDS)
+        session.execute(_LOOKED_AT, {"these": [look.message.job_id for look in looked_at], "until": until})
     return Due(messages, looked_at, next((row.publish_at for row in rows[len(ripe) :]), None))
 
 
@@ -100,6 +105,14 @@ def _due(batch_id: str | None) -> Select[*tuple[Any, ...]]:
     query = query.where(or_(bindparam("looks", type_=Job.admitted.type), not_(_ONLY_WAITS)), *within(batch_id))
     query = query.order_by(Job.publish_at).limit(bindparam("most"))
     return query.with_for_update(skip_locked=True, of=Job)  # nothing on SQLite, where nobody else writes meanwhile
+
+
+_LOOKED_AT: Final = (
+    update(Job)
+    .where(Job.id.in_(bindparam("these", expanding=True)))
+    .values(due_at=bindparam("until"), publish_at=bindparam("until"))
+    .execution_options(synchronize_session=False)
+)
 
 
 def _wants_a_look(row: Row[Any], now: datetime) -> bool:

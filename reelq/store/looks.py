@@ -29,7 +29,8 @@ _AGAIN: Final = (
         due_at=bindparam("due"), publish_at=bindparam("due"), publishes=0, looks=Job.looks + 1, attempts=0, lapses=0
     )
 )
-_BACK: Final = update(Job).where(_THESE).values(publish_at=Job.due_at, publishes=0)
+_DUE: Final = update(Job).where(_THESE).values(due_at=bindparam("now"))
+_BACK: Final = update(Job).where(_THESE).values(due_at=bindparam("now"), publish_at=bindparam("now"), publishes=0)
 _TELL: Final = insert(JobEvent)
 
 
@@ -54,11 +55,14 @@ def not_done(session: Transaction, now: datetime, due_at: datetime, held: Held, 
     session.connection().execute(_TELL, events)
 
 
-def done(session: Transaction, look: Look, url: str) -> None:
-    """Where the finished export lies, for its stage to record."""
-    statements.change(session, Job, {"id": look.message.job_id}, {"result_url": url})
+def for_its_stage(session: Transaction, now: datetime, urls: Mapping[Look, str]) -> None:
+    """Their stages are due, whose messages go out; with each the address of its export, where that is done."""
+    session.connection().execute(_DUE, {"ids": [look.message.job_id for look in urls], "now": now})
+    for look, url in urls.items():
+        if url:
+            statements.change(session, Job, {"id": look.message.job_id}, {"result_url": url})
 
 
-def put_back(session: Transaction, looks: Collection[Look]) -> None:
+def put_back(session: Transaction, now: datetime, looks: Collection[Look]) -> None:
     """They were not looked at: others may do so at once."""
-    session.connection().execute(_BACK, {"ids": [look.message.job_id for look in looks]})
+    session.connection().execute(_BACK, {"ids": [look.message.job_id for look in looks], "now": now})

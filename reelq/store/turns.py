@@ -10,7 +10,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, Select, and_, bindparam, func, or_, select, true
 from sqlalchemy.orm import Session
 
-from reelq.job import Stage, Status
+from reelq.job import Status
 from reelq.store.due import Message, mark
 from reelq.store.jobs import REPUBLISH_SECONDS
 from reelq.store.models import Account, Batch, BatchState, Job
@@ -55,11 +55,9 @@ def _rooms(session: Session, now: datetime) -> list[tuple[str, int]]:
 def _windows() -> Select[str, float, int, int]:
     """Every account's window, how many of its jobs are in flight, and how many of those wait for a worker.
 
-    Of these only whose message went out lately: an older one is lost, and says nothing of how busy anybody is. What is
-    looked at past the broker waits for the service.
+    Of these only whose message went out lately: an older one is lost, and says nothing of how busy anybody is.
     """
     waits = and_(Job.status == Status.QUEUED, Job.due_at <= bindparam("now"), Job.publish_at > bindparam("lately"))
-    waits = and_(waits, or_(Job.stage != Stage.POLL, Job.result_url != ""))
     flying = (
         select(Job.account_id, func.count().label("flying"), func.count().filter(waits).label("waiting"))
         .where(Job.admitted, Job.status.in_((Status.QUEUED, Status.RUNNING)))

@@ -8,10 +8,12 @@ import pytest
 from sqlalchemy import select, update
 
 from reelq.job import Cause, Stage, Status
-from reelq.store import looks
+from reelq.store import jobs, looks
 from reelq.store.due import Due, Look, due, lost_with_the_silent
+from reelq.store.jobs import Lease, Missed
 from reelq.store.models import Account, Batch, BatchState, Job, JobEvent
 from tests.integration.test_submissions import Desk, desk
+from worker.verdict import PARKED
 
 __all__ = ["desk"]  # the fixture
 
@@ -152,7 +154,7 @@ def test_one_that_is_done_goes_to_its_stage_with_the_address(desk: Desk) -> None
     (look,) = _due(desk).looks
     with desk.store.write() as session:
         assert list(looks.hold(session, [look])) == [look]
-        looks.done(session, look, "https://cdn/1.mp4")
+        looks.for_its_stage(session, desk.store.now(session), {look: "https://cdn/1.mp4"})
     assert _job(desk, job_id).result_url == "https://cdn/1.mp4"
     # Its message went out after that; should it be lost, another does, and no look.
     with desk.store.write() as session:
@@ -168,12 +170,20 @@ def test_one_that_was_marked_and_not_looked_at_comes_to_its_stage_in_time(desk: 
     assert ([message.job_id for message in later.messages], later.looks) == ([job_id], [])
 
 
-def test_what_a_stopping_or_silent_worker_had_to_look_at_is_looked_at_by_others_at_once(desk: Desk) -> None:
-    first, second = _waiting(desk, 2)
+def test_what_a_stopping_worker_had_to_look_at_is_looked_at_by_others_at_once(desk: Desk) -> None:
+    first, _ = _waiting(desk, 2)
     by_id = {look.message.job_id: look for look in _due(desk).looks}
     with desk.store.write() as session:
-        looks.put_back(session, [by_id[first]])
+        looks.put_back(session, desk.store.now(session), [by_id[first]])
     assert [look.message.job_id for look in _due(desk).looks] == [first]
+
+
+def test_no_stray_message_and_no_silent_worker_has_it_looked_at_beside_that(desk: Desk) -> None:
+    (job_id,) = _waiting(desk)
+    assert len(_due(desk).looks) == 1
+    lease = Lease("worker-1", 30)
     with desk.store.write() as session:
-        lost_with_the_silent(session, desk.store.now(session), 0)
-    assert {look.message.job_id for look in _due(desk).looks} == {first, second}
+        now = desk.store.now(session)
+        assert jobs.claim(session, now, job_id, 1, Stage.POLL, lease, PARKED) is Missed.NOT_DUE
+        lost_with_the_silent(session, now, 0)
+    assert _due(desk) == ([], [], None)

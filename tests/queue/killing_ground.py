@@ -170,7 +170,9 @@ def _a_while_passes(made: Farm) -> None:
         for job in session.scalars(select(Job).where(Job.status == Status.QUEUED, Job.publish_at > now)):
             assert job.publish_at is not None
             assert job.publish_at - now <= LONGEST_REPUBLISH
-            session.execute(update(Job).where(Job.id == job.id).values(publish_at=now))
+            moved = update(Job).where(Job.id == job.id)
+            looked_at = job.publish_at == job.due_at and job.publishes  # a look keeps the row from being due as well
+            session.execute(moved.values(publish_at=now, **({"due_at": now} if looked_at else {})))
         session.execute(update(Account).values(refreshing_until=None, reading_until=None))
 
 
