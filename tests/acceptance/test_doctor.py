@@ -262,6 +262,7 @@ def test_no_secret_is_shown(patient: Patient, words: list[str]) -> None:
         assert "hushhush" not in done.stdout + done.stderr
 
 
+@pytest.mark.benchmark
 def test_with_nobody_answering_it_is_over_in_ten_seconds_and_says_so(patient: Patient) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         place = f"127.0.0.1:{silent.getsockname()[1]}"
