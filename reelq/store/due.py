@@ -31,8 +31,8 @@ _ONLY_WAITS: Final = and_(Job.stage == Stage.POLL, Job.publishes == 0, Job.resul
 """On a job whose export is under way, and wants nothing but a look now and then."""
 _READ: Final = (
     Job.id, Job.batch_id, Job.run, Job.route, Job.stage, Job.row, Job.file, Job.instruction, Job.looks, Job.attempts,
-    Job.publishes, Job.publish_at, Job.account_id, Job.skill, Job.remote_render_id, Job.result_url, Job.cancel_wished,
-    Batch.state, Batch.released, Account.parked, Account.blocked_until,
+    Job.publishes, Job.publish_at, Job.account_id, Job.skill, Job.remote_render_id, Job.cancel_wished,
+    Batch.state, Batch.released, Account.parked, Account.blocked_until, _ONLY_WAITS.label("only_waits"),
 )  # fmt: skip
 
 
@@ -117,7 +117,7 @@ _LOOKED_AT: Final = (
 
 def _wants_a_look(row: Row[Any], now: datetime) -> bool:
     """Whether it only waits, and nothing holds its stage off; of what an account is parked for, its token does."""
-    if row.stage is not Stage.POLL or row.publishes or row.result_url or not row.remote_render_id or row.cancel_wished:
+    if not row.only_waits or not row.remote_render_id or row.cancel_wished:
         return False
     released = row.released is None or row.row <= row.released
     blocked = row.blocked_until is not None and row.blocked_until > now
