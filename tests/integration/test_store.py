@@ -437,6 +437,7 @@ def test_a_store_that_can_not_be_written_says_why_and_since_when(tmp_path: Path)
     store.close()
 
 
+@pytest.mark.benchmark
 def test_100000_jobs_come_in_within_seconds_in_one_transaction(
     store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
