@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, ColumnElement, Select, cast, func, select
+from sqlalchemy import BigInteger, ColumnElement, Select, cast, func, literal_column, select
 
 from reelq.job import Cause, Route, Stage, Status
 from reelq.store.batchlist import is_called
@@ -85,9 +85,10 @@ class Sieve:
             Job.cause: self.cause,
         }
         wished = [column == value for column, value in named.items() if value is not None]
-        # What follows from it anyhow: the index is of these alone, and a database does not find that out by itself.
-        wished += [Job.error_code != ""] if self.error_code else []
-        wished += [Job.status == Status.WAITING] if self.cause else []
+        # What follows from it anyhow: the index is of these alone, and a database does not find that out by itself; nor
+        # that a parameter is what the index has, once it plans for whatever the parameters may be.
+        wished += [Job.error_code != literal_column("''")] if self.error_code else []
+        wished += [Job.status == literal_column("'waiting'")] if self.cause else []
         return wished if self.called is None else [*wished, is_called(self.called)]
 
 
