@@ -151,6 +151,11 @@ class SessionLost(RowFailed):
     advice = "`reelq retry` begins again with the upload; what the lost session cost is not given back."
 
 
+SESSION_OF_OTHERS_LOST: Final = (
+    "`reelq retry` begins again with the rows before it in its session, which cost their credits once more."
+)
+
+
 class NothingToExport(RowFailed):
     """The session's timeline is empty."""
 

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from datetime import timedelta
 
 from reelq.errors import RemoteError
 from reelq.store import credits
@@ -19,9 +20,10 @@ class Costs:
 
     def look(self) -> None:
         """Read what is to be read, for each account once."""
-        store = self._pipeline.store
+        store, settings = self._pipeline.store, self._pipeline.settings
+        longest = timedelta(seconds=settings.reelq_edit_timeout)
         with store.read() as session:
-            ended = credits.ended(session, self._pipeline.settings.nemo_api_url)
+            ended = credits.ended(session, settings.nemo_api_url, store.now(session) - longest)
         for account_id, sends in ended.items():
             if time.monotonic() < self._not_before.get(account_id, 0.0):
                 continue
@@ -29,4 +31,4 @@ class Costs:
                 credits.find_out(store, account_id, sends, self._pipeline.remote(account_id).balance)
             except RemoteError as error:
                 log.info("what %d instructions cost can't be read yet: %s", len(sends), error)
-                self._not_before[account_id] = time.monotonic() + self._pipeline.settings.reelq_poll_interval
+                self._not_before[account_id] = time.monotonic() + settings.reelq_poll_interval

@@ -11,7 +11,7 @@ class Ending(StrEnum):
     """How a task ends, for the chain that it is a link of."""
 
     GO_ON = "the chain's next message goes out"
-    DONE = "the stage is done, and what follows is not due yet: the lifeline publishes it when it is"
+    DONE = "the stage is done, and what follows is not due yet: when it is, the lifeline publishes it, or looks first"
     STOP = "the chain ends here; if there is more to do, the lifeline publishes it"
 
 

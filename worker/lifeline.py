@@ -4,6 +4,8 @@ And exports that are waited for are looked at.
 
 And what others are to hear of it: finished batches are noted, and endpoints that are to be told are.
 
+And what instructions cost is found out, what is old is forgotten, and the process is kept on one core.
+
 Every worker has one. Their claims compare and set, so that ten do no harm and one suffices.
 """
 

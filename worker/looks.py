@@ -38,7 +38,7 @@ _SHORTLY: Final = 0.02
 """The same, where a row goes on with it."""
 _MOST_GATHERED: Final = 200
 _TOO_LATE: Final = LOOK_SECONDS - 5.0
-"""Seconds after which a look is not begun, nor written down, any more: soon its row's message goes out."""
+"""Seconds after which a look is not begun any more, nor tried again to be written down."""
 _AWAY_WAIT: Final = 0.5
 _AILS_FOR: Final = 5.0
 """Seconds without such looks for an account, after one that found out nothing."""
@@ -57,7 +57,7 @@ class _Way(Enum):
     AGAIN = "it is not done: another look follows"
     ITS_STAGE = "the row's message goes out; its stage has the address where it is done"
     PUT_BACK = "it was not made, as this process is told to stop"
-    TOO_LATE = "it was not made, as the row's message has gone out meanwhile"
+    TOO_LATE = "it was not made, as the row's message soon goes out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +185,7 @@ class Looks:
                 with self._pipeline.store.write() as session:
                     return self._write(session, seen)
             except Exception as error:
-                # Once the rows' messages have gone out it is of no more use.
+                # Soon the rows' messages go out: then it is of no more use.
                 late = time.monotonic() - min(one.at for one in seen) > _TOO_LATE
                 if not is_away(error) or late or self._pipeline.hands.stopping.is_set():
                     raise

@@ -200,10 +200,10 @@ def _tell_watchers(worker: Any, message: Message, words: str) -> None:
     """Flower shows a look past Celery as what it is to the row: its stage comes again."""
     consumer = worker.consumer
     if consumer and (events := consumer.event_dispatcher):
-        events.send(
-            "task-retried", uuid=task_id(message, Stage.POLL), name=str(Stage.POLL), args=message.title, kwargs="{}",
-            retries=message.again, exception=words, traceback="",
-        )  # fmt: skip
+        task = {"uuid": task_id(message, Stage.POLL), "name": str(Stage.POLL), "args": message.title, "kwargs": "{}"}
+        if not message.again:  # by this moment Flower sorts: without one its row stands below all others
+            events.send("task-received", **task, retries=0, eta=None, expires=None)
+        events.send("task-retried", **task, retries=message.again, exception=words, traceback="")
 
 
 class _Stop:

@@ -167,8 +167,12 @@ class Recorder:
                 if account_waits:
                     accounts.note_limited(session, account.id, now)
                     accounts.block(session, account.id, now, seconds)
-                jobs.again(session, claimed.at, now, seconds, f"{words}; again in {seconds:.0f} s")
+                # An export that is never taken, as the one before it comes to no end, is stuck like one that was.
+                looks = {"looks": claimed.job.looks + 1} if isinstance(error, errors.SessionBusy) else {}
+                jobs.again(session, claimed.at, now, seconds, f"{words}; again in {seconds:.0f} s", **looks)
                 return _later(words, now, seconds, Came.HELD_OFF)
+            case Park() if jobs.is_to_end(session, claimed.at):
+                return self._cancelled(session, claimed, now)  # whoever waits is not told of a wish to cancel
             case Park(cause):
                 return Later(self._park(session, claimed, account, cause, words, now, spare), Came.PARKED)
             case GiveUp(final):
@@ -191,6 +195,7 @@ class Recorder:
             poll_interval=self._settings.reelq_poll_interval,
             own_token=account.kind is AccountKind.OWN,
             renders=claimed.job.renders,
+            builds_on_others=bool(claimed.job.after_id),
             session_went_on=isinstance(error, errors.ResultMissing) and sends.went_on(session, claimed.job),
         )
 

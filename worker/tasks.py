@@ -41,7 +41,7 @@ class _Again:
 
 class _Request(Request):
     """Has Flower see a retry where a stage comes again. Raised, as Celery has it, it would cost as much as the rest of
-    the message and half as much again: for a traceback, each time that a render is not done yet."""
+    the message and half as much again: for a traceback that nobody reads."""
 
     def send_event(self, type: str, **fields: Any) -> None:  # noqa: A002 - the name is Celery's
         result = str(fields.get("result"))

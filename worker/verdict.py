@@ -51,6 +51,8 @@ class Case:
     """Exports asked for since the row was first run, or since its result was to be brought once more."""
     session_went_on: bool = False
     """Whether another row has worked in the remote session since this one's export."""
+    builds_on_others: bool = False
+    """Whether rows before it have worked in the remote session, or brought files there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +152,12 @@ def _backoff(case: Case) -> float:
 
 
 def _without_session(error: errors.SessionGone, case: Case) -> RetryIn | GiveUp:
-    """A new session costs nothing, unless what was paid for went with the old one."""
-    if case.anything_sent:
+    """A new session costs nothing, unless what was paid for went with the old one, or what other rows put there."""
+    others = case.builds_on_others and case.has_session
+    if case.anything_sent or others:
         lost = errors.SessionLost()
+        if others:
+            lost.advice = errors.SESSION_OF_OTHERS_LOST
         lost.__cause__ = error
         return GiveUp(lost)
     # An upload's session is not on record before its files are in it; any other stage without one has no upload either.

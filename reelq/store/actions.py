@@ -6,6 +6,7 @@ from typing import Any, Final
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from reelq.errors import SessionLost
 from reelq.job import FINAL, PIPELINE, Cause, Stage, Status
 from reelq.storage import Storage
 from reelq.store.ends import end, followers, other_at_work, result_of, waits_for
@@ -32,6 +33,8 @@ def retry(session: Session, job: Job, now: datetime) -> bool:
     """Queue a failed or cancelled job again, from the stage that what failed asks for; whether there was need."""
     if job.status not in {Status.FAILED, Status.CANCELLED}:
         return False
+    if job.error_code == SessionLost.code:
+        _begin_those_before_anew(session, job, now)
     values: dict[str, Any] = {**_CLEAN, **_where_from(session, job)}
     stage = values.get("stage", job.stage)
     if stage is Stage.POLL:
@@ -63,12 +66,21 @@ def _where_from(session: Session, job: Job) -> dict[str, Any]:
     if job.error_code in _FROM_EDIT:
         return {"stage": Stage.EDIT}
     if job.error_code in _FROM_UPLOAD:
-        return {"stage": Stage.UPLOAD, **_NEW_SESSION}
+        own = job.after_id is None
+        return {"stage": Stage.UPLOAD, **(_NEW_SESSION if own or job.error_code == SessionLost.code else {})}
     if job.error_code in _FROM_RENDER:
         return {"stage": Stage.RENDER, "remote_render_id": "", "renders": 0, "result_url": ""}
     if _reopen_unconfirmed(session, job):
         return {"stage": Stage.VERIFY, "resend": True}
     return {}
+
+
+def _begin_those_before_anew(session: Session, job: Job, now: datetime) -> None:
+    """The rows that built up the session which is lost: this one builds on them, and waits until they are done."""
+    before = session.get(Job, job.after_id, populate_existing=True) if job.after_id else None
+    while before and before.remote_session_id == job.remote_session_id:
+        begin_anew(session, before, now, f"row {job.row} is retried, and what it builds on went with its session")
+        before = session.get(Job, before.after_id, populate_existing=True) if before.after_id else None
 
 
 def _standing(session: Session, job: Job, stage: Stage) -> tuple[Job | None, str | None]:

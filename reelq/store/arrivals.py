@@ -120,7 +120,9 @@ class Arrivals:
         last = tail(self.session, before)
         self.session.refresh(last, with_for_update=True)  # it may end at any moment, and tells those behind it then
         if ends.is_done_with_session(last) or last.status in FINAL:
-            return {"after_id": last.id, **ends.session_of(before)}
+            # Behind a refinement that did not end well it would not begin.
+            after = last if ends.is_done_with_session(last) else before
+            return {"after_id": after.id, **ends.session_of(before)}
         return {"after_id": last.id, **_waiting(Cause.SESSION)}
 
     def _drop_those_behind(self, before: Job) -> None:

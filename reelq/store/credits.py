@@ -12,7 +12,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Final
 
-from sqlalchemy import Boolean, bindparam, func, or_, select, update
+from sqlalchemy import Boolean, and_, bindparam, func, or_, select, update
 
 from reelq.remote.receipts import Balance
 from reelq.store.claims import Turns, claim, give_back, pauses
@@ -41,7 +41,15 @@ _BEARS_MORE: Final = (
 _ENDED: Final = (
     select(Send.account_id, Send.id)
     .join(Account, Account.id == Send.account_id)
-    .where(Send.bears_costs, or_(Send.ended_well, Send.outcome != Outcome.OPEN))
+    .where(Send.bears_costs)
+    .where(
+        or_(
+            Send.ended_well,
+            Send.outcome.not_in((Outcome.OPEN, Outcome.UNCONFIRMED)),
+            # What became of its stream is not known: behind it the work may go on, and cost something at its end.
+            and_(Send.outcome == Outcome.UNCONFIRMED, Send.sent_at < bindparam("outlived", type_=Send.sent_at.type)),
+        )
+    )
     .where(Account.service_url == bindparam("service"), Account.token.is_not(None))
 )
 _BORNE: Final = select(Send.id).where(Send.job_id == bindparam("job_id"), Send.bears_costs)
@@ -157,13 +165,14 @@ def _charge(session: Transaction, bearers: Sequence[int], drop: int) -> None:
         session.connection().execute(_BEARS_MORE, told)
 
 
-def ended(session: Transaction, service: str) -> dict[str, list[int]]:
+def ended(session: Transaction, service: str, outlived: datetime) -> dict[str, list[int]]:
     """By account, the sends that have come to an end and still bear costs: a reading is due that begins from now on.
 
-    Of accounts with this service that have a token: nobody asks for one to learn what things cost.
+    One that nobody saw end has come to it if it went out before the time that no instruction outlives. Of accounts with
+    this service that have a token: nobody asks for one to learn what things cost.
     """
     found: dict[str, list[int]] = defaultdict(list)
-    for account_id, send_id in session.connection().execute(_ENDED, {"service": service}):
+    for account_id, send_id in session.connection().execute(_ENDED, {"service": service, "outlived": outlived}):
         found[account_id].append(send_id)
     return found
 

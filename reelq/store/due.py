@@ -97,7 +97,7 @@ def due(session: Session, now: datetime, most: int, batch_id: str | None = None,
     return Due(messages, looked_at, next((row.publish_at for row in rows[len(ripe) :]), None))
 
 
-# Asked five times a second, for ever: it is made once, which takes longer than to run it.
+# Asked five to twenty times a second, for ever: it is made once, which takes longer than to run it.
 @cache
 def _due(batch_id: str | None) -> Select[*tuple[Any, ...]]:
     query = select(*_READ).join(Batch, Batch.id == Job.batch_id).join(Account, Account.id == Job.account_id)

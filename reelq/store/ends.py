@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, aliased
 
 from reelq.job import FINAL, ROUTES, Cause, Stage, Status
 from reelq.storage import Storage
+from reelq.store import sends
 from reelq.store.models import Batch, Job
 from reelq.store.moves import Position, move, move_all
 from reelq.store.taking import Work
@@ -50,6 +51,8 @@ _OF_OWN: Final = _RESULT.where(
 def end(session: Session, at: Position, to: Status, now: datetime, words: str, **changes: Any) -> Position:
     """A final status; what that means for the rows behind it in its session, and for its twins."""
     after = move(session, at, to, now, words, **changes)
+    if to is not Status.SUCCEEDED:
+        sends.let_be(session, [at.job_id], now)
     if session.connection().execute(_ANYBODY, {"job_id": at.job_id}).first():
         _heed(session, session.get_one(Job, at.job_id, populate_existing=True), now)
     return after
@@ -58,6 +61,7 @@ def end(session: Session, at: Position, to: Status, now: datetime, words: str, *
 def cancel_all(session: Session, ids: Sequence[str], before: Status, now: datetime) -> int:
     """Cancel those of these jobs that have this status, all at once; how many that were."""
     moved = move_all(session, ids, before, Status.CANCELLED, now, "cancelled")
+    sends.let_be(session, moved, now)
     # Looked for now that nobody can come to rely on them any more.
     relied_on = (
         select(Job.after_id).where(Job.after_id.in_(moved)).union(select(Job.same_as).where(Job.same_as.in_(moved)))

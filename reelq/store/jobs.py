@@ -14,15 +14,15 @@ from reelq.errors import Poisoned
 from reelq.job import FINAL, ROUTES, Cause, Route, Stage, Status, stage_after
 from reelq.store import statements
 from reelq.store.clock import SKEW
+from reelq.store.ends import cancel_behind, is_done_with_session, release_followers
 from reelq.store.ends import end as end  # its callers know it as a verb of jobs
-from reelq.store.ends import is_done_with_session, release_followers
 from reelq.store.models import Account, Batch, BatchState, Job
 from reelq.store.moves import AT, Position, StaleMove, move
 from reelq.store.scope import within
 from reelq.store.taking import Payer, Place, Work, as_taken, take
 
 REPUBLISH_SECONDS: Final = 60.0
-"""A message that nobody took is published again after so long, then after twice as long each time."""
+"""A message that nobody took is published again after so long, then after twice as long each time, up to four times."""
 
 
 Scopes = Mapping[Cause, frozenset[Stage]]
@@ -128,14 +128,18 @@ def _held(
         move(session, at, Status.WAITING, now, "paused: `reelq resume` lets it go on", cause=Cause.PAUSED)
         return Missed.HELD
     at_start = job.stage is starting_stage(job.route)
-    if job.after_id and at_start and not is_done_with_session(_held_still(session, job.after_id)):
-        move(session, at, Status.WAITING, now, "the row before it works in its session", cause=Cause.SESSION)
+    before = _held_still(session, job.after_id) if job.after_id and at_start else None
+    if before and not is_done_with_session(before):
+        if before.status in FINAL:
+            cancel_behind(session, job, before, now)
+        else:
+            move(session, at, Status.WAITING, now, "the row before it works in its session", cause=Cause.SESSION)
         return Missed.HELD
     if account.parked and job.stage in parked[account.parked] and account.probe_job_id != job.id:
         move(session, at, Status.WAITING, now, account.parked_why, cause=account.parked)
         return Missed.HELD
     if account.blocked_until and account.blocked_until > now:
-        hold(session, at, account.blocked_until)
+        hold(session, at, max(job.due_at, account.blocked_until))
         return Missed.HELD
     return Missed.NOT_DUE if job.due_at > now + SKEW else None  # whoever sent its message may have a quicker clock
 
@@ -149,6 +153,13 @@ def _held_still(session: Session, job_id: str) -> Job | None:
 def fence(session: Session, at: Position) -> bool:
     """Whether the job is where its worker thinks, and stays there until this transaction ends."""
     return session.connection().execute(_THERE, statements.parameters(at.where())).first() is not None
+
+
+def is_to_end(session: Session, at: Position) -> bool:
+    """Whether the job is to be cancelled; nobody comes to wish so until this transaction ends."""
+    query = select(Job.cancel_wished, Batch.state).join(Batch, Batch.id == Job.batch_id).where(Job.id == at.job_id)
+    wished = session.execute(query.with_for_update(of=Job, key_share=True)).one_or_none()
+    return wished is not None and (wished.cancel_wished or wished.state is BatchState.CANCELLED)
 
 
 def change(session: Session, at: Position, **values: Any) -> bool:

@@ -237,7 +237,8 @@ class Job(Base):
     status: Mapped[Status] = mapped_column(words(Status, "status"))
     cause: Mapped[Cause | None] = mapped_column(words(Cause, "cause"))
     run: Mapped[int] = mapped_column(Integer, default=1)
-    """The fence: rises when a lease lapses or a person retries; a write under an older run is refused."""
+    """The fence: rises whenever the row is taken up anew, as its worker fell silent or was stopped, or as a person has
+    it done again; a write under an older run is refused."""
     admitted: Mapped[bool] = mapped_column(Boolean, default=False)
     due_at: Mapped[datetime]
     publish_at: Mapped[datetime | None]

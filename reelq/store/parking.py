@@ -9,7 +9,7 @@ from reelq.job import Cause, Stage, Status
 from reelq.store import accounts, credits
 from reelq.store.models import Account, Job
 from reelq.store.moves import Position, move
-from reelq.store.scope import within
+from reelq.store.scope import may_begin, within
 from reelq.store.session import Transaction
 
 _SPENDING = (Stage.UPLOAD, Stage.EDIT)
@@ -75,15 +75,14 @@ def _may_suffice(session: Transaction, account_id: str, available: int) -> bool:
 
 def _probe_is_under_way(session: Transaction, account: Account, now: datetime, mine: Conditions) -> bool:
     somebody_at_it = and_(Job.status == Status.RUNNING, Job.lease_until > now)
-    ours = and_(Job.status.in_((Status.QUEUED, Status.RUNNING)), *mine)
-    at_work = or_(somebody_at_it, ours)
-    probe = select(Job.id).where(Job.id == account.probe_job_id, at_work)
+    ours = and_(or_(Job.status == Status.RUNNING, and_(Job.status == Status.QUEUED, may_begin())), *mine)
+    probe = select(Job.id).where(Job.id == account.probe_job_id, or_(somebody_at_it, ours))
     return session.execute(probe).first() is not None
 
 
 def _send_probe(session: Transaction, account: Account, now: datetime, available: int, mine: Conditions) -> int:
     query = select(Job).where(Job.account_id == account.id, Job.status == Status.WAITING, Job.cause == Cause.CREDITS)
-    query = query.where(*mine)
+    query = query.where(may_begin(), *mine)
     probe = session.scalars(query.order_by(Job.batch_id, Job.row).limit(1)).first()
     if probe is None:
         return 0
@@ -96,7 +95,8 @@ def _send_probe(session: Transaction, account: Account, now: datetime, available
 def _queue(
     session: Transaction, account_id: str, cause: Cause, now: datetime, most: int, words: str, mine: Conditions = ()
 ) -> int:
-    query = select(Job).where(Job.account_id == account_id, Job.status == Status.WAITING, Job.cause == cause, *mine)
+    query = select(Job).where(Job.account_id == account_id, Job.status == Status.WAITING, Job.cause == cause)
+    query = query.where(may_begin(), *mine)
     rows = session.scalars(query.order_by(Job.batch_id, Job.row).limit(max(most, 0))).all()
     for job in rows:
         move(session, Position.of(job), Status.QUEUED, now, words, due_at=now)

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
+from reelq.errors import SessionLost
 from reelq.job import FINAL, ROUTES, Cause, Route, Stage, Status
 from reelq.manifest import Row
 from reelq.store.actions import retried_from
@@ -211,6 +212,8 @@ class _Known:
         ]
 
     def _kept(self, rows: Sequence[tuple[Row, str]], jobs: Sequence[Known]) -> list[Step]:
+        if self._order.retry_failed and any(_lost_its_session(job) for job in jobs[1:]):
+            return [_rebuilt(*each, job) for each, job in zip(rows, jobs, strict=False)]
         steps: list[Step] = []
         for (row, key), job in zip(rows, jobs, strict=False):
             behind_failed = bool(steps) and steps[-1].fate is Fate.FAILED
@@ -271,6 +274,11 @@ def _plan_by_what_is_there(session: Session) -> None:
     """Until this transaction ends: PostgreSQL would look up keys in a full table by a plan made while it was empty."""
     if session.get_bind().dialect.name == "postgresql":
         session.execute(select(func.set_config("plan_cache_mode", "force_custom_plan", True)))
+
+
+def _lost_its_session(job: Known) -> bool:
+    """Whether it can only be done again with the rows that it builds on."""
+    return job.status is Status.FAILED and job.error_code == SessionLost.code
 
 
 def _rebuilt(row: Row, key: str, job: Known) -> Step:

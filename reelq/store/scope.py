@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import aliased
 
 from reelq.job import Cause, Status
-from reelq.store.models import Job
+from reelq.store.models import Batch, BatchState, Job
 
 
 def within(batch_id: str | None) -> tuple[ColumnElement[bool], ...]:
@@ -24,6 +24,12 @@ def awaited_by(batch_id: str) -> ColumnElement[bool]:
     """The jobs whose results a batch waits for, for a query that has many to choose from: it begins with these."""
     twin = aliased(Job)
     return Job.id.in_(select(twin.same_as).where(twin.batch_id == batch_id, *_waits(twin)))
+
+
+def may_begin(job: type[Job] = Job) -> ColumnElement[bool]:
+    """The condition on a job that neither a pause of its batch nor a limit on its rows has it stay where it is."""
+    released = or_(Batch.released.is_(None), job.row <= Batch.released)
+    return select(Batch.id).where(Batch.id == job.batch_id, Batch.state == BatchState.ACTIVE, released).exists()
 
 
 def _waits(twin: type[Job]) -> tuple[ColumnElement[bool], ...]:

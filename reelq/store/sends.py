@@ -1,9 +1,10 @@
 """Decisions to send: written before anything goes out, settled by what is read, never carried out twice."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple, cast
 
-from sqlalchemy import ColumnElement, Row, Table, bindparam, case, func, insert, literal, select
+from sqlalchemy import ColumnElement, Row, Table, bindparam, case, func, insert, literal, select, update
 from sqlalchemy.orm import Session
 
 from reelq.store.models import Job, Outcome, Send
@@ -13,6 +14,22 @@ from reelq.store.taking import Work
 _COST_NOTHING: Final = (Outcome.NOT_SENT, Outcome.REFUSED)
 _MAY_HAVE_GONE_OUT: Final = Send.outcome.not_in(_COST_NOTHING)
 _SEND: Final = cast("Table", Send.__table__).c
+
+
+# Held in the order in which a reading of the balance holds all that bear costs.
+_LEFT_OPEN: Final = (
+    select(Send.id)
+    .where(
+        Send.job_id.in_(bindparam("those", expanding=True)), Send.outcome == Outcome.OPEN, Send.ended_well.is_(False)
+    )
+    .order_by(Send.id)
+    .with_for_update()
+)
+_LET_BE: Final = (
+    update(Send)
+    .where(Send.id.in_(_LEFT_OPEN))
+    .values(outcome=Outcome.UNCONFIRMED, settled_at=bindparam("now", type_=Send.settled_at.type))
+)
 
 
 class Open(NamedTuple):
@@ -88,6 +105,14 @@ def settle(session: Session, job_id: str, outcome: Outcome, now: datetime) -> bo
     if outcome in _COST_NOTHING:
         values["bears_costs"] = False
     return change(session, Send, {"job_id": job_id, "outcome": Outcome.OPEN}, values) == 1
+
+
+def let_be(session: Session, job_ids: Sequence[str], now: datetime) -> None:
+    """Rows that do not go on leave no stream open that was lost: what became of it is found out when they are retried.
+
+    One that ended well stays as it is: what it cost is known.
+    """
+    session.connection().execute(_LET_BE, {"those": job_ids, "now": now})
 
 
 def anything_sent(session: Session, remote_session_id: str) -> bool:

@@ -14,13 +14,15 @@ from reelq.job import Status
 from reelq.store.due import Message, mark
 from reelq.store.jobs import REPUBLISH_SECONDS
 from reelq.store.models import Account, Batch, BatchState, Job
-from reelq.store.scope import awaited_by
+from reelq.store.scope import awaited_by, may_begin
 
 _LET_IN_AT_ONCE: Final = 4
 """Of an account's jobs, some times a second. Those that begin together end each stage together, and wait there for
 each other: a window's worth at once had a row wait twice as long between its stages, and was done no sooner."""
 _FIRST_WAIT: Final = timedelta(seconds=REPUBLISH_SECONDS)
 _LATELY: Final = timedelta(seconds=5)
+_OVERDUE: Final = timedelta(seconds=10)
+"""Whoever is at a job publishes it within a second of its moment."""
 _MAY_WAIT: Final = 0.25
 """Of all that is in flight, the part that waits for a worker. Where it is more, nothing is let in: it would be done no
 sooner, and a thousand threads that want the processor have it switch between them half of the time."""
@@ -31,19 +33,20 @@ def admit(session: Session, now: datetime, batch_id: str | None = None) -> list[
     """Let jobs in as their accounts have room for them and workers keep up: some at a time, in turn between owners and
     batches.
 
-    With a batch, only what belongs to it, though everything in flight takes up room.
+    With a batch, only what belongs to it, though everything in flight takes up room that somebody is at.
     """
     out: list[Message] = []
-    for account_id, room in _rooms(session, now):
+    for account_id, room in _rooms(session, now, batch_id):
         chosen = list(_in_turn(_candidates(session, account_id, room, now, batch_id), room))
         ours = mark(session, chosen, now, new=True)
         out += [Message.of(job) for job in chosen if job.id in ours]
     return out
 
 
-def _rooms(session: Session, now: datetime) -> list[tuple[str, int]]:
+def _rooms(session: Session, now: datetime, batch_id: str | None) -> list[tuple[str, int]]:
     """How many of each account's jobs may be let in now."""
-    accounts = session.execute(_windows(), {"now": now, "lately": now + _FIRST_WAIT - _LATELY}).all()
+    moments = {"now": now, "lately": now + _FIRST_WAIT - _LATELY, "overdue": now - _OVERDUE}
+    accounts = session.execute(_windows(batch_id), moments).all()
     flying, waiting = sum(each.flying for each in accounts), sum(each.waiting for each in accounts)
     if waiting >= max(_MAY_ALWAYS_WAIT, _MAY_WAIT * flying):
         return []
@@ -52,15 +55,22 @@ def _rooms(session: Session, now: datetime) -> list[tuple[str, int]]:
 
 
 @cache
-def _windows() -> Select[str, float, int, int]:
+def _windows(batch_id: str | None) -> Select[str, float, int, int]:
     """Every account's window, how many of its jobs are in flight, and how many of those wait for a worker.
 
-    Of these only whose message went out lately: an older one is lost, and says nothing of how busy anybody is.
+    Of these only whose message went out lately: an older one is lost, and says nothing of how busy anybody is. To a
+    process with a batch of its own, what nobody is at is in flight no more: the run that let it in was killed, or ended
+    at a pause, and may never come back.
     """
+    tended = or_(
+        and_(Job.status == Status.RUNNING, Job.lease_until > bindparam("now")),
+        and_(Job.status == Status.QUEUED, Job.publish_at > bindparam("overdue")),
+    )
+    counted = or_(Job.batch_id == batch_id, tended) if batch_id else true()
     waits = and_(Job.status == Status.QUEUED, Job.due_at <= bindparam("now"), Job.publish_at > bindparam("lately"))
     flying = (
         select(Job.account_id, func.count().label("flying"), func.count().filter(waits).label("waiting"))
-        .where(Job.admitted, Job.status.in_((Status.QUEUED, Status.RUNNING)))
+        .where(Job.admitted, Job.status.in_((Status.QUEUED, Status.RUNNING)), counted)
         .group_by(Job.account_id)
         .subquery()
     )
@@ -100,10 +110,8 @@ def _awaited(
     session: Session, batch_id: str, waiting: Sequence[ColumnElement[bool]], room: int, now: datetime
 ) -> list[Job]:
     """The jobs of other batches, allowed to begin there, whose results this one waits for."""
-    released = or_(Batch.released.is_(None), Job.row <= Batch.released)
-    query = select(Job).join(Batch, Batch.id == Job.batch_id).where(*waiting, Job.due_at <= now, awaited_by(batch_id))
-    query = query.where(Batch.state == BatchState.ACTIVE, released).order_by(Job.id).limit(room)
-    return list(session.scalars(query))
+    query = select(Job).where(*waiting, Job.due_at <= now, awaited_by(batch_id), may_begin())
+    return list(session.scalars(query.order_by(Job.id).limit(room)))
 
 
 def _in_turn(by_owner: dict[str, list[list[Job]]], room: int) -> Iterator[Job]:

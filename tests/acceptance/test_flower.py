@@ -87,6 +87,7 @@ def test_an_export_that_is_not_done_is_seen_as_a_retry_that_says_when_it_is_look
     assert task["name"] == "poll"
     assert task["args"].startswith("row ")
     assert task["exception"].startswith("rendering; again at ")
+    assert task["received"]  # by which Flower sorts
     assert int(task["retries"]) > 0
     looking.click(f"a[href$='/task/{task['uuid']}']")
     looking.wait_for_selector("#task-page")

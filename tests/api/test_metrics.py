@@ -67,7 +67,7 @@ def test_rows_are_told_by_stage_status_and_cause_and_by_no_name(served: Served, 
 def test_an_empty_deployment_has_figures_too(prometheus: httpx.Client) -> None:
     told = _told(prometheus)
     assert told["reelq_queue_late_seconds", ()] == told["reelq_jobs_overdue", ()] == 0
-    assert told["reelq_schema_current", ("0004",)] == 1
+    assert told["reelq_schema_current", ("0005",)] == 1
     assert not [name for name, _ in told if name.startswith("reelq_account_credits")]
 
 

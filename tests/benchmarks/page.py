@@ -1,5 +1,7 @@
 """docs/benchmarks.md out of the records: `python -m tests.benchmarks.page`."""
 
+import re
+import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -33,6 +35,7 @@ _RACE: Final = (
     "between stages: median, 95 %, most, s",
     "done to noticed: median, most, s",
     "latest look, s",
+    "measured",
 )
 _KILL: Final = (
     "contender",
@@ -43,7 +46,11 @@ _KILL: Final = (
     "all go on after, s",
     "all done after, s",
     "what a human does",
+    "measured",
 )
+_PROBE: Final = ("what", "figure", "value", "measured")
+_NO_MODEL: Final = re.compile(r"\((?:R|TM)\)|\b(?:CPU|Processor)\b|@")
+"""What a processor's name says beside its maker, its model and its pace."""
 _HOW_TO_READ: Final = """\
 All contenders take the same six steps with the same checks, against a stand-in of the service in a process of its own;
 delays are read from its book of requests. The window is open in the plots and for the goals: as many at once as there
@@ -92,7 +99,7 @@ def _page(records: Sequence[Record], folder: str) -> Iterator[str]:
         yield f"### {rows:,} rows killed half-way\n"
         yield from _table(_KILL, _kills(records, rows))
     yield "## Beside the runs\n"
-    yield from _table(("what", "figure", "measured"), _probes(records))
+    yield from _table(_PROBE, _probes(records))
 
 
 def _provenance(records: Sequence[Record]) -> Iterator[str]:
@@ -101,13 +108,15 @@ def _provenance(records: Sequence[Record]) -> Iterator[str]:
         return
     last = records[-1]
     machine = last["machine"]
-    yield (
-        f"Measured by `make bench` and `make bench-full`, or by parts of them, last on {last['date'][:10]}, at commit "
-        f"{last['commit']}, on a machine with "
-        f"{machine['cores']} cores ({machine['processor']}) and {machine['memory_gb']} GB of memory. Each figure is "
-        f"the newest of its kind in [results.jsonl](benchmarks/results.jsonl); "
-        f"[what its lines hold](benchmarks/format.md).\n"
+    words = (
+        f"Measured by `make bench` and `make bench-full`, or by parts of them. Each figure is the newest of its kind "
+        f"in [results.jsonl](benchmarks/results.jsonl); [what its lines hold](benchmarks/format.md). The newest line "
+        f"is of {last['date'][:10]}, at commit {last['commit']}, on a machine with {machine['cores']} cores "
+        f"({machine['processor']}) and {machine['memory_gb']} GB of memory. Others are older, and may be of other "
+        f"machines: the last column of the races, the kills and what stands beside the runs tells the day, the commit "
+        f"and the processor."
     )
+    yield textwrap.fill(words, 120, break_long_words=False, break_on_hyphens=False) + "\n"
     versions = {name: number for record in records for name, number in record["versions"].items()}
     yield "Versions: " + ", ".join(f"{name} {number}" for name, number in sorted(versions.items())) + ".\n"
 
@@ -135,7 +144,7 @@ def _race(record: Record) -> Row:
     title = CONTENDERS[record["name"]].title
     if not record.get("finished"):
         why = "did not start" if record.get("failed") else f"not within {record['limit_s']:g} s"
-        return title, f"{why} ({record.get('done', 0)} done)", *[""] * (len(_RACE) - 2)
+        return title, f"{why} ({record.get('done', 0)} done)", *[""] * (len(_RACE) - 3), _measured(record)
     costs = ("worker", "handing_in", "server", "broker", "database", "sandbox")
     spreads = ("median", "p95", "most")
     return (
@@ -147,6 +156,7 @@ def _race(record: Record) -> Row:
         ", ".join(_said(figure(record, f"stage_delay_s.{name}")) for name in spreads),
         ", ".join(_said(figure(record, f"noticed_s.{name}")) for name in ("median", "most")),
         _said(figure(record, "look_late_s.most")),
+        _measured(record),
     )
 
 
@@ -162,6 +172,7 @@ def _kills(records: Sequence[Record], rows: int) -> Iterator[Row]:
                 f"{never} never" if never else _said(record["all_going_on_s"]),
                 _said(record["whole_after_s"]),
                 ", then ".join(record["human"]),
+                _measured(record),
             )
 
 
@@ -169,8 +180,9 @@ def _probes(records: Sequence[Record]) -> Iterator[Row]:
     names = dict.fromkeys(each["name"] for each in records if each["kind"] == "probe")
     for name in names:
         record = newest(records, kind="probe", name=name)
-        for what, value in record["figures"].items() if record else ():
-            yield name, what, _said(value) if isinstance(value, int | float) else value
+        if record:
+            for what, value in record["figures"].items():
+                yield name, what, _said(value) if isinstance(value, int | float) else value, _measured(record)
 
 
 def _lines(records: Sequence[Record], latencies: str, which: str) -> dict[str, list[tuple[float, float]]]:
@@ -197,6 +209,12 @@ def _table(head: Row, rows: Any) -> Iterator[str]:
     for row in rows:
         yield "| " + " | ".join(map(str, row)) + " |"
     yield ""
+
+
+def _measured(record: Record) -> str:
+    """When, of which commit, and on whose processor."""
+    model = " ".join(_NO_MODEL.sub(" ", record["machine"]["processor"]).split())
+    return f"{record['date'][:10]}, {record['commit']}, {model}"
 
 
 def _said(value: float | None) -> str:

@@ -473,10 +473,19 @@ def _settled(books: Books, send: int, outcome: Outcome) -> None:
         assert settle(session, job_id, outcome, NOW)
 
 
-def _ended(books: Books) -> list[int]:
+def _ended(books: Books, outlived: datetime = NOW) -> list[int]:
     with books.store.read() as session:
-        assert ended(session, "https://another.example") == {}
-        return sorted(ended(session, SERVICE).get(books.account, []))
+        assert ended(session, "https://another.example", outlived) == {}
+        return sorted(ended(session, SERVICE, outlived).get(books.account, []))
+
+
+def test_a_send_that_nobody_saw_end_bears_costs_until_no_stream_would_be_under_way_any_more(books: Books) -> None:
+    cancelled = books.open_send()
+    _settled(books, cancelled, Outcome.UNCONFIRMED)
+    with books.store.read() as session:
+        went_out = session.get_one(Send, cancelled).sent_at
+    assert _ended(books, went_out) == []
+    assert _ended(books, went_out + timedelta(seconds=1)) == [cancelled]
 
 
 def test_a_reading_is_due_for_sends_that_have_ended_and_may_have_cost_something(books: Books) -> None:

@@ -16,18 +16,20 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Inspector, create_engine, func, inspect, select, text
 
 from reelq.errors import SettingsError
+from reelq.job import Status
 from reelq.store import migrate, schema
-from reelq.store.models import Base, Job, JobEvent, Send
+from reelq.store.models import Base, Job, JobEvent, Outcome, Send
 from reelq.store.moves import Position, note
 from reelq.store.session import Store
 from tests.integration.databases import add_account, add_job, add_send, new_database, shown
 
 ROOT = Path(__file__).parents[2]
-NEWEST = "0004"
+NEWEST = "0005"
 
 _UPGRADE = """
 import sys
 from sqlalchemy import make_url
+from reelq.job import Status
 from reelq.store import migrate, schema
 from reelq.store.session import Store
 
@@ -52,14 +54,14 @@ def empty(database_url: URL) -> Any:
 
 @pytest.fixture
 def add_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AddVersion:
-    """Adds a version 0005 to a copy of the history, as some later change would."""
+    """Adds a version 0006 to a copy of the history, as some later change would."""
 
     def add(*statements: str) -> None:
         history = tmp_path / "later" / "migrations"
         shutil.copytree(schema.SCRIPTS, history, ignore=shutil.ignore_patterns("__pycache__"))
-        head = ["import sqlalchemy as sa", "from alembic import op", 'revision = "0005"', f'down_revision = "{NEWEST}"']
+        head = ["import sqlalchemy as sa", "from alembic import op", 'revision = "0006"', f'down_revision = "{NEWEST}"']
         body = ["def upgrade() -> None:", *(f"    {line}" for line in statements)]
-        (history / "versions" / "0005_later.py").write_text("\n".join([*head, *body]))
+        (history / "versions" / "0006_later.py").write_text("\n".join([*head, *body]))
         monkeypatch.setattr(schema, "SCRIPTS", history)
 
     return add
@@ -252,3 +254,20 @@ def test_a_wheel_brings_its_versions_and_finds_them_from_any_folder(tmp_path: Pa
         command, cwd=elsewhere, env=env, input="\n", capture_output=True, text=True, timeout=60, check=False
     )
     assert (ran.stdout.splitlines(), ran.stderr) == ([f"ready {installed / 'migrations'}", NEWEST], "")
+
+
+def test_what_rows_left_open_that_ended_before_bears_costs_no_more(store: Store) -> None:
+    with store.write() as session:
+        now = store.now(session)
+        sends = {}
+        for status in (Status.CANCELLED, Status.QUEUED):
+            account = add_account(session, now, credential=status)
+            sends[status] = add_send(session, now, add_job(session, now, account_id=account, status=status), account)
+        session.execute(text("UPDATE alembic_version SET version_num = '0004'"))
+    migrate.upgrade(store)
+    with store.read() as session:
+        found = {status: session.get_one(Send, send_id) for status, send_id in sends.items()}
+    assert {status: (send.outcome, send.bears_costs) for status, send in found.items()} == {
+        Status.CANCELLED: (Outcome.UNCONFIRMED, False),
+        Status.QUEUED: (Outcome.OPEN, True),
+    }

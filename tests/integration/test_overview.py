@@ -128,6 +128,20 @@ def test_a_batch_whose_twins_are_worked_on_elsewhere_does_not_rest(store: Store,
     assert seen(store, made[0]).at_rest
 
 
+@pytest.mark.parametrize("held", [{"state": BatchState.PAUSED}, {"released": 0}])
+def test_a_batch_rests_whose_twins_wait_for_rows_that_a_person_holds_up(
+    store: Store, made: tuple[str, str], held: dict[str, Any]
+) -> None:
+    with store.write() as session:
+        now = store.now(session)
+        original = add_job(session, now, batch_id=add_batch(session, now, **held))
+    put(store, made, 1, Status.WAITING, cause=Cause.TWIN, same_as=original)
+    assert seen(store, made[0]).at_rest
+    with store.write() as session:
+        session.execute(update(Job).where(Job.id == original).values(status=Status.RUNNING, lease_until=now))
+    assert not seen(store, made[0]).at_rest
+
+
 def test_what_holds_an_account_up_is_told_only_to_batches_that_it_holds_up(store: Store, made: tuple[str, str]) -> None:
     put(store, made, 1, Status.RUNNING)
     with store.write() as session:

@@ -3,11 +3,12 @@
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from sqlalchemy import select, update
 
 from reelq.job import Cause, Stage, Status
 from reelq.store import accounts, parking
-from reelq.store.models import Account, Job
+from reelq.store.models import Account, Batch, BatchState, Job
 from reelq.store.session import Store
 from tests.integration.databases import add_account, add_batch, add_job
 
@@ -97,3 +98,33 @@ def test_an_account_that_is_parked_itself_takes_no_rows_over(store: Store) -> No
 
 def _only_account(session: Any) -> str:
     return str(session.execute(select(Account.id)).scalar_one())
+
+
+@pytest.mark.parametrize("held", [{"state": BatchState.PAUSED}, {"state": BatchState.CANCELLED}, {"released": 0}])
+def test_no_row_goes_first_that_may_not_begin(store: Store, held: dict[str, Any]) -> None:
+    account = _waiting(store, 2)
+    with store.write() as session:
+        now = store.now(session)
+        session.execute(update(Batch).values(**held))
+        waits = {"account_id": account, "status": Status.WAITING, "cause": Cause.CREDITS}
+        add_job(session, now, batch_id=add_batch(session, now), row=7, **waits)
+    assert _go_on(store, account, 500) == 1
+    assert _queued(store) == [7]
+    with store.write() as session:
+        accounts.unpark(session, account)
+    assert _go_on(store, account, 500) == 0
+
+
+def test_a_row_that_went_first_and_may_not_begin_any_more_is_not_waited_for(store: Store) -> None:
+    account = _waiting(store, 2)
+    with store.write() as session:
+        now = store.now(session)
+        waits = {"account_id": account, "status": Status.WAITING, "cause": Cause.CREDITS}
+        add_job(session, now, batch_id=add_batch(session, now), row=7, **waits)
+    assert _go_on(store, account, 500) == 1
+    assert _queued(store) == [1]
+    with store.write() as session:
+        its = select(Job.batch_id).where(Job.row == 1).scalar_subquery()
+        session.execute(update(Batch).where(Batch.id == its).values(state=BatchState.PAUSED))
+    assert _go_on(store, account, 500) == 1
+    assert _queued(store) == [1, 7]

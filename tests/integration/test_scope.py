@@ -47,6 +47,32 @@ def test_all_that_is_in_flight_takes_up_room(desk: Desk) -> None:
     assert _admitted(desk, desk.submit("beach.mp4,Trim it,", name="mine").batch_id) == set()
 
 
+@pytest.mark.parametrize(
+    ("lease", "message", "room"),
+    [
+        (20, -5, False),  # a lifeline that is a little late is no dead one
+        (-1, -5, True),
+        (20, -11, True),
+    ],
+)
+def test_what_a_run_let_in_takes_up_no_room_of_anothers_once_nobody_is_at_it(
+    desk: Desk, lease: int, message: int, room: bool
+) -> None:
+    at_work, queued = _ids(desk, desk.submit(*TWO).batch_id)
+    with desk.store.write() as session:
+        session.execute(update(Account).values(window=2))
+    assert _admitted(desk, None) == {at_work, queued}
+    desk.begin(desk.job(at_work))
+    with desk.store.write() as session:
+        now = desk.store.now(session)
+        for job_id, then in (
+            (at_work, {"lease_until": now + timedelta(seconds=lease)}),
+            (queued, {"publish_at": now + timedelta(seconds=message)}),
+        ):
+            session.execute(update(Job).where(Job.id == job_id).values(**then))
+    assert bool(_admitted(desk, desk.submit("beach.mp4,Trim it,", name="mine").batch_id)) is room
+
+
 def test_messages_and_leases_of_others_are_left_to_others(desk: Desk) -> None:
     awaited, other = _ids(desk, desk.submit(*TWO).batch_id)
     mine = desk.submit(TWO[0], name="mine").batch_id

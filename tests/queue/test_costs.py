@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from reelq.store import handling
 from tests.queue.farm import CLIP, KINDS, Farm, farm, until
 from tests.queue.test_chaos import nothing_is_wrong
 
@@ -51,3 +52,15 @@ def test_rows_end_without_a_reading_and_it_is_taken_when_the_service_gives_one_a
         made.sandbox.faults(unavailable=None)
         until(lambda: is_known(made), "the costs", 20)
         nothing_is_wrong(made)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_goes_on_behind_a_stream_that_was_let_go_of_is_paid_for_by_its_row(kind: str, tmp_path: Path) -> None:
+    with farm(kind, tmp_path, faults={"edit_seconds": 4}, reelq_edit_timeout=8.0) as made:
+        batch = made.submit(LINES[:1])
+        made.start_worker()
+        until(lambda: len(made.sends()) == 1, "an instruction under way")
+        handling.cancel_batch(made.store, batch)
+        assert made.ended(batch, 3) == {"cancelled": 1}  # long before the service is done, and charges for it
+        until(lambda: is_known(made), "the costs", 20)
+        assert [send.cost for send in made.sends()] == [made.sandbox.ledger()["charged"]]

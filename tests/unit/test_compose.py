@@ -22,7 +22,8 @@ from tests.unit.test_docs import commands
 
 SECRETS: Final = {"POSTGRES_PASSWORD": "p" * 48, "REELQ_SECRET_KEY": "k" * 64, "FLOWER_BASIC_AUTH": "me:hush"}
 _OF_COMPOSE: Final = {"COMPOSE_PROFILES", "PUBLISH_API", "PUBLISH_FLOWER", "PYTHON_IMAGE", "REDIS_IMAGE", "WORKERS"}
-_OF_OTHERS: Final = re.compile(r"(FLOWER|POSTGRES)_[A-Z_]+|PG[A-Z]+")
+_OF_OTHERS: Final = re.compile(r"(FLOWER|POSTGRES)_[A-Z_]+|PG[A-Z]+|(HTTPS?|NO)_PROXY")
+_BESIDE_SETTINGS: Final = {"PGPASSWORD", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"}
 _FOR_CALLERS: Final = {"REELQ_API_URL", "REELQ_API_KEY"}
 _FOR_WORKERS: Final = {"REELQ_METRICS_ADDRESS", "REELQ_STOP_GRACE"}
 PAGE: Final = ROOT / "docs" / "containers.md"
@@ -89,8 +90,8 @@ def test_every_variable_means_something_and_the_example_shows_each(services: dic
 
 
 def test_every_setting_reaches_the_api_and_the_workers(services: dict[str, Any]) -> None:
-    assert services["worker"]["environment"].keys() - {"PGPASSWORD"} == MEANINGS.keys() - _FOR_CALLERS
-    there = services["api"]["environment"].keys() - {"PGPASSWORD"}
+    assert services["worker"]["environment"].keys() - _BESIDE_SETTINGS == MEANINGS.keys() - _FOR_CALLERS
+    there = services["api"]["environment"].keys() - _BESIDE_SETTINGS
     assert there == MEANINGS.keys() - _FOR_CALLERS - _FOR_WORKERS
 
 

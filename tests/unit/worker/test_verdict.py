@@ -296,6 +296,14 @@ def test_a_session_lost_after_something_was_sent_is_final_and_says_what_it_was(c
     assert verdict.error.__cause__ is error
 
 
+@given(cases)
+def test_a_session_lost_in_which_other_rows_worked_is_not_replaced_by_an_empty_one(case: Case) -> None:
+    verdict = judge(errors.SessionGone(), replace(case, anything_sent=False, builds_on_others=True, has_session=True))
+    assert isinstance(verdict, GiveUp)
+    assert isinstance(verdict.error, errors.SessionLost)
+    assert "rows before it" in verdict.error.advice
+
+
 def test_a_result_that_is_gone_when_it_is_brought_again_is_exported_again_by_itself_and_once() -> None:
     long_ago = replace(PLAIN, stage=Stage.DOWNLOAD, renders=0)
     assert judge(errors.ResultMissing(), long_ago) == RetryIn(0, Stage.RENDER)
