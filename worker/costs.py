@@ -21,7 +21,8 @@ class Costs:
     def look(self) -> None:
         """Read what is to be read, for each account once."""
         store, settings = self._pipeline.store, self._pipeline.settings
-        longest = timedelta(seconds=settings.reelq_edit_timeout)
+        # A stream that lives as long as one may has its end recorded a moment later.
+        longest = timedelta(seconds=settings.reelq_edit_timeout + settings.reelq_settle_first_wait)
         with store.read() as session:
             ended = credits.ended(session, settings.nemo_api_url, store.now(session) - longest)
         for account_id, sends in ended.items():

@@ -168,8 +168,9 @@ class Recorder:
                     accounts.note_limited(session, account.id, now)
                     accounts.block(session, account.id, now, seconds)
                 # An export that is never taken, as the one before it comes to no end, is stuck like one that was.
-                looks = {"looks": claimed.job.looks + 1} if isinstance(error, errors.SessionBusy) else {}
-                jobs.again(session, claimed.at, now, seconds, f"{words}; again in {seconds:.0f} s", **looks)
+                looks = claimed.at.stage is Stage.POLL and isinstance(error, errors.SessionBusy)
+                more = {"looks": jobs.looks_of(session, claimed.at) + 1} if looks else {}
+                jobs.again(session, claimed.at, now, seconds, f"{words}; again in {seconds:.0f} s", **more)
                 return _later(words, now, seconds, Came.HELD_OFF)
             case Park() if jobs.is_to_end(session, claimed.at):
                 return self._cancelled(session, claimed, now)  # whoever waits is not told of a wish to cancel

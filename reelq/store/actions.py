@@ -31,7 +31,7 @@ _NOTHING_DONE: Final = {
 
 def retry(session: Session, job: Job, now: datetime) -> bool:
     """Queue a failed or cancelled job again, from the stage that what failed asks for; whether there was need."""
-    if job.status not in {Status.FAILED, Status.CANCELLED}:
+    if job.status not in {Status.FAILED, Status.CANCELLED} or builds_on_what_is_gone(session, job):
         return False
     if job.error_code == SessionLost.code:
         _begin_those_before_anew(session, job, now)
@@ -66,8 +66,9 @@ def _where_from(session: Session, job: Job) -> dict[str, Any]:
     if job.error_code in _FROM_EDIT:
         return {"stage": Stage.EDIT}
     if job.error_code in _FROM_UPLOAD:
-        own = job.after_id is None
-        return {"stage": Stage.UPLOAD, **(_NEW_SESSION if own or job.error_code == SessionLost.code else {})}
+        if job.after_id and job.error_code != SessionLost.code:
+            return {"stage": Stage.UPLOAD, "upload_baseline": ""}  # it was refused in the session that it shares
+        return {"stage": Stage.UPLOAD, **_NEW_SESSION}
     if job.error_code in _FROM_RENDER:
         return {"stage": Stage.RENDER, "remote_render_id": "", "renders": 0, "result_url": ""}
     if _reopen_unconfirmed(session, job):
@@ -75,10 +76,18 @@ def _where_from(session: Session, job: Job) -> dict[str, Any]:
     return {}
 
 
+def builds_on_what_is_gone(session: Session, job: Job) -> bool:
+    """Whether its session is lost, and was one of another batch, whose rows are finished and not this one's to do."""
+    if job.error_code != SessionLost.code or job.after_id is None:
+        return False
+    before = session.get(Job, job.after_id, populate_existing=True)
+    return before is None or before.batch_id != job.batch_id
+
+
 def _begin_those_before_anew(session: Session, job: Job, now: datetime) -> None:
     """The rows that built up the session which is lost: this one builds on them, and waits until they are done."""
     before = session.get(Job, job.after_id, populate_existing=True) if job.after_id else None
-    while before and before.remote_session_id == job.remote_session_id:
+    while before and before.remote_session_id == job.remote_session_id and before.batch_id == job.batch_id:
         begin_anew(session, before, now, f"row {job.row} is retried, and what it builds on went with its session")
         before = session.get(Job, before.after_id, populate_existing=True) if before.after_id else None
 
@@ -102,7 +111,7 @@ def _reopen_unconfirmed(session: Session, job: Job) -> bool:
     reopened: Any = session.execute(
         update(Send)
         .where(Send.job_id == job.id, Send.number == newest, Send.outcome == Outcome.UNCONFIRMED)
-        .values(outcome=Outcome.OPEN, settled_at=None, ended_well=False)
+        .values(outcome=Outcome.OPEN, settled_at=None, ended_well=False, read_fingerprint="")
     )
     return bool(reopened.rowcount == 1)
 

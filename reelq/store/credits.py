@@ -12,7 +12,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Final
 
-from sqlalchemy import Boolean, and_, bindparam, func, or_, select, update
+from sqlalchemy import Boolean, bindparam, func, or_, select, update
 
 from reelq.remote.receipts import Balance
 from reelq.store.claims import Turns, claim, give_back, pauses
@@ -47,7 +47,7 @@ _ENDED: Final = (
             Send.ended_well,
             Send.outcome.not_in((Outcome.OPEN, Outcome.UNCONFIRMED)),
             # What became of its stream is not known: behind it the work may go on, and cost something at its end.
-            and_(Send.outcome == Outcome.UNCONFIRMED, Send.sent_at < bindparam("outlived", type_=Send.sent_at.type)),
+            Send.sent_at < bindparam("outlived", type_=Send.sent_at.type),
         )
     )
     .where(Account.service_url == bindparam("service"), Account.token.is_not(None))

@@ -21,7 +21,7 @@ TAKEN_ALONG: Final = (
     "timeline", "changes", "reply",
 )  # fmt: skip
 
-_AFRESH: Final = {"populate_existing": True}
+AFRESH: Final = {"populate_existing": True}
 # Asked at every job's end: made once, which takes longer than to run them.
 _FOLLOWERS: Final = select(Job).where(Job.after_id == bindparam("job_id")).execution_options(populate_existing=True)
 _ANY_FOLLOWER: Final = select(Job.id).where(Job.after_id == bindparam("job_id")).limit(1)
@@ -66,7 +66,7 @@ def cancel_all(session: Session, ids: Sequence[str], before: Status, now: dateti
     relied_on = (
         select(Job.after_id).where(Job.after_id.in_(moved)).union(select(Job.same_as).where(Job.same_as.in_(moved)))
     )
-    for job in session.scalars(select(Job).where(Job.id.in_(relied_on)).order_by(Job.row), execution_options=_AFRESH):
+    for job in session.scalars(select(Job).where(Job.id.in_(relied_on)).order_by(Job.row), execution_options=AFRESH):
         _heed(session, job, now)
     return len(moved)
 

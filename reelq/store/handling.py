@@ -8,6 +8,7 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, and_, func, or_, select, update
 
+from reelq.errors import CannotRefine
 from reelq.job import FINAL, Cause, Route, Status
 from reelq.storage import Storage
 from reelq.store import accounts, actions, batches, refinements
@@ -55,6 +56,8 @@ def retry_row(store: Store, job_id: str, storage: Storage | None = None) -> bool
     """
     with store.write() as session:
         job, now = session.get_one(Job, job_id), store.now(session)
+        if actions.builds_on_what_is_gone(session, job):
+            raise CannotRefine(f"The session that row {job.row} builds on is gone")
         if storage and actions.is_without_result(session, job, storage):
             actions.fetch_again(session, job, now, "its result is not there any more; it is brought again")
             done = True

@@ -14,7 +14,7 @@ from reelq.errors import Poisoned
 from reelq.job import FINAL, ROUTES, Cause, Route, Stage, Status, stage_after
 from reelq.store import statements
 from reelq.store.clock import SKEW
-from reelq.store.ends import cancel_behind, is_done_with_session, release_followers
+from reelq.store.ends import AFRESH, cancel_behind, is_done_with_session, release_followers, session_of
 from reelq.store.ends import end as end  # its callers know it as a verb of jobs
 from reelq.store.models import Account, Batch, BatchState, Job
 from reelq.store.moves import AT, Position, StaleMove, move
@@ -90,6 +90,9 @@ def claim(
     if found is None:
         return Missed.GONE
     job, batch, account = found
+    if _takes_session_of_row_before(session, job):
+        afresh = session.execute(_WITH_ITS_BATCH_AND_ACCOUNT, {"job_id": job_id}, execution_options=AFRESH)
+        job, batch, account = afresh.one()
     if job.run != run or job.stage is not stage or job.status is not Status.QUEUED:
         return Missed.PASSED if _is_past(job, run, stage) else Missed.STALE
     at = Position.of(job)
@@ -116,6 +119,17 @@ def _is_past(job: Job, run: int, stage: Stage) -> bool:
         return False
     stages = ROUTES[job.route]
     return stage in stages and stages.index(stage) < stages.index(job.stage)
+
+
+def _takes_session_of_row_before(session: Session, job: Job) -> bool:
+    """Whether it is to begin in a session that was free before it came to wait for it; in one of its own it would build
+    on nothing."""
+    if not job.after_id or job.remote_session_id or job.status is not Status.QUEUED:
+        return False
+    before = _held_still(session, job.after_id)
+    if before is None or not before.remote_session_id or not is_done_with_session(before):
+        return False
+    return change(session, Position.of(job), **session_of(before))
 
 
 def _held(
@@ -171,6 +185,11 @@ def new_render(session: Session, at: Position, render_id: str) -> bool:
     """Another export of the job, under this id, if it is where its worker thinks; whether it is."""
     there = statements.parameters(at.where())
     return session.connection().execute(_NEW_RENDER, there | {"render_id": render_id}).rowcount == 1
+
+
+def looks_of(session: Session, at: Position) -> int:
+    """How often the job's export was looked at: another one, begun since the job was claimed, not at all."""
+    return session.execute(select(Job.looks).where(Job.id == at.job_id)).scalar_one()
 
 
 def hold(session: Session, at: Position, until: datetime) -> None:

@@ -96,7 +96,9 @@ def _queue(
     session: Transaction, account_id: str, cause: Cause, now: datetime, most: int, words: str, mine: Conditions = ()
 ) -> int:
     query = select(Job).where(Job.account_id == account_id, Job.status == Status.WAITING, Job.cause == cause)
-    query = query.where(may_begin(), *mine)
+    if cause is Cause.CREDITS:  # no more than can be paid for; those of another cause are then held up by their batch
+        query = query.where(may_begin())
+    query = query.where(*mine)
     rows = session.scalars(query.order_by(Job.batch_id, Job.row).limit(max(most, 0))).all()
     for job in rows:
         move(session, Position.of(job), Status.QUEUED, now, words, due_at=now)

@@ -86,8 +86,11 @@ def _submit(
     if decision.batch_id:
         _renew(session, order, batch_id)
     changes = _take_along(session, order, decision, batch_id, now)
+    before: dict[str, str] = {}
     for step in decision.steps:
-        _act(session, order, step, now)
+        _act(session, order, step, now, before.get(step.row.session))
+        if step.own and step.row.session:
+            before[step.row.session] = step.own.id
     Arrivals(session, batch_id, order, account_id, now).come(decision.steps, window)
     left = tuple(open_rows(session, decision.older))
     return Submitted(batch_id, as_plan(decision, left), left), changes
@@ -185,14 +188,16 @@ def _renamed(session: Session, order: Order, own: Iterable[Step], now: datetime)
     return changes
 
 
-def _act(session: Session, order: Order, step: Step, now: datetime) -> None:
-    """What this row's fate asks for, where it does not go on by itself."""
+def _act(session: Session, order: Order, step: Step, now: datetime, before: str | None) -> None:
+    """What this row's fate asks for, where it does not go on by itself; `before` stands before it in its session."""
     known = step.own
     if known is None or not _needs_a_push(order, step):
         return
     job = session.get_one(Job, known.id, populate_existing=True)
     if step.fate is Fate.AGAIN:
-        actions.begin_anew(session, job, now, "its session was changed in the manifest, and begins anew")
+        # Behind that row, though it may have stood behind a refinement of it: what that did is in another session.
+        words = "its session is built up once more, and begins anew"
+        actions.begin_anew(session, job, now, words, after_id=before)
     elif step.fate is Fate.FETCHED and job.status is Status.SUCCEEDED:
         actions.fetch_again(session, job, now, "its result is not there any more; it is brought again")
     elif job.status is Status.WAITING and job.cause is Cause.PAUSED:

@@ -480,12 +480,12 @@ def _ended(books: Books, outlived: datetime = NOW) -> list[int]:
 
 
 def test_a_send_that_nobody_saw_end_bears_costs_until_no_stream_would_be_under_way_any_more(books: Books) -> None:
-    cancelled = books.open_send()
+    lost, cancelled = books.open_send(), books.open_send()
     _settled(books, cancelled, Outcome.UNCONFIRMED)
     with books.store.read() as session:
-        went_out = session.get_one(Send, cancelled).sent_at
+        went_out = session.get_one(Send, lost).sent_at
     assert _ended(books, went_out) == []
-    assert _ended(books, went_out + timedelta(seconds=1)) == [cancelled]
+    assert _ended(books, went_out + timedelta(seconds=1)) == [lost, cancelled]
 
 
 def test_a_reading_is_due_for_sends_that_have_ended_and_may_have_cost_something(books: Books) -> None:

@@ -70,6 +70,16 @@ def test_an_account_without_a_token_is_looked_at_again_when_one_can_be_had(store
     assert _queued(store) == [1, 2]
 
 
+def test_rows_of_a_paused_batch_do_not_wait_for_a_token_that_can_be_had(store: Store) -> None:
+    _waiting(store, 2, Cause.TOKEN)
+    with store.write() as session:
+        now = store.now(session)
+        session.execute(update(Batch).values(state=BatchState.PAUSED))
+        session.execute(update(Account).values(parked_until=now))
+        parking.accounts_waiting(session, now)
+    assert _queued(store) == [1, 2]
+
+
 def test_rows_to_which_nothing_was_sent_go_on_with_the_account_that_is_configured_now(store: Store) -> None:
     _waiting(store, 1)
     with store.write() as session:

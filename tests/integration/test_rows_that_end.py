@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
-from reelq.errors import CreditsExhausted, SessionBusy
+from reelq.errors import CannotRefine, CreditsExhausted, SessionBusy
 from reelq.job import Cause, Stage, Status
 from reelq.settings import Settings
 from reelq.store import actions, handling, jobs
@@ -50,6 +50,8 @@ def test_a_row_that_is_to_be_cancelled_does_not_come_to_wait_for_credits(store: 
 def test_an_export_that_the_service_never_takes_uses_up_its_looks(store: Store, tmp_path: Path) -> None:
     job = _recorded(store, Stage.POLL, SessionBusy(), tmp_path, lapses=0)
     assert (job.status, job.looks, job.attempts) == (Status.QUEUED, 1, 0)
+    second = _recorded(store, Stage.POLL, SessionBusy(), tmp_path, looks=7, renders=2)  # written since it was claimed
+    assert second.looks == 8
 
 
 def _claim(store: Store, job_id: str, stage: Stage, run: int = 1) -> object:
@@ -63,7 +65,7 @@ def _in_doubt(store: Store, *, ended_well: bool = False) -> Job:
         now = store.now(session)
         job_id = add_job(session, now, stage=Stage.VERIFY, admitted=True, due_at=now + timedelta(minutes=1))
         job = session.get_one(Job, job_id)
-        add_send(session, now, job_id, job.account_id, ended_well=ended_well)
+        add_send(session, now, job_id, job.account_id, ended_well=ended_well, read_fingerprint="half an edit")
         return job
 
 
@@ -107,6 +109,8 @@ def test_a_row_that_ends_leaves_no_lost_stream_open_and_a_retry_reads_what_becam
     assert handling.retry_row(store, job.id)
     with store.read() as session:
         again = session.get_one(Job, job.id)
+        # What was read before does not count: two reads agree only when some time lies between them.
+        assert session.execute(select(Send.read_fingerprint).where(Send.job_id == job.id)).scalar_one() == ""
     assert (again.stage, again.resend, _send(store, job)) == (Stage.VERIFY, True, (Outcome.OPEN, False))
 
 
@@ -144,6 +148,43 @@ def test_a_row_whose_session_is_lost_begins_again_with_those_that_it_builds_on(d
     assert desk.job(second.id).cause is Cause.SESSION
 
 
+def test_a_row_that_comes_late_works_in_the_session_of_the_row_before_it_all_the_same(desk: Desk) -> None:
+    batch = desk.submit(*REEL[:2]).batch_id
+    first, second = desk.jobs(batch)
+    desk.succeed(first)
+    desk.fail(desk.job(second.id), Stage.EDIT, "session_lost")
+    assert desk.act(actions.retry, second)
+    desk.end(desk.begin(desk.job(first.id), Stage.DOWNLOAD), Status.SUCCEEDED)  # before the second one is taken
+    claimed = _claim(desk.store, second.id, Stage.UPLOAD, run=2)
+    assert isinstance(claimed, Claimed)
+    assert claimed.job.remote_session_id == desk.job(first.id).remote_session_id != ""
+
+
+def test_a_refinement_whose_session_is_lost_has_nothing_to_begin_again_with(desk: Desk) -> None:
+    first = desk.jobs(desk.submit(REEL[0]).batch_id)[0]
+    desk.succeed(first)
+    (refined,) = desk.jobs(handling.refine_row(desk.store, first.id, "Make it brighter")[0])
+    desk.fail(refined, Stage.EDIT, "session_lost")
+    with pytest.raises(CannotRefine, match="is gone"):
+        handling.retry_row(desk.store, refined.id)
+    assert handling.retry_batch(desk.store, refined.batch_id).done == 0
+    assert (desk.job(first.id).status, desk.job(refined.id).status) == (Status.SUCCEEDED, Status.FAILED)
+
+
+def test_a_session_that_is_built_up_once_more_leaves_refinements_out(desk: Desk) -> None:
+    first = desk.jobs(desk.submit(REEL[0]).batch_id)[0]
+    desk.succeed(first)
+    (refined,) = desk.jobs(handling.refine_row(desk.store, first.id, "Make it brighter")[0])
+    desk.succeed(refined)
+    batch = desk.submit(*REEL[:2]).batch_id
+    second = desk.jobs(batch)[1]
+    assert second.after_id == refined.id
+    desk.fail(second, Stage.EDIT, "session_lost")
+    desk.submit(*REEL[:2], retry_failed=True)
+    assert [(job.after_id, job.stage) for job in desk.jobs(batch)] == [(None, Stage.UPLOAD), (first.id, Stage.UPLOAD)]
+    assert desk.job(refined.id).status is Status.SUCCEEDED
+
+
 def test_a_manifest_that_retries_such_a_row_says_before_what_that_sends(desk: Desk) -> None:
     batch = desk.submit(*REEL).batch_id
     desk.succeed(desk.jobs(batch)[0])
@@ -160,9 +201,13 @@ def test_a_file_that_was_refused_goes_into_the_session_that_its_row_shares(desk:
     desk.succeed(first)
     shared = desk.job(second.id).remote_session_id
     assert shared
+    with desk.store.write() as session:
+        session.execute(update(Job).where(Job.id == second.id).values(upload_baseline="as it was"))
     desk.fail(desk.job(second.id), Stage.UPLOAD, "file_unreadable")
     assert desk.act(actions.retry, second)
-    assert desk.job(second.id).remote_session_id == shared
+    again = desk.job(second.id)
+    # With what the draft was like before, one that has changed since would say that the file is there.
+    assert (again.remote_session_id, again.upload_baseline) == (shared, "")
 
 
 def test_a_429_brings_no_moment_forward(store: Store) -> None:
