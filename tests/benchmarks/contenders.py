@@ -28,6 +28,8 @@ class Contender:
     """Without any, handing in is working, and ends with the last row."""
     ready: str = ""
     """What each worker writes when it has started."""
+    retry: Callable[[Ground], Command] | None = None
+    """What has rows go again that it says have failed, where it says so."""
     servers: Callable[[Ground], list[Command]] = _NONE
     """What has to run beside the workers and is not killed with them."""
     healthy_at: Callable[[Ground], str] = lambda _: ""
@@ -164,6 +166,7 @@ _TABLE: Final = (
         "reelq-run",
         "reelq in one process",
         lambda ground: reelq("run", str(ground.manifest), "--out", str(ground.out), "--yes"),
+        retry=lambda ground: reelq("run", str(ground.manifest), "--out", str(ground.out), "--yes", "--retry-failed"),
         durable=True,
         packages=_REELQ,
     ),
@@ -174,6 +177,7 @@ _TABLE: Final = (
             _reelq_submit,
             _reelq_workers(count),
             " ready.",
+            retry=lambda _: reelq("retry", "last"),
             prepare=lambda _: [reelq("db", "upgrade")],
             environment=_reelq_environment,
             durable=True,

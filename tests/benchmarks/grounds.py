@@ -53,6 +53,11 @@ class Latencies:
         return 3 * self.edit
 
     @property
+    def edit_timeout(self) -> float:
+        """The longest life of a stream, before whose end nobody knows that an instruction did not go out: 900 s."""
+        return 45 * self.edit
+
+    @property
     def one_row(self) -> float:
         """The critical path: no client can be faster."""
         return self.upload + self.edit + self.render
@@ -259,4 +264,5 @@ def _environment(ground: Ground) -> dict[str, str]:
         "REELQ_MAX_IN_FLIGHT": str(ground.window),
         "REELQ_SETTLE_FIRST_WAIT": str(ground.latencies.settle_first_wait),
         "REELQ_SETTLE_WAIT": str(ground.latencies.settle_wait),
+        "REELQ_EDIT_TIMEOUT": str(ground.latencies.edit_timeout),
     }

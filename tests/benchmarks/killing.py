@@ -13,6 +13,8 @@ PATIENCE: Final = 100.0
 """Seconds without a request after which a user gives up waiting and hands in again."""
 AGAIN: Final = "the same command again"
 WORKER: Final = "start the worker again"
+IN: Final = "hand the manifest in again"
+RETRY: Final = "retry what it says has failed"
 NOTHING: Final = "look through the results by hand"
 _LOOK_EVERY: Final = 1.0
 _CLAIMED_AGAIN: Final = """
@@ -72,22 +74,21 @@ def _events(ground: Ground, killed: float) -> Figures:
 
 def _mend(race: Race, limit: float, patience: float) -> list[str]:
     """What it took until all rows had results: the steps of a user who tries the least first."""
-    if race.contender.works_by_itself:
-        race.hand_in()
-        steps = [AGAIN]
-        _watch(race, limit, patience)
-        return steps if race.is_complete() else [*steps, NOTHING]
-    race.start_workers()
-    _watch(race, limit, patience)
-    if race.is_complete():
-        return [WORKER]
-    race.hand_in()
-    _watch(race, limit, patience)
-    return (
-        [WORKER, "hand the manifest in again"]
-        if race.is_complete()
-        else [WORKER, "hand the manifest in again", NOTHING]
+    steps = (
+        [(AGAIN, race.hand_in)]
+        if race.contender.works_by_itself
+        else [(WORKER, race.start_workers), (IN, race.hand_in)]
     )
+    if race.contender.retry:
+        steps.append((RETRY, race.retry))
+    taken = []
+    for words, act in steps:
+        act()
+        taken.append(words)
+        _watch(race, limit, patience)
+        if race.is_complete():
+            return taken
+    return [*taken, NOTHING]
 
 
 def _watch(race: Race, limit: float, patience: float) -> None:

@@ -95,11 +95,20 @@ def _page(records: Sequence[Record], folder: str) -> Iterator[str]:
             for at_once in _values(alike, "at_once"):
                 yield from _races(alike, latencies, factor, at_once)
     yield "## Killed half-way\n"
+    yield _OF_KILLS
     for rows in _sizes(records, "kill"):
         yield f"### {rows:,} rows killed half-way\n"
         yield from _table(_KILL, _kills(records, rows))
     yield "## Beside the runs\n"
     yield from _table(_PROBE, _probes(records))
+
+
+_OF_KILLS: Final = """\
+An instruction that was on its way to the service when the worker was killed may have arrived, or not. Who sends it
+again may pay twice: that is what "sent twice" counts. reelq reads what became of it, for as long as a stream can live
+(900 s where an edit takes 20 s, and in that proportion here); then the row has failed as `edit_unconfirmed`, and a
+retry sends it.
+"""
 
 
 def _provenance(records: Sequence[Record]) -> Iterator[str]:

@@ -101,6 +101,16 @@ class Race:
     def hand_in(self) -> None:
         self.handed_in.append(self._start(self.contender.hand_in(self.ground), "handing-in"))
 
+    def retry(self) -> None:
+        """What failed goes again, in words of the contender's; whoever works by itself is what works then."""
+        command = self.contender.retry
+        assert command
+        run = self._start(command(self.ground), "retry")
+        if self.contender.works_by_itself:
+            self.handed_in.append(run)
+        else:
+            until(lambda: run.over, _START_SECONDS)
+
     def kill_workers(self) -> None:
         for run in self.working:
             run.kill()
