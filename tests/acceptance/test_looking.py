@@ -99,7 +99,7 @@ def test_rows_are_paused_released_cancelled_and_retried_and_each_says_how_many(u
 
 
 def test_a_watcher_that_leaves_stops_nothing_and_leaves_a_clean_terminal(user: User) -> None:
-    user.service.faults(edit_seconds=2, render_seconds=7)  # type: ignore[union-attr]
+    user.service.faults(edit_seconds=4, render_seconds=4)  # type: ignore[union-attr]
     user.writes(titles(2))
     with user.starts("run", "jobs.csv") as run:
         until(lambda: "jobs.csv" in user.calls("status").stdout, "a batch")

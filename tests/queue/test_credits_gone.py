@@ -92,11 +92,11 @@ def test_a_plan_that_forbids_exports_keeps_the_edits_until_it_is_resumed(kind: s
         until(lambda: at_rest(made, batch), "a batch at rest")
         assert ends(made, batch) == {"waiting for plan": 6}
         told = len(messages(made))
-        assert told > 0
+        assert told >= 6  # an agent that asks back is answered
         made.sandbox.faults(plan_required=None)
         handling.resume_batch(made.store, batch)
         assert made.ended(batch, 60) == {"succeeded": 6}
-        assert len(messages(made)) == 6  # none for an edit that was there
+        assert len(messages(made)) == told  # none for an edit that was there
         nothing_is_wrong(made)
 
 
