@@ -65,7 +65,7 @@ ROUTES: Final = (
     Route("HEAD", "/v1/jobs/{job_id}/output", output.job_output_head, READ, problems=(404, 410)),
     Route("POST", "/v1/jobs/{job_id}/refine", submissions.refine_job, SUBMIT, JobWhole, 201, problems=(404, 409)),
     Route("POST", "/v1/jobs/{job_id}/cancel", jobs.cancel_job, SUBMIT, JobHandled, problems=(404,)),
-    Route("POST", "/v1/jobs/{job_id}/retry", jobs.retry_job, SUBMIT, JobHandled, problems=(404,)),
+    Route("POST", "/v1/jobs/{job_id}/retry", jobs.retry_job, SUBMIT, JobHandled, problems=(404, 409)),
 
     Route("POST", "/v1/assets", assets.add_asset, SUBMIT, AssetShown, 201, problems=(415, 507),
           also={200: {"model": AssetShown, "description": "You had uploaded it before"}}, body=assets.BODY, most=None),
