@@ -119,10 +119,10 @@ class Arrivals:
             return _waiting(Cause.SESSION)
         last = tail(self.session, before)
         self.session.refresh(last, with_for_update=True)  # it may end at any moment, and tells those behind it then
-        if ends.is_done_with_session(last) or last.status in FINAL:
-            # Behind a refinement that did not end well it would not begin.
-            after = last if ends.is_done_with_session(last) else before
-            return {"after_id": after.id, **ends.session_of(before)}
+        done = ends.is_done_with_session(last)
+        if done or last.status in FINAL:
+            # Behind a refinement that has ended badly just now it would not begin.
+            return {"after_id": (last if done else before).id, **ends.session_of(before)}
         return {"after_id": last.id, **_waiting(Cause.SESSION)}
 
     def _drop_those_behind(self, before: Job) -> None:

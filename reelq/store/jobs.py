@@ -90,11 +90,11 @@ def claim(
     if found is None:
         return Missed.GONE
     job, batch, account = found
+    if job.run != run or job.stage is not stage or job.status is not Status.QUEUED:
+        return Missed.PASSED if _is_past(job, run, stage) else Missed.STALE
     if _takes_session_of_row_before(session, job):
         afresh = session.execute(_WITH_ITS_BATCH_AND_ACCOUNT, {"job_id": job_id}, execution_options=AFRESH)
         job, batch, account = afresh.one()
-    if job.run != run or job.stage is not stage or job.status is not Status.QUEUED:
-        return Missed.PASSED if _is_past(job, run, stage) else Missed.STALE
     at = Position.of(job)
     if held := _held(session, at, now, job, batch, account, parked):
         return held
@@ -124,7 +124,7 @@ def _is_past(job: Job, run: int, stage: Stage) -> bool:
 def _takes_session_of_row_before(session: Session, job: Job) -> bool:
     """Whether it is to begin in a session that was free before it came to wait for it; in one of its own it would build
     on nothing."""
-    if not job.after_id or job.remote_session_id or job.status is not Status.QUEUED:
+    if not job.after_id or job.remote_session_id:
         return False
     before = _held_still(session, job.after_id)
     if before is None or not before.remote_session_id or not is_done_with_session(before):

@@ -8,8 +8,8 @@ from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, func, or_
 from sqlalchemy.orm import aliased
 
 from reelq.job import FINAL, Cause, Stage, Status
+from reelq.store import scope
 from reelq.store.models import Account, Batch, BatchState, Job, JobEvent, Send
-from reelq.store.scope import may_begin
 from reelq.store.session import Transaction
 from reelq.store.types import Utc
 
@@ -321,8 +321,7 @@ def anybody_at_work(session: Transaction, now: datetime) -> bool:
 def _movable() -> Select[*tuple[Any, ...]]:
     original = aliased(Job)
     twins = (_HERE, Job.status == Status.WAITING, Job.cause == Cause.TWIN)
-    moves = or_(original.status == Status.RUNNING, and_(original.status == Status.QUEUED, may_begin(original)))
-    return select(original.id).join(Job, Job.same_as == original.id).where(*twins, moves).limit(1)
+    return select(original.id).join(Job, Job.same_as == original.id).where(*twins, scope.goes_on(original)).limit(1)
 
 
 _MOVABLE: Final = _movable()

@@ -9,7 +9,7 @@ from reelq.job import Cause, Stage, Status
 from reelq.store import accounts, credits
 from reelq.store.models import Account, Job
 from reelq.store.moves import Position, move
-from reelq.store.scope import may_begin, within
+from reelq.store.scope import goes_on, may_begin, within
 from reelq.store.session import Transaction
 
 _SPENDING = (Stage.UPLOAD, Stage.EDIT)
@@ -75,15 +75,12 @@ def _may_suffice(session: Transaction, account_id: str, available: int) -> bool:
 
 def _probe_is_under_way(session: Transaction, account: Account, now: datetime, mine: Conditions) -> bool:
     somebody_at_it = and_(Job.status == Status.RUNNING, Job.lease_until > now)
-    ours = and_(or_(Job.status == Status.RUNNING, and_(Job.status == Status.QUEUED, may_begin())), *mine)
-    probe = select(Job.id).where(Job.id == account.probe_job_id, or_(somebody_at_it, ours))
+    probe = select(Job.id).where(Job.id == account.probe_job_id, or_(somebody_at_it, and_(goes_on(), *mine)))
     return session.execute(probe).first() is not None
 
 
 def _send_probe(session: Transaction, account: Account, now: datetime, available: int, mine: Conditions) -> int:
-    query = select(Job).where(Job.account_id == account.id, Job.status == Status.WAITING, Job.cause == Cause.CREDITS)
-    query = query.where(may_begin(), *mine)
-    probe = session.scalars(query.order_by(Job.batch_id, Job.row).limit(1)).first()
+    probe = next(iter(_next(session, account.id, Cause.CREDITS, 1, mine)), None)
     if probe is None:
         return 0
     session.execute(update(Account).where(Account.id == account.id).values(probe_job_id=probe.id))
@@ -95,11 +92,15 @@ def _send_probe(session: Transaction, account: Account, now: datetime, available
 def _queue(
     session: Transaction, account_id: str, cause: Cause, now: datetime, most: int, words: str, mine: Conditions = ()
 ) -> int:
-    query = select(Job).where(Job.account_id == account_id, Job.status == Status.WAITING, Job.cause == cause)
-    if cause is Cause.CREDITS:  # no more than can be paid for; those of another cause are then held up by their batch
-        query = query.where(may_begin())
-    query = query.where(*mine)
-    rows = session.scalars(query.order_by(Job.batch_id, Job.row).limit(max(most, 0))).all()
+    rows = _next(session, account_id, cause, most, mine)
     for job in rows:
         move(session, Position.of(job), Status.QUEUED, now, words, due_at=now)
     return len(rows)
+
+
+def _next(session: Transaction, account_id: str, cause: Cause, most: int, mine: Conditions) -> Sequence[Job]:
+    """The rows that wait for this and are first to go on."""
+    query = select(Job).where(Job.account_id == account_id, Job.status == Status.WAITING, Job.cause == cause, *mine)
+    if cause is Cause.CREDITS:  # no more than can be paid for; those of another cause are then held up by their batch
+        query = query.where(may_begin())
+    return session.scalars(query.order_by(Job.batch_id, Job.row).limit(max(most, 0))).all()

@@ -32,5 +32,10 @@ def may_begin(job: type[Job] = Job) -> ColumnElement[bool]:
     return select(Batch.id).where(Batch.id == job.batch_id, Batch.state == BatchState.ACTIVE, released).exists()
 
 
+def goes_on(job: type[Job] = Job) -> ColumnElement[bool]:
+    """The condition on a job that it is at work, or will be without a person."""
+    return or_(job.status == Status.RUNNING, and_(job.status == Status.QUEUED, may_begin(job)))
+
+
 def _waits(twin: type[Job]) -> tuple[ColumnElement[bool], ...]:
     return (and_(twin.status == Status.WAITING, twin.cause == Cause.TWIN, twin.same_as.is_not(None)),)
