@@ -3,6 +3,7 @@
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.sandbox_process import Caller, SandboxProcess
+from tests.servers import missing, test_run
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Whoever starts the tests in a shell's background has them ignore Ctrl-C, and with them all that they start.
@@ -19,6 +21,21 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # How quickly this machine draws examples is no property of ours.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # the process that was called, not one of those that it starts
+        running = ExitStack()
+        running.enter_context(test_run())
+        config.add_cleanup(running.close)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if packages := missing():
+        terminalreporter.write_line(
+            f"Left out what needs {', '.join(packages)}. On Debian: apt install {' '.join(packages)}"
+        )
+
 
 _STEADY = {"silent_edit": 0, "temporary_issue": 0}
 """What is left to chance in the service would be left to chance in the tests: those that mean it set it."""

@@ -16,6 +16,7 @@ from reelq.store import apikeys
 from reelq.store.clients import Scope
 from tests.acceptance.running import ROOT, User
 from tests.queue.farm import KINDS, Farm, farm
+from tests.servers import free_port
 
 
 class ApiProcess:
@@ -141,10 +142,3 @@ def elsewhere(folder: Path, **options: Any) -> Iterator[Elsewhere]:
             yield Elsewhere(deployment, api)
         finally:
             api.stop()
-
-
-def free_port() -> int:
-    """One that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

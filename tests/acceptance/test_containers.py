@@ -19,16 +19,12 @@ import httpx
 import pytest
 from sqlalchemy import URL
 
-from tests.acceptance.elsewhere import free_port
 from tests.acceptance.running import User
 from tests.compose import ROOT, compose, copied, dockerfile, seconds
-from tests.integration.databases import SERVER, new_database
-from tests.queue.farm import Redis
+from tests.databases import new_database
+from tests.servers import HAS_POSTGRES, HAS_REDIS, Redis, free_port
 
-needs_servers = pytest.mark.skipif(
-    not (SERVER and os.environ.get("REELQ_TEST_REDIS_URL")),
-    reason="needs servers: REELQ_TEST_REDIS_URL, REELQ_TEST_DATABASE_URL",
-)
+needs_servers = pytest.mark.skipif(not (HAS_POSTGRES and HAS_REDIS), reason="needs Redis and PostgreSQL")
 BIN: Final = Path(sys.executable).parent
 """Where the commands of the image are."""
 NAMED: Final = {

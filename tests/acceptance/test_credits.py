@@ -10,7 +10,7 @@ from sqlalchemy import insert
 from reelq.store.models import CreditReading
 from reelq.store.session import Store
 from tests.acceptance.test_doctor import Patient, edited, patient
-from tests.integration.databases import add_account, add_batch, add_job, add_send
+from tests.databases import add_account, add_batch, add_job, add_send
 from tests.sandbox_process import SandboxProcess
 
 __all__ = ["patient"]

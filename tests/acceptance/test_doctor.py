@@ -27,8 +27,9 @@ from sqlalchemy import URL
 from reelq.store.migrate import downgrade, upgrade
 from reelq.store.session import Store
 from tests.acceptance.test_command_line import BARE, REELQ
-from tests.integration.databases import SERVER, new_database, shown
+from tests.databases import new_database, shown
 from tests.sandbox_process import SandboxProcess
+from tests.servers import HAS_POSTGRES
 
 NOBODY = "redis://127.0.0.1:1/0"
 NOWHERE = "http://127.0.0.1:1"
@@ -112,7 +113,7 @@ def test_a_database_in_a_file_without_its_migrations_is_found(patient: Patient) 
     assert "reelq db upgrade" in found["mend"]
 
 
-@pytest.mark.skipif(not SERVER, reason="needs a PostgreSQL to make databases on: REELQ_TEST_DATABASE_URL")
+@pytest.mark.skipif(not HAS_POSTGRES, reason="needs PostgreSQL")
 def test_a_shared_database_without_its_migrations_is_found(patient: Patient) -> None:
     with new_database("postgresql", patient.home) as url:
         more = {"REELQ_DATABASE_URL": shown(url), "REELQ_SECRET_KEY": "long enough for a key"}
@@ -124,7 +125,7 @@ def test_a_shared_database_without_its_migrations_is_found(patient: Patient) -> 
         assert code == 0
 
 
-@pytest.mark.skipif(not SERVER, reason="needs a PostgreSQL to make databases on: REELQ_TEST_DATABASE_URL")
+@pytest.mark.skipif(not HAS_POSTGRES, reason="needs PostgreSQL")
 def test_a_shared_database_without_a_key_is_found(patient: Patient) -> None:
     with new_database("postgresql", patient.home) as url:
         patient.reelq("db", "upgrade", REELQ_DATABASE_URL=shown(url))

@@ -1,6 +1,5 @@
 """Flower before a real worker, looked at with Chromium: what is seen, who sees it, and what Flower can not do."""
 
-import os
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -13,10 +12,9 @@ from reelq.job import PIPELINE
 from tests.acceptance.running import until
 from tests.acceptance.watching import PASSWORD, Flower, browser, flower, page, tasks
 from tests.queue.farm import CLIP, Farm, farm
+from tests.servers import HAS_REDIS
 
-pytestmark = pytest.mark.skipif(
-    not os.environ.get("REELQ_TEST_REDIS_URL"), reason="needs a redis-server: REELQ_TEST_REDIS_URL"
-)
+pytestmark = pytest.mark.skipif(not HAS_REDIS, reason="needs Redis")
 GUARDED: Final = {"FLOWER_BASIC_AUTH": ":".join(PASSWORD)}
 FAULTS: Final[dict[str, object]] = {"render_stuck": {"count": 1}, "agent_error": {"count": 1}}
 """One export comes to no end, and one row fails."""

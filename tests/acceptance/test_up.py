@@ -19,13 +19,11 @@ from sqlalchemy import URL, select
 from reelq.store.models import Account
 from reelq.store.session import Store
 from tests.acceptance.test_command_line import BARE, REELQ, reelq
-from tests.integration.databases import add_job
-from tests.queue.farm import Redis
+from tests.databases import add_job
 from tests.sandbox_process import SandboxProcess
+from tests.servers import HAS_REDIS, Redis, free_port
 
-needs_redis = pytest.mark.skipif(
-    not os.environ.get("REELQ_TEST_REDIS_URL"), reason="needs a redis-server: REELQ_TEST_REDIS_URL"
-)
+needs_redis = pytest.mark.skipif(not HAS_REDIS, reason="needs Redis")
 
 
 class Up:
@@ -83,12 +81,6 @@ def up(tmp_path: Path, sandbox: SandboxProcess) -> Iterator[Callable[..., Up]]:
         each.process.kill()  # its children end with its end of their input
         each.end()
     broker.stop()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def children_of(pid: int) -> dict[str, int]:

@@ -19,9 +19,9 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.running import QUICK, ROOT, STEADY, until
-from tests.queue.farm import Redis
 from tests.queue.sizes import PROVING
 from tests.sandbox_process import SandboxProcess
+from tests.servers import Redis
 
 pytestmark = pytest.mark.skipif(
     not PROVING, reason="it sets up an environment of its own, which takes minutes: REELQ_PROVE=1"

@@ -1,8 +1,5 @@
 """Somebody who watches the queue: Flower before a real worker, and Chromium before Flower."""
 
-import os
-import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +12,7 @@ from playwright.sync_api import Browser, HttpCredentials, Page, ViewportSize, sy
 
 from tests.acceptance.running import until
 from tests.queue.farm import Farm
+from tests.servers import CHROMIUM, free_port
 
 PASSWORD: Final = ("ann", "hush")
 _NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -73,22 +71,9 @@ def _without_flower(environment: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if not name.startswith("FLOWER_")}
 
 
-def free_port() -> int:
-    """One that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def chromium() -> str:
-    """Where it is. `REELQ_TEST_CHROMIUM` names it, and then it has to be there; without it, what is installed."""
-    named = os.environ.get("REELQ_TEST_CHROMIUM")
-    if found := next(filter(None, map(shutil.which, [named] if named else _NAMES)), None):
-        return found
-    mend = "`apt install chromium` gets one on Debian; REELQ_TEST_CHROMIUM names another"
-    if named:
-        pytest.fail(f"REELQ_TEST_CHROMIUM is {named}, which is no program here: {mend}")
-    pytest.skip(f"needs a Chromium to look at Flower with: {mend}")
+    """Where it is installed."""
+    return CHROMIUM or pytest.skip("needs Chromium")
 
 
 @contextmanager

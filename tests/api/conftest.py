@@ -8,7 +8,7 @@ import pytest
 
 from api.service import Service
 from tests.api.serving import Served, deployed, serving
-from tests.integration.databases import KINDS
+from tests.databases import KINDS
 
 
 @pytest.fixture(params=KINDS)

@@ -19,7 +19,7 @@ from reelq.store import apikeys
 from reelq.store.clients import Scope
 from reelq.store.migrate import upgrade
 from reelq.store.session import Store
-from tests.integration.databases import new_database, shown
+from tests.databases import new_database, shown
 
 
 @dataclass

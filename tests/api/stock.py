@@ -9,7 +9,7 @@ from reelq.store.ids import new_id
 from reelq.store.models import Outcome
 from reelq.store.moves import Position, note
 from reelq.store.session import Store, Transaction
-from tests.integration.databases import add_account, add_batch, add_job, add_send
+from tests.databases import add_account, add_batch, add_job, add_send
 
 
 @dataclass

@@ -12,7 +12,7 @@ import pytest
 from reelq import media
 from tests.api.rough import kept, rough, status
 from tests.api.serving import Served
-from tests.integration.databases import KINDS
+from tests.databases import KINDS
 
 # How bytes come in does not depend on the kind of database; what is noted of them is tested on each, in `integration`.
 pytestmark = pytest.mark.parametrize("service", KINDS[:1], indirect=True)

@@ -10,7 +10,7 @@ from tests.api.rough import kept
 from tests.api.serving import Served
 from tests.api.test_assets import MP4, upload
 from tests.api.test_submissions import hand_in, nothing_was_made, parts, sha
-from tests.integration.databases import KINDS
+from tests.databases import KINDS
 
 # What a name may be does not depend on where rows are kept.
 pytestmark = pytest.mark.parametrize("service", KINDS[:1], indirect=True)

@@ -15,7 +15,8 @@ from api.service import Service
 from reelq.store import apikeys, batchlist
 from reelq.store.clients import ApiKey, Scope
 from tests.api.serving import Served, deployed, serving
-from tests.integration.databases import SERVER, shown
+from tests.databases import shown
+from tests.servers import HAS_POSTGRES
 
 _ALLOWS = {
     Scope.READ: {Scope.READ},
@@ -143,7 +144,7 @@ def test_a_fault_of_ours_is_logged_and_tells_nobody_else_more(
     assert "the secret inside" in caplog.text
 
 
-@pytest.mark.skipif(not SERVER, reason="a file is not away")
+@pytest.mark.skipif(not HAS_POSTGRES, reason="needs PostgreSQL")
 def test_a_database_that_is_away_is_said_to_be_and_asked_again_later(tmp_path: Path) -> None:
     with deployed("postgresql", tmp_path) as service, serving(service) as served:
         _is_away_for_a_while(served, served.client("ann"))

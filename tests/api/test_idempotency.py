@@ -18,7 +18,7 @@ from reelq.store.models import Batch
 from tests.api.serving import Served
 from tests.api.test_assets import MP4
 from tests.api.test_submissions import parts
-from tests.integration.databases import add_account, add_batch, add_job
+from tests.databases import add_account, add_batch, add_job
 
 KEY = {"Idempotency-Key": "order-17"}
 ROW = {"instruction": "Make a clip of the sea"}

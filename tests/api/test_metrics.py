@@ -17,7 +17,7 @@ from reelq.store.models import Account, Batch, BatchState, CreditReading
 from reelq.store.session import Transaction
 from tests.api.serving import Served
 from tests.api.stock import fill
-from tests.integration.databases import add_account, add_batch, add_job
+from tests.databases import add_account, add_batch, add_job
 
 _MINUTE: Final = timedelta(minutes=1)
 

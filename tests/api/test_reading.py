@@ -11,7 +11,7 @@ from reelq.store import accounts
 from reelq.store.models import CreditReading
 from tests.api.serving import Served
 from tests.api.stock import Stock, fill
-from tests.integration.databases import add_account, add_batch, add_job, add_send
+from tests.databases import add_account, add_batch, add_job, add_send
 
 
 @pytest.fixture

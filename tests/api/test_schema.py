@@ -15,7 +15,7 @@ from api.app import create_app
 from reelq.store.clients import Scope
 from tests.api.serving import Served, deployed, serving
 from tests.api.stock import Stock, fill
-from tests.integration.databases import KINDS
+from tests.databases import KINDS
 
 _EXAMPLES: Final = 300 if os.environ.get("REELQ_FUZZ") else 20
 _ID: Final = re.compile("[a-z]+_[0-9a-z]{22}")

@@ -14,7 +14,7 @@ from reelq.store.models import Batch, Job
 from tests.api.rough import kept, rough, status
 from tests.api.serving import Served
 from tests.api.test_assets import MP4, eventually, upload
-from tests.integration.databases import KINDS
+from tests.databases import KINDS
 
 pytestmark = pytest.mark.parametrize("service", KINDS[-1:], indirect=True)
 

@@ -12,7 +12,7 @@ from reelq.store import deliveries
 from reelq.store.clients import IdempotencyKey, Scope, Webhook, WebhookDelivery
 from reelq.store.moves import Position, move
 from tests.api.serving import Served
-from tests.integration.databases import add_account, add_batch, add_job
+from tests.databases import add_account, add_batch, add_job
 
 URL = "https://example.com/hook"
 OWN_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

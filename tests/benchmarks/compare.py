@@ -2,9 +2,6 @@
 
 import signal
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +9,8 @@ import click
 
 from tests.benchmarks import killing, race, records
 from tests.benchmarks.contenders import CONTENDERS, Contender
-from tests.benchmarks.grounds import ALL, Cluster, Ground, Latencies, ground, scaled
-
-
-@contextmanager
-def cluster() -> Iterator[Cluster]:
-    """The PostgreSQL of a whole comparison; each contender has a database of its own in it."""
-    with tempfile.TemporaryDirectory(prefix="bench-postgresql-") as name:
-        made = Cluster(Path(name))
-        try:
-            yield made
-        finally:
-            made.stop()
+from tests.benchmarks.grounds import ALL, ROOMY, Ground, Latencies, ground, scaled
+from tests.servers import Postgres, own_postgres
 
 
 def measure(contender: Contender, place: Ground, limit: float) -> race.Figures:
@@ -64,7 +51,7 @@ def main(
     """Measure, keep a line for each, and print how it stands to the last of its kind."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that everything that was started ends, as by Ctrl-C
     times = scaled(factor) if latencies == "real" else ALL[latencies]
-    with cluster() as postgresql:
+    with own_postgres(ROOMY) as postgresql:
         for count in rows:
             for contender in contenders:
                 record = _one(contender, times, count, postgresql, **told)
@@ -76,7 +63,7 @@ def _one(
     contender: Contender,
     times: Latencies,
     rows: int,
-    postgresql: Cluster,
+    postgresql: Postgres,
     *,
     at_once: int,
     limit: float,

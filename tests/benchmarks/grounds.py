@@ -1,13 +1,8 @@
 """Where a contender runs: a stand-in for the service, and a Redis and a PostgreSQL that nobody else uses."""
 
-import getpass
 import os
-import secrets
 import shutil
-import socket
-import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -16,15 +11,16 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import httpx
-import psycopg
 
 from tests.benchmarks.books import Books
-from tests.queue.farm import CLIP, Redis
+from tests.queue.farm import CLIP
 from tests.sandbox_process import SandboxProcess
+from tests.servers import Postgres, Redis, free_port
 
 TOKEN: Final = "nmv_usr_benchmark"
 _CREDITS: Final = 10**9
-_START_SECONDS: Final = 30
+ROOMY: Final = "max_connections=400"
+"""For PostgreSQL: every contender may connect as often as it likes."""
 _MOST_LINKS: Final = 10_000
 """Names for one file: file systems allow a few times as many."""
 
@@ -73,78 +69,6 @@ SHORT: Final = Latencies("short", upload=0.05, edit=5.0, render=3.0, look_every=
 ALL: Final[Mapping[str, Latencies]] = MappingProxyType({"short": SHORT, "real": scaled(10.0)})
 
 
-class Cluster:
-    """A PostgreSQL server of the bench's own, so that the time that it uses can be told from everybody else's."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder / "postgresql"
-        self._folder.mkdir()
-        folder.chmod(0o755)
-        # The server refuses to run as root: where that is who we are, it runs as the user that its package made.
-        self._user = "postgres" if os.geteuid() == 0 else None
-        if self._user:
-            shutil.chown(self._folder, self._user)
-        self.port = free_port()
-        self._name = self._user or getpass.getuser()
-        self._run("initdb", "-D", str(self._folder), "-A", "trust", "-E", "UTF8", "--no-sync")
-        options = ["-p", str(self.port), "-h", "127.0.0.1", "-k", str(self._folder), "-c", "max_connections=400"]
-        command = [_program("postgres"), "-D", str(self._folder), *options]
-        quiet = subprocess.DEVNULL
-        self.process = subprocess.Popen(command, user=self._user, cwd="/", stdout=quiet, stderr=quiet)
-        self._wait()
-
-    def address(self, database: str = "postgres") -> str:
-        return f"postgresql://{self._name}@127.0.0.1:{self.port}/{database}"
-
-    @contextmanager
-    def database(self) -> Iterator[str]:
-        """The address of an empty one, gone afterwards."""
-        name = f"bench_{secrets.token_hex(6)}"
-        self._say(f"CREATE DATABASE {name} TEMPLATE template0")
-        try:
-            yield self.address(name)
-        finally:
-            self._say(f"DROP DATABASE {name} WITH (FORCE)")
-
-    def stop(self) -> None:
-        self.process.send_signal(2)  # at once, without waiting for clients
-        self.process.wait()
-
-    def _say(self, statement: str) -> None:
-        with psycopg.connect(self.address(), autocommit=True) as connection:
-            connection.execute(statement.encode())
-
-    def _run(self, program: str, *words: str) -> None:
-        command = [_program(program), *words]
-        subprocess.run(command, user=self._user, cwd="/", check=True, capture_output=True, timeout=120)
-
-    def _wait(self) -> None:
-        deadline = time.monotonic() + _START_SECONDS
-        while True:
-            try:
-                psycopg.connect(self.address(), connect_timeout=2).close()
-            except psycopg.OperationalError:
-                if time.monotonic() > deadline or self.process.poll() is not None:
-                    raise
-                time.sleep(0.05)
-            else:
-                return
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _program(name: str) -> str:
-    """PostgreSQL's programs lie outside the path on some systems."""
-    found = shutil.which(name) or next(map(str, sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))[-1:]), None)
-    if found is None:
-        raise RuntimeError(f"the bench needs PostgreSQL: there is no {name}")
-    return found
-
-
 @dataclass
 class Ground:
     """One contender's place."""
@@ -154,7 +78,7 @@ class Ground:
     rows: int
     sandbox: SandboxProcess
     redis: Redis
-    cluster: Cluster
+    postgres: Postgres
     database: str
     at_once: int
     """Most rows, or tasks, at once; 0 for an open window."""
@@ -201,15 +125,15 @@ class Ground:
 
 
 @contextmanager
-def ground(latencies: Latencies, rows: int, at_once: int, cluster: Cluster) -> Iterator[Ground]:
+def ground(latencies: Latencies, rows: int, at_once: int, postgres: Postgres) -> Iterator[Ground]:
     """A fresh one: nobody finds what somebody before left."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         sandbox = stack.enter_context(_sandbox(latencies))
         redis = Redis(folder)
         stack.callback(redis.stop)
-        database = stack.enter_context(cluster.database())
-        made = Ground(folder, latencies, rows, sandbox, redis, cluster, database, at_once)
+        database = stack.enter_context(postgres.database())
+        made = Ground(folder, latencies, rows, sandbox, redis, postgres, database, at_once)
         write_rows(made.manifest, rows)
         made.environment = _environment(made)
         yield made

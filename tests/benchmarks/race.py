@@ -139,7 +139,7 @@ class Race:
             "handing_in": 0.0 if itself else sum(run.cpu_seconds for run in self.handed_in),
             "server": sum(run.cpu_seconds for run in self.servers),
             "broker": cpu_seconds([ground.redis.process.pid]),
-            "database": cpu_seconds([ground.cluster.process.pid]),
+            "database": cpu_seconds([ground.postgres.process.pid]),
             "sandbox": cpu_seconds([ground.sandbox.process.pid]),
         }
 

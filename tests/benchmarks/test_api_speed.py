@@ -17,7 +17,8 @@ from reelq.store.gauges import Ledger
 from reelq.store.migrate import upgrade
 from reelq.store.session import Store
 from tests.api.serving import Served, serving
-from tests.integration.databases import SERVER, add_account, add_batch, new_database, shown
+from tests.databases import add_account, add_batch, new_database, shown
+from tests.servers import HAS_POSTGRES
 
 ROWS: Final = 100_000
 _EACH: Final = 1_000
@@ -74,7 +75,7 @@ FROM generate_series(1, 3) AS step, jobs WHERE owner = :owner
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """100,000 rows of one owner in one batch, and as many of another in a hundred."""
-    if not SERVER:
+    if not HAS_POSTGRES:
         pytest.skip("this is about PostgreSQL")
     folder = tmp_path_factory.mktemp("speed")
     with new_database("postgresql", folder) as url:

@@ -6,16 +6,14 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from shutil import which
 
 import pytest
 
 from tests.benchmarks import killing, race
-from tests.benchmarks.compare import cluster
 from tests.benchmarks.contenders import CONTENDERS
-from tests.benchmarks.grounds import Cluster, Latencies, ground
+from tests.benchmarks.grounds import ROOMY, Latencies, ground
 from tests.benchmarks.usage import cpu_seconds, memory_mb
-from tests.integration.databases import SERVER
+from tests.servers import HAS_POSTGRES, HAS_REDIS, Postgres, own_postgres
 
 pytestmark = pytest.mark.benchmark
 
@@ -38,14 +36,14 @@ sys.stdin.read()
 
 
 @pytest.fixture(scope="module")
-def postgresql() -> Iterator[Cluster]:
-    if not (SERVER and which("redis-server")):
+def postgresql() -> Iterator[Postgres]:
+    if not (HAS_REDIS and HAS_POSTGRES):
         pytest.skip("the bench needs redis-server and PostgreSQL")
-    with cluster() as made:
+    with own_postgres(ROOMY) as made:
         yield made
 
 
-def test_a_race_is_measured_from_outside(postgresql: Cluster) -> None:
+def test_a_race_is_measured_from_outside(postgresql: Postgres) -> None:
     with ground(TIMES, ROWS, 0, postgresql) as place:
         seen = race.run(CONTENDERS["asyncio-bare"], place, 30)
     assert (seen["done"], seen["finished"], seen["sent_twice"]) == (ROWS, True, 0)
@@ -59,14 +57,14 @@ def test_a_race_is_measured_from_outside(postgresql: Cluster) -> None:
     assert seen["cpu_s"]["handing_in"] == 0
 
 
-def test_one_that_does_not_end_in_time_is_stopped_and_told_apart(postgresql: Cluster) -> None:
+def test_one_that_does_not_end_in_time_is_stopped_and_told_apart(postgresql: Postgres) -> None:
     with ground(TIMES, ROWS, 0, postgresql) as place:
         seen = race.run(CONTENDERS["serial"], place, 1.5)
     assert seen["done"] < ROWS
     assert (seen["finished"], seen["makespan_s"], seen["over_ideal"]) == (False, None, None)
 
 
-def test_a_script_that_keeps_nothing_sends_everything_twice_when_it_is_killed(postgresql: Cluster) -> None:
+def test_a_script_that_keeps_nothing_sends_everything_twice_when_it_is_killed(postgresql: Postgres) -> None:
     with ground(TIMES, ROWS, 0, postgresql) as place:
         seen = killing.kill(CONTENDERS["asyncio-bare"], place, 30, patience=5)
     assert seen["killed"]

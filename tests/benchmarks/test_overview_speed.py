@@ -15,7 +15,7 @@ from reelq.store.migrate import upgrade
 from reelq.store.models import Job
 from reelq.store.overview import snapshot
 from reelq.store.session import Store, Transaction
-from tests.integration.databases import KINDS, add_account, add_batch, job_row, new_database
+from tests.databases import KINDS, add_account, add_batch, job_row, new_database
 
 ROWS: Final = 100_000 if os.environ.get("REELQ_BENCH") else 20_000
 DONE: Final = ROWS * 6 // 10

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Final, Self
 
 import httpx
+
+from tests.servers import free_port
 
 _AGENTS: Final = Path(__file__).parent / "adk"
 _START_SECONDS: Final = 60
@@ -25,7 +26,7 @@ class AdkProcess:
         agents = shutil.copytree(
             _AGENTS, Path(self._folder.name, "agents"), ignore=shutil.ignore_patterns("__pycache__")
         )
-        port = _free_port()
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self._log = Path(self._folder.name, "log").open("w+")
         command = [str(Path(sys.executable).with_name("adk")), "api_server", "--port", str(port), "--no-reload"]
@@ -65,9 +66,3 @@ class AdkProcess:
                 return
         self._log.seek(0)
         raise RuntimeError(f"the server did not start: {self._log.read()[-2000:]}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -1,4 +1,4 @@
-"""The fixtures of the store: an empty database of the test's own, and one that is migrated and open."""
+"""The fixtures of the store: a database of the test's own, migrated, as an address and open."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,14 +6,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL
 
-from reelq.store.migrate import upgrade
 from reelq.store.session import Store
-from tests.integration.databases import KINDS, new_database
+from tests.databases import KINDS, new_database
 
 
 @pytest.fixture(params=KINDS)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[URL]:
-    """Where an empty database is that nobody else uses."""
+    """The address of a database without a row that nobody else uses."""
     with new_database(request.param, tmp_path) as url:
         yield url
 
@@ -22,6 +21,5 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[URL
 def store(database_url: URL) -> Iterator[Store]:
     """A store at the newest version, without a row."""
     opened = Store(database_url)
-    upgrade(opened)
     yield opened
     opened.close()

@@ -37,7 +37,7 @@ from reelq.store.models import Account, AccountKind
 from reelq.store.secrets import Vault
 from reelq.store.session import Store
 from reelq.store.taking import Payer
-from tests.integration.databases import add_account, shown
+from tests.databases import add_account, shown
 from tests.sandbox_process import ATTRIBUTION, SandboxProcess
 
 KEY = "a key for these tests alone"

@@ -6,7 +6,7 @@ from reelq.store import credits, migrate, sends
 from reelq.store.models import Job, Send
 from reelq.store.overview import snapshot
 from reelq.store.session import Store
-from tests.integration.databases import add_account, add_batch, add_job, add_send
+from tests.databases import add_account, add_batch, add_job, add_send
 from tests.integration.test_submissions import TWO, Desk
 from tests.integration.test_submissions import desk as desk
 

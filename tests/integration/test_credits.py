@@ -38,7 +38,7 @@ from reelq.store.credits import (
 from reelq.store.models import Account, CreditReading, Outcome, Send
 from reelq.store.sends import ended_well, settle
 from reelq.store.session import Store
-from tests.integration.databases import add_account, add_batch, add_job, add_send, shown
+from tests.databases import add_account, add_batch, add_job, add_send, shown
 from tests.sandbox_process import ATTRIBUTION, Caller, SandboxProcess
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

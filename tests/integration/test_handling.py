@@ -14,7 +14,7 @@ from reelq.store.batchlist import how_many, standings
 from reelq.store.models import Account, Batch, BatchState, Job, JobEvent
 from reelq.store.moves import Position
 from reelq.store.session import Store
-from tests.integration.databases import add_account, add_batch, add_job
+from tests.databases import add_account, add_batch, add_job
 from tests.integration.test_submissions import TWO, Desk, desk
 
 __all__ = ["desk"]  # the fixture

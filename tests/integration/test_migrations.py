@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from reelq.store import migrate, schema
 from reelq.store.models import Base, Job, JobEvent, Outcome, Send
 from reelq.store.moves import Position, note
 from reelq.store.session import Store
-from tests.integration.databases import add_account, add_job, add_send, new_database, shown
+from tests.databases import KINDS, add_account, add_job, add_send, empty_database, shown
 
 ROOT = Path(__file__).parents[2]
 NEWEST = "0005"
@@ -44,10 +44,17 @@ store.close()
 AddVersion = Callable[..., None]
 
 
+@pytest.fixture(params=KINDS)
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[URL]:
+    """The address of a database that nobody has migrated."""
+    with empty_database(request.param, tmp_path) as url:
+        yield url
+
+
 @pytest.fixture
-def empty(database_url: URL) -> Any:
-    """A store on a database that nobody has migrated."""
-    opened = Store(database_url)
+def empty(empty_url: URL) -> Any:
+    """A store on it."""
+    opened = Store(empty_url)
     yield opened
     opened.close()
 
@@ -111,7 +118,7 @@ def test_the_migrated_schema_is_that_of_the_models(store: Store) -> None:
 
 def test_checks_and_partial_indexes_are_those_of_the_models_too(store: Store, tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
-    with new_database(store.url.get_backend_name(), tmp_path / "models") as url:
+    with empty_database(store.url.get_backend_name(), tmp_path / "models") as url:
         engine = create_engine(url)
         Base.metadata.create_all(engine)
         of_the_models = _described(inspect(engine))
@@ -146,8 +153,8 @@ def _described_table(inspector: Inspector, table: str) -> dict[str, Any]:
     }
 
 
-def test_processes_that_upgrade_one_new_database_at_once_all_succeed(database_url: URL) -> None:
-    command = [sys.executable, "-W", "error", "-c", _UPGRADE, shown(database_url)]
+def test_processes_that_upgrade_one_new_database_at_once_all_succeed(empty_url: URL) -> None:
+    command = [sys.executable, "-W", "error", "-c", _UPGRADE, shown(empty_url)]
     pipe = subprocess.PIPE
     started = [subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(4)]
     for process in started:
@@ -214,13 +221,13 @@ def test_foreign_keys_hold_again_after_migrating(store: Store) -> None:
         add_job(session, store.now(session), batch_id="bat_none")
 
 
-def test_the_tool_for_developers_runs_the_same_history_and_misses_nothing(database_url: URL) -> None:
-    env = os.environ | {"REELQ_DATABASE_URL": shown(database_url)}
+def test_the_tool_for_developers_runs_the_same_history_and_misses_nothing(empty_url: URL) -> None:
+    env = os.environ | {"REELQ_DATABASE_URL": shown(empty_url)}
     for words in (["upgrade", "head"], ["check"], ["downgrade", "base"], ["upgrade", "head"]):
         command = [sys.executable, "-m", "alembic", *words]
         ran = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False)
         assert ran.returncode == 0, ran.stderr
-    opened = Store(database_url)
+    opened = Store(empty_url)
     assert schema.is_current(opened)
     opened.close()
 

@@ -15,7 +15,7 @@ from reelq.job import FINAL, TRANSITIONS, Cause, Stage, Status
 from reelq.store.models import Job, JobEvent
 from reelq.store.moves import Position, StaleMove, move, note
 from reelq.store.session import Store
-from tests.integration.databases import add_account, add_batch, add_job
+from tests.databases import add_account, add_batch, add_job
 
 CAME_IN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 NOW = CAME_IN + timedelta(seconds=7)

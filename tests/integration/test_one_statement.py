@@ -19,7 +19,7 @@ from reelq.store.models import Account, Job, JobEvent
 from reelq.store.moves import StaleMove
 from reelq.store.secrets import Vault
 from reelq.store.session import Store
-from tests.integration.databases import add_account, add_batch, add_job
+from tests.databases import add_account, add_batch, add_job
 from worker.desk import LetGo, NotYet
 from worker.recorder import Recorder
 from worker.stages.render import Rendered

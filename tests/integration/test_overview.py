@@ -27,7 +27,7 @@ from reelq.store.outcomes import failures, waits
 from reelq.store.overview import Snapshot, snapshot
 from reelq.store.session import Store
 from reelq.store.story import Told
-from tests.integration.databases import add_account, add_batch, add_job, add_send
+from tests.databases import add_account, add_batch, add_job, add_send
 
 
 def seen(store: Store, batch_id: str) -> Snapshot:

@@ -10,7 +10,7 @@ from reelq.job import Cause, Stage, Status
 from reelq.store import accounts, parking
 from reelq.store.models import Account, Batch, BatchState, Job
 from reelq.store.session import Store
-from tests.integration.databases import add_account, add_batch, add_job
+from tests.databases import add_account, add_batch, add_job
 
 
 def _waiting(store: Store, count: int, cause: Cause = Cause.CREDITS, **values: Any) -> str:

@@ -5,7 +5,7 @@ import pytest
 from reelq.job import Stage, Status
 from reelq.store import submissions
 from reelq.store.models import Outcome, Send
-from tests.integration.databases import add_account
+from tests.databases import add_account
 from tests.integration.test_submissions import REEL, TWO, Desk, desk
 
 __all__ = ["desk"]  # the fixture

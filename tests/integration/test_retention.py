@@ -15,7 +15,7 @@ from reelq.store.clients import Asset, IdempotencyKey
 from reelq.store.models import Batch, Job, JobEvent, Send
 from reelq.store.moves import Position, move, note
 from reelq.store.session import Store
-from tests.integration.databases import add_account, add_batch, add_job, add_send
+from tests.databases import add_account, add_batch, add_job, add_send
 
 DAYS = 30
 

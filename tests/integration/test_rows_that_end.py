@@ -16,7 +16,7 @@ from reelq.store.models import Account, Job, Outcome, Send
 from reelq.store.orders import Fate
 from reelq.store.secrets import Vault
 from reelq.store.session import Store
-from tests.integration.databases import add_job, add_send
+from tests.databases import add_job, add_send
 from tests.integration.test_submissions import Desk, desk, fates
 from worker.recorder import Recorder
 from worker.verdict import PARKED

@@ -22,7 +22,7 @@ from reelq.settings import Settings
 from reelq.store.models import Account, Batch, Job, JobEvent, Outcome, Send
 from reelq.store.moves import Position, note
 from reelq.store.session import Store, database_url, is_away
-from tests.integration.databases import add_account, add_batch, add_job, add_send, job_row, shown
+from tests.databases import add_account, add_batch, add_job, add_send, job_row, shown
 from tests.queue.sizes import size
 
 BULK = size(20_000, 100_000)

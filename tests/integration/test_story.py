@@ -9,7 +9,7 @@ from reelq.job import Stage, Status
 from reelq.store.moves import Position, note
 from reelq.store.session import Store
 from reelq.store.story import BEGINNING, Mark, newest_event, row_told_since, told_since
-from tests.integration.databases import add_batch, add_job
+from tests.databases import add_batch, add_job
 
 
 class Teller:

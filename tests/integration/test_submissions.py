@@ -17,7 +17,7 @@ from reelq.store.moves import Position, move
 from reelq.store.orders import Fate, Order, Plan
 from reelq.store.session import Store
 from reelq.store.submissions import Submitted
-from tests.integration.databases import add_account, add_send
+from tests.databases import add_account, add_send
 
 SERVICE = "https://service.example"
 HEADER = "file,instruction,session"

@@ -17,7 +17,7 @@ from reelq.store import due, jobs, submissions, turns
 from reelq.store.models import Batch, Job
 from reelq.store.orders import Fate, Order
 from reelq.store.session import Store
-from tests.integration.databases import shown
+from tests.databases import shown
 from tests.integration.test_submissions import SERVICE, TWO, Desk, desk
 from tests.queue.sizes import size
 

@@ -13,7 +13,7 @@ from reelq.store.ids import new_id
 from reelq.store.models import Batch, Job
 from reelq.store.orders import Order
 from reelq.store.session import Store
-from tests.integration.databases import add_account
+from tests.databases import add_account
 
 SERVICE = "https://service.example"
 ROWS = b"file,instruction,references\nbeach.mp4,Trim,https://example.com/a.jpg;face.jpg\n,Make a clip of the sea,\n"

@@ -15,7 +15,7 @@ from reelq.store.jobs import Claimed, Lease, Missed
 from reelq.store.models import BatchState, Job, JobEvent
 from reelq.store.session import Store
 from reelq.store.taking import take
-from tests.integration.databases import add_account, add_batch, add_job
+from tests.databases import add_account, add_batch, add_job
 from worker.verdict import PARKED
 
 NOW: Final = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

@@ -25,7 +25,7 @@ from reelq.store.moves import Position, StaleMove, move
 from reelq.store.outbox import Event
 from reelq.store.secrets import Vault
 from reelq.store.session import Store
-from tests.integration.databases import add_account, add_batch, add_job, add_send
+from tests.databases import add_account, add_batch, add_job, add_send
 from tests.receiver import Receiver, receiving, says
 from worker.deliveries import Deliveries
 from worker.finishing import Finishing

@@ -1,9 +1,7 @@
 """A whole deployment for a test: a sandbox, a database, a way for messages, and workers that can be killed."""
 
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,8 +21,9 @@ from reelq.store.migrate import upgrade
 from reelq.store.models import Job, JobEvent, Send
 from reelq.store.orders import Order
 from reelq.store.session import AWAY, Store, database_url
-from tests.integration.databases import new_database, shown
+from tests.databases import new_database, shown
 from tests.sandbox_process import SandboxProcess
+from tests.servers import HAS_POSTGRES, HAS_REDIS, Redis
 from worker.process import Process
 
 ROOT: Final = Path(__file__).parents[2]
@@ -44,7 +43,7 @@ QUICK: Final[dict[str, Any]] = {
 }
 """Waits in proportion to the service's, short enough for a test."""
 
-KINDS: Final = ("in-process", "redis") if os.environ.get("REELQ_TEST_REDIS_URL") else ("in-process",)
+KINDS: Final = ("in-process", "redis") if HAS_REDIS and HAS_POSTGRES else ("in-process",)
 
 
 def until(met: Callable[[], object], what: str, seconds: float = 60) -> None:
@@ -56,46 +55,6 @@ def until(met: Callable[[], object], what: str, seconds: float = 60) -> None:
                 return
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
         time.sleep(0.05)
-
-
-class Redis:
-    """A Redis server of the test's own, that it may empty, stop and start."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.start()
-
-    def start(self) -> None:
-        """Run it, and wait until it answers."""
-        binary = shutil.which("redis-server")
-        if binary is None:
-            raise RuntimeError("REELQ_TEST_REDIS_URL is set, but there is no redis-server to run a server of our own")
-        options = ["--port", str(self.port), "--save", "", "--appendonly", "no", "--dir", str(self._folder)]
-        self.process = subprocess.Popen([binary, *options], stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-            except OSError:
-                time.sleep(0.02)
-            else:
-                return
-        raise RuntimeError("redis-server did not start")
-
-    def stop(self) -> None:
-        """As a crash: whatever it held is gone."""
-        self.process.kill()
-        self.process.wait()
-
-    def empty(self) -> None:
-        """FLUSHALL."""
-        with socket.create_connection(("127.0.0.1", self.port), 5) as line:
-            line.sendall(b"FLUSHALL\r\n")
-            assert line.recv(64).startswith(b"+OK")
 
 
 class Farm:

@@ -20,11 +20,12 @@ from reelq.media import is_whole_mp4
 from reelq.settings import Settings
 from reelq.store import actions
 from reelq.store.models import Account, Job, JobEvent, Send
-from tests.integration.databases import new_database, shown
-from tests.queue.farm import QUICK, Farm, Redis
+from tests.databases import new_database, shown
+from tests.queue.farm import QUICK, Farm
 from tests.queue.fates import LOST_BEFORE_A_RESCUE, RESCUE
 from tests.queue.killed_worker import work
 from tests.sandbox_process import SandboxProcess
+from tests.servers import Redis
 
 THREADS: Final = 4
 PATIENCE: Final = 90.0

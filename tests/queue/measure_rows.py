@@ -1,7 +1,7 @@
 """Counts what a row takes on PostgreSQL and Redis: `python -m tests.queue.measure_rows ROWS`; docs/growth.md has it.
 
 One worker with 64 rows in flight, each an edit of 2 s with its export. What an idle deployment does is measured
-afterwards, and taken off for as long as the rows took. Needs REELQ_TEST_REDIS_URL and REELQ_TEST_DATABASE_URL.
+afterwards, and taken off for as long as the rows took. Needs redis-server and PostgreSQL installed.
 """
 
 import socket
@@ -15,6 +15,7 @@ from typing import Any, Final
 from sqlalchemy import text
 
 from tests.queue.farm import CLIP, Farm, farm
+from tests.servers import test_run
 
 IN_FLIGHT: Final = 64
 IDLE_SECONDS: Final = 20.0
@@ -35,6 +36,7 @@ def main(rows: int) -> None:
     }
     faults: dict[str, object] = {"edit_seconds": 2.0, "render_seconds": 1.5}
     with (
+        test_run(),
         tempfile.TemporaryDirectory() as folder,
         farm("redis", Path(folder), faults=faults, concurrency=IN_FLIGHT, database_kind="postgresql", **waits) as made,
     ):

@@ -5,7 +5,6 @@ Each part can be stopped as one is told to or as by a crash, and started again a
 
 import json
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -22,8 +21,8 @@ from pydantic import SecretStr
 
 from reelq.store import apikeys
 from reelq.store.clients import Scope
-from tests.queue.farm import CLIP, ROOT, Farm, Redis, farm
-from tests.queue.test_outages import Postgres, postgres
+from tests.queue.farm import CLIP, ROOT, Farm, farm
+from tests.servers import Postgres, Redis, free_port, own_postgres
 
 WORKERS: Final = ("worker 1", "worker 2")
 SLOTS: Final = 4
@@ -77,8 +76,7 @@ class Broker:
         self.server.start()
 
     def stop(self, how: signal.Signals) -> None:
-        self.server.process.send_signal(how)
-        self.server.process.wait(20)
+        self.server.stop(how)
 
 
 @dataclass
@@ -91,10 +89,7 @@ class Database:
         self.server.start()
 
     def stop(self, how: signal.Signals) -> None:
-        if how is signal.SIGKILL:
-            self.server.stop()
-        else:
-            self.server._run("pg_ctl", "stop", "--wait", "--mode", "fast")
+        self.server.stop(signal.SIGQUIT if how is signal.SIGKILL else signal.SIGINT)
 
 
 @dataclass
@@ -152,8 +147,8 @@ class Deployment:
 def deployed(folder: Path, faults: dict[str, object], **settings: Any) -> Iterator[Deployment]:
     """Redis and PostgreSQL run; what is ours does not yet."""
     with (
-        postgres() as server,
-        farm("redis", folder, faults=faults, reelq_database_url=SecretStr(server.url), **settings) as made,
+        own_postgres() as server,
+        farm("redis", folder, faults=faults, reelq_database_url=SecretStr(server.url()), **settings) as made,
     ):
         assert made.redis
         ports = {name: free_port() for name in ("api", "flower")}
@@ -189,13 +184,6 @@ def worker_command(name: str) -> list[str]:
 def client(port: int, headers: dict[str, str]) -> httpx.Client:
     """Somebody who asks this machine."""
     return httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=20, trust_env=False)
-
-
-def free_port() -> int:
-    """One that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Follower:

@@ -21,7 +21,7 @@ from reelq.job import ROUTES, Route, Stage
 from reelq.settings import Settings
 from reelq.store.deliveries import Notice
 from reelq.store.due import Message
-from tests.queue.farm import Redis
+from tests.servers import Redis
 
 if TYPE_CHECKING:
     from celery import Celery

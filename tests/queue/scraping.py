@@ -1,19 +1,10 @@
 """Asks a worker for its metrics, as Prometheus does."""
 
-import socket
-
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 Samples = dict[tuple[str, tuple[str, ...]], float]
 """By name and the values of labels."""
-
-
-def free_port() -> int:
-    """A port that nobody listens at yet."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def asked_at(port: int) -> str:

@@ -21,10 +21,11 @@ from reelq.job import Cause, Stage, Status
 from reelq.store.clients import Scope
 from tests.api.serving import serving
 from tests.queue.farm import CLIP, KINDS, ROOT, farm, until
-from tests.queue.scraping import Samples, asked_at, free_port, samples, summed
+from tests.queue.scraping import Samples, asked_at, samples, summed
+from tests.servers import free_port
 from worker.ending import Came
 
-pytestmark = pytest.mark.skipif("redis" not in KINDS, reason="REELQ_TEST_REDIS_URL is not set")
+pytestmark = pytest.mark.skipif("redis" not in KINDS, reason="needs Redis and PostgreSQL")
 
 _ROWS: Final = 3
 """That a killed worker had in its hands, and as many afterwards."""

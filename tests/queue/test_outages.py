@@ -1,13 +1,6 @@
 """Redis emptied and restarted, PostgreSQL restarted, in the midst of a run: all rows end, and nobody has to help."""
 
-import os
-import shutil
-import socket
-import subprocess
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +11,7 @@ from sqlalchemy import text
 from tests.queue.farm import CLIP, KINDS, Farm, farm, until
 from tests.queue.sizes import PROVING, size
 from tests.queue.test_chaos import nothing_is_wrong
+from tests.servers import own_postgres
 
 ROWS = size(24, 150)
 AWAY_SECONDS = size(2, 15)
@@ -59,48 +53,6 @@ def both_take_work(made: Farm) -> None:
     assert made.ended(batch, 120) == {"succeeded": 3 * SLOTS}
 
 
-class Postgres:
-    """A PostgreSQL of the test's own, that it may stop and start."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        # It refuses to run as root; then it runs as the user that its package has made.
-        self._as = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-        self._bin = max(Path("/usr/lib/postgresql").glob("*/bin"))
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
-        self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
-        if self._as:
-            shutil.chown(folder, "postgres")
-        self._run("initdb", "--auth=trust", "--username=postgres", "--no-sync")
-        self.start()
-
-    def start(self) -> None:
-        """Run it, and wait until it answers."""
-        options = f"-p {self.port} -k {self._folder} -c listen_addresses=127.0.0.1 -c max_connections=100"
-        self._run("pg_ctl", "start", "--wait", "--log", str(self._folder / "log"), "--options", options)
-
-    def stop(self) -> None:
-        """As a crash: what was not committed is gone, and every connection breaks."""
-        self._run("pg_ctl", "stop", "--wait", "--mode", "immediate")
-
-    def _run(self, program: str, *arguments: str) -> None:
-        command = [*self._as, str(self._bin / program), "--pgdata", str(self._folder / "data"), *arguments]
-        subprocess.run(command, check=True, timeout=60, stdout=subprocess.DEVNULL, cwd=self._folder)
-
-
-@contextmanager
-def postgres() -> Iterator[Postgres]:
-    """One that is gone afterwards. Its folder is not the test's, which other users may not enter."""
-    with tempfile.TemporaryDirectory(prefix="postgres-test-", ignore_cleanup_errors=True) as folder:
-        server = Postgres(Path(folder))
-        try:
-            yield server
-        finally:
-            server.stop()
-
-
 if "redis" in KINDS:  # what runs in one process has neither
 
     @pytest.mark.timeout(400 if PROVING else 240)
@@ -135,8 +87,8 @@ if "redis" in KINDS:  # what runs in one process has neither
     def test_a_postgresql_that_crashes_in_the_midst_costs_nothing_but_time(
         tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        with postgres() as server:
-            settings = {**PATIENT, "reelq_database_url": SecretStr(server.url)}
+        with own_postgres() as server:
+            settings = {**PATIENT, "reelq_database_url": SecretStr(server.url())}
             with farm("redis", tmp_path, faults=EDIT, concurrency=SLOTS, **settings) as made:
                 batch = made.submit(lines(ROWS))
                 workers = [made.start_worker(), made.start_worker()]

@@ -14,8 +14,8 @@ from reelq.job import FINAL, PIPELINE, Stage, Status
 from reelq.settings import Settings
 from reelq.store.models import Job
 from reelq.store.moves import Position, move
-from tests.integration import databases
-from tests.integration.databases import add_job, new_database, shown
+from tests import databases
+from tests.databases import add_job, new_database, shown
 from tests.queue.farm import CLIP, KINDS, farm
 from tests.queue.test_chaos import nothing_is_wrong
 from worker.process import Process

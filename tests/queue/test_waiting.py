@@ -10,8 +10,9 @@ import pytest
 import redis
 
 from tests.queue.farm import CLIP, KINDS, Farm, farm, until
-from tests.queue.scraping import asked_at, free_port, samples, summed
+from tests.queue.scraping import asked_at, samples, summed
 from tests.queue.sizes import PROVING, size
+from tests.servers import free_port
 
 ROWS = size(100, 1_000)
 INTERVAL = size(6, 30)

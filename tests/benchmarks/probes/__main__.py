@@ -10,17 +10,17 @@ from typing import Final
 import click
 
 from tests.benchmarks import records
-from tests.benchmarks.compare import cluster
 from tests.benchmarks.contenders import CONTENDERS
-from tests.benchmarks.grounds import Cluster
+from tests.benchmarks.grounds import ROOMY
 from tests.benchmarks.probes import answering, manifests, standing, starting, stored
+from tests.servers import Postgres, own_postgres
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
     """One thing that is measured, and its size: the one that the goal names, and one to try it with."""
 
-    measure: Callable[[Cluster, int], dict[str, float]]
+    measure: Callable[[Postgres, int], dict[str, float]]
     size: int
     small: int
 
@@ -55,12 +55,12 @@ def main(names: list[str], small: bool, results: Path) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     if small and results == records.RESULTS:
         raise click.UsageError("--small needs --results: what it measures does not belong among the real figures")
-    with cluster() as postgresql:
+    with own_postgres(ROOMY) as postgresql:
         for name in names:
             _one(name, postgresql, results, small=small)
 
 
-def _one(name: str, postgresql: Cluster, results: Path, *, small: bool) -> None:
+def _one(name: str, postgresql: Postgres, results: Path, *, small: bool) -> None:
     size = PROBES[name].small if small else PROBES[name].size
     click.echo(f"\nprobe: {name}, {size:,}")
     try:

@@ -12,15 +12,15 @@ from reelq.store.migrate import upgrade
 from reelq.store.session import Store
 from tests.api.serving import serving
 from tests.benchmarks import test_api_speed as stock
-from tests.benchmarks.grounds import Cluster
-from tests.integration.databases import shown
+from tests.databases import shown
+from tests.servers import Postgres
 
 _BATCHES: Final = 10
 
 
-def answers(cluster: Cluster, jobs: int) -> dict[str, float]:
+def answers(postgres: Postgres, jobs: int) -> dict[str, float]:
     """The median of each question, in milliseconds, with so many jobs of one owner in ten batches."""
-    with tempfile.TemporaryDirectory(prefix="bench-") as name, cluster.database() as address:
+    with tempfile.TemporaryDirectory(prefix="bench-") as name, postgres.database() as address:
         url = make_url(address).set(drivername="postgresql+psycopg")
         settings = Settings(reelq_database_url=shown(url), reelq_data_dir=Path(name), reelq_secret_key="k" * 32)
         store = Store(url)

@@ -7,9 +7,10 @@ from typing import Final
 import httpx
 
 from tests.benchmarks.contenders import CONTENDERS, Command, reelq
-from tests.benchmarks.grounds import SHORT, Cluster, Ground, ground, write_rows
+from tests.benchmarks.grounds import SHORT, Ground, ground, write_rows
 from tests.benchmarks.peaks import peak_mb
 from tests.benchmarks.race import Race, Run, prepared, until
+from tests.servers import Postgres
 
 _CLIPS: Final = 1000
 _LONGEST: Final = 600.0
@@ -17,9 +18,9 @@ _FIRST_ROW_SECONDS: Final = 120.0
 _LOOK_EVERY: Final = 0.02
 
 
-def handed_in(cluster: Cluster, rows: int) -> dict[str, float]:
+def handed_in(postgres: Postgres, rows: int) -> dict[str, float]:
     """`reelq check`, then `reelq submit` to a worker that has nothing else to do."""
-    with ground(SHORT, 1, 64, cluster) as place:
+    with ground(SHORT, 1, 64, postgres) as place:
         (place.folder / "row-000001.mp4").unlink()
         write_rows(place.manifest, rows, clips=min(rows, _CLIPS))
         with prepared(CONTENDERS["reelq-1"], place) as race:

@@ -11,10 +11,11 @@ import httpx
 import psycopg
 
 from tests.benchmarks.contenders import CONTENDERS, celery_worker
-from tests.benchmarks.grounds import SHORT, TOKEN, Cluster, Ground, Latencies, ground
+from tests.benchmarks.grounds import SHORT, TOKEN, Ground, Latencies, ground
 from tests.benchmarks.race import Race, Run, prepared, until
 from tests.benchmarks.usage import cpu_seconds, memory_mb
 from tests.sandbox_process import ATTRIBUTION
+from tests.servers import Postgres
 
 _SETTLED: Final = 10.0
 """Seconds after a start until it has calmed down."""
@@ -23,9 +24,9 @@ _SLOTS: Final = 64
 _BARE_LOOKS: Final = 500
 
 
-def idle(cluster: Cluster, seconds: int) -> dict[str, float]:
+def idle(postgres: Postgres, seconds: int) -> dict[str, float]:
     """A worker and the REST service with nothing to do."""
-    with ground(SHORT, 1, _SLOTS, cluster) as place, prepared(CONTENDERS["reelq-1"], place) as race, _api(race) as api:
+    with ground(SHORT, 1, _SLOTS, postgres) as place, prepared(CONTENDERS["reelq-1"], place) as race, _api(race) as api:
         time.sleep(_SETTLED)
         before, transactions = _used(race, api), _transactions(place)
         time.sleep(seconds)
@@ -35,10 +36,10 @@ def idle(cluster: Cluster, seconds: int) -> dict[str, float]:
     return {**shares, **held, "transactions_a_second": (more - transactions) / seconds}
 
 
-def open_streams(cluster: Cluster, rows: int) -> dict[str, float]:
+def open_streams(postgres: Postgres, rows: int) -> dict[str, float]:
     """One worker with so many rows in the midst of their edits."""
     times = Latencies("streams", upload=0, edit=60 + 0.2 * rows, render=1, look_every=1, keep_alive=15)
-    with ground(times, rows, rows, cluster) as place, prepared(CONTENDERS["reelq-1"], place) as race:
+    with ground(times, rows, rows, postgres) as place, prepared(CONTENDERS["reelq-1"], place) as race:
         alone = memory_mb([race.workers[0].pid])
         race.hand_in()
         opened = _when(place, "edit", rows, times.edit)
@@ -46,7 +47,7 @@ def open_streams(cluster: Cluster, rows: int) -> dict[str, float]:
     return {"worker_mb": held, "worker_without_rows_mb": alone, "kb_a_stream": 1024 * (held - alone) / rows, **opened}
 
 
-def waiting(cluster: Cluster, rows: int) -> dict[str, float]:
+def waiting(postgres: Postgres, rows: int) -> dict[str, float]:
     """One worker with few slots, and many more rows that wait for their renders."""
     times = Latencies("waiting", upload=0, edit=0.1, render=7200, look_every=_LOOK_EVERY, keep_alive=15)
     few = replace(
@@ -54,7 +55,7 @@ def waiting(cluster: Cluster, rows: int) -> dict[str, float]:
         workers=lambda _: [celery_worker("worker", "-c", str(_SLOTS))],
         environment=_patient(CONTENDERS["reelq-1"].environment),
     )
-    with ground(times, rows, rows, cluster) as place, prepared(few, place) as race:
+    with ground(times, rows, rows, postgres) as place, prepared(few, place) as race:
         race.hand_in()
         opened = _when(place, "render", rows, 3600)
         time.sleep(_LOOK_EVERY)  # so that none is still about its edit
@@ -116,7 +117,7 @@ def _used(race: Race, api: Run) -> dict[str, float]:
 def _transactions(place: Ground) -> int:
     """All that the database has committed, its own statistics lagging by a second at most."""
     time.sleep(1)
-    with psycopg.connect(place.cluster.address()) as connection:
+    with psycopg.connect(place.postgres.url()) as connection:
         asked = "SELECT sum(xact_commit) FROM pg_stat_database WHERE datname = %s"
         row = connection.execute(asked, [place.database.rpartition("/")[2]]).fetchone()
     return int(row[0]) if row else 0

@@ -6,10 +6,10 @@ import time
 
 from tests.benchmarks.arithmetic import percentile
 from tests.benchmarks.contenders import reelq
-from tests.benchmarks.grounds import Cluster
+from tests.servers import Postgres
 
 
-def help_(_cluster: Cluster, times: int) -> dict[str, float]:
+def help_(_postgres: Postgres, times: int) -> dict[str, float]:
     """`reelq --help`, again and again; the first run, which may have to read from the disk, does not count."""
     took = [_once() for _ in range(times + 1)][1:]
     return {"median_ms": percentile(took, 0.5), "least_ms": min(took), "most_ms": max(took)}

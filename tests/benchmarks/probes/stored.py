@@ -6,17 +6,18 @@ import psycopg
 import redis
 
 from tests.benchmarks.contenders import CONTENDERS
-from tests.benchmarks.grounds import Cluster, Ground, Latencies, ground
+from tests.benchmarks.grounds import Ground, Latencies, ground
 from tests.benchmarks.race import prepared, until
+from tests.servers import Postgres
 
 _WINDOW: Final = 64
 _LONGEST: Final = 1800.0
 
 
-def sizes(cluster: Cluster, rows: int) -> dict[str, float]:
+def sizes(postgres: Postgres, rows: int) -> dict[str, float]:
     """From an empty deployment to one that has done so many rows."""
     times = Latencies("quick", upload=0, edit=0.2, render=0.2, look_every=0.5, keep_alive=15)
-    with ground(times, rows, _WINDOW, cluster) as place, prepared(CONTENDERS["reelq-1"], place) as race:
+    with ground(times, rows, _WINDOW, postgres) as place, prepared(CONTENDERS["reelq-1"], place) as race:
         before, empty = _database_bytes(place), _redis_bytes(place, "used_memory")
         race.hand_in()
         if not until(race.is_complete, _LONGEST, place.look_every):

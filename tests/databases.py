@@ -1,45 +1,71 @@
-"""Databases for one test each, SQLite always and PostgreSQL where one is named, and rows to put into them."""
+"""Databases for one test each, SQLite always and PostgreSQL where it is installed, and rows to put into them."""
 
-import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import URL, create_engine, insert, make_url, select, text
+import psycopg
+from sqlalchemy import URL, insert, make_url, select
 from sqlalchemy.orm import Session
 
 from reelq.job import Route, Stage, Status
 from reelq.store.ids import new_id
+from reelq.store.migrate import upgrade
 from reelq.store.models import Account, AccountKind, Batch, BatchState, Job, Outcome, Send
+from reelq.store.session import Store
+from tests.servers import HAS_POSTGRES, once_a_run, own_database, shared_postgres
 
-SERVER: Final = os.environ.get("REELQ_TEST_DATABASE_URL", "")
-"""A PostgreSQL on which databases may be made; unset, the tests know SQLite alone."""
-KINDS: Final = ("sqlite", "postgresql") if SERVER else ("sqlite",)
+_TEMPLATE: Final = "reelq_migrated"
+
+KINDS: Final = ("sqlite", "postgresql") if HAS_POSTGRES else ("sqlite",)
 
 
 @contextmanager
 def new_database(kind: str, folder: Path) -> Iterator[URL]:
-    """An empty database, gone afterwards."""
+    """A database at the newest version, without a row; gone afterwards. Migrated once a run, then copied."""
     if kind == "sqlite":
-        yield URL.create("sqlite", database=str(folder / "reelq.db"))
+        migrated = once_a_run("migrated.db", lambda path: _migrate(_file(path)))
+        yield _file(Path(shutil.copy(migrated, folder / "reelq.db")))
         return
-    server = make_url(SERVER).set(drivername="postgresql+psycopg")
-    name = f"reelq_test_{secrets.token_hex(8)}"
-    _on(server, f"CREATE DATABASE {name} TEMPLATE template0")
-    try:
-        yield server.set(database=name)
-    finally:
-        _on(server, f"DROP DATABASE {name} WITH (FORCE)")
+    server = shared_postgres()
+    once_a_run("migrated", lambda note: _make_template(server, note))
+    with own_database(server, _TEMPLATE) as address:
+        yield _psycopg(address)
 
 
-def _on(server: URL, statement: str) -> None:
-    engine = create_engine(server, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(statement))
-    engine.dispose()
+@contextmanager
+def empty_database(kind: str, folder: Path) -> Iterator[URL]:
+    """A database without a table, gone afterwards."""
+    if kind == "sqlite":
+        yield _file(folder / "reelq.db")
+        return
+    with own_database(shared_postgres()) as address:
+        yield _psycopg(address)
+
+
+def _make_template(server: str, note: Path) -> None:
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {_TEMPLATE} TEMPLATE template0".encode())
+    _migrate(_psycopg(server).set(database=_TEMPLATE))
+    note.touch()
+
+
+def _migrate(url: URL) -> None:
+    store = Store(url)
+    upgrade(store)
+    store.close()
+
+
+def _file(path: Path) -> URL:
+    return URL.create("sqlite", database=str(path))
+
+
+def _psycopg(address: str) -> URL:
+    return make_url(address).set(drivername="postgresql+psycopg")
 
 
 def shown(url: URL) -> str:
