@@ -55,7 +55,7 @@ $(BENCH_READY): locks/bench.txt pyproject.toml
 	@$(BENCH_VENV)/bin/python -m pip --disable-pip-version-check check
 	@touch $@
 
-.PHONY: help setup demo test lint types contracts pytest prove fuzz docs limits bench bench-full samples lock clean
+.PHONY: help setup demo check test lint types contracts unit pytest prove fuzz docs limits bench bench-full samples lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,7 +67,9 @@ demo: $(RUN_READY) ## run the example manifest against the stand-in service, spe
 	@REELQ_DATA_DIR=.demo $(BIN)/reelq run jobs.example.csv --sandbox
 	@cat samples/after-the-demo.txt
 
-test: lint types contracts pytest ## everything that has to be green
+check: lint types contracts unit ## what to run after each edit (half a minute)
+
+test: check pytest ## everything that has to be green
 
 lint: $(DEV_READY) ## ruff: style, imports, traps
 	$(BIN)/ruff check .
@@ -79,10 +81,12 @@ types: $(DEV_READY) ## mypy, strict
 contracts: $(DEV_READY) ## import-linter: which way imports may point
 	$(BIN)/lint-imports --no-cache
 
-# Most of them wait for processes, leases and intervals: two cores run four files at a time. What is timed runs alone.
-pytest: $(DEV_READY) ## the tests
-	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not benchmark"
-	$(BIN)/pytest -m benchmark
+unit: $(DEV_READY) ## the tests that need no process, no socket and no wait
+	$(BIN)/pytest -q tests/unit
+
+# Most of these wait for processes, leases and intervals: two cores run four files at a time.
+pytest: $(DEV_READY) ## all other tests
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not benchmark" --ignore tests/unit
 
 prove: $(DEV_READY) ## the promises at full size: the service, workers, Redis and databases broken on purpose (an hour)
 	REELQ_PROVE=1 $(BIN)/pytest tests/queue tests/integration/test_submissions_at_once.py tests/integration/test_store.py \
