@@ -4,6 +4,8 @@
 # An environment that could not be finished is not taken for one the next time.
 .DELETE_ON_ERROR:
 SHELL := /bin/sh
+# The tests start hundreds of processes, and without the compiled modules each of them would compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null)
