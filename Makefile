@@ -57,7 +57,7 @@ $(BENCH_READY): locks/bench.txt pyproject.toml
 	@$(BENCH_VENV)/bin/python -m pip --disable-pip-version-check check
 	@touch $@
 
-.PHONY: help setup demo check test lint types contracts unit pytest prove fuzz docs limits bench bench-full samples lock clean
+.PHONY: help setup demo check test lint types contracts unit pytest prove fuzz docs mutations limits bench bench-full samples lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,7 +88,7 @@ unit: $(DEV_READY) ## the tests that need no process, no socket and no wait
 
 # Most of these wait for processes, leases and intervals: two cores run four files at a time.
 pytest: $(DEV_READY) ## all other tests
-	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not benchmark" --ignore tests/unit
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder --ignore tests/unit
 
 prove: $(DEV_READY) ## the promises at full size: the service, workers, Redis and databases broken on purpose (an hour)
 	REELQ_PROVE=1 $(BIN)/pytest tests/queue tests/integration/test_submissions_at_once.py tests/integration/test_store.py \
@@ -97,11 +97,15 @@ prove: $(DEV_READY) ## the promises at full size: the service, workers, Redis an
 fuzz: $(DEV_READY) ## the REST service, asked at length by its own schema and against it (minutes)
 	REELQ_FUZZ=1 $(BIN)/pytest tests/api/test_schema.py --timeout 900
 
+mutations: $(DEV_READY) ## break the engine in a copy, one line at a time: the tests have to notice each (many minutes)
+	$(BIN)/python -m tests.mutations
+
 docs: $(DEV_READY) ## write the generated pages anew
 	$(BIN)/python docs/generate.py
 
-limits: $(DEV_READY) ## the figures that are held to a limit, each printed
-	REELQ_BENCH=1 $(BIN)/pytest -s tests/benchmarks
+# A limit in seconds is one of a machine that does nothing else: no part of `make test`.
+limits: $(DEV_READY) ## the figures that are held to a limit, each printed (minutes, on a quiet machine)
+	$(BIN)/pytest -s -m benchmark
 
 bench: $(BENCH_READY) ## reelq beside what else could be picked, at 10 and 100 rows, and when it is killed (half an hour)
 	$(BENCH_VENV)/bin/python -m tests.benchmarks.compare --rows 10,100 --at-once 0 --limit 120

@@ -2,22 +2,19 @@
 
 import signal
 import sys
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from tests.benchmarks import killing, race, records
 from tests.benchmarks.contenders import CONTENDERS, Contender
-from tests.benchmarks.grounds import ALL, ROOMY, Ground, Latencies, ground, scaled
+from tests.benchmarks.grounds import ALL, ROOMY, Latencies, ground, scaled
 from tests.servers import Postgres, own_postgres
 
-
-def measure(contender: Contender, place: Ground, limit: float) -> race.Figures:
-    """A race, by the row."""
-    figures = race.run(contender, place, limit)
-    rows = max(1, figures["done"])
-    return {**figures, "cpu_ms_per_row": {name: 1000 * each / rows for name, each in figures["cpu_s"].items()}}
+T = TypeVar("T")
 
 
 def _numbers(_context: click.Context, _parameter: click.Parameter, text: str) -> list[int]:
@@ -27,12 +24,13 @@ def _numbers(_context: click.Context, _parameter: click.Parameter, text: str) ->
         raise click.BadParameter("give whole numbers with commas between them") from None
 
 
-def _names(_context: click.Context, _parameter: click.Parameter, text: str) -> list[Contender]:
-    wanted = text.split(",") if text else list(CONTENDERS)
-    unknown = [name for name in wanted if name not in CONTENDERS]
+def named(known: Mapping[str, T], _context: click.Context, _parameter: click.Parameter, text: str) -> dict[str, T]:
+    """Those of the known ones whose names are given, with commas; all where none is."""
+    wanted = text.split(",") if text else list(known)
+    unknown = [name for name in wanted if name not in known]
     if unknown:
-        raise click.BadParameter(f"no contender is called {', '.join(unknown)}; there are: {', '.join(CONTENDERS)}")
-    return [CONTENDERS[name] for name in wanted]
+        raise click.BadParameter(f"nothing is called {', '.join(unknown)}; there are: {', '.join(known)}")
+    return {name: known[name] for name in wanted}
 
 
 @click.command(context_settings={"show_default": True})
@@ -40,20 +38,22 @@ def _names(_context: click.Context, _parameter: click.Parameter, text: str) -> l
 @click.option("--latencies", default="short", type=click.Choice(sorted(ALL)), help="How long the service takes.")
 @click.option("--factor", default=10.0, help="What real-life times are divided by.")
 @click.option("--at-once", default=64, type=click.IntRange(0), help="The window; 0 opens it.")
-@click.option("--contenders", default="", callback=_names, help="Their names with commas; without it, all.")
+@click.option(
+    "--contenders", default="", callback=partial(named, CONTENDERS), help="Their names with commas; without it, all."
+)
 @click.option("--limit", default=300.0, help="Seconds after which a contender is stopped.")
 @click.option("--kill", "kills", is_flag=True, help="Kill each worker half-way and see what becomes of the rows.")
 @click.option("--patience", default=killing.PATIENCE, help="Seconds of quiet before a user steps in after a kill.")
 @click.option("--results", default=records.RESULTS, type=click.Path(path_type=Path), help="Where the lines are kept.")
 def main(
-    rows: list[int], latencies: str, factor: float, contenders: list[Contender], results: Path, **told: Any
+    rows: list[int], latencies: str, factor: float, contenders: dict[str, Contender], results: Path, **told: Any
 ) -> None:
     """Measure, keep a line for each, and print how it stands to the last of its kind."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that everything that was started ends, as by Ctrl-C
     times = scaled(factor) if latencies == "real" else ALL[latencies]
     with own_postgres(ROOMY) as postgresql:
         for count in rows:
-            for contender in contenders:
+            for contender in contenders.values():
                 record = _one(contender, times, count, postgresql, **told)
                 _tell(record, results)
                 records.keep(record, results)
@@ -82,9 +82,8 @@ def _one(
     }
     try:
         with ground(times, rows, at_once, postgresql) as place:
-            if kills:
-                return {**record, **killing.kill(contender, place, limit, patience)}
-            return {**record, **measure(contender, place, limit)}
+            run = killing.kill(contender, place, limit, patience) if kills else race.run(contender, place, limit)
+            return {**record, **run}
     except (race.DidNotStart, OSError, RuntimeError) as error:
         return {**record, "failed": str(error)}
 

@@ -22,32 +22,14 @@ _PLOTS: Final = (
     ("memory", "Memory of the worker at most", "MB", "peak_mb.worker"),
 )
 _RACE: Final = (
-    "contender",
-    "makespan, s",
-    "over the ideal",
-    "worker, ms a row",
-    "handing in",
-    "server",
-    "broker",
-    "database",
-    "stand-in",
-    "memory, MB",
-    "between stages: median, 95 %, most, s",
-    "done to noticed: median, most, s",
-    "latest look, s",
-    "measured",
-)
+    "contender", "makespan, s", "over the ideal", "worker, ms a row", "handing in", "server", "broker", "database",
+    "stand-in", "memory, MB", "between stages: median, 95 %, most, s", "done to noticed: median, most, s",
+    "latest look, s", "measured",
+)  # fmt: skip
 _KILL: Final = (
-    "contender",
-    "under way",
-    "lost",
-    "sent twice",
-    "claimed again after, s",
-    "all go on after, s",
-    "all done after, s",
-    "what a human does",
-    "measured",
-)
+    "contender", "under way", "lost", "sent twice", "claimed again after, s", "all go on after, s", "all done after, s",
+    "what a human does", "measured",
+)  # fmt: skip
 _PROBE: Final = ("what", "figure", "value", "measured")
 _NO_MODEL: Final = re.compile(r"\((?:R|TM)\)|\b(?:CPU|Processor)\b|@")
 """What a processor's name says beside its maker, its model and its pace."""

@@ -8,17 +8,8 @@ from typing import Final
 Points = Sequence[tuple[float, float]]
 
 _COLOURS: Final = (
-    "#1b6ca8",
-    "#c8553d",
-    "#588157",
-    "#8e5ea2",
-    "#b58900",
-    "#2a9d8f",
-    "#6c757d",
-    "#d62976",
-    "#3a3a3a",
-    "#7cb518",
-)
+    "#1b6ca8", "#c8553d", "#588157", "#8e5ea2", "#b58900", "#2a9d8f", "#6c757d", "#d62976", "#3a3a3a", "#7cb518",
+)  # fmt: skip
 _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM, _RIGHT = 800, 400, 70, 40, 50, 290
 
 

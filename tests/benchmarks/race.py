@@ -5,8 +5,8 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,13 +16,15 @@ from tests.benchmarks.arithmetic import ideal_seconds, spread
 from tests.benchmarks.books import Books
 from tests.benchmarks.contenders import Command, Contender
 from tests.benchmarks.grounds import Ground
-from tests.benchmarks.usage import Peak, cpu_seconds
+from tests.benchmarks.usage import Peak, cpu_seconds, peak_mb
 
 Figures = dict[str, Any]
 
 _START_SECONDS: Final = 120
 _LOOK_EVERY: Final = 0.1
 _STOP_SECONDS: Final = 10
+_LONGEST: Final = 600.0
+_OFTEN: Final = 0.02
 
 
 class DidNotStart(Exception):
@@ -69,6 +71,29 @@ class Run:
 
     def tail(self) -> str:
         return self.log.read_text(errors="replace")[-2000:]
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What one process took, with its children, from its start to its end."""
+
+    seconds: float
+    cpu: float
+    peak_mb: float
+
+
+def seen_through(command: Command, environment: dict[str, str], log: Path) -> Used:
+    """Run a command to its good end, which may take some minutes."""
+    began, peak, run = time.monotonic(), 0.0, Run(command, environment, log)
+    while not run.over:
+        if time.monotonic() - began > _LONGEST:
+            run.kill()
+        with suppress(OSError, StopIteration):  # it ends as we look
+            peak = max(peak, peak_mb(run.pid))
+        time.sleep(_OFTEN)
+    if run.process.returncode:
+        raise RuntimeError(run.tail())
+    return Used(time.monotonic() - began, run.cpu_seconds, peak)
 
 
 class Race:
@@ -179,12 +204,14 @@ def run(contender: Contender, ground: Ground, limit: float) -> Figures:
         after, most = race.cpu(), peak.stop()
         books, done = ground.books(), ground.done()
         said = "" if race.is_complete() else race.working[0].tail()
+    cpu_s = {name: after[name] - before[name] for name in after}
     figures = {
         "done": len(done),
         "finished": len(done) >= ground.rows,
         "waited_s": waited,
         "makespan_s": max(done) - began if len(done) >= ground.rows else None,
-        "cpu_s": {name: after[name] - before[name] for name in after},
+        "cpu_s": cpu_s,
+        "cpu_ms_per_row": {name: 1000 * each / max(1, len(done)) for name, each in cpu_s.items()},
         "peak_mb": most,
         **seen(books, ground),
     }

@@ -23,25 +23,11 @@ RESULTS: Final = FOLDER / "results.jsonl"
 SAME: Final = ("kind", "name", "rows", "latencies", "factor", "at_once", "machine")
 """What two records have to share for one to be the other's last."""
 _FIGURES_TOLD: Final = (
-    "makespan_s",
-    "over_ideal",
-    "cpu_ms_per_row.worker",
-    "cpu_ms_per_row.handing_in",
-    "cpu_ms_per_row.server",
-    "cpu_ms_per_row.broker",
-    "cpu_ms_per_row.database",
-    "cpu_ms_per_row.sandbox",
-    "peak_mb.worker",
-    "stage_delay_s.median",
-    "noticed_s.median",
-    "look_late_s.most",
-    "lost",
-    "sent_twice",
-    "all_going_on_s",
-    "taken_back_s",
-    "claimed_again_s",
-    "whole_after_s",
-)
+    "makespan_s", "over_ideal", "cpu_ms_per_row.worker", "cpu_ms_per_row.handing_in", "cpu_ms_per_row.server",
+    "cpu_ms_per_row.broker", "cpu_ms_per_row.database", "cpu_ms_per_row.sandbox", "peak_mb.worker",
+    "stage_delay_s.median", "noticed_s.median", "look_late_s.most", "lost", "sent_twice", "all_going_on_s",
+    "taken_back_s", "claimed_again_s", "whole_after_s",
+)  # fmt: skip
 
 
 def stamp(packages: Sequence[str]) -> Record:

@@ -1,6 +1,6 @@
 """How much the service grows while the largest file comes in, as it is and within a form; and that all of it came."""
 
-import subprocess
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,13 +15,15 @@ from reelq.settings import Settings
 from reelq.store import apikeys
 from reelq.store.migrate import upgrade
 from reelq.store.session import Store, database_url
-from tests.benchmarks.peaks import peak_mb
+from tests.benchmarks.race import Run, until
+from tests.benchmarks.usage import peak_mb
 
 pytestmark = pytest.mark.benchmark
 
 LIMIT_MB = 30
 HEAD = b"\0\0\0\x18ftypmp42"
 PIECE = 1 << 20
+_ADDRESS = re.compile(r"Uvicorn running on (\S+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,24 +44,16 @@ def serving(tmp_path: Path) -> Iterator[Serving]:
     store.close()
     command = [sys.executable, "-m", "uvicorn", "api.app:app", "--port", "0", "--ws", "none"]
     env = {"PATH": "", "HOME": str(tmp_path), "REELQ_DATA_DIR": str(tmp_path), "NEMO_CLIENT_ID": "tests"}
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(command, env=env, stdout=log, stderr=log)
+    process = Run(command, env, tmp_path / "log")
     try:
+        assert until(lambda: _ADDRESS.search(process.tail()) or process.over, 60), process.tail()
+        found = _ADDRESS.search(process.tail())
+        assert found, process.tail()
         headers = {"Authorization": f"Bearer {key}"}
-        with httpx.Client(base_url=_address(tmp_path / "log"), headers=headers, timeout=60, trust_env=False) as client:
+        with httpx.Client(base_url=found[1], headers=headers, timeout=60, trust_env=False) as client:
             yield Serving(process.pid, client, tmp_path / "storage")
     finally:
         process.kill()
-        process.wait()
-
-
-def _address(log: Path) -> str:
-    over = time.monotonic() + 20
-    while time.monotonic() < over:
-        if "Uvicorn running on " in (said := log.read_text()):
-            return said.split("Uvicorn running on ")[1].split()[0]
-        time.sleep(0.05)
-    raise TimeoutError(log.read_text())
 
 
 def _video(size: int) -> Iterator[bytes]:
@@ -86,17 +80,16 @@ def _in_a_form(client: httpx.Client, size: int) -> httpx.Response:
 
 @pytest.mark.parametrize("send", [_as_it_is, _in_a_form])
 def test_the_largest_file_grows_the_service_by_less_than_30_mb(
-    serving: Serving, send: Callable[[httpx.Client, int], httpx.Response], capsys: pytest.CaptureFixture[str]
+    serving: Serving, send: Callable[[httpx.Client, int], httpx.Response]
 ) -> None:
     assert send(serving.client, 1_000_000).status_code == 201
     before, began = peak_mb(serving.process), time.monotonic()
     answer = send(serving.client, media.MAX_BYTES)
     grown, seconds = peak_mb(serving.process) - before, time.monotonic() - began
     assert answer.status_code == 201, answer.text
-    with capsys.disabled():
-        size = media.MAX_BYTES / 1e6
-        how = send.__name__.replace("_", " ").strip()
-        print(f"\n{size:.0f} MB {how}: the service grew by {grown:.1f} MB (limit {LIMIT_MB}), {seconds:.1f} s")
+    size = media.MAX_BYTES / 1e6
+    how = send.__name__.replace("_", " ").strip()
+    print(f"\n{size:.0f} MB {how}: the service grew by {grown:.1f} MB (limit {LIMIT_MB}), {seconds:.1f} s")
     assert [path.stat().st_size for path in serving.folder.glob("??/*") if path.stat().st_size > 1_000_000] == [
         media.MAX_BYTES
     ]

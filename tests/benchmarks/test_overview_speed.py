@@ -1,6 +1,5 @@
 """How long it takes to look at a very large batch, as its live view does again and again, and to write its results."""
 
-import os
 import time
 from datetime import datetime
 from pathlib import Path
@@ -17,17 +16,13 @@ from reelq.store.overview import snapshot
 from reelq.store.session import Store, Transaction
 from tests.databases import KINDS, add_account, add_batch, job_row, new_database
 
-ROWS: Final = 100_000 if os.environ.get("REELQ_BENCH") else 20_000
+ROWS: Final = 100_000
 DONE: Final = ROWS * 6 // 10
-LIMIT: Final = ROWS / 100_000
-"""A part of the rows has a part of the time."""
 
 
 @pytest.mark.benchmark
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_very_large_batch_is_looked_at_in_a_moment_and_written_in_seconds(
-    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_very_large_batch_is_looked_at_in_a_moment_and_written_in_seconds(kind: str, tmp_path: Path) -> None:
     with new_database(kind, tmp_path) as url:
         store = Store(url)
         upgrade(store)
@@ -35,11 +30,11 @@ def test_a_very_large_batch_is_looked_at_in_a_moment_and_written_in_seconds(
             now = store.now(session)
             made = add_batch(session, now), add_account(session, now)
             _fill(session, made, now, ROWS)
-        _measure(store, made[0], tmp_path, kind, capsys)
+        _measure(store, made[0], tmp_path, kind)
         store.close()
 
 
-def _measure(store: Store, batch_id: str, folder: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+def _measure(store: Store, batch_id: str, folder: Path, kind: str) -> None:
     moments = []
     for _ in range(3):
         began = time.perf_counter()
@@ -50,11 +45,10 @@ def _measure(store: Store, batch_id: str, folder: Path, kind: str, capsys: pytes
     began = time.perf_counter()
     path = write_results(store, batch_id, folder / "results.csv")
     took = time.perf_counter() - began
-    with capsys.disabled():
-        print(f"\n{kind}: a look at {ROWS:,} rows in {min(moments) * 1000:.0f} ms, their results in {took:.1f} s")
+    print(f"\n{kind}: a look at {ROWS:,} rows in {min(moments) * 1000:.0f} ms, their results in {took:.1f} s")
     assert path.read_bytes().count(b"\n") == ROWS + 1
-    assert min(moments) < 0.5 * LIMIT
-    assert took < 20 * LIMIT
+    assert min(moments) < 0.5
+    assert took < 20
 
 
 def _fill(session: Transaction, made: tuple[str, str], now: datetime, count: int) -> None:

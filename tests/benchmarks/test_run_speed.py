@@ -1,40 +1,25 @@
 """How long `reelq run` takes over many rows beside the time that the service alone would need, and what it uses."""
 
 import json
-import os
-import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.running import User
-from tests.benchmarks.peaks import peak_mb
+from tests.acceptance.running import REELQ, User
+from tests.benchmarks.race import Used, seen_through
 from tests.sandbox_process import SandboxProcess
 
-FULL = bool(os.environ.get("REELQ_BENCH"))
-ROWS = 1000 if FULL else 100
+ROWS = 1000
 IN_FLIGHT = 64
 EDIT, RENDER = 0.5, 0.5
 LIMIT = 1.5
 """Most of the processor's time for a row, in yardsticks; it takes about 1."""
 SPAN = 2
 """Longest that it may take, in times of what the service needs and the processor is busy, one after the other."""
-GROWS_MB = 90 if FULL else 50
+GROWS_MB = 90
 """Most that the process grows over one that has next to nothing to do."""
-LOOK_EVERY = 0.05
-
-
-@dataclass(frozen=True)
-class Used:
-    """What one run took."""
-
-    seconds: float
-    cpu: float
-    peak_mb: float
 
 
 @pytest.fixture
@@ -47,20 +32,8 @@ def service() -> Iterator[SandboxProcess]:
 def run(user: User, rows: int, name: str) -> Used:
     """The same instruction in every row: the stand-in encodes one video."""
     user.writes(["beach.mp4,Add a title that says Hello"] * rows, name=f"{name}.csv")
-    began = time.monotonic()
-    quiet = subprocess.DEVNULL
-    process = user.starts("run", f"{name}.csv", stdout=quiet, stderr=quiet)
-    peak = 0.0
-    while True:
-        with suppress(OSError, StopIteration):  # it ends as we look
-            peak = max(peak, peak_mb(process.pid))
-        ended, status, used = os.wait4(process.pid, os.WNOHANG)
-        if ended:
-            break
-        time.sleep(LOOK_EVERY)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0
-    return Used(time.monotonic() - began, used.ru_utime + used.ru_stime, peak)
+    command = [REELQ, "run", f"{name}.csv"]
+    return seen_through(command, user.environment, user.folder / f"{name}.log")
 
 
 def yardstick() -> float:
@@ -73,21 +46,18 @@ def yardstick() -> float:
 
 @pytest.mark.benchmark
 @pytest.mark.timeout(600)
-def test_many_rows_cost_little_more_than_the_service_takes(
-    tmp_path: Path, service: SandboxProcess, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_many_rows_cost_little_more_than_the_service_takes(tmp_path: Path, service: SandboxProcess) -> None:
     user = User(tmp_path, service, REELQ_MAX_IN_FLIGHT=str(IN_FLIGHT), REELQ_POLL_INTERVAL=str(RENDER))
     few, before = run(user, 2, "few"), yardstick()
     many, after = run(user, ROWS, "many"), yardstick()
     ideal = ROWS / min(IN_FLIGHT, ROWS) * (EDIT + RENDER)
     cpu, grown = (many.cpu - few.cpu) / (ROWS - 2), many.peak_mb - few.peak_mb
     limit = LIMIT * (before + after) / 2
-    with capsys.disabled():
-        print(
-            f"\nrun of {ROWS:,} rows: {many.seconds:.1f} s, where the service alone needs {ideal:.1f}; "
-            f"{cpu * 1000:.0f} ms of processor a row (limit {limit * 1000:.0f}); "
-            f"{many.peak_mb:.0f} MB at most, {grown:.0f} more than for two rows (limit {GROWS_MB})"
-        )
+    print(
+        f"\nrun of {ROWS:,} rows: {many.seconds:.1f} s, where the service alone needs {ideal:.1f}; "
+        f"{cpu * 1000:.0f} ms of processor a row (limit {limit * 1000:.0f}); "
+        f"{many.peak_mb:.0f} MB at most, {grown:.0f} more than for two rows (limit {GROWS_MB})"
+    )
     assert len(user.videos("many")) == ROWS
     assert cpu < limit
     assert grown < GROWS_MB

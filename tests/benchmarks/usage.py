@@ -27,6 +27,15 @@ def memory_mb(roots: Iterable[int]) -> float:
     return sum(map(_held_kb, _trees(roots, _stats()))) / 1024
 
 
+def peak_mb(process: int | str = "self") -> float:
+    """The most memory that this process, or another that still runs, has had, by Linux's own note of it.
+
+    Not `ru_maxrss`: a process inherits that one from whoever started it, be it ten times as large.
+    """
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) / 1024
+
+
 class Peak(threading.Thread):
     """Looks at the memory of a few groups of processes once a second, and keeps the most of each."""
 

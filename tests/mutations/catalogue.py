@@ -18,7 +18,7 @@ _OWNERS: Final = ("tests/api/test_owners.py",)
 _KEYS: Final = ("tests/api/test_idempotency.py",)
 _WEBHOOKS: Final = ("tests/integration/test_webhooks.py",)
 _STRAYS: Final = ("tests/queue/test_strays.py",)
-_SLEEPER: Final = ("tests/queue/test_stopping.py",)
+_LEASE: Final = ("tests/unit/worker/test_lease.py",)
 _DOWNLOADS: Final = ("tests/contract/test_download.py",)
 
 MUTATIONS: Final = (
@@ -140,7 +140,7 @@ MUTATIONS: Final = (
         "worker/lease.py",
         "return self.lost or time.monotonic() > self.deadline",
         "return self.lost",
-        _SLEEPER,
+        _LEASE,
     ),
     Mutation(
         "intent/route",
@@ -183,7 +183,7 @@ MUTATIONS: Final = (
         return Edited(None)
 """,
         "",
-        ("tests/queue/test_costs.py",),
+        _STAGES,
     ),
     Mutation(
         "sends",
@@ -191,7 +191,7 @@ MUTATIONS: Final = (
         "worker/stages/edit.py",
         "    if desk.sending():\n        return Edited(None)\n",
         "",
-        ("tests/queue/test_kill_points.py",),
+        _STAGES,
     ),
     Mutation(
         "settle",
@@ -391,7 +391,15 @@ MUTATIONS: Final = (
         "reelq/store/actions.py",
         "    if job.status is not Status.RUNNING:\n        end(",
         "    if job.status:\n        end(",
-        ("tests/queue/test_actions.py",),
+        ("tests/integration/test_handling.py", "tests/api/test_submissions.py"),
+    ),
+    Mutation(
+        "cancellation",
+        "A worker does not hear that its row is to be cancelled",
+        "worker/lease.py",
+        "                each.cancelled = ours[job_id]\n",
+        "",
+        _LEASE,
     ),
     Mutation(
         "cancellation",

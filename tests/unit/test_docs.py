@@ -29,7 +29,7 @@ _INLINE = re.compile(r"`([^`\n]+)`")
 _HEADING = re.compile(r"^### `reelq ([a-z ]+)`$", re.MULTILINE)
 _OPTIONS = re.compile(r"^\| (`-.*?) \|", re.MULTILINE)
 _VARIABLE = re.compile(r"\b(?:REELQ|NEMO|SKILL)_[A-Z_]+[A-Z]\b")
-_OF_THE_TESTS = {"REELQ_PROVE", "REELQ_BENCH"}
+_OF_THE_TESTS = {"REELQ_PROVE"}
 
 
 def commands() -> dict[str, click.Command]:

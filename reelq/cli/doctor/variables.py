@@ -18,7 +18,7 @@ ABOUT: Final = "environment"
 _CLIENT_ID: Final = "NEMO_CLIENT_ID"
 """Whoever has it can ask for the account's next token."""
 _OURS: Final = ("REELQ_", "NEMO_")
-_OF_THE_TESTS: Final = ("REELQ_TEST_", "REELQ_PROVE", "REELQ_BENCH")
+_OF_THE_TESTS: Final = ("REELQ_TEST_", "REELQ_PROVE")
 
 
 @dataclass(frozen=True, slots=True)

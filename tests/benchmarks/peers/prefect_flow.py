@@ -9,6 +9,7 @@ has; the other, a served deployment, starts a process of Python for each row.
 
 import asyncio
 import sys
+from functools import cache
 from pathlib import Path
 
 from prefect import flow, task
@@ -16,14 +17,11 @@ from prefect.cache_policies import INPUTS, TASK_SOURCE
 
 from tests.benchmarks.peers.steps import AT_ONCE, AsyncSteps, Job, jobs
 
-_made: list[AsyncSteps] = []
 
-
+@cache
 def steps() -> AsyncSteps:
     """The one client of the process, made within its loop."""
-    if not _made:
-        _made.append(AsyncSteps())
-    return _made[0]
+    return AsyncSteps()
 
 
 @task(persist_result=True, cache_policy=TASK_SOURCE + INPUTS, retries=3)

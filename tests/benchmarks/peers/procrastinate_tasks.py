@@ -9,6 +9,7 @@ hands the rows in. What a worker that was killed had in hand is put back by a pe
 import asyncio
 import os
 import sys
+from functools import cache
 from pathlib import Path
 
 from procrastinate import App, JobContext, PsycopgConnector
@@ -17,14 +18,11 @@ from tests.benchmarks.peers.steps import LOOK_EVERY, MOST_LOOKS, AsyncSteps, Job
 
 app = App(connector=PsycopgConnector(conninfo=os.environ.get("BENCH_DATABASE_URL", "")))
 
-_made: list[AsyncSteps] = []
 
-
+@cache
 def steps() -> AsyncSteps:
     """The one client of the process, made within its loop."""
-    if not _made:
-        _made.append(AsyncSteps())
-    return _made[0]
+    return AsyncSteps()
 
 
 @app.task(retry=3)

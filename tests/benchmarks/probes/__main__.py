@@ -4,12 +4,14 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import click
 
 from tests.benchmarks import records
+from tests.benchmarks.compare import named
 from tests.benchmarks.contenders import CONTENDERS
 from tests.benchmarks.grounds import ROOMY
 from tests.benchmarks.probes import answering, manifests, standing, starting, stored
@@ -38,33 +40,25 @@ PROBES: Final = {
 }
 
 
-def _names(_context: click.Context, _parameter: click.Parameter, text: str) -> list[str]:
-    wanted = text.split(",") if text else list(PROBES)
-    unknown = [name for name in wanted if name not in PROBES]
-    if unknown:
-        raise click.BadParameter(f"no probe is called {', '.join(unknown)}; there are: {', '.join(PROBES)}")
-    return wanted
-
-
 @click.command(context_settings={"show_default": True})
-@click.option("--names", default="", callback=_names, help="With commas; without it, all.")
+@click.option("--names", default="", callback=partial(named, PROBES), help="With commas; without it, all.")
 @click.option("--small", is_flag=True, help="Only to see that they work: the figures mean nothing.")
 @click.option("--results", default=records.RESULTS, type=click.Path(path_type=Path), help="Where the lines are kept.")
-def main(names: list[str], small: bool, results: Path) -> None:
+def main(names: dict[str, Probe], small: bool, results: Path) -> None:
     """Measure what is asked for; one that fails says why, and the next is measured."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     if small and results == records.RESULTS:
         raise click.UsageError("--small needs --results: what it measures does not belong among the real figures")
     with own_postgres(ROOMY) as postgresql:
-        for name in names:
-            _one(name, postgresql, results, small=small)
+        for name, probe in names.items():
+            _one(name, probe, postgresql, results, small=small)
 
 
-def _one(name: str, postgresql: Postgres, results: Path, *, small: bool) -> None:
-    size = PROBES[name].small if small else PROBES[name].size
+def _one(name: str, probe: Probe, postgresql: Postgres, results: Path, *, small: bool) -> None:
+    size = probe.small if small else probe.size
     click.echo(f"\nprobe: {name}, {size:,}")
     try:
-        figures = PROBES[name].measure(postgresql, size)
+        figures = probe.measure(postgresql, size)
     except Exception as error:  # noqa: BLE001 - whatever it is, the other probes go on
         click.echo(f"  {type(error).__name__}: {str(error)[-1000:]}")
         return

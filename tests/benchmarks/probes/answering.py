@@ -4,14 +4,14 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import make_url, text
+from sqlalchemy import make_url
 
 from api.service import Service
 from reelq.settings import Settings
 from reelq.store.migrate import upgrade
 from reelq.store.session import Store
 from tests.api.serving import serving
-from tests.benchmarks import test_api_speed as stock
+from tests.benchmarks import stock
 from tests.databases import shown
 from tests.servers import Postgres
 
@@ -32,15 +32,14 @@ def answers(postgres: Postgres, jobs: int) -> dict[str, float]:
 
 def _asked(store: Store, settings: Settings, jobs: int) -> dict[str, float]:
     upgrade(store)
-    stock._fill(store, "ann", _BATCHES, jobs // _BATCHES, first=0)
-    with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("VACUUM ANALYZE"))
+    stock.fill(store, "ann", _BATCHES, jobs // _BATCHES, first=0)
+    stock.vacuum(store)
     took: dict[str, float] = {}
     with serving(Service(settings, store)) as served:
         client = served.client("ann")
         batch = client.get("/v1/batches").json()["items"][0]["id"]
         job = client.get(f"/v1/batches/{batch}/jobs").json()["items"][0]["id"]
-        for path in stock._paths(batch, job):
+        for path in stock.paths(batch, job):
             what = path.replace(batch, "BATCH").replace(job, "JOB")
-            took[f"{what} ms"] = stock._median_ms(client, path)
+            took[f"{what} ms"] = stock.median_ms(client, path)
     return {**took, "worst_ms": max(took.values())}
