@@ -91,7 +91,7 @@ pytest: $(DEV_READY) ## all other tests
 	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder --ignore tests/unit
 
 prove: $(DEV_READY) ## the promises at full size: the service, workers, Redis and databases broken on purpose (an hour)
-	REELQ_PROVE=1 $(BIN)/pytest tests/queue tests/integration/test_submissions_at_once.py tests/integration/test_store.py \
+	REELQ_PROVE=1 $(BIN)/pytest -m "" tests/queue tests/integration/test_submissions_at_once.py tests/integration/test_store.py \
 	  tests/acceptance/test_walk.py
 
 fuzz: $(DEV_READY) ## the REST service, asked at length by its own schema and against it (minutes)

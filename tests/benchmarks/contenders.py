@@ -107,27 +107,21 @@ def _reelq_environment(ground: Ground) -> dict[str, str]:
     }
 
 
-_CELERY: Final = ("celery", "kombu", "redis", "httpx")
 _REELQ: Final = ("reelq", "celery", "redis", "httpx", "sqlalchemy", "psycopg")
 
 _TABLE: Final = (
     Contender("serial", "one row after another", _script("serial")),
     Contender("asyncio-bare", "asyncio and httpx, nothing kept", _script("asyncio_bare")),
-    Contender(
-        "celery-prefork",
-        "the obvious Celery, prefork",
-        _script("celery_obvious"),
-        _obvious("prefork"),
-        " ready.",
-        packages=_CELERY,
-    ),
-    Contender(
-        "celery-threads",
-        "the obvious Celery, threads",
-        _script("celery_obvious"),
-        _obvious("threads"),
-        " ready.",
-        packages=_CELERY,
+    *(
+        Contender(
+            f"celery-{pool}",
+            f"the obvious Celery, {pool}",
+            _script("celery_obvious"),
+            _obvious(pool),
+            " ready.",
+            packages=("celery", "kombu", "redis", "httpx"),
+        )
+        for pool in ("prefork", "threads")
     ),
     Contender(
         "dramatiq",

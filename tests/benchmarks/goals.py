@@ -1,12 +1,12 @@
 """The figures to reach on a machine with two cores, each with where in the records it stands."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
 from tests.benchmarks.contenders import CONTENDERS
-from tests.benchmarks.records import Record, figure
+from tests.benchmarks.records import Record, figure, fits, newest
 
 Records = Sequence[Record]
 Read = Callable[[Records], float | None]
@@ -27,12 +27,6 @@ class Goal:
         return None if value is None else value <= self.most
 
 
-def newest(records: Records, **wanted: Any) -> Record | None:
-    """The last record that has these values."""
-    alike = (each for each in reversed(records) if all(each.get(name) == value for name, value in wanted.items()))
-    return next(alike, None)
-
-
 def of(which: str, records: Records, /, **wanted: Any) -> float | None:
     """One figure of the newest record of a kind."""
     found = newest(records, **wanted)
@@ -41,15 +35,11 @@ def of(which: str, records: Records, /, **wanted: Any) -> float | None:
 
 def worst(which: str, records: Records, /, **wanted: Any) -> float | None:
     """The largest of a figure over the newest records of every size; None counts for one that was never reached."""
-    sizes = sorted({each["rows"] for each in records if _fits(each, wanted)})
+    sizes = sorted({each["rows"] for each in records if fits(each, wanted)})
     found = [of(which, records, rows=rows, **wanted) for rows in sizes]
     if not found:
         return None
     return max(float("inf") if each is None else each for each in found)
-
-
-def _fits(record: Record, wanted: Mapping[str, Any]) -> bool:
-    return all(record.get(name) == value for name, value in wanted.items())
 
 
 def _beside_bare(records: Records) -> float | None:

@@ -9,9 +9,9 @@ from typing import Any, Final
 import click
 
 from tests.benchmarks.contenders import CONTENDERS
-from tests.benchmarks.goals import GOALS, newest
+from tests.benchmarks.goals import GOALS
 from tests.benchmarks.plots import plot
-from tests.benchmarks.records import FOLDER, RESULTS, Record, figure, read
+from tests.benchmarks.records import FOLDER, RESULTS, Record, figure, newest, read
 
 Row = Sequence[object]
 
@@ -67,7 +67,7 @@ def _page(records: Sequence[Record], folder: str) -> Iterator[str]:
     yield from _provenance(records)
     yield _HOW_TO_READ
     yield "## Goals\n"
-    yield from _table(("figure", "goal", "measured", ""), map(_goal(records), GOALS))
+    yield from _table(("figure", "goal", "measured", ""), _goals(records))
     for latencies in _values(records, "latencies"):
         yield f"## {latencies.capitalize()} latencies\n"
         for name, title, *_ in _PLOTS:
@@ -112,13 +112,10 @@ def _provenance(records: Sequence[Record]) -> Iterator[str]:
     yield "Versions: " + ", ".join(f"{name} {number}" for name, number in sorted(versions.items())) + ".\n"
 
 
-def _goal(records: Sequence[Record]) -> Any:
-    def told(goal: Any) -> Row:
-        value, met = goal.read(records), goal.met(records)
-        words = {None: "not measured", True: "met", False: "not met"}[met]
-        return goal.what, f"at most {goal.most:g} {goal.unit}".strip(), _said(value), words
-
-    return told
+def _goals(records: Sequence[Record]) -> Iterator[Row]:
+    for goal in GOALS:
+        words = {None: "not measured", True: "met", False: "not met"}[goal.met(records)]
+        yield goal.what, f"at most {goal.most:g} {goal.unit}".strip(), _said(goal.read(records)), words
 
 
 def _races(records: Sequence[Record], latencies: str, factor: float, at_once: int) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -57,16 +58,14 @@ class Run:
     def cpu_seconds(self) -> float:
         return self._used or 0.0 if self.over else cpu_seconds([self.pid])
 
-    def kill(self) -> None:
+    def kill(self, by: signal.Signals = signal.SIGKILL) -> None:
         """With SIGKILL, as the kernel does when memory is short: nobody has time to clean up."""
         if not self.over:
-            os.killpg(self.pid, signal.SIGKILL)
+            os.killpg(self.pid, by)
             until(lambda: self.over, _STOP_SECONDS)
 
     def stop(self) -> None:
-        if not self.over:
-            os.killpg(self.pid, signal.SIGTERM)
-            until(lambda: self.over, _STOP_SECONDS)
+        self.kill(signal.SIGTERM)
         self.kill()
 
     def tail(self) -> str:
@@ -94,6 +93,19 @@ def seen_through(command: Command, environment: dict[str, str], log: Path) -> Us
     if run.process.returncode:
         raise RuntimeError(run.tail())
     return Used(time.monotonic() - began, run.cpu_seconds, peak)
+
+
+@contextmanager
+def rest_service(environment: dict[str, str], folder: Path, port: int) -> Iterator[Run]:
+    """The REST service, once it answers, until the end."""
+    command = [sys.executable, "-m", "uvicorn", "api.app:app", "--port", str(port), "--ws", "none"]
+    api = Run(command, environment, folder / "api.log")
+    try:
+        if not until(lambda: "Uvicorn running" in api.tail() or api.over, _START_SECONDS) or api.over:
+            raise DidNotStart(api.tail())
+        yield api
+    finally:
+        api.stop()
 
 
 class Race:

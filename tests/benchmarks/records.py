@@ -58,10 +58,18 @@ def keep(record: Record, path: Path = RESULTS) -> None:
         file.write(json.dumps(record, sort_keys=True) + "\n")
 
 
+def fits(record: Record, wanted: Mapping[str, Any]) -> bool:
+    return all(record.get(name) == value for name, value in wanted.items())
+
+
+def newest(records: Sequence[Record], **wanted: Any) -> Record | None:
+    """The last record that has these values."""
+    return next((each for each in reversed(records) if fits(each, wanted)), None)
+
+
 def last_like(record: Record, records: Sequence[Record]) -> Record | None:
     """The newest of the same kind, measured on the same sort of machine."""
-    alike = (each for each in reversed(records) if all(each.get(name) == record.get(name) for name in SAME))
-    return next(alike, None)
+    return newest(records, **{name: record.get(name) for name in SAME})
 
 
 def changes(record: Record, before: Record | None) -> Iterator[str]:

@@ -1,7 +1,5 @@
 """How much the service grows while the largest file comes in, as it is and within a form; and that all of it came."""
 
-import re
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,15 +13,15 @@ from reelq.settings import Settings
 from reelq.store import apikeys
 from reelq.store.migrate import upgrade
 from reelq.store.session import Store, database_url
-from tests.benchmarks.race import Run, until
+from tests.benchmarks.race import rest_service
 from tests.benchmarks.usage import peak_mb
+from tests.servers import free_port
 
 pytestmark = pytest.mark.benchmark
 
 LIMIT_MB = 30
 HEAD = b"\0\0\0\x18ftypmp42"
 PIECE = 1 << 20
-_ADDRESS = re.compile(r"Uvicorn running on (\S+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +40,13 @@ def serving(tmp_path: Path) -> Iterator[Serving]:
     upgrade(store)
     key = apikeys.make(store, "ann")[1]
     store.close()
-    command = [sys.executable, "-m", "uvicorn", "api.app:app", "--port", "0", "--ws", "none"]
     env = {"PATH": "", "HOME": str(tmp_path), "REELQ_DATA_DIR": str(tmp_path), "NEMO_CLIENT_ID": "tests"}
-    process = Run(command, env, tmp_path / "log")
-    try:
-        assert until(lambda: _ADDRESS.search(process.tail()) or process.over, 60), process.tail()
-        found = _ADDRESS.search(process.tail())
-        assert found, process.tail()
-        headers = {"Authorization": f"Bearer {key}"}
-        with httpx.Client(base_url=found[1], headers=headers, timeout=60, trust_env=False) as client:
-            yield Serving(process.pid, client, tmp_path / "storage")
-    finally:
-        process.kill()
+    port, headers = free_port(), {"Authorization": f"Bearer {key}"}
+    with (
+        rest_service(env, tmp_path, port) as process,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=60, trust_env=False) as client,
+    ):
+        yield Serving(process.pid, client, tmp_path / "storage")
 
 
 def _video(size: int) -> Iterator[bytes]:

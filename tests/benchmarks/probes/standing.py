@@ -1,9 +1,7 @@
 """What a deployment costs while it stands: with nothing to do, with streams open, with renders to wait for."""
 
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -12,7 +10,7 @@ import psycopg
 
 from tests.benchmarks.contenders import CONTENDERS, celery_worker
 from tests.benchmarks.grounds import SHORT, TOKEN, Ground, Latencies, ground
-from tests.benchmarks.race import Race, Run, prepared, until
+from tests.benchmarks.race import Race, Run, prepared, rest_service, until
 from tests.benchmarks.usage import cpu_seconds, memory_mb
 from tests.sandbox_process import ATTRIBUTION
 from tests.servers import Postgres
@@ -26,7 +24,11 @@ _BARE_LOOKS: Final = 500
 
 def idle(postgres: Postgres, seconds: int) -> dict[str, float]:
     """A worker and the REST service with nothing to do."""
-    with ground(SHORT, 1, _SLOTS, postgres) as place, prepared(CONTENDERS["reelq-1"], place) as race, _api(race) as api:
+    with (
+        ground(SHORT, 1, _SLOTS, postgres) as place,
+        prepared(CONTENDERS["reelq-1"], place) as race,
+        rest_service(race.environment, place.folder, place.spare_port) as api,
+    ):
         time.sleep(_SETTLED)
         before, transactions = _used(race, api), _transactions(place)
         time.sleep(seconds)
@@ -95,18 +97,6 @@ def _when(place: Ground, endpoint: str, rows: int, seconds: float) -> dict[str, 
     if not until(lambda: place.asked(endpoint) >= rows, seconds, place.look_every):
         raise RuntimeError(f"{place.asked(endpoint)} of {rows} rows came to the {endpoint} within {seconds:g} s")
     return {"all_there_after_s": time.monotonic() - began}
-
-
-@contextmanager
-def _api(race: Race) -> Iterator[Run]:
-    command = [sys.executable, "-m", "uvicorn", "api.app:app", "--port", str(race.ground.spare_port), "--ws", "none"]
-    api = Run(command, race.environment, race.ground.folder / "api.log")
-    try:
-        if not until(lambda: "Uvicorn running" in api.tail() or api.over, 60) or api.over:
-            raise RuntimeError(api.tail())
-        yield api
-    finally:
-        api.stop()
 
 
 def _used(race: Race, api: Run) -> dict[str, float]:
