@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _chosen(select: Sequence[str]) -> list[Mutation]:
     def fits(mutation: Mutation, word: str) -> bool:
-        return word.lower() in {mutation.area, mutation.name.lower()} or word.lower() in mutation.name.lower()
+        return word.lower() == mutation.area.lower() or word.lower() in mutation.name.lower()
 
     for word in select:
         if not any(fits(each, word) for each in MUTATIONS):

@@ -7,6 +7,7 @@ from tests.mutations.mutation import Mutation
 _TAKING: Final = ("tests/integration/test_taking.py",)
 _MOVES: Final = ("tests/integration/test_moves.py",)
 _COSTS: Final = ("tests/integration/test_credits.py",)
+_DECISIONS: Final = ("tests/integration/test_decisions_to_send.py",)
 _ENDS: Final = ("tests/integration/test_rows_that_end.py",)
 _PARKING: Final = ("tests/integration/test_parking.py",)
 _VERDICT: Final = ("tests/unit/worker/test_verdict.py",)
@@ -17,6 +18,7 @@ _ACCOUNTS: Final = ("tests/integration/test_accounts.py",)
 _OWNERS: Final = ("tests/api/test_owners.py",)
 _KEYS: Final = ("tests/api/test_idempotency.py",)
 _WEBHOOKS: Final = ("tests/integration/test_webhooks.py",)
+_LOOKS: Final = ("tests/integration/test_looks.py",)
 _STRAYS: Final = ("tests/queue/test_strays.py",)
 _LEASE: Final = ("tests/unit/worker/test_lease.py",)
 _DOWNLOADS: Final = ("tests/contract/test_download.py",)
@@ -44,7 +46,7 @@ MUTATIONS: Final = (
         "reelq/store/jobs.py",
         "    return Missed.NOT_DUE if job.due_at > now + SKEW else None",
         "    return None",
-        _TAKING,
+        _LOOKS,
     ),
     Mutation(
         "claim",
@@ -60,7 +62,7 @@ MUTATIONS: Final = (
         "reelq/store/jobs.py",
         "    if before and not is_done_with_session(before):\n",
         "    if before and before.status in FINAL and not is_done_with_session(before):\n",
-        _TAKING,
+        _ENDS,
     ),
     Mutation(
         "fence",
@@ -84,7 +86,7 @@ MUTATIONS: Final = (
         "worker/workbench.py",
         "            if not jobs.fence(session, self._at):\n                raise LetGo\n            now =",
         "            now =",
-        ("tests/integration/test_one_statement.py",),
+        _DECISIONS,
     ),
     Mutation(
         "fence",
@@ -92,14 +94,6 @@ MUTATIONS: Final = (
         "reelq/store/moves.py",
         "        tell(session, at.job_id, told)\n",
         "",
-        _MOVES,
-    ),
-    Mutation(
-        "fence",
-        "A row that waits for a person takes up room in the window",
-        "reelq/store/moves.py",
-        "    if to is Status.WAITING or to in FINAL:\n",
-        "    if to in FINAL:\n",
         _MOVES,
     ),
     Mutation(
@@ -172,7 +166,7 @@ MUTATIONS: Final = (
         "migrations/versions/0001_tables_of_the_queue.py",
         """_index("sends", "job_id", where="outcome = 'open'", only_one="uq_sends_open_job")""",
         """_index("sends", "job_id", "id", where="outcome = 'open'", only_one="uq_sends_open_job")""",
-        ("tests/integration/test_store.py",),
+        _DECISIONS,
     ),
     Mutation(
         "sends",
@@ -247,14 +241,6 @@ MUTATIONS: Final = (
         "reelq/store/credits.py",
         " + reserve_needed(session, batch_id, account_id, generates=generates) <= limit",
         " <= limit",
-        _COSTS,
-    ),
-    Mutation(
-        "costs",
-        "A reader that was overtaken records what it read all the same",
-        "reelq/store/credits.py",
-        "    if not give_back(session, account_id, Account.reading_until, mine):\n        raise _Overtaken\n",
-        "    give_back(session, account_id, Account.reading_until, mine)\n",
         _COSTS,
     ),
     Mutation(
@@ -545,7 +531,7 @@ MUTATIONS: Final = (
         "reelq/store/looks.py",
         '{"ids": [event["job_id"] for event in events], "due": due_at}',
         '{"ids": [event["job_id"] for event in events], "due": now}',
-        ("tests/integration/test_looks.py",),
+        _LOOKS,
     ),
     Mutation(
         "window and looks",
