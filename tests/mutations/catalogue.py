@@ -20,7 +20,7 @@ _KEYS: Final = ("tests/api/test_idempotency.py",)
 _WEBHOOKS: Final = ("tests/integration/test_webhooks.py",)
 _LOOKS: Final = ("tests/integration/test_looks.py",)
 _STRAYS: Final = ("tests/queue/test_strays.py",)
-_LEASE: Final = ("tests/unit/worker/test_lease.py",)
+_LEASES: Final = ("tests/integration/test_leases.py", "tests/unit/worker/test_lease.py")
 _DOWNLOADS: Final = ("tests/contract/test_download.py",)
 
 MUTATIONS: Final = (
@@ -102,7 +102,7 @@ MUTATIONS: Final = (
         "reelq/store/jobs.py",
         'Job.lease_until < bindparam("now")',
         'Job.lease_until > bindparam("now")',
-        ("tests/integration/test_scope.py",),
+        _LEASES,
     ),
     Mutation(
         "leases",
@@ -110,7 +110,7 @@ MUTATIONS: Final = (
         "reelq/store/jobs.py",
         'what="rescued", run=job.run + 1,',
         'what="rescued", run=job.run,',
-        _ENDS,
+        _LEASES,
     ),
     Mutation(
         "leases",
@@ -118,7 +118,7 @@ MUTATIONS: Final = (
         "reelq/store/jobs.py",
         " for job_id, run, wished in rows if held[job_id] == run}",
         " for job_id, run, wished in rows}",
-        _ENDS,
+        _LEASES,
     ),
     Mutation(
         "leases",
@@ -126,7 +126,7 @@ MUTATIONS: Final = (
         "reelq/store/jobs.py",
         "Position.of(job), job.lapses + 1",
         "Position.of(job), job.lapses",
-        _ENDS,
+        _LEASES,
     ),
     Mutation(
         "leases",
@@ -134,7 +134,7 @@ MUTATIONS: Final = (
         "worker/lease.py",
         "return self.lost or time.monotonic() > self.deadline",
         "return self.lost",
-        _LEASE,
+        _LEASES,
     ),
     Mutation(
         "intent/route",
@@ -385,7 +385,7 @@ MUTATIONS: Final = (
         "worker/lease.py",
         "                each.cancelled = ours[job_id]\n",
         "",
-        _LEASE,
+        _LEASES,
     ),
     Mutation(
         "cancellation",

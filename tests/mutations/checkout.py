@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from tests.mutations.mutation import Mutation
 
 CHECKOUT: Final = Path(__file__).parents[2]
@@ -38,12 +40,12 @@ class Ran:
 
     @property
     def is_green(self) -> bool:
-        return self.code == 0
+        return self.code in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}
 
     @property
     def killer(self) -> str:
         """The test that failed; empty where none did, or something else than a test went wrong."""
-        return self._failure[0] if self.code == 1 else ""
+        return self._failure[0] if self.code == pytest.ExitCode.TESTS_FAILED else ""
 
     @property
     def crash(self) -> str:
