@@ -19,8 +19,8 @@ from reelq.store.orders import REFINES
 from reelq.store.overview import FOR_THE_USER
 from reelq.store.session import Store, Transaction
 
-_AT_ONCE: Final = 250
-_AT_ONCE_ALIKE: Final = 2500
+AT_ONCE: Final = 250
+AT_ONCE_ALIKE: Final = 2500
 """Of rows that need no look at each."""
 _ROOM: Final = 0.1
 """SQLite's one writer has no queue: who waits looks again this often, and would find the next piece begun."""
@@ -35,9 +35,10 @@ class Handled:
     soon: int = 0
 
 
-def retry_batch(store: Store, batch_id: str) -> Handled:
+def retry_batch(store: Store, batch_id: str, *, at_once: int = AT_ONCE) -> Handled:
     """Every failed row of it goes again; rows that ended because of one of those follow it."""
-    done = sum(_retry_some(store, batch_id, rows) for rows in _pieces(store, batch_id, Job.status == Status.FAILED))
+    pieces = _pieces(store, batch_id, Job.status == Status.FAILED, most=at_once)
+    done = sum(_retry_some(store, batch_id, rows) for rows in pieces)
     with store.read() as session:
         total = select(func.count()).where(Job.batch_id == batch_id)
         return Handled(done, not_so=session.execute(total).scalar_one() - done)
@@ -68,7 +69,7 @@ def retry_row(store: Store, job_id: str, storage: Storage | None = None) -> bool
         return done
 
 
-def cancel_batch(store: Store, batch_id: str) -> Handled:
+def cancel_batch(store: Store, batch_id: str, *, at_once: int = AT_ONCE_ALIKE) -> Handled:
     """No row of it goes on; those at work end at their next event.
 
     Cut short, it can be asked for again: the batch is closed from the first moment on.
@@ -77,7 +78,7 @@ def cancel_batch(store: Store, batch_id: str) -> Handled:
         before = batches.counts(session, batch_id)
         batches.close(session, batch_id)
     done = 0
-    for ids in _pieces(store, batch_id, *batches.IDLE, most=_AT_ONCE_ALIKE):
+    for ids in _pieces(store, batch_id, *batches.IDLE, most=at_once):
         with store.write() as session:
             done += _drop_some(session, ids, store.now(session))
     running = sum(count for (_, status), count in before.items() if status == Status.RUNNING)
@@ -112,13 +113,13 @@ def pause_batch(store: Store, batch_id: str) -> tuple[BatchState, Handled]:
     return state, Handled(of[Status.QUEUED] + of[Status.WAITING], soon=of[Status.RUNNING])
 
 
-def resume_batch(store: Store, batch_id: str) -> Handled:
+def resume_batch(store: Store, batch_id: str, *, at_once: int = AT_ONCE) -> Handled:
     """Everything of it that a person held up goes on; its limits are lifted."""
     with store.write() as session:
         batch = session.get_one(Batch, batch_id)
         done = _held_up(session, batch)
         batches.lift(session, batch_id)
-    for ids in _pieces(store, batch_id, *batches.FOR_A_PERSON):
+    for ids in _pieces(store, batch_id, *batches.FOR_A_PERSON, most=at_once):
         with store.write() as session:
             done += _each(session, ids, store.now(session), _wake)
     return Handled(done)
@@ -184,7 +185,7 @@ def _open_again(session: Transaction, batch_id: str) -> None:
     session.execute(update(Batch).where(*cancelled).values(state=BatchState.ACTIVE))
 
 
-def _pieces(store: Store, batch_id: str, *where: ColumnElement[bool], most: int = _AT_ONCE) -> Iterator[Sequence[str]]:
+def _pieces(store: Store, batch_id: str, *where: ColumnElement[bool], most: int) -> Iterator[Sequence[str]]:
     """The ids of the rows that are so now, some at a time: those that come to be so meanwhile were not meant."""
     with store.read() as session:
         ids = batches.ids_of(session, batch_id, *where)

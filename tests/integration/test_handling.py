@@ -1,5 +1,8 @@
 """What a person asks of a batch or a row, in the database: in pieces, again after it was cut short, and of twins."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from secrets import token_hex
 from typing import Any
 
 import pytest
@@ -13,7 +16,7 @@ from reelq.store import batches, handling, jobs, parking
 from reelq.store.batchlist import how_many, standings
 from reelq.store.models import Account, Batch, BatchState, Job, JobEvent
 from reelq.store.moves import Position
-from reelq.store.session import Store
+from reelq.store.session import Store, Transaction
 from tests.databases import add_account, add_batch, add_job
 from tests.integration.test_submissions import TWO, Desk, desk
 
@@ -28,7 +31,7 @@ def _state(store: Store, batch_id: str) -> BatchState:
 def _rows(store: Store, count: int, **values: Any) -> str:
     with store.write() as session:
         now = store.now(session)
-        batch, account = add_batch(session, now), add_account(session, now)
+        batch, account = add_batch(session, now), add_account(session, now, credential=token_hex(8))
         for row in range(1, count + 1):
             add_job(session, now, batch_id=batch, account_id=account, row=row, **values)
     return batch
@@ -50,45 +53,35 @@ def test_a_row_of_a_cancelled_batch_that_is_retried_opens_the_batch_again(desk: 
     assert (desk.job(first.id).status, desk.job(second.id).status) == (Status.QUEUED, Status.CANCELLED)
 
 
-def test_a_batch_is_cancelled_released_and_retried_whole_though_it_is_done_in_pieces(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(handling, "_AT_ONCE", 3)
-    monkeypatch.setattr(handling, "_AT_ONCE_ALIKE", 3)
+def test_a_batch_is_released_cancelled_and_retried_whole_though_it_is_done_in_pieces(store: Store) -> None:
     batch = _rows(store, 7, status=Status.WAITING, cause=Cause.PAUSED)
-    assert handling.resume_batch(store, batch) == handling.Handled(7)
+    assert handling.resume_batch(store, batch, at_once=3) == handling.Handled(7)
     assert _counts(store, batch) == {"queued": 7}
-    assert handling.cancel_batch(store, batch) == handling.Handled(7)
+    assert handling.cancel_batch(store, batch, at_once=3) == handling.Handled(7)
     assert _counts(store, batch) == {"cancelled": 7}
-    failed = _rows_again(store, status=Status.FAILED, error_code="no_effect", stage=Stage.VERIFY)
-    assert handling.retry_batch(store, failed) == handling.Handled(7)
+    failed = _rows(store, 7, status=Status.FAILED, error_code="no_effect", stage=Stage.VERIFY)
+    assert handling.retry_batch(store, failed, at_once=3) == handling.Handled(7)
+    assert _counts(store, failed) == {"queued": 7}
 
 
-def _rows_again(store: Store, **values: Any) -> str:
-    with store.write() as session:
-        now = store.now(session)
-        batch, account = add_batch(session, now), add_account(session, now, credential="another")
-        for row in range(1, 8):
-            add_job(session, now, batch_id=batch, account_id=account, row=row, **values)
-    return batch
+class _Interrupted(Store):
+    """A store of a process that is interrupted as it begins its third transaction."""
 
+    begun = 0
 
-def test_a_cancellation_that_was_cut_short_lets_nothing_begin_and_can_be_asked_for_again(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(handling, "_AT_ONCE_ALIKE", 2)
-    batch = _rows(store, 5)
-    real, calls = handling._drop_some, []
-
-    def cut_short(*args: Any) -> int:
-        calls.append(args)
-        if len(calls) == 2:
+    @contextmanager
+    def write(self, *, urgent: bool = False) -> Iterator[Transaction]:
+        self.begun += 1
+        if self.begun == 3:
             raise KeyboardInterrupt
-        return real(*args)
+        with super().write(urgent=urgent) as session:
+            yield session
 
-    monkeypatch.setattr(handling, "_drop_some", cut_short)
+
+def test_a_cancellation_that_was_cut_short_lets_nothing_begin_and_can_be_asked_for_again(store: Store) -> None:
+    batch = _rows(store, 5)
     with pytest.raises(KeyboardInterrupt):
-        handling.cancel_batch(store, batch)
+        handling.cancel_batch(_Interrupted(store.url, engine=store.engine), batch, at_once=2)
     assert _state(store, batch) is BatchState.CANCELLED
     assert _counts(store, batch) == {"cancelled": 2, "queued": 3}
     assert handling.cancel_batch(store, batch) == handling.Handled(3, not_so=2)
