@@ -37,7 +37,7 @@ _GATHERED: Final = 0.1
 _SHORTLY: Final = 0.02
 """The same, where a row goes on with it."""
 _MOST_GATHERED: Final = 200
-_TOO_LATE: Final = LOOK_SECONDS - 5.0
+TOO_LATE: Final = LOOK_SECONDS - 5.0
 """Seconds after which a look is not begun any more, nor tried again to be written down."""
 _AWAY_WAIT: Final = 0.5
 _AILS_FOR: Final = 5.0
@@ -75,10 +75,18 @@ class _Seen:
 class Looks:
     """A few threads that look, and one that writes down what was seen."""
 
-    def __init__(self, pipeline: Pipeline, publish: Callable[[Iterable[Message]], None], tell: Tell) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        publish: Callable[[Iterable[Message]], None],
+        tell: Tell,
+        *,
+        too_late: float = TOO_LATE,
+    ) -> None:
         self._pipeline = pipeline
         self._publish = publish
         self._tell = tell
+        self._too_late = too_late
         self._open: dict[Look, float] = {}
         """What is asked for and not written down yet, with the moment."""
         self._asked: SimpleQueue[Look | None] = SimpleQueue()
@@ -88,9 +96,14 @@ class Looks:
         self._writer = threading.Thread(target=self._write_down, name="reelq looks", daemon=True)
 
     @property
+    def under_way(self) -> int:
+        """How many are asked for and not written down yet."""
+        return len(self._open)
+
+    @property
     def has_room(self) -> bool:
         """Whether more may be begun."""
-        return len(self._open) < _MOST_OPEN
+        return self.under_way < _MOST_OPEN
 
     def start(self) -> None:
         """Begin to write down."""
@@ -127,7 +140,7 @@ class Looks:
         if self._pipeline.hands.stopping.is_set():
             return _Seen(look, _Way.PUT_BACK)
         began = time.monotonic()
-        if began - self._open.get(look, began) > _TOO_LATE:
+        if began - self._open.get(look, began) > self._too_late:
             return _Seen(look, _Way.TOO_LATE)
         if look.looks >= self._pipeline.settings.reelq_poll_limit or began < self._ails_until.get(look.account_id, 0.0):
             return _Seen(look, _Way.ITS_STAGE)
@@ -186,7 +199,7 @@ class Looks:
                     return self._write(session, seen)
             except Exception as error:
                 # Soon the rows' messages go out: then it is of no more use.
-                late = time.monotonic() - min(one.at for one in seen) > _TOO_LATE
+                late = time.monotonic() - min(one.at for one in seen) > self._too_late
                 if not is_away(error) or late or self._pipeline.hands.stopping.is_set():
                     raise
                 log.warning("the database is away: what was seen is written down later", extra={"away": "database"})

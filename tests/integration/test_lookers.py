@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-import worker.looks
 from reelq.errors import ServerTrouble
 from reelq.remote.receipts import Progress, RenderStatus
 from reelq.settings import Settings
@@ -54,13 +53,14 @@ def _unfinished(_: str) -> Progress:
 class _Lookers:
     """Looks with what they published, and somebody who is told."""
 
-    def __init__(self, desk: Desk, answer: Callable[[str], Progress] = _unfinished) -> None:
+    def __init__(self, desk: Desk, answer: Callable[[str], Progress] = _unfinished, **options: Any) -> None:
         self.desk = desk
         self.told: list[str] = []
         self.published: list[Message] = []
         self.tell: Callable[[Message, str], None] = lambda message, _: self.told.append(message.job_id)
         self.pipeline = _Pipeline(desk, answer)
-        self.looks = Looks(cast("Pipeline", self.pipeline), self.published.extend, lambda *said: self.tell(*said))
+        pipeline = cast("Pipeline", self.pipeline)
+        self.looks = Looks(pipeline, self.published.extend, lambda *said: self.tell(*said), **options)
         self.looks.start()
 
     def take(self) -> list[Look]:
@@ -79,7 +79,7 @@ def lookers(desk: Desk) -> Iterator[_Lookers]:
 
 
 def _until(met: Callable[[], object]) -> None:
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while not met():
         assert time.monotonic() < until
         time.sleep(0.01)
@@ -96,7 +96,7 @@ def test_whoever_watches_and_fails_ends_no_look_but_its_own(desk: Desk, lookers:
 
     lookers.tell = fail
     lookers.looks.begin([by_id[first]])
-    assert failed.wait(10)
+    assert failed.wait(60)
     lookers.looks.begin([by_id[second]])
     _until(lambda: lookers.seen(second))
     assert lookers.looks.has_room
@@ -110,7 +110,7 @@ def test_an_answer_that_takes_its_time_holds_up_no_other_look(desk: Desk) -> Non
 
     def answer(render_id: str) -> Progress:
         if render_id == "slow":
-            over.wait(20)
+            over.wait(120)
         return _unfinished(render_id)
 
     lookers = _Lookers(desk, answer)
@@ -125,14 +125,13 @@ def test_an_answer_that_takes_its_time_holds_up_no_other_look(desk: Desk) -> Non
     lookers.looks.stop(5)
 
 
-def test_one_that_waited_until_its_message_goes_out_is_not_made(
-    desk: Desk, lookers: _Lookers, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_that_waited_until_its_message_goes_out_is_not_made(desk: Desk) -> None:
     (job_id,) = _waiting(desk)
-    monkeypatch.setattr(worker.looks, "_TOO_LATE", -1)
+    lookers = _Lookers(desk, too_late=-1)
     lookers.looks.begin(lookers.take())
-    _until(lambda: not lookers.looks._open)
+    _until(lambda: not lookers.looks.under_way)
     assert (lookers.pipeline.asked, lookers.published, lookers.seen(job_id)) == ([], [], False)
+    lookers.looks.stop(5)
 
 
 def test_after_an_error_the_account_s_rows_go_to_their_stages_without_a_look(desk: Desk) -> None:
@@ -155,6 +154,6 @@ def test_a_stopping_process_looks_no_more_and_others_do_at_once(desk: Desk, look
     looks = lookers.take()
     lookers.pipeline.hands.stopping.set()
     lookers.looks.begin(looks)
-    _until(lambda: not lookers.looks._open)
+    _until(lambda: not lookers.looks.under_way)
     assert lookers.pipeline.asked == []
     assert [look.message.job_id for look in lookers.take()] == [job_id]
