@@ -91,8 +91,7 @@ pytest: $(DEV_READY) ## all other tests
 	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder --ignore tests/unit
 
 prove: $(DEV_READY) ## the promises at full size: the service, workers, Redis and databases broken on purpose (an hour)
-	REELQ_PROVE=1 $(BIN)/pytest -m "" tests/queue tests/integration/test_submissions_at_once.py tests/integration/test_store.py \
-	  tests/acceptance/test_walk.py
+	REELQ_PROVE=1 $(BIN)/pytest -m "" tests/queue tests/benchmarks/test_store_speed.py tests/acceptance/test_walk.py
 
 fuzz: $(DEV_READY) ## the REST service, asked at length by its own schema and against it (minutes)
 	REELQ_FUZZ=1 $(BIN)/pytest tests/api/test_schema.py --timeout 900

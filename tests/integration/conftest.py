@@ -1,25 +1,41 @@
-"""The fixtures of the store: a database of the test's own, migrated, as an address and open."""
+"""The store of a test: a database without a row, of each kind in turn."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from sqlalchemy import URL
 
 from reelq.store.session import Store
-from tests.databases import KINDS, new_database
+from tests.databases import KINDS, ReusedDatabase, new_database
+
+
+@pytest.fixture(scope="session")
+def reused_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], ReusedDatabase]]:
+    """The database of a kind that all tests of this process use in turn."""
+    made: dict[str, ReusedDatabase] = {}
+
+    def reused(kind: str) -> ReusedDatabase:
+        if kind not in made:
+            made[kind] = ReusedDatabase(kind, tmp_path_factory.mktemp(kind))
+        return made[kind]
+
+    yield reused
+    for each in made.values():
+        each.close()
 
 
 @pytest.fixture(params=KINDS)
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[URL]:
-    """The address of a database without a row that nobody else uses."""
-    with new_database(request.param, tmp_path) as url:
-        yield url
+def store(request: pytest.FixtureRequest, reused_database: Callable[[str], ReusedDatabase]) -> Iterator[Store]:
+    """A store at the newest version, without a row, that the next test uses again."""
+    with reused_database(request.param).lend() as lent:
+        yield lent
 
 
-@pytest.fixture
-def store(database_url: URL) -> Iterator[Store]:
-    """A store at the newest version, without a row."""
-    opened = Store(database_url)
-    yield opened
-    opened.close()
+@pytest.fixture(params=KINDS)
+def own_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """The same, but gone after the test: for what changes the schema, or looks at all that the file holds."""
+    with ExitStack() as stack:
+        opened = Store(stack.enter_context(new_database(request.param, tmp_path)))
+        stack.callback(opened.close)
+        yield opened

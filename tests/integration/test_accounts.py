@@ -11,14 +11,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import create_engine, text, update
 
 from reelq.errors import RemoteError, ServerTrouble, TokenQuota, TokenRefused
 from reelq.job import Cause
-from reelq.remote.client import ask_for_token, open_http
+from reelq.remote.client import Http, Remote, ask_for_token, open_http
 from reelq.remote.identity import CLIENT_ID_FILE, Token
 from reelq.remote.receipts import Grant
 from reelq.settings import Settings
@@ -37,7 +36,7 @@ from reelq.store.models import Account, AccountKind
 from reelq.store.secrets import Vault
 from reelq.store.session import Store
 from reelq.store.taking import Payer
-from tests.databases import add_account, shown
+from tests.databases import add_account, on_sqlite, shown
 from tests.sandbox_process import ATTRIBUTION, SandboxProcess
 
 KEY = "a key for these tests alone"
@@ -45,9 +44,8 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 USER = """
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from sqlalchemy import make_url
-from reelq.remote.client import Remote, ask_for_token, open_http
+from reelq.remote.client import Http, Remote, ask_for_token, open_http
 from reelq.settings import Settings
 from reelq.store.accounts import StoreTokens
 from reelq.store.secrets import Vault
@@ -60,11 +58,9 @@ with open_http(Settings(nemo_api_url=service)) as http:
     tokens.current()
     print("ready", flush=True)
     sys.stdin.readline()
-    with ThreadPoolExecutor(20) as pool:
-        asked = [pool.submit(Remote(http, tokens, attribution).balance) for _ in range(20)]
-    print(sum(each.result().available for each in asked), flush=True)
+    Remote(http, tokens, attribution).balance()
 """
-"""A process of its own that, when it is told to, asks for the balance from 20 threads at once."""
+"""A process of its own that has a token and, when it is told to, asks for the balance."""
 
 
 @pytest.fixture
@@ -78,13 +74,13 @@ def settings(sandbox: SandboxProcess) -> Settings:
 
 
 @pytest.fixture
-def http(settings: Settings) -> Iterator[httpx.Client]:
+def http(settings: Settings) -> Iterator[Http]:
     with open_http(settings) as client:
         yield client
 
 
 @pytest.fixture
-def ask(http: httpx.Client) -> Callable[[str], Grant]:
+def ask(http: Http) -> Callable[[str], Grant]:
     return lambda client_id: ask_for_token(http, client_id, ATTRIBUTION)
 
 
@@ -118,7 +114,7 @@ def _set(store: Store, account_id: str, **values: Any) -> None:
 
 
 @contextmanager
-def _user(store: Store, sandbox: SandboxProcess, account_id: str, claim_seconds: float = 60) -> Iterator[Any]:
+def _user(store: Store, sandbox: SandboxProcess, account_id: str, claim_seconds: float) -> Iterator[Any]:
     words = [shown(store.url), sandbox.url, account_id, KEY, str(claim_seconds)]
     pipe = subprocess.PIPE
     command = [sys.executable, "-W", "error", "-c", USER, *words]
@@ -127,11 +123,6 @@ def _user(store: Store, sandbox: SandboxProcess, account_id: str, claim_seconds:
         assert process.stdout.readline() == "ready\n"
         yield process
         process.kill()
-
-
-def _go(process: Any) -> None:
-    process.stdin.write("\n")
-    process.stdin.flush()
 
 
 def _together(count: int, act: Callable[[], Any]) -> list[Any]:
@@ -188,14 +179,18 @@ def test_the_first_need_asks_and_every_other_process_finds_the_token_in_the_data
 
 
 def test_forty_threads_of_two_processes_that_meet_a_refused_token_make_one_request(
-    store: Store, sandbox: SandboxProcess, account_id: str
+    store: Store, http: Http, sandbox: SandboxProcess, account_id: str, ask: Callable[[str], Grant]
 ) -> None:
-    with _user(store, sandbox, account_id) as one, _user(store, sandbox, account_id) as two:
-        sandbox.reset()  # it knows the token no more, nor who had one
-        sandbox.faults(slow_answer={"seconds": 0.3, "on": ["token"]})
-        _go(one)
-        _go(two)
-        assert [process.stdout.readline() for process in (one, two)] == ["2000\n", "2000\n"]
+    other = Store(store.url)
+    both = [StoreTokens(each, Vault(KEY), account_id, ask) for each in (store, other)]
+    for tokens in both:
+        tokens.current()
+    sandbox.reset()  # it knows the token no more, nor who had one
+    sandbox.faults(slow_answer={"seconds": 0.3, "on": ["token"]})
+    remotes = iter([Remote(http, tokens, ATTRIBUTION) for tokens in both] * 20)
+    balances = _together(40, lambda: next(remotes).balance().available)
+    other.close()
+    assert balances == [100] * 40
     (outcomes,) = sandbox.ledger()["token_requests"].values()
     assert [each["outcome"] for each in outcomes] == ["issued"]
     assert _account(store, account_id).token_version == 2
@@ -230,16 +225,16 @@ def test_twenty_that_wait_for_a_token_that_is_refused_by_quota_make_one_request(
 def test_a_quota_is_tried_once_more_after_the_wait_and_then_left_alone_for_seven_days_from_the_issue(
     store: Store, sandbox: SandboxProcess, account_id: str, make_tokens: Callable[..., StoreTokens]
 ) -> None:
-    tokens = make_tokens(quota_wait=0.4)
+    tokens = make_tokens()
     refused = tokens.current()
     for requests in (2, 2):
         with pytest.raises(TokenQuota):
             tokens.renew(refused)
         assert _requests(sandbox) == requests
-    time.sleep(0.5)
+    _set(store, account_id, blocked_until=NOW)  # the wait is over
     for _ in range(3):
         with pytest.raises(TokenQuota):
-            make_tokens(quota_wait=0.4).renew(refused)
+            make_tokens().renew(refused)
     assert _requests(sandbox) == 3
     account = _account(store, account_id)
     assert account.parked is Cause.TOKEN
@@ -252,8 +247,8 @@ def test_a_token_that_comes_after_the_wait_makes_the_429_before_it_forgotten(
 ) -> None:
     sandbox.faults(token_quota={"count": 1})
     with pytest.raises(TokenQuota):
-        make_tokens(quota_wait=0.001).current()
-    time.sleep(0.01)
+        make_tokens().current()
+    _set(store, account_id, blocked_until=NOW)
     assert make_tokens().current().version == 1
     account = _account(store, account_id)
     assert (account.quota_met, account.parked) == (False, None)
@@ -265,8 +260,8 @@ def test_an_account_that_is_let_go_on_asks_for_a_token_again(
     sandbox.faults(token_quota={"count": 2})
     for _ in range(2):
         with pytest.raises(TokenQuota):
-            make_tokens(quota_wait=0.001).current()
-        time.sleep(0.01)
+            make_tokens().current()
+        _set(store, account_id, blocked_until=NOW)
     assert _account(store, account_id).parked is Cause.TOKEN
     with store.write() as session:
         assert unpark(session, account_id)
@@ -278,7 +273,7 @@ def test_a_token_endpoint_that_is_away_is_not_asked_by_each_who_waits_and_the_cl
     store: Store, sandbox: SandboxProcess, account_id: str, make_tokens: Callable[..., StoreTokens]
 ) -> None:
     tokens = make_tokens()
-    sandbox.faults(unavailable={"on": ["token"]}, slow_answer={"seconds": 0.2, "on": ["token"]})
+    sandbox.faults(unavailable={"on": ["token"]}, slow_answer={"seconds": 1, "on": ["token"]})
     got = _together(20, tokens.current)
     assert {type(each) for each in got} == {ServerTrouble}
     assert _requests(sandbox) <= 2
@@ -287,6 +282,7 @@ def test_a_token_endpoint_that_is_away_is_not_asked_by_each_who_waits_and_the_cl
     assert tokens.current().version == 1
 
 
+@on_sqlite
 def test_after_a_killed_refresher_another_takes_over_when_its_claim_has_lapsed(
     store: Store, home: Path, start_sandbox: Callable[..., SandboxProcess]
 ) -> None:
@@ -297,7 +293,8 @@ def test_after_a_killed_refresher_another_takes_over_when_its_claim_has_lapsed(
         first = _account(store, account_id)
         sandbox.reset()
         sandbox.faults(slow_answer={"seconds": 60, "on": ["token"]})
-        _go(process)
+        process.stdin.write("\n")
+        process.stdin.flush()
         while (until := _account(store, account_id).refreshing_until) is None:
             time.sleep(0.01)
         process.kill()
@@ -352,11 +349,14 @@ def test_a_token_is_kept_though_the_database_was_away_when_it_came(
 ) -> None:
     def while_away(_client_id: str) -> Grant:
         gone = threading.Event()
-        threading.Thread(target=_away_for, args=(store, 1.0, gone)).start()
+        away.append(threading.Thread(target=_away_for, args=(store, 1.0, gone)))
+        away[0].start()
         gone.wait()
         return Grant("nmv_usr_paid_for_with_seven_days")
 
+    away: list[threading.Thread] = []
     token = make_tokens(ask=while_away).current()
+    away[0].join()
     assert make_tokens().current() == token
     assert _account(store, account_id).refreshing_until is None
 
@@ -394,12 +394,13 @@ def test_a_token_of_ones_own_is_used_as_it_is_and_renewed_by_nobody(
 
 
 def test_no_token_can_be_read_in_the_database(
-    store: Store, settings: Settings, make_tokens: Callable[..., StoreTokens]
+    own_store: Store, settings: Settings, ask: Callable[[str], Grant], home: Path
 ) -> None:
     own = settings.model_copy(update={"nemo_token": SecretStr("nmv_usr_mine")})
-    account_for(store, Vault(KEY), own)
-    free = make_tokens().current().secret.get_secret_value()
-    kept = _bytes(store)
+    account_for(own_store, Vault(KEY), own)
+    tokens = StoreTokens(own_store, Vault(KEY), anonymous_for(own_store, settings, home=home), ask)
+    free = tokens.current().secret.get_secret_value()
+    kept = _bytes(own_store)
     assert b"nmv_usr" not in kept
     assert free.encode() not in kept
     assert settings.nemo_api_url.encode() in kept  # the search would find what is there

@@ -34,13 +34,13 @@ def test_a_decision_to_send_is_the_batchs_that_the_row_is_in(store: Store) -> No
         assert (made.batch_id, made.text) == (job.batch_id, job.instruction)
 
 
-def test_sends_of_an_older_version_are_told_their_batches(store: Store) -> None:
-    with store.write() as session:
-        now = store.now(session)
+def test_sends_of_an_older_version_are_told_their_batches(own_store: Store) -> None:
+    with own_store.write() as session:
+        now = own_store.now(session)
         batch, account = add_batch(session, now), add_account(session, now)
         add_send(session, now, add_job(session, now, batch_id=batch, account_id=account), account, cost=9)
-    migrate.downgrade(store, "0002")
-    with store.write() as session:
+    migrate.downgrade(own_store, "0002")
+    with own_store.write() as session:
         assert session.scalar(text("SELECT cost FROM sends")) == 9
-    migrate.upgrade(store)
-    assert _spent(store, batch) == (9, 9)
+    migrate.upgrade(own_store)
+    assert _spent(own_store, batch) == (9, 9)

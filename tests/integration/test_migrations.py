@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import main as alembic
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Inspector, create_engine, func, inspect, select, text
@@ -42,6 +43,12 @@ store.close()
 """
 
 AddVersion = Callable[..., None]
+
+
+@pytest.fixture
+def store(own_store: Store) -> Store:
+    """Each test has a schema of its own to change."""
+    return own_store
 
 
 @pytest.fixture(params=KINDS)
@@ -156,7 +163,7 @@ def _described_table(inspector: Inspector, table: str) -> dict[str, Any]:
 def test_processes_that_upgrade_one_new_database_at_once_all_succeed(empty_url: URL) -> None:
     command = [sys.executable, "-W", "error", "-c", _UPGRADE, shown(empty_url)]
     pipe = subprocess.PIPE
-    started = [subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(4)]
+    started = [subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(2)]
     for process in started:
         assert process.stdout
         assert process.stdout.readline().startswith("ready")
@@ -165,7 +172,7 @@ def test_processes_that_upgrade_one_new_database_at_once_all_succeed(empty_url: 
         process.stdin.write("\n")
         process.stdin.flush()
     ends = [(*process.communicate(timeout=60), process.returncode) for process in started]
-    assert ends == [(f"{NEWEST}\n", "", 0)] * 4
+    assert ends == [(f"{NEWEST}\n", "", 0)] * 2
 
 
 def test_a_database_of_a_newer_program_is_refused_in_words(store: Store) -> None:
@@ -221,12 +228,13 @@ def test_foreign_keys_hold_again_after_migrating(store: Store) -> None:
         add_job(session, store.now(session), batch_id="bat_none")
 
 
-def test_the_tool_for_developers_runs_the_same_history_and_misses_nothing(empty_url: URL) -> None:
-    env = os.environ | {"REELQ_DATABASE_URL": shown(empty_url)}
+def test_the_tool_for_developers_runs_the_same_history_and_misses_nothing(
+    empty_url: URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("REELQ_DATABASE_URL", shown(empty_url))
     for words in (["upgrade", "head"], ["check"], ["downgrade", "base"], ["upgrade", "head"]):
-        command = [sys.executable, "-m", "alembic", *words]
-        ran = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False)
-        assert ran.returncode == 0, ran.stderr
+        alembic(words)  # it exits where something is missing
     opened = Store(empty_url)
     assert schema.is_current(opened)
     opened.close()

@@ -106,7 +106,7 @@ def test_of_20_threads_that_race_for_a_move_one_wins(store: Store) -> None:
     start = Barrier(20)
 
     def race(number: int) -> int | None:
-        start.wait(20)
+        start.wait(60)
         try:
             with store.write() as session:
                 move(session, at, Status.RUNNING, NOW, "Taken.", lease_until=NOW, worker=str(number))

@@ -62,8 +62,10 @@ def _counted(store: Store) -> Iterator[list[str]]:
             made.append(statement)
 
     event.listen(store.engine, "before_cursor_execute", note)
-    yield made
-    event.remove(store.engine, "before_cursor_execute", note)
+    try:
+        yield made
+    finally:
+        event.remove(store.engine, "before_cursor_execute", note)
 
 
 def _recorder(store: Store, folder: Path) -> Recorder:
@@ -114,8 +116,7 @@ def test_it_changes_nothing_of_a_row_that_goes_on_elsewhere(
 
 def test_the_end_of_a_row_is_more_than_one_statement_and_all_of_it_or_nothing(store: Store, tmp_path: Path) -> None:
     claimed = _claimed(store, Stage.UPLOAD, route=Route.UPLOAD)
-    event.listen(store.engine, "before_cursor_execute", _pulled_by("SELECT webhooks"))
-    with pytest.raises(RuntimeError, match="pulled"):
+    with _plug_pulled(store, "SELECT webhooks"), pytest.raises(RuntimeError, match="pulled"):
         _recorder(store, tmp_path).record(claimed, RECEIPTS["an upload"][1])
     with store.read() as session:
         assert session.get_one(Job, claimed.at.job_id).status is Status.RUNNING
@@ -123,19 +124,25 @@ def test_the_end_of_a_row_is_more_than_one_statement_and_all_of_it_or_nothing(st
 
 def test_what_an_error_does_to_row_and_account_is_done_together_or_not_at_all(store: Store, tmp_path: Path) -> None:
     claimed = _claimed(store, Stage.RENDER)
-    event.listen(store.engine, "before_cursor_execute", _pulled_by("UPDATE jobs", "WITH moved"))
-    with pytest.raises(RuntimeError, match="pulled"):
+    with _plug_pulled(store, "UPDATE jobs", "WITH moved"), pytest.raises(RuntimeError, match="pulled"):
         _recorder(store, tmp_path).record(claimed, RateLimited("slower, please"))
     with store.read() as session:
         assert session.get_one(Account, claimed.account.id).blocked_until is None
 
 
-def _pulled_by(*statements: str) -> Callable[..., None]:
-    def pulled(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+@contextmanager
+def _plug_pulled(store: Store, *statements: str) -> Iterator[None]:
+    """Instead of making one of these statements, the process ends."""
+
+    def pull(_connection: object, _cursor: object, statement: str, *_: object) -> None:
         if statement.startswith(statements):
             raise RuntimeError("the plug was pulled")
 
-    return pulled
+    event.listen(store.engine, "before_cursor_execute", pull)
+    try:
+        yield
+    finally:
+        event.remove(store.engine, "before_cursor_execute", pull)
 
 
 @pytest.mark.parametrize("deed", DEEDS.values(), ids=DEEDS)

@@ -27,7 +27,7 @@ from reelq.store.outcomes import failures, waits
 from reelq.store.overview import Snapshot, snapshot
 from reelq.store.session import Store
 from reelq.store.story import Told
-from tests.databases import add_account, add_batch, add_job, add_send
+from tests.databases import add_account, add_batch, add_job, add_send, on_postgres
 
 
 def seen(store: Store, batch_id: str) -> Snapshot:
@@ -261,9 +261,8 @@ def test_following_ends_with_the_batch_and_tells_each_event_once(store: Store, m
     assert show.closed
 
 
+@on_postgres
 def test_an_event_that_comes_to_light_late_is_told_all_the_same(store: Store, made: tuple[str, str]) -> None:
-    if store.is_sqlite:
-        pytest.skip("one writer: nothing comes to light late")
     job_id = put(store, made, 1)
     late = store.write()
     session = late.__enter__()

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -13,20 +14,17 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import URL, func, insert, make_url, select, text, update
+from sqlalchemy import URL, func, make_url, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, StatementError
 
 from reelq.errors import SettingsError
-from reelq.job import Cause, Stage, Status
+from reelq.job import Cause, Status
 from reelq.settings import Settings
 from reelq.store.models import Account, Batch, Job, JobEvent, Outcome, Send
 from reelq.store.moves import Position, note
 from reelq.store.session import Store, database_url, is_away
-from tests.databases import add_account, add_batch, add_job, add_send, job_row, shown
-from tests.queue.sizes import size
+from tests.databases import add_account, add_batch, add_job, add_send, on_postgres, on_sqlite, shown
 
-BULK = size(20_000, 100_000)
-BULK_LIMIT_SECONDS = size(10, 30)
 MOMENT = datetime(2026, 3, 29, 1, 59, 59, 999_999, UTC)
 
 _COUNT_UP = """
@@ -117,32 +115,38 @@ def test_the_clock_is_aware_and_goes_on_within_a_transaction(store: Store) -> No
     assert abs(first - datetime.now(UTC)) < timedelta(minutes=1)
 
 
-def test_a_connection_that_the_server_has_closed_is_handed_to_nobody(store: Store) -> None:
-    if store.is_sqlite:
-        pytest.skip("there is no server")
+@pytest.fixture
+def fresh(store: Store) -> Iterator[Store]:
+    """The same database through connections that nobody has used before."""
+    opened = Store(store.url)
+    yield opened
+    opened.close()
+
+
+@on_postgres
+def test_a_connection_that_the_server_has_closed_is_handed_to_nobody(fresh: Store) -> None:
     mine = text("SELECT pg_backend_pid()")
-    with store.read() as one, store.read() as two:
+    with fresh.read() as one, fresh.read() as two:
         before = {one.scalar(mine), two.scalar(mine)}
-    with store.write() as session:
+    with fresh.write() as session:
         others = before - {session.scalar(mine)}
         for pid in others:
             session.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
     for _ in range(2):
-        with store.write() as one, store.read() as two:
+        with fresh.write() as one, fresh.read() as two:
             assert others.isdisjoint({one.scalar(mine), two.scalar(mine)})
 
 
-def test_what_the_server_says_meanwhile_does_not_cost_a_connection(store: Store) -> None:
-    if store.is_sqlite:
-        pytest.skip("there is no server")
-    with store.write() as session:
+@on_postgres
+def test_what_the_server_says_meanwhile_does_not_cost_a_connection(fresh: Store) -> None:
+    with fresh.write() as session:
         mine = session.scalar(text("SELECT pg_backend_pid()"))
         session.execute(text("LISTEN something"))
-    with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as held:
+    with fresh.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as held:
         assert held.scalar(text("SELECT pg_backend_pid()")) == mine
-        with store.write() as other:
+        with fresh.write() as other:
             other.execute(text("NOTIFY something"))
-    with store.write() as one, store.write() as two:
+    with fresh.write() as one, fresh.write() as two:
         pids = {one.scalar(text("SELECT pg_backend_pid()")), two.scalar(text("SELECT pg_backend_pid()"))}
     assert mine in pids
 
@@ -320,24 +324,22 @@ def test_a_write_that_fails_leaves_nothing(store: Store) -> None:
 
 
 def test_a_reader_neither_waits_for_a_writer_nor_sees_what_is_not_committed(store: Store) -> None:
-    def count() -> tuple[int | None, float]:
-        began = time.monotonic()
+    def count() -> int | None:
         with store.read() as session:
-            return session.scalar(select(func.count()).select_from(Account)), time.monotonic() - began
+            return session.scalar(select(func.count()).select_from(Account))
 
     with ThreadPoolExecutor(1) as pool:
         with store.write() as session:
             add_account(session, MOMENT)
-            seen, seconds = pool.submit(count).result(timeout=20)
-        assert (seen, pool.submit(count).result(timeout=20)[0]) == (0, 1)
-    assert seconds < 5
+            seen = pool.submit(count).result(timeout=60)
+        assert (seen, pool.submit(count).result(timeout=60)) == (0, 1)
 
 
 def test_a_writer_does_not_wait_for_a_reader_that_lingers(store: Store) -> None:
     with store.read() as lingering:
         assert lingering.scalar(select(func.count()).select_from(Account)) == 0
         with ThreadPoolExecutor(1) as pool:
-            pool.submit(_write_an_account, store).result(timeout=20)
+            pool.submit(_write_an_account, store).result(timeout=60)
 
 
 def _write_an_account(store: Store) -> None:
@@ -345,25 +347,22 @@ def _write_an_account(store: Store) -> None:
         add_account(session, MOMENT)
 
 
-def test_processes_and_threads_that_write_at_once_lose_nothing(store: Store) -> None:
+def test_a_process_and_threads_that_write_at_once_lose_nothing(store: Store) -> None:
     with store.write() as session:
         add_account(session, MOMENT)
     command = [sys.executable, "-W", "error", "-c", _COUNT_UP, shown(store.url)]
     pipe = subprocess.PIPE
-    started = [subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(2)]
-    for process in started:
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdin
         assert process.stdout
         assert process.stdout.readline() == "ready\n"
-    for process in started:
-        assert process.stdin
         process.stdin.write("\n")
         process.stdin.flush()
-    with ThreadPoolExecutor(20) as pool:
-        list(pool.map(lambda _: _count_up(store), range(200)))
-    ends = [(*process.communicate(timeout=60), process.returncode) for process in started]
-    assert ends == [("", "", 0)] * 2
+        with ThreadPoolExecutor(20) as pool:
+            list(pool.map(lambda _: _count_up(store), range(100)))
+        assert (*process.communicate(timeout=60), process.returncode) == ("", "", 0)
     with store.read() as session:
-        assert session.scalar(select(Account.token_version)) == 400
+        assert session.scalar(select(Account.token_version)) == 200
 
 
 def _count_up(store: Store) -> None:
@@ -371,6 +370,7 @@ def _count_up(store: Store) -> None:
         session.execute(update(Account).values(token_version=Account.token_version + 1))
 
 
+@on_sqlite
 def test_a_database_that_is_away_is_told_from_a_statement_that_is_wrong(store: Store) -> None:
     away = Store(make_url("postgresql+psycopg://nobody@127.0.0.1:1/none"))
     with pytest.raises(OperationalError) as unreachable, away.read() as session:
@@ -435,21 +435,3 @@ def test_a_store_that_can_not_be_written_says_why_and_since_when(tmp_path: Path)
     assert "full" in store.ails(0)
     assert store.ails(60) == ""
     store.close()
-
-
-@pytest.mark.benchmark
-def test_100000_jobs_come_in_within_seconds_in_one_transaction(
-    store: Store, capsys: pytest.CaptureFixture[str]
-) -> None:
-    began = time.monotonic()
-    with store.write() as session:
-        batch_id, account_id = add_batch(session, MOMENT), add_account(session, MOMENT)
-        session.execute(insert(Job), [job_row(batch_id, account_id, MOMENT, row=row) for row in range(BULK)])
-    seconds = time.monotonic() - began
-    with capsys.disabled():
-        kind = store.url.get_backend_name()
-        print(f"\n{BULK:,} jobs into {kind}: {seconds:.1f} s (limit {BULK_LIMIT_SECONDS})")  # noqa: T201 - its figure
-    with store.read() as session:
-        assert session.scalar(select(func.count()).select_from(Job)) == BULK
-        assert session.scalar(select(func.max(Job.row)).where(Job.stage == Stage.UPLOAD)) == BULK - 1
-    assert seconds < BULK_LIMIT_SECONDS

@@ -9,7 +9,7 @@ from reelq.job import Stage, Status
 from reelq.store.moves import Position, note
 from reelq.store.session import Store
 from reelq.store.story import BEGINNING, Mark, newest_event, row_told_since, told_since
-from tests.databases import add_batch, add_job
+from tests.databases import add_batch, add_job, on_postgres
 
 
 class Teller:
@@ -64,11 +64,10 @@ def _handed_out(mark: Mark) -> Mark:
     return back
 
 
+@on_postgres
 def test_an_event_with_a_lower_number_that_is_committed_last_is_told_to_whoever_came_back_in_between(
     store: Store, at: Position
 ) -> None:
-    if store.is_sqlite:
-        pytest.skip("one writer: nothing comes to light late")
     first = Teller(store, at).say("drawn first")
     Teller(store, at).say("committed first").commit()
     told, mark = read(store, at, BEGINNING)
@@ -88,9 +87,8 @@ def test_whoever_begins_now_is_told_what_was_under_way_and_nothing_older(store: 
     assert read(store, at, mark)[0] == [*(["under way"] if under_way else []), "from now on"]
 
 
+@on_postgres
 def test_what_is_given_up_holds_nobody_up(store: Store, at: Position) -> None:
-    if store.is_sqlite:
-        pytest.skip("one writer: nothing comes to light late")
     given_up = Teller(store, at).say("never was")
     Teller(store, at).say("one").commit()
     told, mark = read(store, at, BEGINNING)
@@ -100,11 +98,10 @@ def test_what_is_given_up_holds_nobody_up(store: Store, at: Position) -> None:
     assert (told, more) == (["one"], ["two"])
 
 
+@on_postgres
 def test_however_transactions_overlap_each_event_is_told_once(store: Store) -> None:
-    if store.is_sqlite:
-        pytest.skip("one writer: nothing overlaps")
-    told = sum(_overlap(store, new_row(store), random.Random(seed)) for seed in range(15))
-    assert told > 200
+    told = sum(_overlap(store, new_row(store), random.Random(seed)) for seed in range(5))
+    assert told > 60
 
 
 def _overlap(store: Store, at: Position, chance: random.Random) -> int:

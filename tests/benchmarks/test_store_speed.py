@@ -1,0 +1,129 @@
+"""How long the store takes over very large manifests: to take them in, again, changed, joined, and at each tick."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from sqlalchemy import func, insert, select, update
+
+from reelq.job import Route, Stage
+from reelq.manifest import Row
+from reelq.store import due, jobs, submissions, turns
+from reelq.store.models import Job
+from reelq.store.orders import Fate, Order
+from reelq.store.session import Store
+from tests.databases import KINDS, add_account, add_batch, job_row, new_database
+from tests.queue.sizes import size
+
+SERVICE: Final = "https://service.example"
+MOMENT: Final = datetime(2026, 3, 29, tzinfo=UTC)
+INSERTED: Final = size(5_000, 100_000)
+INSERT_SECONDS: Final = size(10, 30)
+SUBMITTED: Final = size(3_000, 100_000)
+SUBMIT_SECONDS: Final = 30
+JOINED: Final = size(1_000, 20_000)
+TICK_SECONDS: Final = 0.5
+"""A tick comes five times a second, and takes its time only while there is something to let in."""
+
+
+@pytest.fixture(params=KINDS)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """A store without a row."""
+    with new_database(request.param, tmp_path) as url:
+        opened = Store(url)
+        yield opened
+        opened.close()
+
+
+Timed = Callable[[str, float, Callable[[], Any]], Any]
+
+
+@pytest.fixture
+def timed(store: Store, capsys: pytest.CaptureFixture[str]) -> Timed:
+    """Does something, prints how long it took, and fails where that was longer than the limit."""
+
+    def time_it(what: str, limit: float, act: Callable[[], Any]) -> Any:
+        began = time.monotonic()
+        result = act()
+        seconds = time.monotonic() - began
+        with capsys.disabled():
+            print(f"\n{what}, {store.url.get_backend_name()}: {seconds:.2f} s (limit {limit:g})")
+        assert seconds < limit
+        return result
+
+    return time_it
+
+
+@pytest.mark.benchmark
+def test_many_jobs_come_in_within_seconds_in_one_transaction(store: Store, timed: Timed) -> None:
+    def insert_all() -> None:
+        with store.write() as session:
+            batch_id, account_id = add_batch(session, MOMENT), add_account(session, MOMENT)
+            session.execute(insert(Job), [job_row(batch_id, account_id, MOMENT, row=row) for row in range(INSERTED)])
+
+    timed(f"{INSERTED:,} jobs inserted", INSERT_SECONDS, insert_all)
+    with store.read() as session:
+        assert session.scalar(select(func.count()).select_from(Job)) == INSERTED
+        assert session.scalar(select(func.max(Job.row)).where(Job.stage == Stage.UPLOAD)) == INSERTED - 1
+
+
+def _order(folder: Path, count: int, name: str) -> Order:
+    (folder / "beach.mp4").write_bytes(b"a clip")
+    rows = [
+        Row(
+            number=number, line=number + 1, id=str(number), file="beach.mp4", references=(), skill="video-models",
+            instruction=f"Add a title that says {number}", language="en", session="", priority=0,
+            output=f"{number}-beach.mp4", route=Route.EDIT, extra={"shelf": str(number % 7)},
+        )
+        for number in range(1, count + 1)
+    ]  # fmt: skip
+    return Order("me", name, folder, folder / name, rows, limit_credits=None)
+
+
+@pytest.mark.benchmark
+@pytest.mark.timeout(600)
+def test_a_large_manifest_is_handed_in_again_and_changed_and_joined_within_seconds(
+    store: Store, timed: Timed, tmp_path: Path
+) -> None:
+    with store.write() as session:
+        account = add_account(session, store.now(session), service_url=SERVICE)
+
+    def submit(what: str, order: Order) -> submissions.Submitted:
+        def act() -> submissions.Submitted:
+            return submissions.submit(store, order, service=SERVICE, account_id=account)
+
+        submitted: submissions.Submitted = timed(what, SUBMIT_SECONDS, act)
+        return submitted
+
+    order = _order(tmp_path, SUBMITTED, "bulk")
+    first = submit(f"{SUBMITTED:,} rows handed in", order)
+    again = submit("… and again", order)
+    assert (again.batch_id, again.plan.count(Fate.GOES_ON)) == (first.batch_id, SUBMITTED)
+    less = _order(tmp_path, JOINED, "other")
+    assert submit(f"{JOINED:,} rows joined", less).plan.count(Fate.JOINED) == JOINED
+    moved = submit("… and less one row", replace(less, rows=less.rows[1:]))
+    assert (moved.plan.count(Fate.JOINED), moved.left_behind[0].rows) == (JOINED - 1, 1)
+    for batch_id in (None, first.batch_id, moved.batch_id):
+        _tick(store, batch_id)
+        _let_none_in(store)
+        what = "a tick, a batch alone" if batch_id else "a tick, everything"
+        timed(what, TICK_SECONDS, partial(_tick, store, batch_id))
+
+
+def _let_none_in(store: Store) -> None:
+    with store.write() as session:
+        session.execute(update(Job).where(Job.admitted).values(admitted=False))
+
+
+def _tick(store: Store, batch_id: str | None) -> None:
+    """What the lifeline asks, as often as it is asked within one."""
+    with store.write() as session:
+        now = store.now(session)
+        jobs.rescue(session, now, 200, 30, 20, batch_id=batch_id)
+        due.due(session, now, 500, batch_id)
+        turns.admit(session, now, batch_id)
