@@ -5,7 +5,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -37,6 +36,7 @@ from reelq.store.secrets import Vault
 from reelq.store.session import Store
 from reelq.store.taking import Payer
 from tests.databases import add_account, on_sqlite, shown
+from tests.integration.threads import together
 from tests.sandbox_process import ATTRIBUTION, SandboxProcess
 
 KEY = "a key for these tests alone"
@@ -125,21 +125,6 @@ def _user(store: Store, sandbox: SandboxProcess, account_id: str, claim_seconds:
         process.kill()
 
 
-def _together(count: int, act: Callable[[], Any]) -> list[Any]:
-    """What each of so many threads got, or was refused with, when all began at once."""
-    gate = threading.Barrier(count)
-
-    def one() -> Any:
-        gate.wait()
-        try:
-            return act()
-        except RemoteError as error:
-            return error
-
-    with ThreadPoolExecutor(count) as pool:
-        return [each.result() for each in [pool.submit(one) for _ in range(count)]]
-
-
 def test_a_token_of_ones_own_is_one_account_however_often_it_is_looked_up(store: Store, settings: Settings) -> None:
     mine, another = (settings.model_copy(update={"nemo_token": SecretStr(f"nmv_usr_{who}")}) for who in ("me", "you"))
     account_id = account_for(store, Vault(KEY), mine)
@@ -161,7 +146,7 @@ def test_machines_that_share_a_database_share_the_client_id_of_the_first(
 def test_an_account_is_made_once_by_whoever_is_first(store: Store, settings: Settings, home: Path) -> None:
     other = Store(store.url)
     stores = iter([store, other] * 8)
-    made = _together(16, lambda: anonymous_for(next(stores), settings, home=home))
+    made = together(16, lambda: anonymous_for(next(stores), settings, home=home))
     other.close()
     assert len(set(made)) == 1
 
@@ -188,7 +173,7 @@ def test_forty_threads_of_two_processes_that_meet_a_refused_token_make_one_reque
     sandbox.reset()  # it knows the token no more, nor who had one
     sandbox.faults(slow_answer={"seconds": 0.3, "on": ["token"]})
     remotes = iter([Remote(http, tokens, ATTRIBUTION) for tokens in both] * 20)
-    balances = _together(40, lambda: next(remotes).balance().available)
+    balances = together(40, lambda: next(remotes).balance().available, RemoteError)
     other.close()
     assert balances == [100] * 40
     (outcomes,) = sandbox.ledger()["token_requests"].values()
@@ -213,7 +198,7 @@ def test_twenty_that_wait_for_a_token_that_is_refused_by_quota_make_one_request(
     here, there = make_tokens(), make_tokens()
     sandbox.faults(token_quota=1.0, slow_answer={"seconds": 0.2, "on": ["token"]})
     processes = iter([here, there] * 10)
-    got = _together(20, lambda: next(processes).current())
+    got = together(20, lambda: next(processes).current(), RemoteError)
     assert {type(each) for each in got} == {TokenQuota}
     assert _requests(sandbox) == 1
     account = _account(store, account_id)
@@ -274,7 +259,7 @@ def test_a_token_endpoint_that_is_away_is_not_asked_by_each_who_waits_and_the_cl
 ) -> None:
     tokens = make_tokens()
     sandbox.faults(unavailable={"on": ["token"]}, slow_answer={"seconds": 1, "on": ["token"]})
-    got = _together(20, tokens.current)
+    got = together(20, tokens.current, RemoteError)
     assert {type(each) for each in got} == {ServerTrouble}
     assert _requests(sandbox) <= 2
     assert _account(store, account_id).refreshing_until is None

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -38,6 +38,7 @@ from reelq.store.models import Account, CreditReading, Outcome, Send
 from reelq.store.sends import ended_well, settle
 from reelq.store.session import Store
 from tests.databases import add_account, add_batch, add_job, add_send, on_postgres, on_sqlite, shown
+from tests.integration.threads import together
 from tests.sandbox_process import ATTRIBUTION, Caller, SandboxProcess
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -230,26 +231,12 @@ def remote(sandbox: SandboxProcess, caller: Caller) -> Iterator[Remote]:
         yield Remote(http, OwnToken(SecretStr(token)), ATTRIBUTION)
 
 
-def _together(count: int, act: Callable[[], Any]) -> list[Any]:
-    gate = threading.Barrier(count)
-
-    def one() -> Any:
-        gate.wait()
-        try:
-            return act()
-        except RemoteError as error:
-            return error
-
-    with ThreadPoolExecutor(count) as pool:
-        return [each.result() for each in [pool.submit(one) for _ in range(count)]]
-
-
 @on_sqlite
 def test_sixty_four_sends_that_end_together_cost_one_or_two_requests(
     books: Books, sandbox: SandboxProcess, remote: Remote
 ) -> None:
     sandbox.faults(slow_answer={"seconds": 1, "on": ["balance"]})
-    got = _together(64, lambda: take_reading(books.store, books.account, "after", remote.balance))
+    got = together(64, lambda: take_reading(books.store, books.account, "after", remote.balance), RemoteError)
     assert {each.available for each in got} == {100}
     assert len(books.readings()) == sandbox.ledger()["requests"]["balance"] <= 2
 
@@ -285,7 +272,7 @@ def test_a_balance_that_can_not_be_read_is_not_asked_for_by_each_who_waits(
     books: Books, sandbox: SandboxProcess, remote: Remote
 ) -> None:
     sandbox.faults(unavailable={"on": ["balance"]}, slow_answer={"seconds": 1, "on": ["balance"]})
-    got = _together(64, lambda: take_reading(books.store, books.account, "after", remote.balance))
+    got = together(64, lambda: take_reading(books.store, books.account, "after", remote.balance), RemoteError)
     assert {type(each) for each in got} == {ServerTrouble}
     assert sandbox.ledger()["requests"]["balance"] <= 2
     assert books.readings() == []
@@ -435,7 +422,7 @@ def test_workers_that_ask_at_once_stay_within_the_limit_together(store: Store) -
                 books.open_send(session)
             return allowed
 
-    assert sum(_together(8, send)) == 2
+    assert sum(together(8, send)) == 2
 
 
 def test_a_send_of_another_outcome_still_bears_until_it_is_told_to_stop(books: Books) -> None:

@@ -1,11 +1,9 @@
 """The one writer of `status`: what it allows, what it refuses, and what goes with it."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
-from threading import Barrier
 from typing import Any
 
 import pytest
@@ -16,6 +14,7 @@ from reelq.store.models import Job, JobEvent
 from reelq.store.moves import Position, StaleMove, move, note
 from reelq.store.session import Store
 from tests.databases import add_account, add_batch, add_job
+from tests.integration.threads import together
 
 CAME_IN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 NOW = CAME_IN + timedelta(seconds=7)
@@ -103,20 +102,16 @@ def test_a_move_and_its_event_come_together_or_not_at_all(store: Store) -> None:
 
 def test_of_20_threads_that_race_for_a_move_one_wins(store: Store) -> None:
     at = _add(store, Status.QUEUED)
-    start = Barrier(20)
+    workers = iter(map(str, range(20)))
 
-    def race(number: int) -> int | None:
-        start.wait(60)
-        try:
-            with store.write() as session:
-                move(session, at, Status.RUNNING, NOW, "Taken.", lease_until=NOW, worker=str(number))
-        except StaleMove:
-            return None
-        return number
+    def race() -> str:
+        worker = next(workers)
+        with store.write() as session:
+            move(session, at, Status.RUNNING, NOW, "Taken.", lease_until=NOW, worker=worker)
+        return worker
 
-    with ThreadPoolExecutor(20) as pool:
-        winners = [number for number in pool.map(race, range(20)) if number is not None]
-    assert [_job(store, at).worker] == [str(number) for number in winners]
+    winners = [won for won in together(20, race, StaleMove) if not isinstance(won, StaleMove)]
+    assert [_job(store, at).worker] == winners
     assert len(_events(store, at)) == 1
 
 

@@ -2,7 +2,6 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from threading import Barrier
 from typing import Any
 
 from sqlalchemy import func, select
@@ -12,6 +11,7 @@ from reelq.store import submissions
 from reelq.store.models import Batch, Job
 from reelq.store.session import Store
 from tests.integration.test_submissions import SERVICE, TWO, Desk, desk
+from tests.integration.threads import together
 
 __all__ = ["desk"]  # the fixture
 
@@ -19,18 +19,15 @@ __all__ = ["desk"]  # the fixture
 def _at_once(desk: Desk, *names: str) -> list[str]:
     """The batches that so many come to, each of which hands in the same rows through a store of its own."""
     order = desk.order(*TWO, *(f"beach.mp4,Add a title that says {number}," for number in range(50)))
-    gate = Barrier(len(names))
+    orders = iter([replace(order, name=name, out=desk.folder / name) for name in names])
 
-    def submit(name: str) -> str:
-        store = Store(desk.store.url)
-        mine = replace(order, name=name, out=desk.folder / name)
-        gate.wait()
+    def submit() -> str:
+        store, mine = Store(desk.store.url), next(orders)
         made = submissions.submit(store, mine, service=SERVICE, account_id=desk.account)
         store.close()
         return made.batch_id
 
-    with ThreadPoolExecutor(len(names)) as pool:
-        return list(pool.map(submit, names))
+    return together(len(names), submit)
 
 
 def test_of_those_that_hand_in_one_manifest_at_once_one_inserts_and_the_others_find_it(desk: Desk) -> None:

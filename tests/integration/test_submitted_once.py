@@ -1,6 +1,5 @@
 """An order whose batch was given its id beforehand becomes one batch, however often and by how many it is submitted."""
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from reelq.store.models import Batch, Job
 from reelq.store.orders import Order
 from reelq.store.session import Store
 from tests.databases import add_account
+from tests.integration.threads import together
 
 SERVICE = "https://service.example"
 ROWS = b"file,instruction,references\nbeach.mp4,Trim,https://example.com/a.jpg;face.jpg\n,Make a clip of the sea,\n"
@@ -59,11 +59,8 @@ def test_each_time_it_is_a_batch_of_its_own_unless_its_id_was_given(store: Store
 
 def test_submitted_by_several_at_once_it_is_made_once(store: Store, account: str) -> None:
     given = new_id("bat")
-    with ThreadPoolExecutor(6) as pool:
-        made = [
-            pool.submit(submissions.submit, store, order(given), service=SERVICE, account_id=account) for _ in "123456"
-        ]
-    assert {each.result().batch_id for each in made} == {given}
+    made = together(6, lambda: submissions.submit(store, order(given), service=SERVICE, account_id=account))
+    assert {each.batch_id for each in made} == {given}
     assert batches(store) == 1
     with store.read() as session:
         assert session.scalar(select(func.count()).select_from(Job)) == 2

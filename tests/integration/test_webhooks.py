@@ -26,6 +26,7 @@ from reelq.store.outbox import Event
 from reelq.store.secrets import Vault
 from reelq.store.session import Store
 from tests.databases import add_account, add_batch, add_job, add_send, on_postgres
+from tests.integration.threads import together
 from tests.receiver import Receiver, receiving, says
 from worker.deliveries import Deliveries
 from worker.finishing import Finishing
@@ -272,14 +273,7 @@ def test_a_batch_of_which_a_row_goes_on_has_not_finished_and_finishes_again(stor
 def test_of_10_who_look_at_once_one_finishes_a_batch(store: Store) -> None:
     hook(store)
     batch, _ = batch_of(store, rows=3, status=Status.SUCCEEDED)
-    start = threading.Barrier(10)
-
-    def race(_: int) -> bool:
-        start.wait(60)
-        return finish(store, batch)
-
-    with ThreadPoolExecutor(10) as pool:
-        assert sum(pool.map(race, range(10))) == 1
+    assert sum(together(10, lambda: finish(store, batch))) == 1
     assert one_told(store).event == "batch.finished"
 
 
@@ -385,15 +379,12 @@ def test_all_of_them_take_no_more_than_their_slots_but_one_that_has_none_gets_on
 def test_a_try_is_taken_by_one(store: Store) -> None:
     owed(store)
     (notice,) = due(store)
-    start = threading.Barrier(10)
 
-    def race(_: int) -> bool:
-        start.wait(60)
+    def race() -> bool:
         with store.write() as session:
             return deliveries.claim(session, notice.delivery_id, notice.attempts, store.now(session)) is not None
 
-    with ThreadPoolExecutor(10) as pool:
-        assert sum(pool.map(race, range(10))) == 1
+    assert sum(together(10, race)) == 1
     assert one_told(store).attempts == 1
 
 
@@ -582,15 +573,5 @@ def test_made_twice_under_one_id_an_endpoint_is_made_once(store: Store) -> None:
 def test_two_who_make_the_last_endpoint_at_once_do_not_both_succeed(store: Store) -> None:
     for _ in range(webhooks.MOST - 1):
         hook(store)
-    start = threading.Barrier(6)
-
-    def race(_: int) -> bool:
-        start.wait(60)
-        try:
-            hook(store)
-        except webhooks.TooMany:
-            return False
-        return True
-
-    with ThreadPoolExecutor(6) as pool:
-        assert sum(pool.map(race, range(6))) == 1
+    made = together(6, lambda: hook(store), webhooks.TooMany)
+    assert [type(each) for each in made].count(str) == 1
