@@ -40,7 +40,7 @@ _MOST_GATHERED: Final = 200
 TOO_LATE: Final = LOOK_SECONDS - 5.0
 """Seconds after which a look is not begun any more, nor tried again to be written down."""
 _AWAY_WAIT: Final = 0.5
-_AILS_FOR: Final = 5.0
+AILS_FOR: Final = 5.0
 """Seconds without such looks for an account, after one that found out nothing."""
 
 Tell = Callable[[Message, str], None]
@@ -82,11 +82,13 @@ class Looks:
         tell: Tell,
         *,
         too_late: float = TOO_LATE,
+        ails_for: float = AILS_FOR,
     ) -> None:
         self._pipeline = pipeline
         self._publish = publish
         self._tell = tell
         self._too_late = too_late
+        self._ails_for = ails_for
         self._open: dict[Look, float] = {}
         """What is asked for and not written down yet, with the moment."""
         self._asked: SimpleQueue[Look | None] = SimpleQueue()
@@ -151,7 +153,7 @@ class Looks:
         except Exception as error:
             if not isinstance(error, ReelqError) and not is_away(error):
                 log.exception("a look failed; its row's stage looks again")
-            self._ails_until[look.account_id] = time.monotonic() + _AILS_FOR
+            self._ails_until[look.account_id] = time.monotonic() + self._ails_for
             return _Seen(look, _Way.ITS_STAGE)
         if seen.status in {RenderStatus.DONE, RenderStatus.FAILED}:
             return _Seen(look, _Way.ITS_STAGE, url=seen.url if seen.status is RenderStatus.DONE else "")

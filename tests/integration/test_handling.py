@@ -12,9 +12,9 @@ from reelq.cli.here import InDatabase
 from reelq.cli.named import batch_named
 from reelq.errors import UnknownName
 from reelq.job import Cause, Stage, Status
-from reelq.store import batches, handling, jobs, parking
+from reelq.store import batches, handling, jobs
 from reelq.store.batchlist import how_many, standings
-from reelq.store.models import Account, Batch, BatchState, Job, JobEvent
+from reelq.store.models import Batch, BatchState, Job, JobEvent
 from reelq.store.moves import Position
 from reelq.store.session import Store, Transaction
 from tests.databases import add_account, add_batch, add_job
@@ -144,32 +144,6 @@ def test_resuming_a_batch_leaves_its_twins_waiting_for_whom_they_wait_for(desk: 
     assert not handling.resume_row(desk.store, twin.id)
     desk.succeed(desk.jobs(first.batch_id)[0])
     assert desk.job(twin.id).stage is Stage.DOWNLOAD
-
-
-def test_the_probe_of_a_process_that_works_on_one_batch_is_a_row_of_that_batch(store: Store) -> None:
-    waits = {"status": Status.WAITING, "cause": Cause.CREDITS}
-    with store.write() as session:
-        now = store.now(session)
-        account = add_account(session, now, parked=Cause.CREDITS, parked_why="none left")
-        other, mine = add_batch(session, now), add_batch(session, now)
-        add_job(session, now, batch_id=other, account_id=account, **waits)
-        probe = add_job(session, now, batch_id=mine, account_id=account, **waits)
-        assert parking.go_on(session, account, now, 500, mine) == 1
-        assert session.get_one(Account, account, populate_existing=True).probe_job_id == probe
-        assert session.get_one(Job, probe, populate_existing=True).status is Status.QUEUED
-
-
-def test_a_probe_that_only_another_process_would_work_on_is_not_waited_for(store: Store) -> None:
-    waits = {"status": Status.WAITING, "cause": Cause.CREDITS}
-    with store.write() as session:
-        now = store.now(session)
-        account = add_account(session, now, parked=Cause.CREDITS, parked_why="none left")
-        other, mine = add_batch(session, now), add_batch(session, now)
-        add_job(session, now, batch_id=other, account_id=account, **waits)
-        add_job(session, now, batch_id=mine, account_id=account, **waits)
-        assert parking.go_on(session, account, now, 500, other) == 1  # queued, and its process may have ended since
-        session.expire_all()
-        assert parking.go_on(session, account, now, 500, mine) == 1
 
 
 def test_a_batch_whose_rows_a_newer_one_took_along_is_listed_and_named_no_more(desk: Desk) -> None:

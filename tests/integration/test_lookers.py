@@ -140,7 +140,7 @@ def test_after_an_error_the_account_s_rows_go_to_their_stages_without_a_look(des
     def answer(_: str) -> Progress:
         raise ServerTrouble("out of order")
 
-    lookers = _Lookers(desk, answer)
+    lookers = _Lookers(desk, answer, ails_for=600)
     by_id = {look.message.job_id: look for look in lookers.take()}
     for job_id in (first, second):
         lookers.looks.begin([by_id[job_id]])

@@ -88,7 +88,7 @@ def test_where_no_more_can_be_looked_at_it_stays_due_and_holds_up_no_message(des
 def test_what_stands_in_the_way_of_a_look_is_for_its_stage(desk: Desk, table: Any, values: dict[str, Any]) -> None:
     (job_id,) = _waiting(desk)
     with desk.store.write() as session:
-        soon = desk.store.now(session) + timedelta(seconds=9)
+        soon = desk.store.now(session) + timedelta(minutes=9)
         session.execute(update(table).values({name: soon if each == "soon" else each for name, each in values.items()}))
     (message,), looked_at, _ = _due(desk)
     assert (message.job_id, message.stage, looked_at) == (job_id, Stage.POLL, [])

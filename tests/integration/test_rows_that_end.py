@@ -63,7 +63,7 @@ def _in_doubt(store: Store, *, ended_well: bool = False) -> Job:
     """A row whose stream was lost, and that is to be settled by a read some time from now."""
     with store.write() as session:
         now = store.now(session)
-        job_id = add_job(session, now, stage=Stage.VERIFY, admitted=True, due_at=now + timedelta(minutes=1))
+        job_id = add_job(session, now, stage=Stage.VERIFY, admitted=True, due_at=now + timedelta(hours=1))
         job = session.get_one(Job, job_id)
         add_send(session, now, job_id, job.account_id, ended_well=ended_well, read_fingerprint="half an edit")
         return job
@@ -213,8 +213,8 @@ def test_a_file_that_was_refused_goes_into_the_session_that_its_row_shares(desk:
 def test_a_429_brings_no_moment_forward(store: Store) -> None:
     job = _in_doubt(store)
     with store.write() as session:
-        until = store.now(session) + timedelta(seconds=3)
-        session.execute(update(Account).values(blocked_until=until, block_seconds=3))
+        until = store.now(session) + timedelta(minutes=9)
+        session.execute(update(Account).values(blocked_until=until, block_seconds=540))
     assert _claim(store, job.id, Stage.VERIFY) is Missed.HELD
     with store.read() as session:
         assert session.get_one(Job, job.id).due_at == job.due_at

@@ -352,7 +352,7 @@ def test_what_is_due_goes_out_once_and_again_where_nothing_was_heard_of_it(store
     owed(store)
     (notice,) = due(store)
     assert due(store) == []
-    assert due(store, later=50) == []
+    assert due(store, later=20) == []
     assert due(store, later=70) == [notice]
 
 
