@@ -1,6 +1,7 @@
 """One manifest, or the same rows, handed in by several at the same moment."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -22,10 +23,8 @@ def _at_once(desk: Desk, *names: str) -> list[str]:
     orders = iter([replace(order, name=name, out=desk.folder / name) for name in names])
 
     def submit() -> str:
-        store, mine = Store(desk.store.url), next(orders)
-        made = submissions.submit(store, mine, service=SERVICE, account_id=desk.account)
-        store.close()
-        return made.batch_id
+        with closing(Store(desk.store.url)) as store:
+            return submissions.submit(store, next(orders), service=SERVICE, account_id=desk.account).batch_id
 
     return together(len(names), submit)
 
