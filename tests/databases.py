@@ -11,13 +11,13 @@ from typing import Any, Final
 
 import psycopg
 import pytest
-from sqlalchemy import URL, insert, inspect, make_url, select
+from sqlalchemy import URL, insert, inspect, make_url, select, update
 from sqlalchemy.orm import Session
 
 from reelq.job import Route, Stage, Status
 from reelq.store.ids import new_id
 from reelq.store.migrate import upgrade
-from reelq.store.models import Account, AccountKind, Batch, BatchState, Job, Outcome, Send
+from reelq.store.models import Account, AccountKind, Base, Batch, BatchState, Job, Outcome, Send
 from reelq.store.session import Store
 from tests.servers import HAS_POSTGRES, once_a_run, own_database, shared_postgres
 
@@ -126,6 +126,12 @@ def _psycopg(address: str) -> URL:
 def shown(url: URL) -> str:
     """The address as another process needs it, password included."""
     return url.render_as_string(hide_password=False)
+
+
+def change(store: Store, table: type[Base], row_id: object, **values: Any) -> None:
+    """Give a row these values, past everything that would do so by rules."""
+    with store.write() as session:
+        session.execute(update(table).where(table.__table__.c.id == row_id).values(**values))
 
 
 def add_account(session: Session, now: datetime, **values: Any) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import create_engine, text, update
+from sqlalchemy import create_engine, text
 
 from reelq.errors import RemoteError, ServerTrouble, TokenQuota, TokenRefused
 from reelq.job import Cause
@@ -35,7 +35,7 @@ from reelq.store.models import Account, AccountKind
 from reelq.store.secrets import Vault
 from reelq.store.session import Store
 from reelq.store.taking import Payer
-from tests.databases import add_account, on_sqlite, shown
+from tests.databases import add_account, change, on_sqlite, shown
 from tests.integration.threads import together
 from tests.sandbox_process import ATTRIBUTION, SandboxProcess
 
@@ -106,11 +106,6 @@ def _account(store: Store, account_id: str) -> Account:
 
 def _requests(sandbox: SandboxProcess) -> int:
     return int(sandbox.ledger()["requests"].get("token", 0))
-
-
-def _set(store: Store, account_id: str, **values: Any) -> None:
-    with store.write() as session:
-        session.execute(update(Account).where(Account.id == account_id).values(**values))
 
 
 @contextmanager
@@ -216,7 +211,7 @@ def test_a_quota_is_tried_once_more_after_the_wait_and_then_left_alone_for_seven
         with pytest.raises(TokenQuota):
             tokens.renew(refused)
         assert _requests(sandbox) == requests
-    _set(store, account_id, blocked_until=NOW)  # the wait is over
+    change(store, Account, account_id, blocked_until=NOW)  # the wait is over
     for _ in range(3):
         with pytest.raises(TokenQuota):
             make_tokens().renew(refused)
@@ -233,7 +228,7 @@ def test_a_token_that_comes_after_the_wait_makes_the_429_before_it_forgotten(
     sandbox.faults(token_quota={"count": 1})
     with pytest.raises(TokenQuota):
         make_tokens().current()
-    _set(store, account_id, blocked_until=NOW)
+    change(store, Account, account_id, blocked_until=NOW)
     assert make_tokens().current().version == 1
     account = _account(store, account_id)
     assert (account.quota_met, account.parked) == (False, None)
@@ -246,7 +241,7 @@ def test_an_account_that_is_let_go_on_asks_for_a_token_again(
     for _ in range(2):
         with pytest.raises(TokenQuota):
             make_tokens().current()
-        _set(store, account_id, blocked_until=NOW)
+        change(store, Account, account_id, blocked_until=NOW)
     assert _account(store, account_id).parked is Cause.TOKEN
     with store.write() as session:
         assert unpark(session, account_id)
@@ -297,7 +292,7 @@ def test_a_holder_so_slow_that_another_took_over_uses_what_that_one_got(
     store: Store, account_id: str, make_tokens: Callable[..., StoreTokens]
 ) -> None:
     def overtaken(_client_id: str) -> Grant:
-        _set(store, account_id, refreshing_until=NOW)
+        change(store, Account, account_id, refreshing_until=NOW)
         make_tokens(ask=lambda _: Grant("nmv_usr_second")).current()
         return Grant("nmv_usr_first")
 
@@ -308,7 +303,7 @@ def test_a_429_to_a_holder_that_was_overtaken_says_nothing_of_the_token_that_is_
     store: Store, account_id: str, make_tokens: Callable[..., StoreTokens]
 ) -> None:
     def overtaken(_client_id: str) -> Grant:
-        _set(store, account_id, refreshing_until=NOW)
+        change(store, Account, account_id, refreshing_until=NOW)
         make_tokens(ask=lambda _: Grant("nmv_usr_second")).current()
         raise TokenQuota
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from reelq.errors import RemoteError, ServerTrouble
 from reelq.remote.auth import OwnToken
@@ -37,7 +37,7 @@ from reelq.store.credits import (
 from reelq.store.models import Account, CreditReading, Outcome, Send
 from reelq.store.sends import ended_well, settle
 from reelq.store.session import Store
-from tests.databases import add_account, add_batch, add_job, add_send, on_postgres, on_sqlite, shown
+from tests.databases import add_account, add_batch, add_job, add_send, change, on_postgres, on_sqlite, shown
 from tests.integration.threads import together
 from tests.sandbox_process import ATTRIBUTION, Caller, SandboxProcess
 
@@ -303,8 +303,7 @@ def _claim(books: Books) -> datetime | None:
 
 
 def _set_claim(books: Books, until: datetime) -> None:
-    with books.store.write() as session:
-        session.execute(update(Account).where(Account.id == books.account).values(reading_until=until))
+    change(books.store, Account, books.account, reading_until=until)
 
 
 def _elsewhere(store: Store) -> Store:
@@ -428,8 +427,7 @@ def test_workers_that_ask_at_once_stay_within_the_limit_together(store: Store) -
 def test_a_send_of_another_outcome_still_bears_until_it_is_told_to_stop(books: Books) -> None:
     books.read()
     send = books.open_send()
-    with books.store.write() as session:
-        session.execute(update(Send).where(Send.id == send).values(outcome=Outcome.UNCONFIRMED))
+    change(books.store, Send, send, outcome=Outcome.UNCONFIRMED)
     books.service.lose(50)
     books.read()
     assert books.sends() == [(50, False)]
@@ -479,8 +477,7 @@ def test_a_reading_is_due_for_sends_that_have_ended_and_may_have_cost_something(
 def test_no_token_is_asked_for_to_learn_what_a_send_cost(books: Books) -> None:
     _settled(books, books.open_send(), Outcome.APPLIED)
     assert len(_ended(books)) == 1
-    with books.store.write() as session:
-        session.execute(update(Account).where(Account.id == books.account).values(token=None))
+    change(books.store, Account, books.account, token=None)
     assert _ended(books) == []
 
 

@@ -12,6 +12,7 @@ from reelq.store import jobs, looks
 from reelq.store.due import Due, Look, due, lost_with_the_silent
 from reelq.store.jobs import Lease, Missed
 from reelq.store.models import Account, Batch, BatchState, Job, JobEvent
+from tests.databases import change
 from tests.integration.test_submissions import Desk, desk
 from worker.verdict import PARKED
 
@@ -65,8 +66,7 @@ def test_an_export_that_is_waited_for_is_looked_at_and_has_no_message(desk: Desk
 
 def test_where_no_more_can_be_looked_at_it_stays_due_and_holds_up_no_message(desk: Desk) -> None:
     first, second = _waiting(desk, 2)
-    with desk.store.write() as session:
-        session.execute(update(Job).where(Job.id == second).values(stage=Stage.DOWNLOAD))
+    change(desk.store, Job, second, stage=Stage.DOWNLOAD)
     messages, looked_at, _ = _due(desk, looks=False)
     assert ([message.job_id for message in messages], looked_at) == ([second], [])
     assert [look.message.job_id for look in _due(desk).looks] == [first]

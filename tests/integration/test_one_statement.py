@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from sqlalchemy import event, select, update
+from sqlalchemy import event, select
 
 from reelq.errors import RateLimited
 from reelq.job import Route, Stage, Status
@@ -19,7 +19,7 @@ from reelq.store.models import Account, Job, JobEvent
 from reelq.store.moves import StaleMove
 from reelq.store.secrets import Vault
 from reelq.store.session import Store
-from tests.databases import add_account, add_batch, add_job
+from tests.databases import add_account, add_batch, add_job, change
 from worker.desk import LetGo, NotYet
 from worker.recorder import Recorder
 from worker.stages.render import Rendered
@@ -78,8 +78,7 @@ def _bench(store: Store, claimed: Claimed, folder: Path) -> Workbench:
 
 
 def _goes_on_elsewhere(store: Store, claimed: Claimed) -> None:
-    with store.write() as session:
-        session.execute(update(Job).where(Job.id == claimed.at.job_id).values(run=2))
+    change(store, Job, claimed.at.job_id, run=2)
 
 
 def _told(store: Store, claimed: Claimed) -> int:

@@ -27,7 +27,7 @@ from reelq.store.outcomes import failures, waits
 from reelq.store.overview import Snapshot, snapshot
 from reelq.store.session import Store
 from reelq.store.story import Told
-from tests.databases import add_account, add_batch, add_job, add_send, on_postgres
+from tests.databases import add_account, add_batch, add_job, add_send, change, on_postgres
 
 
 def seen(store: Store, batch_id: str) -> Snapshot:
@@ -123,8 +123,7 @@ def test_a_batch_whose_twins_are_worked_on_elsewhere_does_not_rest(store: Store,
         original = add_job(session, store.now(session))
     put(store, made, 1, Status.WAITING, cause=Cause.TWIN, same_as=original)
     assert not seen(store, made[0]).at_rest
-    with store.write() as session:
-        session.execute(update(Job).where(Job.id == original).values(status=Status.FAILED))
+    change(store, Job, original, status=Status.FAILED)
     assert seen(store, made[0]).at_rest
 
 
@@ -137,8 +136,7 @@ def test_a_batch_rests_whose_twins_wait_for_rows_that_a_person_holds_up(
         original = add_job(session, now, batch_id=add_batch(session, now, **held))
     put(store, made, 1, Status.WAITING, cause=Cause.TWIN, same_as=original)
     assert seen(store, made[0]).at_rest
-    with store.write() as session:
-        session.execute(update(Job).where(Job.id == original).values(status=Status.RUNNING, lease_until=now))
+    change(store, Job, original, status=Status.RUNNING, lease_until=now)
     assert not seen(store, made[0]).at_rest
 
 
@@ -172,8 +170,7 @@ def test_somebody_works_on_a_batch_while_a_lease_lives_or_nothing_is_overdue(
     assert not seen(store, made[0]).tended
 
     def after(**values: Any) -> bool:
-        with store.write() as session:
-            session.execute(update(Job).where(Job.id == job_id).values(**values))
+        change(store, Job, job_id, **values)
         return seen(store, made[0]).tended
 
     assert after(publish_at=now + timedelta(minutes=1))
@@ -371,8 +368,7 @@ def test_results_are_a_manifest_that_comes_out_the_same_when_it_is_read(
     assert not list(tmp_path.glob("*.part"))
     assert not list(tmp_path.glob(".*"))
     # Run again, its columns are those of this file: what it said before gives way, and nothing piles up.
-    with store.write() as session:
-        session.execute(update(Batch).where(Batch.id == made[0]).values(columns=list(checked.columns)))
+    change(store, Batch, made[0], columns=list(checked.columns))
     again = write_results(store, made[0], tmp_path / "results.csv").read_bytes()
     assert sorted(_read(again).columns) == sorted(checked.columns)
 
@@ -406,8 +402,7 @@ def test_a_retry_of_a_batch_takes_what_failed_even_where_it_was_cancelled(store:
     put(store, made, 1, Status.FAILED, stage=Stage.EDIT, error_code="agent_failed")
     put(store, made, 2, Status.SUCCEEDED)
     put(store, made, 3, Status.CANCELLED)
-    with store.write() as session:
-        session.execute(update(Batch).where(Batch.id == made[0]).values(state=BatchState.CANCELLED))
+    change(store, Batch, made[0], state=BatchState.CANCELLED)
     assert handling.retry_batch(store, made[0]) == handling.Handled(1, not_so=2)
     assert _statuses(store, made[0]) == ["queued", "succeeded", "cancelled"]
     assert seen(store, made[0]).state is BatchState.ACTIVE
@@ -415,8 +410,7 @@ def test_a_retry_of_a_batch_takes_what_failed_even_where_it_was_cancelled(store:
 
 
 def test_cancel_pause_and_resume_tell_how_many_rows_they_met(store: Store, made: tuple[str, str]) -> None:
-    with store.write() as session:
-        session.execute(update(Batch).where(Batch.id == made[0]).values(released=2, limit_credits=10))
+    change(store, Batch, made[0], released=2, limit_credits=10)
     put(store, made, 1, Status.RUNNING)
     put(store, made, 2, Status.WAITING, cause=Cause.PAUSED)
     put(store, made, 3)
@@ -437,8 +431,7 @@ def test_a_single_row_is_resumed_retried_and_cancelled_where_that_applies(store:
         put(store, made, 2, Status.SUCCEEDED),
         put(store, made, 3, Status.RUNNING),
     )
-    with store.write() as session:
-        session.execute(update(Account).where(Account.id == made[1]).values(parked=Cause.CREDITS))
+    change(store, Account, made[1], parked=Cause.CREDITS)
     assert [handling.resume_row(store, job_id) for job_id in (waits_, waits_, ended)] == [True, False, False]
     with store.read() as session:
         assert session.get_one(Account, made[1]).parked is None

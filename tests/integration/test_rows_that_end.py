@@ -16,7 +16,7 @@ from reelq.store.models import Account, Job, Outcome, Send
 from reelq.store.orders import Fate
 from reelq.store.secrets import Vault
 from reelq.store.session import Store
-from tests.databases import add_job, add_send
+from tests.databases import add_job, add_send, change
 from tests.integration.test_submissions import Desk, desk, fates
 from worker.recorder import Recorder
 from worker.verdict import PARKED
@@ -32,8 +32,7 @@ def _recorded(store: Store, stage: Stage, what: object, folder: Path, **then: ob
         job_id = add_job(session, store.now(session), stage=stage)
     claimed = _claim(store, job_id, stage)
     assert isinstance(claimed, Claimed)
-    with store.write() as session:
-        session.execute(update(Job).where(Job.id == job_id).values(**then))
+    change(store, Job, job_id, **then)
     Recorder(store, Vault("a key for tests, long enough"), Settings(reelq_data_dir=folder), folder).record(
         claimed, what
     )
@@ -76,8 +75,7 @@ def _send(store: Store, job: Job) -> tuple[Outcome, bool]:
 
 
 def _cancelled_by_its_claim(store: Store, job: Job) -> object:
-    with store.write() as session:
-        session.execute(update(Job).where(Job.id == job.id).values(cancel_wished=True, due_at=store.now(session)))
+    change(store, Job, job.id, cancel_wished=True, due_at=job.created_at)
     return _claim(store, job.id, Stage.VERIFY)
 
 
@@ -201,8 +199,7 @@ def test_a_file_that_was_refused_goes_into_the_session_that_its_row_shares(desk:
     desk.succeed(first)
     shared = desk.job(second.id).remote_session_id
     assert shared
-    with desk.store.write() as session:
-        session.execute(update(Job).where(Job.id == second.id).values(upload_baseline="as it was"))
+    change(desk.store, Job, second.id, upload_baseline="as it was")
     desk.fail(desk.job(second.id), Stage.UPLOAD, "file_unreadable")
     assert desk.act(actions.retry, second)
     again = desk.job(second.id)

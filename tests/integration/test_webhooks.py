@@ -5,7 +5,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
 from ipaddress import ip_network
 from typing import Any
@@ -25,7 +25,7 @@ from reelq.store.moves import Position, StaleMove, move
 from reelq.store.outbox import Event
 from reelq.store.secrets import Vault
 from reelq.store.session import Store
-from tests.databases import add_account, add_batch, add_job, add_send, on_postgres
+from tests.databases import add_account, add_batch, add_job, add_send, change, on_postgres
 from tests.integration.threads import together
 from tests.receiver import Receiver, receiving, says
 from worker.deliveries import Deliveries
@@ -197,8 +197,7 @@ def test_each_owner_is_told_of_its_own_and_of_what_it_asked_for(store: Store) ->
     hook(store, events=[Event.JOB_SUCCEEDED])
     hook(store, owner="bob")
     disabled = hook(store)
-    with store.write() as session:
-        session.execute(update(Webhook).where(Webhook.id == disabled).values(disabled_at=store.now(session)))
+    change(store, Webhook, disabled, disabled_at=datetime.now(UTC))
     _, (job,) = batch_of(store)
     moved(store, job, Status.FAILED)
     assert {one.webhook_id for one in told(store)} == {all_of_it, ends}
@@ -484,8 +483,7 @@ def test_one_that_is_gone_is_told_nothing_any_more(store: Store) -> None:
 def test_what_was_written_for_one_that_is_disabled_by_then_is_given_up(store: Store, receiver: Receiver) -> None:
     webhook = owed(store, url=receiver.url)
     (notice,) = due(store)
-    with store.write() as session:
-        session.execute(update(Webhook).where(Webhook.id == webhook).values(disabled_at=store.now(session)))
+    change(store, Webhook, webhook, disabled_at=datetime.now(UTC))
     assert not teller(store).run(notice.delivery_id, notice.attempts)
     assert (one_told(store).state, one_told(store).error) == (DeliveryState.FAILED, "the endpoint is disabled")
     assert receiver.came == []
