@@ -25,7 +25,7 @@ from reelq.store.moves import Position, StaleMove, move
 from reelq.store.outbox import Event
 from reelq.store.secrets import Vault
 from reelq.store.session import Store
-from tests.databases import add_account, add_batch, add_job, add_send, change, on_postgres
+from tests.databases import add_account, add_batch, add_job, add_send, change, on_postgres, on_sqlite
 from tests.integration.threads import together
 from tests.receiver import Receiver, receiving, says
 from worker.deliveries import Deliveries
@@ -435,6 +435,7 @@ def test_after_a_try_that_failed_nothing_else_is_sent_along(store: Store) -> Non
         assert len(receiver.came) == 1
 
 
+@on_sqlite
 def test_it_is_tried_for_hours_with_growing_waits_and_then_given_up(store: Store) -> None:
     with receiving(says(500)) as receiver:
         owed(store, url=receiver.url)
@@ -452,6 +453,7 @@ def test_it_is_tried_for_hours_with_growing_waits_and_then_given_up(store: Store
         assert only.error == "answered 500"
 
 
+@on_sqlite
 def test_an_endpoint_that_asks_for_time_gets_it_up_to_an_hour(store: Store, receiver: Receiver) -> None:
     asked = [(429, "600", 600), (503, "600", 600), (503, "999999", 3600), (503, "0", 5), (500, "600", 5), (429, "?", 5)]
     for status, told_to_wait, waits in asked:
@@ -489,6 +491,7 @@ def test_what_was_written_for_one_that_is_disabled_by_then_is_given_up(store: St
     assert receiver.came == []
 
 
+@on_sqlite
 def test_a_redirect_is_no_arrival(store: Store, receiver: Receiver) -> None:
     with receiving(says(302, Location=receiver.url)) as redirecting:
         owed(store, url=redirecting.url)
@@ -500,6 +503,7 @@ def test_a_redirect_is_no_arrival(store: Store, receiver: Receiver) -> None:
     assert receiver.came == []
 
 
+@on_sqlite
 def test_an_address_within_is_not_told_and_its_owner_sees_why(store: Store, receiver: Receiver) -> None:
     owed(store, url=receiver.url)
     (notice,) = due(store)
@@ -508,6 +512,7 @@ def test_an_address_within_is_not_told_and_its_owner_sees_why(store: Store, rece
     assert receiver.came == []
 
 
+@on_sqlite
 def test_one_that_does_not_answer_in_time_is_tried_again(store: Store) -> None:
     over = threading.Event()
 
@@ -523,6 +528,7 @@ def test_one_that_does_not_answer_in_time_is_tried_again(store: Store) -> None:
     assert (one_told(store).state, one_told(store).error) == (DeliveryState.PENDING, "no answer in time")
 
 
+@on_sqlite
 def test_a_secret_that_was_locked_with_another_key_is_told_to_whoever_looks(store: Store, receiver: Receiver) -> None:
     owed(store, url=receiver.url)
     (notice,) = due(store)
