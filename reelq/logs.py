@@ -18,7 +18,7 @@ from celery import signals
 
 from reelq.remote.redact import redact
 
-_QUIET: Final = ("httpx", "httpcore", "alembic", "kombu", "celery.worker.strategy", "celery.app.trace")
+QUIET: Final = ("httpx", "httpcore", "alembic", "kombu", "celery.worker.strategy", "celery.app.trace")
 """They tell of each request or message, and addresses of results are no business of a log; tasks tell of themselves."""
 _SERVERS: Final = ("uvicorn", "uvicorn.access")
 """Whoever starts the server by its own command has given these handlers of their own."""
@@ -94,7 +94,7 @@ def set_up(form: Literal["console", "json"], level: int = logging.INFO) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     logging.captureWarnings(True)
-    for name in _QUIET:
+    for name in QUIET:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
     for name in _SERVERS:
         if logging.getLogger(name).handlers:  # else it was told to be silent, or is set up like this already

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 TEMPORARY_ISSUE: Final = "I encountered a temporary issue. Please try again in a moment."
 
-_DID: Final = MappingProxyType(
+DID: Final = MappingProxyType(
     {
         "add_clip": ("I've placed your clip on the timeline.", "已将素材放入时间线。"),
         "add_text": ("I've added the text over the opening seconds.", "已为视频添加文字。"),
@@ -24,7 +24,7 @@ _DID: Final = MappingProxyType(
     }
 )
 
-_SCREEN: Final = (
+SCREEN: Final = (
     ("Click the Export button to save your video.", "点击“导出”按钮即可保存视频。"),
     ("Open the Effects panel to fine-tune the strength.", "打开右侧面板可以微调参数。"),
     ("You can drag the clip on the timeline to adjust it.", "您可以拖拽时间线上的片段进行调整。"),
@@ -44,9 +44,9 @@ class Talk:
 
     def done(self, calls: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
         """What was done, one sentence for each tool and its arguments, and mostly a piece of screen talk."""
-        said = dict.fromkeys(self._pick(_DID[tool]).format_map(args) for tool, args in calls)
+        said = dict.fromkeys(self._pick(DID[tool]).format_map(args) for tool, args in calls)
         # Drawn in any case: with or without it, the choices that follow are the same.
-        advice = self._pick(self.draw.choice(_SCREEN))
+        advice = self._pick(self.draw.choice(SCREEN))
         return self._join([*said, advice if self._screens else ""])
 
     def about(self, draft: "Draft") -> str:
@@ -56,7 +56,7 @@ class Talk:
             f"The timeline holds {clips} video segments and runs for {seconds:.1f} seconds.",
             f"时间线上有 {clips} 个视频片段，总长 {seconds:.1f} 秒。",
         )
-        return self._join([self._pick(words), self._pick(_SCREEN[3])])
+        return self._join([self._pick(words), self._pick(SCREEN[3])])
 
     def wants_photo(self) -> str:
         return self._pick(("Whose face should I use? Please upload a reference photo first.", "请先上传一张参考照片。"))

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -74,6 +75,7 @@ def seconds(duration: str) -> int:
     return int(duration.removesuffix("s"))
 
 
+@cache
 def _document() -> Any:
     return yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))
 

@@ -1,5 +1,6 @@
 """Fixtures that all tests share: sandboxes, a caller of them, and a real clip."""
 
+import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -18,9 +19,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Whoever starts the tests in a shell's background has them ignore Ctrl-C, and with them all that they start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# How quickly this machine draws examples is no property of ours.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("patient")
+# How quickly this machine draws examples is no property of ours. The quick profile draws the same ones in every run, so
+# that no test is red by chance; the other one looks for new ones, and for longer.
+settings.register_profile(
+    "quick", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=25, derandomize=True
+)
+settings.register_profile("prove", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=250)
+settings.load_profile("prove" if os.environ.get("REELQ_PROVE") else "quick")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -22,7 +22,7 @@ from typing import Final
 
 log = logging.getLogger(__name__)
 
-_STAT: Final = Path("/proc/stat")
+STAT: Final = Path("/proc/stat")
 _TASKS: Final = Path("/proc/self/task")
 _IDLE: Final = slice(3, 5)
 """Of a core's counters: idle, and waiting for a disk."""
@@ -32,7 +32,7 @@ _WORTH_A_MOVE: Final = 0.2
 """Of a core, that others would take less of elsewhere."""
 _TOO_MUCH: Final = 0.4
 """Of a core, for others to take: another worker is bound to it as well."""
-_NAME: Final = "\0reelq keeps to core {}"
+NAME: Final = "\0reelq keeps to core {}"
 """Of a socket in no folder: it is gone with whoever holds it, however that ends."""
 
 Used = dict[int, tuple[int, int]]
@@ -42,11 +42,13 @@ Used = dict[int, tuple[int, int]]
 class Core:
     """Where this process runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, stat: Path = STAT, name: str = NAME) -> None:
+        self._stat = stat
+        self._name = name
         self._given = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set[int]()
         self._mine: int | None = None
         self._held: socket.socket | None = None
-        self._seen = (time.monotonic(), time.process_time(), _used(self._given))
+        self._seen = (time.monotonic(), time.process_time(), _used(self._stat, self._given))
 
     @property
     def is_worth_a_look(self) -> bool:
@@ -56,7 +58,7 @@ class Core:
     def look(self) -> None:
         """Take the core that others use least; move only where that is clearly better than to stay."""
         then, worked, before = self._seen
-        self._seen = now, working, used = time.monotonic(), time.process_time(), _used(self._given)
+        self._seen = now, working, used = time.monotonic(), time.process_time(), _used(self._stat, self._given)
         loads = _loads(before, used)
         if not loads:
             return
@@ -69,7 +71,7 @@ class Core:
         for core in sorted(random.sample(sorted(loads), len(loads)), key=lambda core: round(loads[core], 1)):
             if here <= loads[core] + _WORTH_A_MOVE:
                 break
-            if held := _hold(core):
+            if held := _hold(self._name.format(core)):
                 self._move({core}, core, held)
                 return
         if here > _TOO_MUCH:
@@ -97,15 +99,15 @@ class Core:
             log.debug("on core %d", mine)
 
 
-def _hold(core: int) -> socket.socket | None:
+def _hold(name: str) -> socket.socket | None:
     """None where another worker holds it."""
-    name = socket.socket(socket.AF_UNIX)
+    holder = socket.socket(socket.AF_UNIX)
     try:
-        name.bind(_NAME.format(core))
+        holder.bind(name)
     except OSError:
-        name.close()
+        holder.close()
         return None
-    return name
+    return holder
 
 
 def _bind(cores: Collection[int]) -> None:
@@ -115,11 +117,11 @@ def _bind(cores: Collection[int]) -> None:
             os.sched_setaffinity(int(thread.name), cores)
 
 
-def _used(cores: Collection[int]) -> Used:
+def _used(stat: Path, cores: Collection[int]) -> Used:
     """Nothing where the system does not tell."""
     used: Used = {}
     try:
-        lines = _STAT.read_text(encoding="ascii").splitlines()
+        lines = stat.read_text(encoding="ascii").splitlines()
     except OSError:
         return used
     for name, *counters in map(str.split, lines):

@@ -38,10 +38,10 @@ class Metrics:
     """The counters of one process."""
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
+        self.registry = CollectorRegistry()
         self._server: Any = None
         self._lines: _Lines | None = None
-        registry = self._registry
+        registry = self.registry
         self.stages = Histogram(
             "reelq_stage_seconds", "How long stages took, by how they ended", ("stage", "ending"), registry=registry,
             buckets=_STAGE_SECONDS,
@@ -110,7 +110,7 @@ class Metrics:
         self._lines = _Lines(self)
         logging.getLogger().addHandler(self._lines)
         try:
-            self._server, _ = start_http_server(port, host, self._registry)
+            self._server, _ = start_http_server(port, host, self.registry)
         except OSError as error:
             log.warning("no metrics are told: REELQ_METRICS_ADDRESS=%s: %s", shown, error.strerror or error)
         else:

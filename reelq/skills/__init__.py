@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from reelq.errors import SkillError
 
-_BUILT_IN: Final = Path(__file__).parent
+BUILT_IN: Final = Path(__file__).parent
 _FILE: Final = "SKILL.md"
 _HEADER_SAFE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _PLATFORMS: Final = ((Path(".clawhub"), "clawhub"), (Path(".cursor", "skills"), "cursor"))
@@ -66,13 +66,13 @@ class Skills(Mapping[str, Skill]):
         return len(self._skills)
 
 
-def load(folders: Sequence[Path] = ()) -> Skills:
+def load(folders: Sequence[Path] = (), *, built_in: Path = BUILT_IN) -> Skills:
     """The built-in profiles, and those in the user's folders: each a folder with a SKILL.md, as in this package.
 
     Which folders those are is the caller's to say: a process passes `skills` in its data folder. What is wrong there
     becomes a note, so that one bad file does not stop whoever has no use for it; a broken built-in is a SkillError.
     """
-    skills = _built_in()
+    skills = _built_in(built_in)
     notes: list[str] = []
     broken: dict[str, str] = {}
     for folder in folders:
@@ -119,9 +119,9 @@ def _may_be_there(path: Path) -> bool:
     return True
 
 
-def _built_in() -> dict[str, Skill]:
+def _built_in(folder: Path) -> dict[str, Skill]:
     try:
-        return {skill.name: skill for skill in map(_read, _profiles(_BUILT_IN))}
+        return {skill.name: skill for skill in map(_read, _profiles(folder))}
     except _BrokenProfile as broken:
         raise SkillError(str(broken)) from None
 

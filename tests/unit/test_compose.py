@@ -3,11 +3,8 @@
 import inspect
 import re
 import shlex
-import subprocess
-import sys
 import tomllib
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -37,17 +34,6 @@ def file() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def services(file: dict[str, Any]) -> dict[str, Any]:
     return dict(file["services"])
-
-
-def test_it_is_what_the_compose_specification_allows(file: dict[str, Any], tmp_path: Path) -> None:
-    filled = tmp_path / "compose.yml"
-    filled.write_text(yaml.safe_dump(file))
-    schema = ["--builtin-schema", "vendor.compose-spec"]
-    done = subprocess.run(
-        [sys.executable, "-m", "check_jsonschema", *schema, str(COMPOSE), str(filled)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout
 
 
 def test_what_the_services_name_is_there(file: dict[str, Any], services: dict[str, Any]) -> None:

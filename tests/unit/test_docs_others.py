@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -50,11 +51,10 @@ def targets() -> set[str]:
 def options_of_flower() -> set[str]:
     """As its command line has them."""
     import_module("flower.options")
-    return {f"--{name}" for name in flower_options._options} | {
-        f"--{name.replace('_', '-')}" for name in flower_options
-    }
+    return {f"--{spelt}" for name in flower_options for spelt in (name, name.replace("_", "-"))}
 
 
+@cache
 def services() -> dict[str, Any]:
     told: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
     return dict(told["services"])

@@ -16,16 +16,10 @@ def test_an_id_names_its_table_and_fits_its_column(kind: Kind) -> None:
     assert len(made) <= 40
 
 
-def test_a_later_id_sorts_after_an_earlier_one() -> None:
-    made = []
-    for _ in range(20):
-        made.append(new_id("job"))
-        time.sleep(0.002)
-    assert made == sorted(made)
-
-
-def test_ids_still_sort_when_a_digit_of_the_time_turns_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    turns = [32**power + step for power in range(2, 10) for step in (-1, 0)]
+def test_a_later_id_sorts_after_an_earlier_one_also_when_a_digit_of_the_time_turns_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    turns = [32**power + step for power in range(2, 10) for step in (-1, 0, 1, 2)]
     made = []
     for milliseconds in turns:
         monkeypatch.setattr(time, "time_ns", lambda moment=milliseconds: moment * 1_000_000)
@@ -36,8 +30,8 @@ def test_ids_still_sort_when_a_digit_of_the_time_turns_over(monkeypatch: pytest.
 
 def test_ids_of_one_millisecond_differ(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time_ns", lambda: 1_800_000_000_000_000_000)
-    made = {new_id("job") for _ in range(20_000)}
-    assert len(made) == 20_000
+    made = {new_id("job") for _ in range(2_000)}
+    assert len(made) == 2_000
     assert len({each[:14] for each in made}) == 1
 
 

@@ -18,7 +18,7 @@ TOKEN = "nmv_usr_hushhush"
 def _as_it_was() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    quiet = {name: logging.getLogger(name).level for name in logs._QUIET}
+    quiet = {name: logging.getLogger(name).level for name in logs.QUIET}
     yield
     logging.captureWarnings(False)
     root.handlers[:] = handlers

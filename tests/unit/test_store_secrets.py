@@ -1,8 +1,6 @@
 """Tokens are unreadable at rest, and their key is made once, kept whole, and never guessed."""
 
 import stat
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,15 +14,6 @@ from reelq.store.secrets import KEY_FILE, Vault, open_vault
 
 TOKEN = SecretStr("nmv_usr_planted-secret")
 KEY = "a key that is long enough"
-
-_OPEN = """
-import sys
-from reelq.settings import Settings
-from reelq.store.secrets import open_vault
-
-sys.stdin.readline()
-open_vault(Settings.read(), local=True)
-"""
 
 
 def _settings(monkeypatch: pytest.MonkeyPatch, folder: Path, key: str = "") -> Settings:
@@ -113,13 +102,3 @@ def test_threads_that_make_the_key_at_once_agree_on_it(tmp_path: Path, monkeypat
             vaults = list(pool.map(lambda _, s=settings: open_vault(s, local=True), range(8)))
         assert [vault.unlock(vaults[0].lock(TOKEN)) for vault in vaults] == [TOKEN] * 8
         assert [file.name for file in settings.reelq_data_dir.iterdir()] == [KEY_FILE]
-
-
-def test_processes_that_make_the_key_at_once_leave_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REELQ_DATA_DIR", str(tmp_path))
-    monkeypatch.delenv("REELQ_SECRET_KEY", raising=False)
-    command = [sys.executable, "-W", "error", "-c", _OPEN]
-    started = [subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(4)]
-    ends = [(process.communicate("\n", timeout=60)[1], process.returncode) for process in started]
-    assert ends == [("", 0)] * 4
-    assert [file.name for file in tmp_path.iterdir()] == [KEY_FILE]

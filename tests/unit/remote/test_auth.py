@@ -2,7 +2,6 @@
 
 import pwd
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +15,8 @@ from reelq.remote.auth import Bearer, FreeTokens, OwnToken
 from reelq.remote.identity import CLIENT_ID_FILE, Token, client_id
 from reelq.remote.receipts import Grant
 from reelq.settings import Settings
+
+RealLock = threading.Lock
 
 
 class _Counter:
@@ -181,30 +182,44 @@ def test_a_home_that_can_not_be_written_is_told_in_words(tmp_path: Path) -> None
         client_id(_settings(), tmp_path)
 
 
-def test_all_who_waited_for_a_renewal_that_failed_share_its_failure() -> None:
-    gate = threading.Barrier(21)
-    asked: list[float] = []
+class _Lock:
+    """A lock that tells of everybody who comes to it."""
+
+    def __init__(self) -> None:
+        self.came = threading.Semaphore(0)
+        self._lock = RealLock()
+
+    def __enter__(self) -> None:
+        self.came.release()
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def test_all_who_waited_for_a_renewal_that_failed_share_its_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = _Lock()
+    asked: list[None] = []
 
     def ask() -> Grant:
-        asked.append(0)
-        if len(asked) > 1:
-            gate.wait()  # all the others are on their way
-            time.sleep(0.2)
-            raise TokenQuota
-        return Grant("nmv_usr_1")
+        asked.append(None)
+        if len(asked) == 1:
+            return Grant("nmv_usr_1")
+        # One came for the first token, one holds the lock now: the others wait for it.
+        assert all(lock.came.acquire(timeout=60) for _ in range(2 + 20))
+        raise TokenQuota
 
-    tokens = FreeTokens(ask)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading, "Lock", lambda: lock)
+        tokens = FreeTokens(ask)
     refused = tokens.current()
 
-    def renew(delay: float) -> bool:
-        if delay:
-            gate.wait()
+    def renew(_: int) -> None:
         with pytest.raises(TokenQuota):
             tokens.renew(refused)
-        return True
 
     with ThreadPoolExecutor(21) as pool:
-        assert all(pool.map(renew, [0] + [1] * 20))
+        list(pool.map(renew, range(21)))
     assert len(asked) == 2
 
 

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from reelq.remote.draft import changes, exportable, fingerprint, timeline
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
     lambda inner: (
-        st.lists(inner) | st.dictionaries(st.text() | st.sampled_from(["t", "sg", "tt", "d", "m", "x"]), inner)
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=2) | st.sampled_from(["t", "sg", "tt", "d", "m", "x"]), inner, max_size=3)
     ),
+    max_leaves=5,
 )
 SEGMENT = st.fixed_dictionaries(
     {},
@@ -26,9 +28,9 @@ SEGMENT = st.fixed_dictionaries(
     },
 )
 TRACK = st.fixed_dictionaries(
-    {}, optional={"tt": st.sampled_from([0, 1, 7, 9]) | JSON, "sg": st.lists(SEGMENT), "m": JSON}
+    {}, optional={"tt": st.sampled_from([0, 1, 7, 9]) | JSON, "sg": st.lists(SEGMENT, max_size=3), "m": JSON}
 )
-DRAFT = st.fixed_dictionaries({"t": st.lists(TRACK, max_size=5)}, optional={"fps": JSON, "updated_at": JSON}) | JSON
+DRAFT = st.fixed_dictionaries({"t": st.lists(TRACK, max_size=3)}, optional={"fps": JSON, "updated_at": JSON}) | JSON
 
 
 def segment(name: str, duration: object = 10_000, **about: object) -> dict[str, Any]:

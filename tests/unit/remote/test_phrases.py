@@ -1,7 +1,6 @@
 """The agent's reply as actions and clean words."""
 
 import random
-import time
 from typing import Any, Final
 
 import pytest
@@ -172,7 +171,7 @@ def test_a_mixed_reply_loses_only_its_screen_part(reply: str, kept: str, actions
 def canned(language: str) -> list[str]:
     """Every reply to an edit that the stand-in's agent can give: each thing done, with each piece of screen talk."""
     args = {"volume": 0.3}
-    replies = (talk.Talk(language, Drawn(screen)).done([(tool, args)]) for tool in talk._DID for screen in talk._SCREEN)
+    replies = (talk.Talk(language, Drawn(screen)).done([(tool, args)]) for tool in talk.DID for screen in talk.SCREEN)
     return list(replies)
 
 
@@ -266,17 +265,6 @@ def test_no_mixture_of_phrases_reads_differently_the_second_time(reply: str) -> 
     assert read(heard.kept).kept == heard.kept
     assert len(heard.kept) <= len(reply)
     assert (Action.SEND in heard.actions) == bool(heard.follow_up)
-
-
-@pytest.mark.parametrize(
-    "piece", [*PIECES, "a", " ", "\n", "你", "can ", "you can ", "please ", "在", "点击", "a, ", "i hit a "]
-)
-def test_a_very_long_reply_is_read_within_seconds(piece: str) -> None:
-    long = piece * (100_000 // len(piece))
-    began = time.perf_counter()
-    read(long)
-    is_noise(long)
-    assert time.perf_counter() - began < 3  # about 0.3 on an idle core; a blow-up takes minutes
 
 
 @pytest.mark.parametrize(

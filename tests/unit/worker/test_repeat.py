@@ -1,56 +1,80 @@
 """A duty is done again and again: at its usual distance, or sooner where it asks for that and was quick itself."""
 
 import threading
-import time
-from itertools import pairwise
-from typing import Final
+from typing import Any
 
 import pytest
 
-from worker.repeat import repeat
+from worker import repeat
 
 
-def times_of(every: float, wish: float | None, takes: float = 0.0, rounds: int = 4, works: float = 0.0) -> list[float]:
-    """When each round began."""
+class Clock:
+    """Time that passes where a duty takes some, or where somebody waits; the processor's time is part of it."""
+
+    def __init__(self) -> None:
+        self.passed = self.worked = 0.0
+
+    def monotonic(self) -> float:
+        return self.passed
+
+    def thread_time(self) -> float:
+        return self.worked
+
+
+class Over(threading.Event):
+    """The end of all rounds: whoever waits for it lets time pass, without waiting."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self.clock = clock
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.clock.passed += timeout or 0
+        return self.is_set()
+
+
+def distances(
+    monkeypatch: pytest.MonkeyPatch, every: float, wish: float | None, takes: float = 0, works: float = 0
+) -> set[float]:
+    """The seconds from the beginning of one round to that of the next."""
+    clock: Any = Clock()
+    over = Over(clock)
     began: list[float] = []
-    over = threading.Event()
 
     def act() -> float | None:
-        began.append(time.monotonic())
-        if len(began) == rounds:
+        began.append(clock.passed)
+        if len(began) == 4:
             over.set()
-        time.sleep(takes)
-        until = time.thread_time() + works
-        while time.thread_time() < until:
-            pass
+        clock.passed += takes + works
+        clock.worked += works
+        if len(began) == 2:
+            raise RuntimeError("a round that fails")
         return wish
 
-    repeat("test", act, every, over).join(20)
-    assert len(began) == rounds
-    return began
+    monkeypatch.setattr(repeat, "time", clock)
+    repeat.repeat("test", act, every, over).join(60)
+    assert len(began) == 4
+    # The round that failed has no wish: it is followed by one at the usual distance.
+    assert began[2] - began[1] == pytest.approx(max(every, takes + works + 0.02))
+    return {round(began[1] - began[0], 6), round(began[3] - began[2], 6)}
 
 
-def least(began: list[float]) -> float:
-    """Of the times between two rounds."""
-    return min(later - earlier for earlier, later in pairwise(began))
-
-
-_LATE: Final = 0.01
-"""A round that begins late itself has the next one that much sooner behind it."""
-
-
-@pytest.mark.parametrize(("wish", "wanted"), [(None, 0.3), (0.1, 0.1), (9.0, 0.3), (0.0, 0.02), (-1.0, 0.02)])
-def test_it_is_done_again_when_it_asks_for_it_and_no_later_than_usual(wish: float | None, wanted: float) -> None:
-    assert wanted <= least(times_of(0.3, wish)) + _LATE < wanted + 0.15
-
-
-def test_a_round_that_takes_long_is_followed_by_a_rest_as_long_however_soon_it_asks() -> None:
-    assert 0.4 <= least(times_of(2.0, 0.0, takes=0.2, rounds=3)) < 1.5
-
-
-def test_a_round_that_keeps_the_processor_is_followed_by_a_longer_rest() -> None:
-    assert least(times_of(2.0, 0.0, rounds=3, works=0.04)) >= 0.44
-
-
-def test_no_round_rests_longer_than_usual() -> None:
-    assert least(times_of(0.3, 0.0, rounds=3, works=0.1)) < 0.8
+@pytest.mark.parametrize(
+    ("every", "wish", "takes", "works", "distance"),
+    [
+        pytest.param(0.3, None, 0, 0, 0.3, id="at the usual distance"),
+        pytest.param(0.3, 0.1, 0, 0, 0.1, id="as soon as it asks"),
+        pytest.param(0.3, 9.0, 0, 0, 0.3, id="no later than usual"),
+        pytest.param(0.3, 0.0, 0, 0, 0.02, id="after a pause at least"),
+        pytest.param(0.3, -1.0, 0, 0, 0.02, id="after a pause, whatever it asks"),
+        pytest.param(2.0, None, 0.5, 0, 2.0, id="its own time is part of the distance"),
+        pytest.param(2.0, None, 3.0, 0, 3.02, id="a round longer than the distance"),
+        pytest.param(2.0, 0.0, 0.2, 0, 0.4, id="a rest as long as the round"),
+        pytest.param(2.0, 0.0, 0, 0.04, 0.44, id="ten times the processor's time"),
+        pytest.param(0.3, 0.0, 0, 0.1, 0.3, id="no rest longer than usual"),
+    ],
+)
+def test_a_round_follows_the_last_one_as_soon_as_its_wish_and_its_rest_allow(
+    monkeypatch: pytest.MonkeyPatch, every: float, wish: float | None, takes: float, works: float, distance: float
+) -> None:
+    assert distances(monkeypatch, every, wish, takes, works) == {distance}

@@ -25,8 +25,8 @@ from pathlib import Path
 from worker import core
 
 FIRST, SECOND = {FIRST}, {SECOND}
-core._STAT = Path(sys.argv[1]) / "stat"
-core._NAME = "\\0" + sys.argv[1] + " {{}}"  # workers of other tests hold cores as well
+STAT = Path(sys.argv[1]) / "stat"
+NAME = "\\0" + sys.argv[1] + " {{}}"  # workers of other tests hold cores as well
 ticks = {{}}
 
 class Clock:
@@ -44,7 +44,7 @@ def busy(ours=0.0, **loads):
         load = loads["first"] if each == FIRST else loads["second"] if each == SECOND else 1000
         ticks[each] = (used + load, idle + 1000 - load)
     lines = [f"cpu{{each}} {{used}} 0 0 {{idle}} 0 0 0 0 {{used}} 0" for each, (used, idle) in ticks.items()]
-    core._STAT.write_text("\\n".join(["cpu 1 2 3 4 5 6 7 8 9 10", *lines, "intr 5", ""]))
+    STAT.write_text("\\n".join(["cpu 1 2 3 4 5 6 7 8 9 10", *lines, "intr 5", ""]))
 
 def where():
     return sorted({{tuple(os.sched_getaffinity(int(each))) for each in os.listdir("/proc/self/task")}})
@@ -52,7 +52,7 @@ def where():
 busy(first=0, second=0)
 for _ in range(20):
     threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
-bound = core.Core()
+bound = core.Core(stat=STAT, name=NAME)
 """
 
 
@@ -95,7 +95,7 @@ def test_of_those_who_see_the_same_not_all_move_at_once(tmp_path: Path) -> None:
     (moved,) = told("""
 moved = 0
 for _ in range(30):
-    bound = core.Core()
+    bound = core.Core(stat=STAT, name=NAME)
     busy(first=100, second=500)
     bound.look()
     busy(first=900, second=100)
@@ -125,7 +125,7 @@ import subprocess
 holds = f"""if True:
     import socket, time
     name = socket.socket(socket.AF_UNIX)
-    name.bind({core._NAME.format(SECOND)!r})
+    name.bind({NAME.format(SECOND)!r})
     print(flush=True)
     time.sleep(60)
 """
@@ -180,9 +180,7 @@ def test_with_one_core_there_is_nothing_to_look_at(monkeypatch: pytest.MonkeyPat
 def test_where_the_system_tells_nothing_there_is_nothing_to_look_at(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(core, "_STAT", tmp_path / "stat")
-    assert not core.Core().is_worth_a_look
-    monkeypatch.undo()
+    assert not core.Core(stat=tmp_path / "stat").is_worth_a_look
     monkeypatch.delattr(os, "sched_getaffinity")
     assert not core.Core().is_worth_a_look
 
@@ -201,6 +199,9 @@ for _ in range(3):
     bound.look()
 bound.leave()
 print(len(asked))
-print(all([core._hold(each) for each in (FIRST, SECOND)]))
+import socket
+for each in (FIRST, SECOND):
+    socket.socket(socket.AF_UNIX).bind(NAME.format(each))
+print(True)
 """, tmp_path)  # fmt: skip
     assert (asked, free) == ("1", "True")

@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -82,16 +81,14 @@ thing = Thing()
 kept = weakref.ref(thing, lambda _: signal.raise_signal(signal.SIGINT))
 try:
     del thing
-    time.sleep(20)
+    time.sleep(600)
 except KeyboardInterrupt:
     print("heard")
 """
 
 
 def test_a_ctrl_c_that_comes_in_a_callback_is_heard_a_moment_later_and_says_nothing_itself() -> None:
-    begun = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", _IN_A_CALLBACK], capture_output=True, text=True, check=True, timeout=60
     )
     assert (done.stdout, done.stderr) == ("heard\n", "")
-    assert time.monotonic() - begun < 15
