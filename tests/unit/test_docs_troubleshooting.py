@@ -29,7 +29,8 @@ def problems() -> set[tuple[int, str]]:
     """Every problem that the service can answer with: those that are raised, and what errors are turned into."""
     found = {(status, kind.code) for kind, status in STATUSES.items()} | set(_CODES.items())
     for file in (ROOT / "api").rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        text = file.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(text)) if "Problem(" in text else ():
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Problem":
                 status, code = (one.value if isinstance(one, ast.Constant) else None for one in node.args[:2])
                 if isinstance(status, int) and isinstance(code, str):

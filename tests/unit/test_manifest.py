@@ -283,49 +283,31 @@ def test_a_link_that_leads_to_itself_is_a_fault(tmp_path: Path) -> None:
     assert (facts.problem, bool(facts.hint)) == ("this file can't be read", True)
 
 
-def test_a_manifest_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="there is no such manifest"):
-        manifest.check_file(tmp_path / "none.csv", skills=SKILLS)
-
-
-def test_a_folder_in_place_of_a_manifest_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="the manifest is a folder"):
-        manifest.check_file(tmp_path, skills=SKILLS)
-
-
-def test_a_manifest_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "loop.csv").symlink_to("loop.csv")
-    with pytest.raises(ManifestError, match="the manifest can't be read"):
-        manifest.check_file(tmp_path / "loop.csv", skills=SKILLS)
-
-
-def test_a_manifest_beyond_all_bounds_is_refused(tmp_path: Path) -> None:
-    with (tmp_path / "jobs.csv").open("wb") as file:
-        file.truncate(manifest.MAX_BYTES + 1)
-    with pytest.raises(ManifestError, match="the manifest is over 100 MB"):
-        manifest.check_file(tmp_path / "jobs.csv", skills=SKILLS)
-
-
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="this system has no file without an end")
 def test_a_manifest_without_an_end_is_read_no_further_than_the_largest() -> None:
     with pytest.raises(ManifestError, match="the manifest is over 100 MB"):
         manifest.check_file(Path("/dev/zero"), skills=SKILLS)
 
 
-def test_a_manifest_that_cannot_be_had_is_told_of_with_advice_that_fits(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "refusal", "advice"),
+    [
+        pytest.param("none.csv", "there is no such manifest", "path", id="not there"),
+        pytest.param("", "the manifest is a folder", "folder", id="a folder"),
+        pytest.param("loop.csv", "the manifest can't be read", "may read", id="a link to itself"),
+        pytest.param("large.csv", "the manifest is over 100 MB", "several", id="beyond all bounds"),
+    ],
+)
+def test_a_manifest_that_cannot_be_had_is_refused_with_advice_that_fits(
+    tmp_path: Path, name: str, refusal: str, advice: str
+) -> None:
     (tmp_path / "loop.csv").symlink_to("loop.csv")
     with (tmp_path / "large.csv").open("wb") as file:
         file.truncate(manifest.MAX_BYTES + 1)
-
-    def advice(name: str) -> str:
-        with pytest.raises(ManifestError) as refused:
-            manifest.check_file(tmp_path / name, skills=SKILLS)
-        return refused.value.advice
-
-    assert "path" in advice("none.csv")
-    assert "folder" in advice("")
-    assert "several" in advice("large.csv")
-    assert all("lines" not in advice(name) for name in ("none.csv", "", "large.csv", "loop.csv"))
+    with pytest.raises(ManifestError, match=refusal) as refused:
+        manifest.check_file(tmp_path / name, skills=SKILLS)
+    assert advice in refused.value.advice
+    assert "lines" not in refused.value.advice
     assert "lines named" in ManifestError.advice
 
 

@@ -1,7 +1,6 @@
 """Tokens are unreadable at rest, and their key is made once, kept whole, and never guessed."""
 
 import stat
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -93,12 +92,3 @@ def test_a_key_file_that_was_emptied_or_cut_is_refused(
     with pytest.raises(SettingsError, match=KEY_FILE):
         open_vault(_settings(monkeypatch, tmp_path), local=True)
     assert (tmp_path / KEY_FILE).read_text() == content
-
-
-def test_threads_that_make_the_key_at_once_agree_on_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for number in range(20):
-        settings = _settings(monkeypatch, tmp_path / str(number))
-        with ThreadPoolExecutor(8) as pool:
-            vaults = list(pool.map(lambda _, s=settings: open_vault(s, local=True), range(8)))
-        assert [vault.unlock(vaults[0].lock(TOKEN)) for vault in vaults] == [TOKEN] * 8
-        assert [file.name for file in settings.reelq_data_dir.iterdir()] == [KEY_FILE]

@@ -53,21 +53,16 @@ def _raised(status: int, body: bytes, where: Where) -> errors.RemoteError:
 
 
 @pytest.mark.parametrize(("code", "where", "kind"), CONTRACT)
-@pytest.mark.parametrize("status", [200, 400, 401, 403, 500])
-def test_a_code_counts_whatever_the_status_says(
-    status: int, code: int, where: Where, kind: type[errors.RemoteError]
+def test_a_code_counts_whatever_the_status_says_also_where_it_is_text(
+    code: int, where: Where, kind: type[errors.RemoteError]
 ) -> None:
-    body = json.dumps({"code": code, "message": "because", "data": None}).encode()
-    error = _raised(status, body, where)
-    assert type(error) is kind
-    assert error.remote_code == code
-    assert "because" in str(error)
-    assert "because" in error.raw
-
-
-@pytest.mark.parametrize(("code", "where", "kind"), CONTRACT)
-def test_a_code_written_as_text_is_the_same_code(code: int, where: Where, kind: type[errors.RemoteError]) -> None:
-    assert type(_raised(200, json.dumps({"code": str(code)}).encode(), where)) is kind
+    for status in (200, 400, 401, 403, 500):
+        for written in (code, str(code)):
+            error = _raised(status, json.dumps({"code": written, "message": "because", "data": None}).encode(), where)
+            assert type(error) is kind
+            assert error.remote_code == code
+            assert "because" in str(error)
+            assert "because" in error.raw
 
 
 def test_no_code_of_the_table_is_without_an_error_of_its_own() -> None:
@@ -81,13 +76,10 @@ def test_every_remote_error_that_stands_for_an_answer_is_reached_by_one() -> Non
 
 
 @pytest.mark.parametrize(("status", "where", "kind"), BARE_STATUSES)
-@pytest.mark.parametrize("body", BODIES)
-def test_a_bare_status_is_understood_with_any_body(
-    status: int, where: Where, kind: type[errors.RemoteError], body: bytes
-) -> None:
-    error = _raised(status, body, where)
-    assert type(error) is kind
-    assert error.remote_code == status
+def test_a_bare_status_is_understood_with_any_body(status: int, where: Where, kind: type[errors.RemoteError]) -> None:
+    for body in BODIES:
+        error = _raised(status, body, where)
+        assert (type(error), error.remote_code) == (kind, status), body
 
 
 @pytest.mark.parametrize("body", [b"", b"<html></html>", b"[]", b"3", b'"ok"', b"\xff", b'{"a": NaN}', b"[" * 100_000])
@@ -121,8 +113,8 @@ def test_a_code_that_nobody_named_is_rejected_with_the_answer_kept() -> None:
 
 
 def test_the_raw_answer_holds_no_token() -> None:
-    body = b'{"code": 7777, "message": "bad token nmv_usr_abc123", "echo": "other-secret"}'
-    with pytest.raises(errors.Rejected) as caught:
+    body = b'{"code": 7777, "message": "bad token nmv_usr_abc123 or other-secret", "echo": "other-secret"}'
+    with pytest.raises(errors.Rejected, match="bad token") as caught:
         wire.unwrap(200, body, Where.ACCOUNT, secret="other-secret")
     assert "nmv_usr_abc123" not in caught.value.raw + str(caught.value)
     assert "other-secret" not in caught.value.raw + str(caught.value)
@@ -180,40 +172,16 @@ def test_a_balance_needs_only_what_is_available() -> None:
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
-    max_leaves=12,
+    max_leaves=5,
 )
-KEYS = st.sampled_from(
-    (
-        "code",
-        "message",
-        "error",
-        "success",
-        "data",
-        "status",
-        "output",
-        "url",
-        "outputUrl",
-        "progress",
-        "token",
-        "session_id",
-        "task_id",
-        "user_id",
-        "credits",
-        "expires_at",
-        "files",
-        "filename",
-        "cdn_url",
-        "duration",
-        "width",
-        "state",
-        "draft",
-        "available",
-        "frozen",
-        "total",
-        "claim_token",
-    )
+KEYS = st.sampled_from([
+    "code", "message", "error", "success", "data", "status", "output", "url", "outputUrl", "progress", "token",
+    "session_id", "task_id", "user_id", "credits", "expires_at", "files", "filename", "cdn_url", "duration", "width",
+    "state", "draft", "available", "frozen", "total", "claim_token",
+])  # fmt: skip
+ANSWERS = st.dictionaries(
+    KEYS, st.recursive(JSON, lambda inner: st.dictionaries(KEYS, inner, max_size=4), max_leaves=6), max_size=6
 )
-ANSWERS = st.dictionaries(KEYS, st.recursive(JSON, lambda inner: st.dictionaries(KEYS, inner, max_size=6)), max_size=8)
 READERS = [
     wire.read_grant,
     wire.read_session,
@@ -323,13 +291,6 @@ def test_a_fault_is_told_with_the_answer_as_it_came_but_without_tokens_or_signs_
         wire.understand(wire.read_session, 200, body, Where.ACCOUNT, secret="my-secret")
     assert '"other"' in caught.value.raw
     assert not [gone for gone in ("abc", "my-secret", "\x00") if gone in caught.value.raw]
-
-
-def test_the_reason_of_a_refusal_holds_no_token_of_any_shape() -> None:
-    body = b'{"code": 7777, "message": "who is my-secret?"}'
-    with pytest.raises(errors.Rejected, match="who is") as caught:
-        wire.unwrap(200, body, Where.ACCOUNT, secret="my-secret")
-    assert "my-secret" not in str(caught.value) + caught.value.raw
 
 
 def test_a_read_only_draft_can_be_sent_back() -> None:
