@@ -66,44 +66,31 @@ def test_an_instruction_that_names_something_is_not_vague(instruction: str) -> N
     assert not is_vague(instruction)
 
 
-def test_a_file_uploaded_for_a_session_needs_no_instruction() -> None:
-    assert warnings("a.mp4,,,talk,", "b.mp4,,,,") == ["3 this file is only uploaded"]
-
-
-def test_the_photo_of_a_face_swap_serves_the_later_rows_of_its_session() -> None:
-    swap = "a.mp4,Swap the face,ai-video-face-swap"
-    assert warnings(f"{swap},talk,face.jpg", f"{swap},talk,") == []
-    assert warnings(f"{swap},,face.jpg", f"{swap},,") == ["3 this skill needs a reference photo"]
-    assert warnings(f"{swap},one,face.jpg", f"{swap},two,") == ["3 this skill needs a reference photo"]
+SWAP = "a.mp4,Swap the face,ai-video-face-swap"
+NO_PHOTO = "this skill needs a reference photo"
 
 
 @pytest.mark.parametrize(
-    ("reference", "needs"),
-    [("song.mp3", True), ("b.mp4", True), ("face.webp", False), ("https://example.com/1", False)],
+    ("lines", "found"),
+    [
+        pytest.param(["a.mp4,,,talk,"], [], id="a file for a session needs no instruction"),
+        pytest.param(["a.mp4,,,,"], ["2 this file is only uploaded"], id="a file for no session does"),
+        pytest.param([f"{SWAP},talk,face.jpg", f"{SWAP},talk,"], [], id="a photo serves later rows of its session"),
+        pytest.param([f"{SWAP},,face.jpg", f"{SWAP},,"], [f"3 {NO_PHOTO}"], id="and no row without a session"),
+        pytest.param([f"{SWAP},one,face.jpg", f"{SWAP},two,"], [f"3 {NO_PHOTO}"], id="and no other session"),
+        pytest.param([f"{SWAP},,song.mp3"], [f"2 {NO_PHOTO}"], id="a song is no photo"),
+        pytest.param([f"{SWAP},,b.mp4"], [f"2 {NO_PHOTO}"], id="a clip is no photo"),
+        pytest.param([f"{SWAP},,face.webp"], [], id="a picture is one"),
+        pytest.param([f"{SWAP},,https://example.com/1"], [], id="what lies behind an address may be one"),
+        pytest.param(["a.mkv,export,ai-video-face-swap,,"], [], id="an export needs no photo and no short clip"),
+        pytest.param(["a.mp4,Cut the pauses,video-models,,"], [], id="a clip as long as its skill likes"),
+        pytest.param(["https://example.com/a.mp4,Cut it,video-models,,"], [], id="an address has no length"),
+        pytest.param(["a.png,Make it move,video-models,,", "a.mp3,Draw it,video-models,,"], [], id="neither is a clip"),
+        pytest.param([",Generate a paper boat,,boat,", ",export,,boat,"], [], id="a generated clip can be exported"),
+    ],
 )
-def test_a_reference_counts_as_a_photo_where_it_can_be_one(reference: str, needs: bool) -> None:
-    found = warnings(f"a.mp4,Swap the face,ai-video-face-swap,,{reference}")
-    assert found == (["2 this skill needs a reference photo"] if needs else [])
-
-
-def test_an_export_needs_no_photo_and_no_short_clip() -> None:
-    assert warnings("a.mkv,export,ai-video-face-swap,,") == []
-
-
-def test_a_clip_as_long_as_its_skill_likes_is_no_matter() -> None:
-    assert warnings("a.mp4,Cut the pauses,video-models,,") == []
-
-
-def test_the_length_of_an_address_is_not_asked_for() -> None:
-    assert warnings("https://example.com/a.mp4,Cut the pauses,video-models,,") == []
-
-
-def test_a_photo_or_a_song_is_not_judged_as_a_clip() -> None:
-    assert warnings("a.png,Make it move slowly,video-models,,", "a.mp3,Draw its waves,video-models,,") == []
-
-
-def test_a_clip_generated_in_a_session_can_be_exported() -> None:
-    assert warnings(",Generate a paper boat,,boat,", ",export,,boat,") == []
+def test_rows_are_warned_of_what_may_be_meant_otherwise(lines: list[str], found: list[str]) -> None:
+    assert warnings(*lines) == found
 
 
 def test_an_export_before_anything_else_of_its_session_has_nothing() -> None:

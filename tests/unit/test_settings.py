@@ -27,13 +27,10 @@ def test_the_defaults_are_those_of_the_documents() -> None:
     assert settings.nemo_token is settings.reelq_broker_url is settings.reelq_database_url is None
 
 
-def test_a_wait_takes_fractions(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wait_takes_fractions_and_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REELQ_POLL_INTERVAL", "0.05")
-    assert Settings.read().reelq_poll_interval == 0.05
-
-
-def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NEMO_TOKEN", "")
+    assert Settings.read().reelq_poll_interval == 0.05
     assert Settings.read().nemo_token is None
 
 

@@ -235,28 +235,9 @@ def test_any_text_can_be_read_and_reading_again_changes_nothing(text: str) -> No
 PIECES: Final = [
     *(reply for reply, _ in ALL_SCREEN),
     *ALL_CONTENT,
-    *(
-        "; ",
-        ", ",
-        "\n",
-        " ",
-        "- ",
-        "## ",
-        "1. ",
-        "“",
-        '"',
-        "'",
-        "**",
-        "```\n",
-        "：",
-        "，",
-        "。",
-        " and ",
-        "To export, ",
-        "click ",
-        "the ",
-    ),
-]
+    "; ", ", ", "\n", " ", "- ", "## ", "1. ", "“", '"', "'", "**", "```\n", "：", "，", "。", " and ", "To export, ",
+    "click ", "the ",
+]  # fmt: skip
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join))

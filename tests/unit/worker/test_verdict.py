@@ -265,19 +265,14 @@ def test_the_table_of_scopes_names_every_cause_that_an_account_is_parked_for() -
 
 
 @pytest.mark.parametrize("stage", PIPELINE)
-def test_a_lost_session_to_which_nothing_was_sent_is_replaced_at_once(stage: Stage) -> None:
-    assert judge(errors.SessionGone(), replace(PLAIN, stage=stage)) == RetryIn(0, Stage.UPLOAD)
-
-
-def test_a_session_lost_during_its_own_upload_is_replaced_though_it_was_never_on_record() -> None:
-    case = replace(PLAIN, stage=Stage.UPLOAD, has_session=False)
-    assert judge(errors.SessionGone(), case) == RetryIn(0, Stage.UPLOAD)
-
-
-@pytest.mark.parametrize("stage", [stage for stage in PIPELINE if stage is not Stage.UPLOAD])
-def test_a_row_that_works_without_a_session_is_never_sent_to_the_upload(stage: Stage) -> None:
+def test_a_lost_session_to_which_nothing_was_sent_is_replaced_at_once_unless_the_row_works_without_one(
+    stage: Stage,
+) -> None:
     error = errors.SessionGone()
-    assert judge(error, replace(PLAIN, stage=stage, has_session=False)) == GiveUp(error)
+    assert judge(error, replace(PLAIN, stage=stage)) == ANEW
+    # One lost during its own upload was never on record.
+    expected = ANEW if stage is Stage.UPLOAD else GiveUp(error)
+    assert judge(error, replace(PLAIN, stage=stage, has_session=False)) == expected
 
 
 def test_sessions_lost_one_after_another_are_replaced_ever_more_slowly_and_not_for_ever() -> None:
