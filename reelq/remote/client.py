@@ -2,9 +2,11 @@
 
 import functools
 import itertools
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
@@ -23,21 +25,25 @@ from reelq.remote.wire import Where
 from reelq.settings import Settings
 
 _CONNECT_SECONDS: Final = 10
-_POOL_SECONDS: Final = 30
 _READ_SECONDS: Final = 60
-_SPARE_CONNECTIONS: Final = 16
-"""Above what can be in flight: in a pool that is full, httpcore can close a connection under a request."""
 
-_KEPT_SECONDS: Final = 5
-"""That an idle connection is kept: the first in the pool is taken first, so that as many stay as are needed."""
 
-_POOLS: Final = 16
-"""In the place of each of httpx's."""
-_QUICK_AT_ONCE: Final = 64
-"""Requests of one process: a thousand rows ask in bursts, and a connection for each would cost more than to wait."""
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How a process shares its connections, and how long it waits for them; times are in seconds."""
 
-_FETCH_SECONDS: Final = 300
-"""An upload is answered when the service has taken the files in, which for URLs means that it has fetched them."""
+    pool_seconds: float = 30
+    fetch_seconds: float = 300
+    """An upload is answered when the service has taken the files in, which for URLs means that it has fetched them."""
+    quick_at_once: int = 64
+    """Of one process: a thousand rows ask in bursts, and a connection for each would cost more than to wait."""
+    pools: int = 16
+    """In the place of each of httpx's."""
+    spare_connections: int = 16
+    """Above what can be in flight: in a pool that is full, httpcore can close a connection under a request."""
+    kept_seconds: float = 5
+    """That an idle connection is kept: the first in the pool is taken first, so that as many stay as are needed."""
+
 
 _NO_ADDRESS: Final = (httpx.InvalidURL, UnicodeError)
 _NOT_SENT: Final = (
@@ -56,8 +62,8 @@ T = TypeVar("T")
 class _Spread(httpx.BaseTransport):
     """Pools of connections that requests go to in turn."""
 
-    def __init__(self, make: Callable[[], httpx.BaseTransport]) -> None:
-        self._pools = [make() for _ in range(_POOLS)]
+    def __init__(self, make: Callable[[], httpx.BaseTransport], pools: int) -> None:
+        self._pools = [make() for _ in range(pools)]
         self._next = itertools.cycle(self._pools)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -78,11 +84,15 @@ class _Client(httpx.Client):
 
     cookies = _NoCookies()  # type: ignore[override] # nobody sets them
 
+    def __init__(self, pools: int, **told: Any) -> None:
+        self._pools = pools
+        super().__init__(**told)
+
     def _init_transport(self, *args: Any, **kwargs: Any) -> httpx.BaseTransport:
-        return _Spread(functools.partial(super()._init_transport, *args, **kwargs))
+        return _Spread(functools.partial(super()._init_transport, *args, **kwargs), self._pools)
 
     def _init_proxy_transport(self, *args: Any, **kwargs: Any) -> httpx.BaseTransport:
-        return _Spread(functools.partial(super()._init_proxy_transport, *args, **kwargs))
+        return _Spread(functools.partial(super()._init_proxy_transport, *args, **kwargs), self._pools)
 
 
 class Http(_Client):
@@ -93,27 +103,32 @@ class Http(_Client):
     apart.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        """For this deployment's service; making one takes milliseconds and a TLS context."""
-        most = settings.reelq_max_in_flight + _SPARE_CONNECTIONS
+    def __init__(self, settings: Settings, limits: Limits, tls: ssl.SSLContext | None) -> None:
+        """For this deployment's service; making one takes milliseconds, most of them for a TLS context."""
+        self.limits = limits
+        most = settings.reelq_max_in_flight + limits.spare_connections
         told: dict[str, Any] = {
             "base_url": settings.nemo_api_url,
-            "timeout": _timeout(_READ_SECONDS),
-            "verify": httpx.create_ssl_context(),
+            "timeout": self.timeout_of(_READ_SECONDS),
+            "verify": tls or httpx.create_ssl_context(),
         }
         # A limit to idle ones would close some that another thread has just been given.
-        quick = httpx.Limits(max_connections=most, max_keepalive_connections=most, keepalive_expiry=_KEPT_SECONDS)
-        super().__init__(limits=quick, **told)
-        self.door = threading.Semaphore(_QUICK_AT_ONCE)
+        quick = httpx.Limits(max_connections=most, max_keepalive_connections=most, keepalive_expiry=limits.kept_seconds)
+        super().__init__(limits.pools, limits=quick, **told)
+        self.door = threading.Semaphore(limits.quick_at_once)
         """For requests that are over in a moment."""
         none = httpx.Limits(max_connections=most, max_keepalive_connections=0)
-        self.lasting = _Client(limits=none, **told)
+        self.lasting = _Client(limits.pools, limits=none, **told)
         """For streams and files."""
         self._service = str(self.base_url).rstrip("/")
 
     def at(self, path: str) -> str:
         """A path's whole address: httpx would parse it, and once more with the service's before it."""
         return self._service + path
+
+    def timeout_of(self, read: float) -> httpx.Timeout:
+        """For a request whose answer may be silent for so many seconds."""
+        return httpx.Timeout(read, connect=_CONNECT_SECONDS, pool=self.limits.pool_seconds)
 
     def close(self) -> None:
         """Both."""
@@ -125,16 +140,12 @@ class Http(_Client):
         self.lasting.close()
 
 
-def open_http(settings: Settings) -> Http:
-    """The one of a process."""
+def open_http(settings: Settings, limits: Limits = Limits(), *, tls: ssl.SSLContext | None = None) -> Http:
+    """The one of a process; without a TLS context it makes one that trusts what this machine trusts."""
     try:
-        return Http(settings)
+        return Http(settings, limits, tls)
     except (httpx.InvalidURL, ImportError, OSError, ValueError) as error:  # an address, a proxy or a certificate file
         raise errors.SettingsError(f"No HTTP client can be made: {redact(str(error))}") from None
-
-
-def _timeout(read: float) -> httpx.Timeout:
-    return httpx.Timeout(read, connect=_CONNECT_SECONDS, pool=_POOL_SECONDS)
 
 
 @contextmanager
@@ -202,7 +213,9 @@ class Remote:
 
     def _upload(self, session_id: str, **content: Any) -> Uploaded:
         path = f"/api/upload-video/nemo_agent/me/{quote(session_id, safe='')}"
-        return self._ask("POST", path, Where.SESSION, wire.read_uploaded, read_seconds=_FETCH_SECONDS, **content)
+        return self._ask(
+            "POST", path, Where.SESSION, wire.read_uploaded, read_seconds=self._http.limits.fetch_seconds, **content
+        )
 
     def send(
         self,
@@ -223,7 +236,7 @@ class Remote:
             self._http.at("/run_sse"),
             content=jsontext.dump(wire.write_message(session_id, text)),
             headers=headers | {"Content-Type": "application/json"},
-            timeout=_timeout(min(patience.silence, patience.life)),
+            timeout=self._http.timeout_of(min(patience.silence, patience.life)),
         )
         response = self._begin(request)
         try:
@@ -314,7 +327,7 @@ class Remote:
     ) -> T:
         content = None if json is None else jsontext.dump(json)
         headers = self._headers if content is None else self._headers | {"Content-Type": "application/json"}
-        timeout = _timeout(read_seconds)
+        timeout = self._http.timeout_of(read_seconds)
         with _our_errors():
             request = self._http.build_request(
                 method, self._http.at(path), content=content, files=files, headers=headers, timeout=timeout
