@@ -16,16 +16,16 @@ from reelq.store import gauges
 from reelq.store.gauges import AccountFigures, Figures, Ledger, Purse, WebhookFigures
 from reelq.store.session import Store
 
-_KEPT_SECONDS: Final = 5.0
-_SHARE: Final = 20
-"""What takes long to count is kept for so many times as long: it is never more than a part of the database's work."""
 _PARKING: Final = (Cause.CREDITS, Cause.PLAN, Cause.TOKEN)
 
 
 class Exposition(Collector):
     """What `/metrics` answers; counted anew when the last count is old, by one of those who ask."""
 
-    def __init__(self) -> None:
+    def __init__(self, kept_seconds: float = 5.0, share: int = 20) -> None:
+        """A count is kept for so many seconds, and for `share` times as long as it took where that is longer: so it is
+        never more than a part of the database's work."""
+        self._kept_seconds, self._share = kept_seconds, share
         self._registry = CollectorRegistry()
         self._registry.register(self)
         self._ledger = Ledger()
@@ -44,7 +44,7 @@ class Exposition(Collector):
                 took = time.monotonic() - began
                 self._found = (found, took)
                 self._told = generate_latest(self._registry)
-                self._until = time.monotonic() + max(_KEPT_SECONDS, _SHARE * took)
+                self._until = time.monotonic() + max(self._kept_seconds, self._share * took)
             return self._told
 
     def describe(self) -> Iterable[Metric]:

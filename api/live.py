@@ -28,7 +28,8 @@ KEEP_ALIVE: Final = 15.0
 _SECOND_LOOK: Final = 0.2
 _STEP: Final = 0.2
 """How soon an end of the process is seen."""
-_AT_ONCE: Final = 200
+MOST_AT_ONCE: Final = 200
+"""Events that one look brings."""
 _HEADERS: Final = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 _THREADS: Final = CapacityLimiter(8)
 """Threads that look for streams: however many there are, other requests have threads left."""
@@ -144,7 +145,7 @@ def _look(store: Store, tail: Tail, mark: Mark, key_id: str) -> _Look | None:
             ended = not more and has_ended(session, tail.batch_id, tail.job_id)
         with store.read() as session:
             read = story.row_told_since if tail.job_id else story.told_since
-            return _Look(read(session, tail.job_id or tail.batch_id, mark, _AT_ONCE), more, ended, admitted)
+            return _Look(read(session, tail.job_id or tail.batch_id, mark, MOST_AT_ONCE), more, ended, admitted)
     except Exception as error:
         if not is_away(error):
             raise
