@@ -1,4 +1,4 @@
-"""The fixtures of the REST service: one of the test's own on either kind of database, and those who ask it."""
+"""The fixtures of the REST service: a deployment of the test's own, and those who ask it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,21 +7,29 @@ import httpx
 import pytest
 
 from api.service import Service
-from tests.api.serving import Served, deployed, serving
-from tests.databases import KINDS
-
-
-@pytest.fixture(params=KINDS)
-def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]:
-    """A deployment with an empty database and a data folder of its own."""
-    with deployed(request.param, tmp_path) as made:
-        yield made
+from tests.api.serving import Served, Server, deployed
 
 
 @pytest.fixture
-def served(service: Service) -> Iterator[Served]:
-    """The same, answering on a socket."""
-    with serving(service) as running:
+def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]:
+    """A deployment with an empty database, on SQLite unless the test says otherwise, and a data folder of its own."""
+    with deployed(getattr(request, "param", "sqlite"), tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The server that works for one test after the other."""
+    with deployed("sqlite", tmp_path_factory.mktemp("idle")) as idle:
+        running = Server(idle)
+        yield running
+        running.stop()
+
+
+@pytest.fixture
+def served(service: Service, server: Server) -> Iterator[Served]:
+    """The test's own deployment, answering on a socket."""
+    with server.working_for(service) as running:
         yield running
 
 

@@ -13,7 +13,7 @@ from tests.api.serving import Served
 def rough(served: Served, owner: str, head: str, *headers: str) -> Iterator[socket.socket]:
     """A connection on which a request with these lines has begun."""
     address = urlsplit(served.url)
-    with socket.create_connection((address.hostname or "", address.port or 0), 10) as line:
+    with socket.create_connection((address.hostname or "", address.port or 0), 60) as line:
         lines = [f"{head} HTTP/1.1", "Host: test", f"Authorization: Bearer {served.key(owner)}", *headers, "", ""]
         line.sendall("\r\n".join(lines).encode())
         yield line

@@ -1,25 +1,40 @@
 """The REST service on a socket of its own, in a thread of the test, and clients with keys to it."""
 
+import os
+import re
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import httpx
+import pytest
 import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
+from api.exposition import Exposition
 from api.service import Service
 from reelq.settings import Settings
 from reelq.store import apikeys
 from reelq.store.clients import Scope
 from reelq.store.migrate import upgrade
-from reelq.store.session import Store
-from tests.databases import new_database, shown
+from reelq.store.session import Store, database_url
+from tests.databases import KINDS, new_database, shown
+from tests.sandbox_process import NO_TLS
+
+_ROOT: Final = Path(__file__).parents[2]
+_SAID: Final = re.compile(r"Uvicorn running on (\S+) ")
+
+on_each_database: Final = pytest.mark.parametrize("service", KINDS, indirect=True)
+"""For tests of what the kind of database can make a difference to."""
+on_the_stricter_one: Final = pytest.mark.parametrize("service", KINDS[-1:], indirect=True)
+"""For tests of values that PostgreSQL refuses where SQLite takes them."""
 
 
 @dataclass
@@ -47,8 +62,48 @@ class Served:
     def client(self, owner: str = "", scope: Scope = Scope.ADMIN, **options: Any) -> httpx.Client:
         """Somebody with a new key of the owner's; nobody in particular, without a key, where none is named."""
         headers = {"Authorization": f"Bearer {self.key(owner, scope)}"} if owner else {}
-        self.clients.append(httpx.Client(base_url=self.url, headers=headers, timeout=20, trust_env=False, **options))
+        told: dict[str, Any] = {"headers": headers, "timeout": 60, "trust_env": False, "verify": NO_TLS} | options
+        self.clients.append(httpx.Client(base_url=self.url, **told))
         return self.clients[-1]
+
+
+class Server:
+    """One app on one socket. It works for one service at a time, since to make an app costs more than most tests do."""
+
+    def __init__(self, service: Service) -> None:
+        self.app = create_app(service)
+        config = uvicorn.Config(self.app, port=0, log_level="warning", ws="none", timeout_graceful_shutdown=5)
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, name="api under test")
+        self._thread.start()
+        wait_until(lambda: self._server.started)
+        self.url = f"http://127.0.0.1:{self._server.servers[0].sockets[0].getsockname()[1]}"
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether any request is being answered."""
+        return bool(self._server.server_state.tasks)
+
+    @contextmanager
+    def working_for(self, service: Service) -> Iterator[Served]:
+        """The app answers for this service until the block ends, and nothing of it goes on afterwards."""
+        state = self.app.state
+        before = state.service, state.exposition
+        state.service, state.exposition = service, Exposition()
+        served = Served(self.url, service, self.app)
+        try:
+            yield served
+        finally:
+            service.stopping.set()
+            for client in served.clients:
+                client.close()
+            wait_until(lambda: not self.is_at_work)
+            state.service, state.exposition = before
+
+    def stop(self) -> None:
+        """End it."""
+        self._server.should_exit = True
+        self._thread.join(60)
 
 
 @contextmanager
@@ -61,37 +116,62 @@ def deployed(kind: str, folder: Path) -> Iterator[Service]:
             reelq_secret_key="k" * 32,
             nemo_client_id="tests",
         )
-        store = Store(url)
-        upgrade(store)
-        made = Service(settings, store)
+        made = Service(settings, Store(url))
         yield made
         made.close()
 
 
 @contextmanager
 def serving(service: Service) -> Iterator[Served]:
-    """The service, answering until the block ends."""
-    app = create_app(service)
-    config = uvicorn.Config(app, port=0, log_level="warning", ws="none", timeout_graceful_shutdown=5)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, name="api under test")
-    thread.start()
-    served = Served("", service, app)
+    """The service on a server of its own, answering until the block ends."""
+    server = Server(service)
     try:
-        _wait_until(lambda: server.started)
-        served.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-        yield served
+        with server.working_for(service) as served:
+            yield served
     finally:
-        service.stopping.set()
-        for client in served.clients:
-            client.close()
-        server.should_exit = True
-        thread.join(10)
+        server.stop()
 
 
-def _wait_until(so: Any, seconds: float = 10) -> None:
+@dataclass
+class Running:
+    """The service as people start it, and where its log goes."""
+
+    client: httpx.Client
+    key_id: str
+    secret: str
+    store: Store
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+
+@contextmanager
+def running(folder: Path, **environment: str) -> Iterator[Running]:
+    """A process of the service with its data in this folder, and a client of `ann`'s; killed in the end."""
+    settings = Settings(reelq_data_dir=folder)
+    upgrade(store := Store(database_url(settings)))
+    key, secret = apikeys.make(store, "ann")
+    command = [sys.executable, "-m", "uvicorn", "api.app:app", "--port", "0"]
+    told = {"REELQ_DATA_DIR": str(folder), "NEMO_CLIENT_ID": "tests", "HOME": str(folder), **environment}
+    env, log = {"PATH": os.environ["PATH"], **told}, folder / "log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, cwd=_ROOT, env=env, stdout=out, stderr=out)
+    try:
+        wait_until(lambda: process.poll() is not None or _SAID.search(log.read_text()))
+        found = _SAID.search(log.read_text())
+        assert found, log.read_text()
+        headers = {"Authorization": f"Bearer {secret}"}
+        with httpx.Client(base_url=found[1], headers=headers, timeout=60, trust_env=False, verify=NO_TLS) as client:
+            yield Running(client, key.id, secret, store, process, log)
+    finally:
+        process.kill()
+        process.wait()
+        store.close()
+
+
+def wait_until(so: Callable[[], object], seconds: float = 60) -> None:
+    """Wait for a condition; fail when it takes too long."""
     over = time.monotonic() + seconds
     while not so():
         if time.monotonic() > over:
-            raise TimeoutError("the service did not start")
+            raise TimeoutError(f"{so} is not so after {seconds:g} s")
         time.sleep(0.005)

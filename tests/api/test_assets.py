@@ -2,8 +2,7 @@
 
 import hashlib
 import resource
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -11,24 +10,13 @@ import pytest
 
 from reelq import media
 from tests.api.rough import kept, rough, status
-from tests.api.serving import Served
-from tests.databases import KINDS
-
-# How bytes come in does not depend on the kind of database; what is noted of them is tested on each, in `integration`.
-pytestmark = pytest.mark.parametrize("service", KINDS[:1], indirect=True)
+from tests.api.serving import Served, wait_until
 
 MP4 = b"\0\0\0\x18ftypmp42" + bytes(100)
 
 
 def upload(client: httpx.Client, content: bytes = MP4, name: str = "beach.mp4") -> httpx.Response:
     return client.post("/v1/assets", params={"name": name}, content=content)
-
-
-def eventually(so: Callable[[], bool]) -> None:
-    over = time.monotonic() + 5
-    while not so():
-        assert time.monotonic() < over
-        time.sleep(0.02)
 
 
 def test_a_file_is_kept_under_its_hash_and_told_by_its_name(ann: httpx.Client, clip: Path, served: Served) -> None:
@@ -118,8 +106,8 @@ def test_an_upload_that_breaks_off_leaves_nothing_behind(served: Served, header:
     began = b"493e0\r\n" + piece if "chunked" in header else piece
     with rough(served, "ann", "POST /v1/assets?name=a.mp4", header) as line:
         line.sendall(began)
-        eventually(lambda: len(kept(served)) == 1)
-    eventually(lambda: kept(served) == [])
+        wait_until(lambda: len(kept(served)) == 1)
+    wait_until(lambda: kept(served) == [])
     assert served.client("ann").get(f"/v1/assets/sha256:{hashlib.sha256(piece).hexdigest()}").status_code == 404
 
 

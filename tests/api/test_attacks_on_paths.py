@@ -7,13 +7,9 @@ import pytest
 
 from reelq.storage import Storage
 from tests.api.rough import kept
-from tests.api.serving import Served
+from tests.api.serving import Served, on_the_stricter_one
 from tests.api.test_assets import MP4, upload
 from tests.api.test_submissions import hand_in, nothing_was_made, parts, sha
-from tests.databases import KINDS
-
-# What a name may be does not depend on where rows are kept.
-pytestmark = pytest.mark.parametrize("service", KINDS[:1], indirect=True)
 
 PATHS = [
     "../beach.mp4",
@@ -87,6 +83,7 @@ def test_a_cell_that_would_lead_somewhere_is_a_fault(ann: httpx.Client, served: 
     assert nothing_was_made(served)
 
 
+@on_the_stricter_one
 @pytest.mark.parametrize("name", ["a\0b.mp4", "a\x1bb.mp4"])
 def test_a_control_character_in_a_cell_is_a_fault(ann: httpx.Client, served: Served, name: str) -> None:
     rows = [{"file": name, "instruction": "Trim"}]
@@ -112,6 +109,7 @@ def test_a_file_is_not_called_by_a_path(ann: httpx.Client, served: Served, name:
     assert nothing_was_made(served)
 
 
+@on_the_stricter_one
 @pytest.mark.parametrize("name", ["..", "../../x", "sha256:..%2f..%2fetc%2fpasswd", "sha256:" + "a" * 63, "%00"])
 def test_an_asset_s_address_leads_nowhere_else(ann: httpx.Client, name: str) -> None:
     assert ann.get(f"/v1/assets/{name}").status_code == 404

@@ -1,9 +1,7 @@
 """What holds for every route: keys, scopes, problems, limits, and a schema that says so."""
 
 import logging
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,10 +9,9 @@ import pytest
 from sqlalchemy import create_engine, select, text, update
 
 from api.app import ROUTES
-from api.service import Service
 from reelq.store import apikeys, batchlist
 from reelq.store.clients import ApiKey, Scope
-from tests.api.serving import Served, deployed, serving
+from tests.api.serving import Served
 from tests.databases import shown
 from tests.servers import HAS_POSTGRES
 
@@ -25,13 +22,6 @@ _ALLOWS = {
     Scope.METRICS: {Scope.METRICS},
 }
 NOBODY = "bat_00000000000000000000zz"
-
-
-@pytest.fixture
-def service(tmp_path: Path) -> Iterator[Service]:
-    """On one kind of database: what is shown here has little to do with it."""
-    with deployed("sqlite", tmp_path) as made:
-        yield made
 
 
 def test_health_and_docs_need_no_key_and_everything_else_does(served: Served) -> None:
@@ -145,12 +135,8 @@ def test_a_fault_of_ours_is_logged_and_tells_nobody_else_more(
 
 
 @pytest.mark.skipif(not HAS_POSTGRES, reason="needs PostgreSQL")
-def test_a_database_that_is_away_is_said_to_be_and_asked_again_later(tmp_path: Path) -> None:
-    with deployed("postgresql", tmp_path) as service, serving(service) as served:
-        _is_away_for_a_while(served, served.client("ann"))
-
-
-def _is_away_for_a_while(served: Served, ann: httpx.Client) -> None:
+@pytest.mark.parametrize("service", ["postgresql"], indirect=True)
+def test_a_database_that_is_away_is_said_to_be_and_asked_again_later(served: Served, ann: httpx.Client) -> None:
     ann.get("/v1/batches").raise_for_status()
     server = create_engine(served.store.url.set(database="postgres"), isolation_level="AUTOCOMMIT")
     name = served.store.url.database

@@ -15,10 +15,10 @@ from sqlalchemy import func, select, update
 from reelq.store import idempotency, submissions
 from reelq.store.clients import IdempotencyKey
 from reelq.store.models import Batch
-from tests.api.serving import Served
+from tests.api.serving import Served, on_each_database
 from tests.api.test_assets import MP4
 from tests.api.test_submissions import parts
-from tests.databases import add_account, add_batch, add_job
+from tests.databases import KINDS, add_account, add_batch, add_job
 
 KEY = {"Idempotency-Key": "order-17"}
 ROW = {"instruction": "Make a clip of the sea"}
@@ -33,6 +33,7 @@ def post(client: httpx.Client, rows: list[dict[str, Any]], **query: Any) -> http
     return client.post("/v1/batches", json={"rows": rows}, headers=KEY, params=query)
 
 
+@on_each_database
 def test_the_stored_answer_is_given_again_and_nothing_is_made_anew(ann: httpx.Client, served: Served) -> None:
     first, again = post(ann, [ROW]), post(ann, [ROW])
     assert (first.status_code, again.status_code) == (201, 201)
@@ -62,11 +63,13 @@ def test_another_request_under_the_same_key_is_refused(ann: httpx.Client, served
     assert batches(served) == 1
 
 
+@on_each_database
 def test_a_key_is_its_owner_s_own(ann: httpx.Client, bob: httpx.Client, served: Served) -> None:
     assert post(ann, [ROW]).json()["id"] != post(bob, [ROW]).json()["id"]
     assert batches(served) == 2
 
 
+@on_each_database
 def test_rows_and_refinements_have_keys_as_well(ann: httpx.Client, served: Served) -> None:
     first, again = (ann.post("/v1/jobs", json=ROW, headers=KEY) for _ in range(2))
     assert first.json() == again.json()
@@ -104,6 +107,7 @@ def test_a_key_that_is_no_word_is_refused(ann: httpx.Client, key: str) -> None:
     assert (refused.status_code, refused.json()["code"]) == (422, "invalid_request")
 
 
+@on_each_database
 def test_while_it_is_served_it_is_not_served_again(
     ann: httpx.Client, served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,14 +116,14 @@ def test_while_it_is_served_it_is_not_served_again(
 
     def slow(*args: Any, **kwargs: Any) -> Any:
         reached.set()
-        assert go_on.wait(20)
+        assert go_on.wait(60)
         return real(*args, **kwargs)
 
     monkeypatch.setattr(submissions, "submit", slow)
     answers: list[httpx.Response] = []
     first = threading.Thread(target=lambda: answers.append(post(ann, [ROW])))
     first.start()
-    assert reached.wait(20)
+    assert reached.wait(60)
     other = served.client("ann")
     meanwhile = post(other, [ROW])
     assert (meanwhile.status_code, meanwhile.json()["code"]) == (409, "under_way")
@@ -153,7 +157,9 @@ with serving(Service.open(Settings.read())) as served:
 """
 
 
-@pytest.mark.parametrize("moment", ["after the claim", "after the batch"])
+@pytest.mark.parametrize(
+    ("service", "moment"), [("sqlite", "after the claim"), (KINDS[-1], "after the batch")], indirect=["service"]
+)
 def test_a_second_try_after_a_kill_makes_it_once(ann: httpx.Client, served: Served, moment: str) -> None:
     told = served.service.settings.model_dump(exclude_none=True, exclude_defaults=True)
     env = {name.upper(): getattr(value, "get_secret_value", lambda v=value: str(v))() for name, value in told.items()}
@@ -182,6 +188,7 @@ def test_a_fault_of_ours_leaves_the_next_try_the_same_id(
     assert post(ann, [ROW]).json()["id"] == made_id
 
 
+@on_each_database
 def test_after_a_day_the_key_is_free_and_forgotten(ann: httpx.Client, served: Served) -> None:
     first = post(ann, [ROW]).json()
     with served.store.write() as session:

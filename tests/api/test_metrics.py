@@ -9,28 +9,25 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import event, insert, update
 
-from api import exposition
+from api.exposition import Exposition
 from reelq.job import Cause, Stage, Status
 from reelq.store.clients import DeliveryState, Scope, Webhook, WebhookDelivery
 from reelq.store.ids import new_id
 from reelq.store.models import Account, Batch, BatchState, CreditReading
 from reelq.store.session import Transaction
-from tests.api.serving import Served
+from tests.api.serving import Served, on_each_database
 from tests.api.stock import fill
 from tests.databases import add_account, add_batch, add_job
 
 _MINUTE: Final = timedelta(minutes=1)
 
-
-@pytest.fixture(autouse=True)
-def _counted_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exposition, "_KEPT_SECONDS", 0.0)
-    monkeypatch.setattr(exposition, "_SHARE", 0)
+pytestmark = on_each_database  # most of it is SQL
 
 
 @pytest.fixture
 def prometheus(served: Served) -> httpx.Client:
-    """Whoever scrapes."""
+    """Whoever scrapes; all is counted anew each time."""
+    served.app.state.exposition = Exposition(kept_seconds=0, share=0)
     return served.client("prometheus", Scope.METRICS)
 
 
@@ -203,10 +200,8 @@ def statements(served: Served) -> Iterator[list[str]]:
     event.remove(served.store.engine, "before_cursor_execute", note)
 
 
-def test_ten_who_ask_at_once_cost_one_count(
-    prometheus: httpx.Client, statements: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(exposition, "_KEPT_SECONDS", 60.0)
+def test_ten_who_ask_at_once_cost_one_count(served: Served, prometheus: httpx.Client, statements: list[str]) -> None:
+    served.app.state.exposition = Exposition(kept_seconds=600)
     answers = {prometheus.get("/metrics").text for _ in range(10)}
     assert (len(statements), len(answers)) == (1, 1)
     assert "reelq_build_info" in answers.pop()

@@ -14,7 +14,7 @@ from api.routing import Route
 from reelq.store.clients import DeliveryState, Scope, WebhookDelivery
 from reelq.store.ids import new_id
 from reelq.store.session import Store
-from tests.api.serving import Served
+from tests.api.serving import Served, on_each_database
 from tests.api.stock import Stock, fill
 
 _PARAMETER: Final = re.compile(r"{(\w+)}")
@@ -64,6 +64,7 @@ def _seen(client: httpx.Client, names: dict[str, str]) -> list[Any]:
     return [{name: value for name, value in one.items() if name != "at"} for one in told]
 
 
+@on_each_database
 def test_what_has_a_name_is_not_there_for_another_owner_whatever_is_asked_of_it(
     ann: httpx.Client, bob: httpx.Client, anns: dict[str, str]
 ) -> None:

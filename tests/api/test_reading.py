@@ -9,9 +9,11 @@ from sqlalchemy import insert
 from reelq.job import Status
 from reelq.store import accounts
 from reelq.store.models import CreditReading
-from tests.api.serving import Served
+from tests.api.serving import Served, on_each_database
 from tests.api.stock import Stock, fill
 from tests.databases import add_account, add_batch, add_job, add_send
+
+pytestmark = on_each_database  # most of it is SQL
 
 
 @pytest.fixture

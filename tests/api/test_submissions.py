@@ -12,11 +12,8 @@ from api import handing_in
 from reelq.store.clients import Asset
 from reelq.store.models import Batch, Job
 from tests.api.rough import kept, rough, status
-from tests.api.serving import Served
-from tests.api.test_assets import MP4, eventually, upload
-from tests.databases import KINDS
-
-pytestmark = pytest.mark.parametrize("service", KINDS[-1:], indirect=True)
+from tests.api.serving import Served, on_the_stricter_one, wait_until
+from tests.api.test_assets import MP4, upload
 
 CSV = "file,instruction,mood\nclips/beach.mp4,Trim to 5 s,calm\nforest.mp4,Trim to 3 s,wild\n"
 FILES = {"clips/beach.mp4": MP4 + b"beach", "forest.mp4": MP4 + b"forest"}
@@ -47,6 +44,7 @@ def nothing_was_made(served: Served) -> bool:
     return counts == [0, 0, 0] and kept(served) == []
 
 
+@on_the_stricter_one
 def test_a_manifest_comes_with_its_files_in_one_request(ann: httpx.Client, served: Served) -> None:
     made = ann.post("/v1/batches", files=parts())
     assert made.status_code == 201, made.text
@@ -125,6 +123,7 @@ def test_a_dry_run_tells_faults_warnings_and_cost_and_keeps_nothing(ann: httpx.C
     assert nothing_was_made(served)
 
 
+@on_the_stricter_one
 def test_the_first_rows_and_a_limit_of_credits_are_as_on_the_command_line(ann: httpx.Client, served: Served) -> None:
     made = ann.post("/v1/batches", files=parts(), params={"first": 1, "limit_credits": 70}).json()
     assert (made["released"], made["limit_credits"]) == (1, 70)
@@ -174,6 +173,7 @@ REFUSED: tuple[tuple[dict[str, Any], int], ...] = (
 )
 
 
+@on_the_stricter_one
 def test_what_is_no_batch_is_refused_and_leaves_nothing(ann: httpx.Client, served: Served) -> None:
     for sent, wanted in REFUSED:
         refused = ann.post("/v1/batches", **sent)
@@ -194,6 +194,7 @@ def test_a_request_has_its_bounds(ann: httpx.Client, served: Served, monkeypatch
     assert (many.status_code, many.json()["code"]) == (413, "too_many_files")
 
 
+@on_the_stricter_one
 def test_half_a_character_is_refused_wherever_it_stands(ann: httpx.Client) -> None:
     half = {"Content-Type": "application/json"}
     for body in (b'{"instruction": "a\\ud800"}', b'{"instruction": "a", "mood": "\\ud800"}', b'{"\\ud800": "a"}'):
@@ -202,14 +203,15 @@ def test_half_a_character_is_refused_wherever_it_stands(ann: httpx.Client) -> No
         assert ann.post("/v1/batches", content=body, headers={"Content-Type": "application/jsonl"}).status_code == 422
 
 
+@on_the_stricter_one
 def test_a_form_that_breaks_off_leaves_nothing_behind(ann: httpx.Client, served: Served) -> None:
     whole = ann.build_request("POST", "/v1/batches", files=parts(files={"beach.mp4": MP4 + bytes(2_000_000)}))
     body, kind = whole.read(), whole.headers["content-type"]
     headers = (f"Content-Type: {kind}", f"Content-Length: {len(body)}")
     with rough(served, "ann", "POST /v1/batches", *headers) as line:
         line.sendall(body[:1_500_000])
-        eventually(lambda: len(kept(served)) == 1)
-    eventually(lambda: nothing_was_made(served))
+        wait_until(lambda: len(kept(served)) == 1)
+    wait_until(lambda: nothing_was_made(served))
     cut = ann.post("/v1/batches", content=body[:1_500_000], headers={"Content-Type": kind})
     assert (cut.status_code, cut.json()["code"]) == (400, "bad_form")
     assert nothing_was_made(served)

@@ -11,7 +11,7 @@ from reelq.job import Stage, Status
 from reelq.store import deliveries
 from reelq.store.clients import IdempotencyKey, Scope, Webhook, WebhookDelivery
 from reelq.store.moves import Position, move
-from tests.api.serving import Served
+from tests.api.serving import Served, on_each_database
 from tests.databases import add_account, add_batch, add_job
 
 URL = "https://example.com/hook"
@@ -64,6 +64,7 @@ def test_a_secret_of_ones_own_is_taken_and_a_poor_one_refused(ann: httpx.Client)
         assert ann.post("/v1/webhooks", json={"url": URL, "secret": poor}).status_code == 422, poor
 
 
+@on_each_database
 def test_asked_again_with_the_same_word_there_is_one_webhook_and_its_secret_is_kept_nowhere_in_the_clear(
     served: Served, ann: httpx.Client
 ) -> None:
@@ -132,6 +133,7 @@ def test_whoever_may_hand_in_work_may_look_at_webhooks_and_not_change_them(serve
     assert looker.delete(f"/v1/webhooks/{made['id']}").status_code == 403
 
 
+@on_each_database
 def test_what_is_deleted_is_gone_with_all_that_it_was_told(served: Served, ann: httpx.Client) -> None:
     made = _make(ann)
     _ended(served.service, "ann")
@@ -142,6 +144,7 @@ def test_what_is_deleted_is_gone_with_all_that_it_was_told(served: Served, ann: 
         assert session.scalars(select(WebhookDelivery.id)).all() == []
 
 
+@on_each_database
 def test_deliveries_are_listed_in_pages_the_newest_first(served: Served, ann: httpx.Client) -> None:
     made = _make(ann)
     jobs = _ended(served.service, "ann", rows=3)
@@ -155,6 +158,7 @@ def test_deliveries_are_listed_in_pages_the_newest_first(served: Served, ann: ht
     assert {(one["event"], one["state"], one["attempts"]) for one in told} == {("job.failed", "pending", 0)}
 
 
+@on_each_database
 def test_what_was_given_up_is_told_once_more_under_the_same_id(served: Served, ann: httpx.Client) -> None:
     made = _make(ann)
     _ended(served.service, "ann")

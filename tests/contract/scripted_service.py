@@ -9,6 +9,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final, Self
 
+from reelq.remote.client import Remote
+
 Answer = bytes | Callable[[socket.socket], None]
 """Bytes to send, empty to hang up; or what does the talking itself, and hangs up after it."""
 
@@ -87,3 +89,7 @@ class ScriptedService:
         self.bodies.append(incoming.read(int(length[1])) if length else b"")
         connection.sendall(answer)
         return bool(answer)
+
+
+Meet = Callable[..., tuple[Remote, ScriptedService]]
+"""The fixture `meet`."""

@@ -1,8 +1,6 @@
 """The client against the sandbox, over a real socket: every call, every refusal, every fault on the way."""
 
 import time
-import uuid
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,26 +8,14 @@ import pytest
 from pydantic import SecretStr
 
 from reelq import errors
-from reelq.remote import client, draft
+from reelq.remote import draft
 from reelq.remote.auth import FreeTokens, OwnToken
-from reelq.remote.client import Http, Remote, ask_for_token, open_http
-from reelq.remote.receipts import Balance, Progress, RenderStatus, Session
+from reelq.remote.client import Http, Remote, ask_for_token
+from reelq.remote.receipts import Balance, Grant, Progress, RenderStatus, Session
 from reelq.remote.sse import Patience, StateChange, Text
-from reelq.settings import Settings
 from tests.sandbox_process import ATTRIBUTION, SandboxProcess
 
-PATIENT = Patience(life=30, silence=30)
-
-
-@pytest.fixture
-def http(sandbox: SandboxProcess) -> Iterator[Http]:
-    with open_http(Settings(nemo_api_url=sandbox.url)) as client:
-        yield client
-
-
-@pytest.fixture
-def remote(http: Http) -> Remote:
-    return Remote(http, FreeTokens(lambda: ask_for_token(http, str(uuid.uuid4()), ATTRIBUTION)), ATTRIBUTION)
+PATIENT = Patience(life=100, silence=100)
 
 
 @pytest.fixture
@@ -42,7 +28,7 @@ def session(remote: Remote, clip: Path) -> Session:
 
 def finished(remote: Remote, session: Session, render_id: str) -> Progress:
     remote.render(render_id, session.session_id, remote.state(session.session_id).draft or {})
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while (look := remote.progress(render_id)).status in {RenderStatus.PENDING, RenderStatus.RUNNING}:
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -133,26 +119,35 @@ def test_the_balance_falls_by_what_an_edit_costs(remote: Remote, session: Sessio
     assert before.available - after.available == charged > 0
 
 
-REFRESHED = ["token_refused", "token_refused_401", "token_refused_bare", "token_refused_1010", "token_refused_1011"]
+def renewable(http: Http, sandbox: SandboxProcess, client_id: str) -> FreeTokens:
+    """A client's tokens. A new one lasts, even where the sandbox was told to treat all tokens as expired."""
+
+    def ask() -> Grant:
+        grant = ask_for_token(http, client_id, ATTRIBUTION)
+        sandbox.faults(tokens_expire=None)
+        return grant
+
+    return FreeTokens(ask)
 
 
-@pytest.mark.parametrize("fault", REFRESHED)
+@pytest.mark.parametrize(
+    "fault", ["token_refused", "token_refused_401", "token_refused_bare", "token_refused_1010", "token_refused_1011"]
+)
 @pytest.mark.parametrize("what", ["balance", "upload", "send"])
 def test_a_refused_token_is_renewed_and_the_request_sent_once_more(
     fault: str, what: str, http: Http, sandbox: SandboxProcess, clip: Path
 ) -> None:
-    tokens = FreeTokens(lambda: ask_for_token(http, "renewed", ATTRIBUTION))
+    tokens = renewable(http, sandbox, "renewed")
     remote = Remote(http, tokens, ATTRIBUTION)
-    sandbox.faults(tokens_expire=0.3)
     session = remote.open_session()
-    time.sleep(0.35)  # the token has really expired: a second one may be asked for
-    sandbox.faults(**{fault: {"count": 1}})
-    acts: dict[str, Callable[[], object]] = {
-        "balance": remote.balance,
-        "upload": lambda: remote.upload(session.session_id, [clip]),
-        "send": lambda: remote.send(session.session_id, "Add a title", PATIENT),
-    }
-    acts[what]()
+    sandbox.faults(tokens_expire=0, **{fault: {"count": 1}})
+    match what:
+        case "balance":
+            remote.balance()
+        case "upload":
+            remote.upload(session.session_id, [clip])
+        case "send":
+            remote.send(session.session_id, "Add a title", PATIENT)
     assert tokens.current().version == 2
     assert [asked["outcome"] for asked in sandbox.ledger()["token_requests"]["renewed"]] == ["issued", "issued"]
     if what == "send":
@@ -160,11 +155,9 @@ def test_a_refused_token_is_renewed_and_the_request_sent_once_more(
 
 
 def test_an_expired_token_costs_one_token_request_for_all_who_meet_it(http: Http, sandbox: SandboxProcess) -> None:
-    tokens = FreeTokens(lambda: ask_for_token(http, "expiring", ATTRIBUTION))
-    remote = Remote(http, tokens, ATTRIBUTION)
-    sandbox.faults(tokens_expire=2)
+    remote = Remote(http, renewable(http, sandbox, "expiring"), ATTRIBUTION)
     remote.balance()
-    time.sleep(2.1)
+    sandbox.faults(tokens_expire=0)
     with ThreadPoolExecutor(20) as pool:
         balances = [future.result() for future in [pool.submit(remote.balance) for _ in range(20)]]
     assert {balance.available for balance in balances} == {100}
@@ -218,19 +211,9 @@ def test_each_fault_has_its_own_error(
     assert type(caught.value) is kind
 
 
-REFUSALS = ["rate_limited", "out_of_credits", "plan_required", "success_false", "unknown_code", "session_lost_404"]
-DOUBTS = [
-    "server_error",
-    "bad_gateway",
-    "unavailable",
-    "html",
-    "stream_refused",
-    "connection_dropped",
-    "answer_dropped",
-]
-
-
-@pytest.mark.parametrize("fault", REFUSALS)
+@pytest.mark.parametrize(
+    "fault", ["rate_limited", "out_of_credits", "plan_required", "success_false", "unknown_code", "session_lost_404"]
+)
 def test_an_instruction_that_is_refused_is_no_doubt(
     fault: str, remote: Remote, session: Session, sandbox: SandboxProcess
 ) -> None:
@@ -242,7 +225,10 @@ def test_an_instruction_that_is_refused_is_no_doubt(
     assert sum(message["charge"] for message in ledger) == 0
 
 
-@pytest.mark.parametrize("fault", DOUBTS)
+@pytest.mark.parametrize(
+    "fault",
+    ["server_error", "bad_gateway", "unavailable", "html", "stream_refused", "connection_dropped", "answer_dropped"],
+)
 def test_an_instruction_without_a_stream_or_a_refusal_is_doubt(
     fault: str, remote: Remote, session: Session, sandbox: SandboxProcess
 ) -> None:
@@ -266,44 +252,11 @@ def test_a_service_that_is_not_there_proves_that_nothing_was_sent(remote: Remote
             ask()
 
 
-def test_a_stream_of_keep_alives_is_told_as_silent(remote: Remote, session: Session, sandbox: SandboxProcess) -> None:
-    sandbox.faults(silent_stream={"seconds": 5, "count": 1})
-    signs: list[float] = []
-    began = time.monotonic()
-    with pytest.raises(errors.StreamSilent):
-        remote.send(
-            session.session_id,
-            "Add a title",
-            Patience(life=30, silence=1.2),
-            alive=lambda: signs.append(time.monotonic()),
-        )
-    assert time.monotonic() - began < 4
-    assert signs
-
-
 def test_a_silent_edit_ends_well_and_says_nothing(remote: Remote, session: Session, sandbox: SandboxProcess) -> None:
     sandbox.faults(silent_edit=1)
     before = remote.state(session.session_id).draft
     assert remote.send(session.session_id, "Add a title", PATIENT).reply == ""
     assert draft.changes(before, remote.state(session.session_id).draft)
-
-
-def test_what_is_raised_in_between_ends_the_stream_at_once(
-    remote: Remote, session: Session, sandbox: SandboxProcess
-) -> None:
-    sandbox.faults(edit_seconds=20)
-
-    class Enough(Exception):
-        pass
-
-    def enough() -> None:
-        raise Enough
-
-    began = time.monotonic()
-    with pytest.raises(Enough):
-        remote.send(session.session_id, "Add a title", PATIENT, alive=enough)
-    assert time.monotonic() - began < 10
-    assert remote.balance().available > 0  # the connection pool is in order
 
 
 def test_an_error_of_the_agents_own_is_heard(remote: Remote, session: Session, sandbox: SandboxProcess) -> None:
@@ -330,7 +283,7 @@ def test_a_render_id_that_is_taken_is_a_duplicate(remote: Remote, session: Sessi
 def test_a_second_export_in_one_session_has_to_wait_and_is_no_duplicate(
     remote: Remote, session: Session, sandbox: SandboxProcess
 ) -> None:
-    sandbox.faults(render_seconds=5)
+    sandbox.faults(render_seconds=600)
     content = remote.state(session.session_id).draft or {}
     remote.render("render_first", session.session_id, content)
     with pytest.raises(errors.SessionBusy):
@@ -378,21 +331,3 @@ def test_a_draft_with_any_text_can_be_sent_back(remote: Remote, session: Session
     content = dict(remote.state(session.session_id).draft or {})
     content["note"] = "half a pair: \ud83c, and a separator \u2028"
     remote.render("render_odd", session.session_id, content)
-
-
-def test_short_requests_wait_for_each_other_before_a_door_that_streams_pass_by(
-    monkeypatch: pytest.MonkeyPatch, sandbox: SandboxProcess, clip: Path
-) -> None:
-    monkeypatch.setattr(client, "_QUICK_AT_ONCE", 2)
-    with open_http(Settings(nemo_api_url=sandbox.url)) as http, ThreadPoolExecutor(8) as crowd:
-        remote = Remote(http, FreeTokens(lambda: ask_for_token(http, str(uuid.uuid4()), ATTRIBUTION)), ATTRIBUTION)
-        opened = remote.open_session()
-        remote.upload(opened.session_id, [clip])
-        sandbox.faults(slow_answer={"seconds": 0.3, "on": ["balance"]})
-        began = time.monotonic()
-        asked = [crowd.submit(remote.balance) for _ in range(8)]
-        time.sleep(0.1)
-        assert remote.send(opened.session_id, "Add a title that says 'A'", PATIENT).reply
-        assert not asked[-1].done()
-        assert {type(each.result()) for each in asked} == {Balance}
-        assert time.monotonic() - began >= 4 * 0.3

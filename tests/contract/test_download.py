@@ -2,36 +2,19 @@
 
 import gzip
 import hashlib
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 
 import httpx
 import pytest
-from pydantic import SecretStr
 
 from reelq import errors, media
-from reelq.remote.auth import FreeTokens, OwnToken
-from reelq.remote.client import Http, Remote, ask_for_token, open_http
-from reelq.settings import Settings
-from tests.contract.scripted_service import Answer, ScriptedService, reply
+from reelq.remote.client import Remote
+from tests.contract.scripted_service import Meet, reply
 from tests.contract.test_client import PATIENT, finished
-from tests.sandbox_process import ATTRIBUTION, SandboxProcess
+from tests.sandbox_process import SandboxProcess
 
 RENDER = "render_download"
-
-
-@pytest.fixture
-def http(sandbox: SandboxProcess) -> Iterator[Http]:
-    with open_http(Settings(nemo_api_url=sandbox.url)) as client:
-        yield client
-
-
-@pytest.fixture
-def remote(http: Http) -> Remote:
-    return Remote(http, FreeTokens(lambda: ask_for_token(http, str(uuid.uuid4()), ATTRIBUTION)), ATTRIBUTION)
 
 
 @pytest.fixture
@@ -163,22 +146,6 @@ def test_the_token_goes_to_the_service_and_not_to_a_results_host(
     assert sandbox.ledger()["tokens_at_cdn"] == 0
 
 
-@pytest.fixture
-def meet() -> Iterator[Callable[..., Remote]]:
-    """Starts a service that gives these answers, and a client of it."""
-    with ExitStack() as stack:
-
-        def start(*answers: Answer) -> Remote:
-            service = stack.enter_context(ScriptedService(*answers))
-            http = stack.enter_context(open_http(Settings(nemo_api_url=service.url)))
-            return Remote(http, OwnToken(SecretStr("own")), ATTRIBUTION)
-
-        yield start
-
-
-Meet = Callable[..., Remote]
-
-
 def _video(content: bytes, status: str = "200 OK", **headers: str) -> bytes:
     return reply(status, content, Content_Type="video/mp4", **headers)
 
@@ -198,7 +165,7 @@ def _video(content: bytes, status: str = "200 OK", **headers: str) -> bytes:
 def test_a_range_that_does_not_fit_is_no_result(content_range: str, meet: Meet, part: Path) -> None:
     part.write_bytes(b"x" * 1000)
     with pytest.raises(errors.BrokenDownload):
-        meet(_video(b"y" * 10, "206 Partial Content", Content_Range=content_range)).download("", RENDER, part)
+        meet(_video(b"y" * 10, "206 Partial Content", Content_Range=content_range))[0].download("", RENDER, part)
     assert not part.exists()
 
 
@@ -206,7 +173,7 @@ def test_a_range_from_the_beginning_starts_over(meet: Meet, part: Path, clip: Pa
     part.write_bytes(b"x" * 1000)
     whole = clip.read_bytes()
     answer = _video(whole, "206 Partial Content", Content_Range=f"bytes 0-{len(whole) - 1}/{len(whole)}")
-    meet(answer).download("", RENDER, part)
+    meet(answer)[0].download("", RENDER, part)
     assert part.read_bytes() == whole
 
 
@@ -216,19 +183,20 @@ def test_a_range_goes_on_whether_or_not_the_whole_is_told(total: str, meet: Meet
     part.write_bytes(whole[:1000])
     said = total if total == "*" else str(len(whole))
     answer = _video(whole[1000:], "206 Partial Content", Content_Range=f"bytes 1000-{len(whole) - 1}/{said}")
-    assert meet(answer).download("", RENDER, part).size == len(whole)
+    assert meet(answer)[0].download("", RENDER, part).size == len(whole)
     assert part.read_bytes() == whole
 
 
 def test_a_file_that_comes_packed_is_unpacked(meet: Meet, part: Path, clip: Path) -> None:
-    meet(_video(gzip.compress(clip.read_bytes()), Content_Encoding="gzip")).download("", RENDER, part)
+    remote, _ = meet(_video(gzip.compress(clip.read_bytes()), Content_Encoding="gzip"))
+    remote.download("", RENDER, part)
     assert part.read_bytes() == clip.read_bytes()
 
 
 def test_a_refused_range_without_a_length_leaves_nothing(meet: Meet, part: Path) -> None:
     part.write_bytes(b"x" * 1000)
     with pytest.raises(errors.BrokenDownload):
-        meet(reply("416 Range Not Satisfiable")).download("", RENDER, part)
+        meet(reply("416 Range Not Satisfiable"))[0].download("", RENDER, part)
     assert not part.exists()
 
 
@@ -238,17 +206,17 @@ def test_a_refused_range_without_a_length_leaves_nothing(meet: Meet, part: Path)
 def test_a_folder_in_a_files_place_is_told_in_words(answer: bytes, meet: Meet, part: Path) -> None:
     part.mkdir()
     with pytest.raises(errors.CannotWrite, match=r"result\.mp4\.part"):
-        meet(answer).download("", RENDER, part)
+        meet(answer)[0].download("", RENDER, part)
 
 
 def test_a_file_in_a_folders_place_is_told_in_words(meet: Meet, clip: Path) -> None:
     with pytest.raises(errors.CannotWrite, match=r"x\.part"):
-        meet(_video(b"x")).download("", RENDER, clip / "x.part")
+        meet(_video(b"x"))[0].download("", RENDER, clip / "x.part")
 
 
 def test_a_full_disk_is_told_in_words_and_asks_no_second_address(meet: Meet, part: Path) -> None:
     part.symlink_to("/dev/full")
-    remote = meet(_video(b"x" * 100_000))
+    remote, _ = meet(_video(b"x" * 100_000))
     with pytest.raises(errors.CannotWrite, match="No space left"):
         remote.download("/x.mp4", RENDER, part)
 
@@ -256,14 +224,14 @@ def test_a_full_disk_is_told_in_words_and_asks_no_second_address(meet: Meet, par
 @pytest.mark.parametrize("second", [reply("404 Not Found"), reply("405 Method Not Allowed")])
 def test_a_second_address_that_the_service_lacks_hides_no_passing_fault(second: bytes, meet: Meet, part: Path) -> None:
     with pytest.raises(errors.ServerTrouble):
-        meet(reply("503 Service Unavailable"), second).download("/x.mp4", RENDER, part)
+        meet(reply("503 Service Unavailable"), second)[0].download("/x.mp4", RENDER, part)
     with pytest.raises(errors.ResultMissing):
-        meet(reply("403 Forbidden"), reply("404 Not Found")).download("/x.mp4", RENDER, part)
+        meet(reply("403 Forbidden"), reply("404 Not Found"))[0].download("/x.mp4", RENDER, part)
 
 
 def test_a_second_address_that_has_trouble_of_its_own_is_told(meet: Meet, part: Path) -> None:
     with pytest.raises(errors.RateLimited):
-        meet(reply("503 Service Unavailable"), reply("429 Too Many Requests")).download("/x.mp4", RENDER, part)
+        meet(reply("503 Service Unavailable"), reply("429 Too Many Requests"))[0].download("/x.mp4", RENDER, part)
 
 
 def test_a_range_that_begins_elsewhere_is_no_result_even_where_the_sizes_fit(
@@ -273,10 +241,10 @@ def test_a_range_that_begins_elsewhere_is_no_result_even_where_the_sizes_fit(
     part.write_bytes(whole[:1000])
     answer = _video(whole[1000:], "206 Partial Content", Content_Range=f"bytes 900-{len(whole) - 101}/{len(whole)}")
     with pytest.raises(errors.BrokenDownload, match="bytes from 900 came"):
-        meet(answer).download("", RENDER, part)
+        meet(answer)[0].download("", RENDER, part)
 
 
 def test_a_refused_range_that_tells_no_length_does_not_make_a_part_whole(meet: Meet, part: Path, clip: Path) -> None:
     part.write_bytes(clip.read_bytes())
     with pytest.raises(errors.BrokenDownload, match="unknown number"):
-        meet(reply("416 Range Not Satisfiable")).download("", RENDER, part)
+        meet(reply("416 Range Not Satisfiable"))[0].download("", RENDER, part)

@@ -4,32 +4,34 @@ import gzip
 import json
 import re
 import socket
+import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from pydantic import SecretStr
 
 from reelq import errors
-from reelq.remote import body, client
-from reelq.remote.auth import FreeTokens, OwnToken, Tokens
-from reelq.remote.client import Remote, ask_for_token, open_http
+from reelq.remote import body
+from reelq.remote.auth import FreeTokens, OwnToken
+from reelq.remote.client import Limits, Remote, ask_for_token, open_http
 from reelq.remote.receipts import Balance, Grant
 from reelq.remote.sse import Heard, Patience
 from reelq.settings import Settings
-from tests.contract.scripted_service import Answer, ScriptedService, endless, reply, say
-from tests.sandbox_process import ATTRIBUTION
+from tests.contract.scripted_service import Answer, Meet, ScriptedService, endless, reply, say
+from tests.sandbox_process import ATTRIBUTION, NO_TLS
 
-PATIENT = Patience(life=20, silence=20)
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PATIENT = Patience(life=100, silence=100)
 BALANCE = say({"code": 0, "data": {"available": 70}})
 REFUSED = say({"code": 1001, "message": "expired"})
 STREAM = reply(body=b'data: {"type": "text", "content": "Done."}\n\n', Content_Type="text/event-stream")
-
-Meet = Callable[..., tuple[Remote, ScriptedService]]
 
 
 class _Clerk:
@@ -44,20 +46,6 @@ class _Clerk:
         if self.fails:
             raise self.fails
         return Grant(f"nmv_usr_{self.asked}")
-
-
-@pytest.fixture
-def meet(monkeypatch: pytest.MonkeyPatch) -> Iterator[Meet]:
-    """Starts a service that gives these answers, and a client of it."""
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with ExitStack() as stack:
-
-        def start(*answers: Answer, tokens: Tokens | None = None) -> tuple[Remote, ScriptedService]:
-            service = stack.enter_context(ScriptedService(*answers))
-            http = stack.enter_context(open_http(Settings(nemo_api_url=service.url, reelq_max_in_flight=1)))
-            return Remote(http, tokens or OwnToken(SecretStr("own-token/x")), ATTRIBUTION), service
-
-        yield start
 
 
 def _half(connection: socket.socket) -> None:
@@ -125,7 +113,7 @@ def test_two_hundred_troubles_of_every_kind_leave_the_connection_pool_whole(
             asks[number % len(asks)]()
         except (errors.RemoteError, _Enough) as error:
             caught.append(error)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while len(service.heads) < rounds:  # a request that met a closed connection was not counted
         assert time.monotonic() < deadline
         with suppress(errors.RemoteError):
@@ -178,7 +166,7 @@ def test_a_flood_instead_of_a_token_or_a_file_is_broken_off(
 ) -> None:
     monkeypatch.setattr(body, "LARGEST", 200_000)
     remote, service = meet(endless("text/html"))
-    with open_http(Settings(nemo_api_url=service.url)) as http, pytest.raises(errors.ConnectionLost):
+    with open_http(Settings(nemo_api_url=service.url), tls=NO_TLS) as http, pytest.raises(errors.ConnectionLost):
         ask_for_token(http, "me", ATTRIBUTION)
     with pytest.raises(errors.ConnectionLost):
         remote.download("", "r", tmp_path / "x.part")
@@ -270,7 +258,7 @@ def test_a_proxy_that_lets_nobody_through_proves_that_nothing_was_sent(
     _, proxy = meet(reply("403 Forbidden"))
     for name in ("HTTPS_PROXY", "https_proxy"):
         monkeypatch.setenv(name, proxy.url)
-    with open_http(Settings(nemo_api_url="https://service.invalid")) as http:
+    with open_http(Settings(nemo_api_url="https://service.invalid"), tls=NO_TLS) as http:
         remote = Remote(http, OwnToken(SecretStr("own")), ATTRIBUTION)
         for ask in (remote.balance, lambda: remote.send("s", "Add a title", PATIENT)):
             with pytest.raises(errors.NotSent):
@@ -292,18 +280,16 @@ def test_an_address_that_is_none_is_told_as_a_setting() -> None:
 
 def test_a_host_name_that_can_not_be_looked_up_proves_that_nothing_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "*")
-    with open_http(Settings(nemo_api_url="http://" + "a" * 80 + ".x")) as http:
+    with open_http(Settings(nemo_api_url="http://" + "a" * 80 + ".x"), tls=NO_TLS) as http:
         remote = Remote(http, OwnToken(SecretStr("own")), ATTRIBUTION)
         for ask in (remote.balance, lambda: remote.send("s", "Add a title", PATIENT)):
             with pytest.raises(errors.NotSent):
                 ask()
 
 
-def test_an_instruction_that_finds_no_free_connection_was_not_sent(meet: Meet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "_POOL_SECONDS", 0.1)
-    monkeypatch.setattr(client, "_SPARE_CONNECTIONS", 0)
-    monkeypatch.setattr(client, "_POOLS", 1)
-    remote, service = meet(endless("text/event-stream", chunk=b": ping\n\n", pause=0.02))
+def test_an_instruction_that_finds_no_free_connection_was_not_sent(meet: Meet) -> None:
+    limits = Limits(pool_seconds=0.1, spare_connections=0, pools=1)
+    remote, service = meet(endless("text/event-stream", chunk=b": ping\n\n", pause=0.02), limits=limits)
 
     def meanwhile() -> None:
         with pytest.raises(errors.NotSent):
@@ -315,35 +301,63 @@ def test_an_instruction_that_finds_no_free_connection_was_not_sent(meet: Meet, m
     assert len(service.heads) == 1
 
 
-def test_an_upload_has_a_patience_of_its_own_for_its_answer(
-    meet: Meet, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    def say_nothing(connection: socket.socket) -> None:
-        while connection.recv(1 << 16):
-            pass
+def test_short_requests_wait_for_each_other_before_a_door_that_streams_pass_by(meet: Meet) -> None:
+    go_on = threading.Event()
 
-    monkeypatch.setattr(client, "_FETCH_SECONDS", 0.2)
+    def slowly(connection: socket.socket) -> None:
+        go_on.wait(60)
+        connection.sendall(BALANCE)
+
+    remote, service = meet(slowly, slowly, STREAM, BALANCE, limits=Limits(quick_at_once=2, spare_connections=8))
+    with ThreadPoolExecutor(4) as crowd:
+        asked = [crowd.submit(remote.balance) for _ in range(4)]
+        deadline = time.monotonic() + 60
+        while len(service.heads) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert _send(remote).reply == "Done."
+        assert len(service.heads) == 3
+        go_on.set()
+        assert {each.result() for each in asked} == {Balance(70)}
+
+
+def _say_nothing(connection: socket.socket) -> None:
+    while connection.recv(1 << 16):
+        pass
+
+
+def test_an_upload_has_a_patience_of_its_own_for_its_answer(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"x")
-    remote, _ = meet(say_nothing)
-    began = time.monotonic()
-    with pytest.raises(errors.TimedOut):
-        remote.upload("s", [tmp_path / "a.mp4"])
-    with pytest.raises(errors.TimedOut):
-        remote.upload_urls("s", ["https://x/y.mp4"])
-    assert time.monotonic() - began < 5
+    patience: list[float] = []
+    with ScriptedService(_say_nothing) as service:
+        settings = Settings(nemo_api_url=service.url)
+        with open_http(settings, Limits(fetch_seconds=0.2), tls=NO_TLS) as http:
+            for each in (http, http.lasting):
+                each.event_hooks["request"] = [lambda sent: patience.append(sent.extensions["timeout"]["read"])]
+            remote = Remote(http, OwnToken(SecretStr("own")), ATTRIBUTION)
+            with pytest.raises(errors.TimedOut):
+                remote.upload("s", [tmp_path / "a.mp4"])
+            with pytest.raises(errors.TimedOut):
+                remote.upload_urls("s", ["https://x/y.mp4"])
+    assert patience == [0.2, 0.2]
 
 
 def test_a_stream_without_a_single_byte_ends_with_its_life_where_that_is_shorter(meet: Meet) -> None:
-    def say_nothing(connection: socket.socket) -> None:
+    def say_no_more(connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
-        connection.recv(1 << 16)  # the request's body
-        connection.recv(1)  # until it hangs up
+        _say_nothing(connection)
 
-    remote, _ = meet(say_nothing)
-    began = time.monotonic()
+    remote, _ = meet(say_no_more)
     with pytest.raises(errors.StreamSilent):
-        remote.send("s", "Add a title", Patience(life=0.3, silence=5))
-    assert time.monotonic() - began < 3
+        remote.send("s", "Add a title", Patience(life=0.3, silence=600))
+
+
+def test_a_stream_of_keep_alives_shows_life_and_is_told_as_silent(meet: Meet) -> None:
+    remote, _ = meet(endless("text/event-stream", chunk=b": ping\n\n", pause=0.02))
+    signs: list[str] = []
+    with pytest.raises(errors.StreamSilent):
+        remote.send("s", "Add a title", Patience(life=600, silence=0.5), alive=lambda: signs.append("alive"))
+    assert signs
 
 
 def test_many_threads_share_one_client_and_few_connections(meet: Meet) -> None:
@@ -434,7 +448,10 @@ def test_a_token_in_the_agents_own_words_is_cut_out(meet: Meet) -> None:
 
 def test_a_token_answer_that_can_not_be_read_is_not_kept(meet: Meet) -> None:
     _, service = meet(say({"code": 0, "data": {"jwt": "hidden-under-another-name"}}))
-    with open_http(Settings(nemo_api_url=service.url)) as http, pytest.raises(errors.Unintelligible) as caught:
+    with (
+        open_http(Settings(nemo_api_url=service.url), tls=NO_TLS) as http,
+        pytest.raises(errors.Unintelligible) as caught,
+    ):
         ask_for_token(http, str(uuid.uuid4()), ATTRIBUTION)
     assert "hidden" not in repr(caught.value) + caught.value.raw
 

@@ -46,7 +46,7 @@ class Scripted(BaseAgent):
                 return
             case "forever":
                 yield event(Part(text="Working on it."))
-                await asyncio.sleep(60)
+                await asyncio.sleep(600)
             case _:
                 yield event(Part(text="The title is in place."))
 

@@ -1,0 +1,48 @@
+"""Clients of the sandbox and of services that are told what to answer; they share what is slow to make."""
+
+import functools
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from reelq.remote.auth import FreeTokens, OwnToken, Tokens
+from reelq.remote.client import Http, Remote, ask_for_token, open_http
+from reelq.settings import Settings
+from tests.contract.scripted_service import Answer, Meet, ScriptedService
+from tests.sandbox_process import ATTRIBUTION, NO_TLS, SandboxProcess
+
+
+@pytest.fixture(scope="session")
+def http_to() -> Iterator[Callable[[str], Http]]:
+    """The HTTP client of all tests that talk to this address."""
+    with ExitStack() as stack:
+        yield functools.cache(lambda url: stack.enter_context(open_http(Settings(nemo_api_url=url), tls=NO_TLS)))
+
+
+@pytest.fixture
+def http(sandbox: SandboxProcess, http_to: Callable[[str], Http]) -> Http:
+    return http_to(sandbox.url)
+
+
+@pytest.fixture
+def remote(http: Http) -> Remote:
+    return Remote(http, FreeTokens(lambda: ask_for_token(http, str(uuid.uuid4()), ATTRIBUTION)), ATTRIBUTION)
+
+
+@pytest.fixture
+def meet(monkeypatch: pytest.MonkeyPatch) -> Iterator[Meet]:
+    """Starts a service that gives these answers, and a client of it."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with ExitStack() as stack:
+
+        def start(*answers: Answer, tokens: Tokens | None = None, **options: Any) -> tuple[Remote, ScriptedService]:
+            service = stack.enter_context(ScriptedService(*answers))
+            settings = Settings(nemo_api_url=service.url, reelq_max_in_flight=1)
+            http = stack.enter_context(open_http(settings, tls=NO_TLS, **options))
+            return Remote(http, tokens or OwnToken(SecretStr("own-token/x")), ATTRIBUTION), service
+
+        yield start
