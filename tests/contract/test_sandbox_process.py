@@ -13,7 +13,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from click.testing import CliRunner, Result
 
+from sandbox.command import main
 from sandbox.kinds import KINDS
 from sandbox.service import Service
 from sandbox.settings import Settings
@@ -164,8 +166,7 @@ def test_it_holds_two_hundred_streams_and_answers_others_meanwhile(sandbox: Sand
 
 
 def test_the_help_and_the_fault_list_name_every_fault(sandbox: SandboxProcess) -> None:
-    command = [sys.executable, "-m", "sandbox", "--help"]
-    told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    told = _called("--help").stdout
     known = httpx.get(f"{sandbox.url}/sandbox/faults", trust_env=False, verify=NO_TLS).json()["known"]
     assert known.keys() == KINDS.keys()
     assert all(name in told and kind["means"] in told for name, kind in known.items())
@@ -179,15 +180,15 @@ def test_faults_can_be_set_on_the_command_line_and_wrong_ones_are_refused(
     caller.take_token()
     answers = [caller.http.get("/api/credits/balance/simple").status_code for _ in range(3)]
     assert answers == [429, 429, 200]
-    command = [sys.executable, "-m", "sandbox", "rate_limitd=1"]
-    refused = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert refused.returncode == 2
+    refused = _called("rate_limitd=1")
+    assert refused.exit_code == 2
     assert "no fault is called" in refused.stderr
 
 
 def test_a_port_in_use_is_said_once_and_with_a_way_out(sandbox: SandboxProcess) -> None:
     port = sandbox.url.rpartition(":")[2]
-    refused = _refused("--port", port)
+    command = [sys.executable, "-m", "sandbox", "--port", port]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert refused.returncode == 1
     assert refused.stderr == (
         f"Error: can't listen on 127.0.0.1:{port}: Address already in use; --port 0 takes a free port\n"
@@ -195,22 +196,23 @@ def test_a_port_in_use_is_said_once_and_with_a_way_out(sandbox: SandboxProcess) 
 
 
 def test_a_host_that_is_none_is_said_in_words() -> None:
-    assert _refused("--host", "no.such.host.invalid", "--port", "0").returncode == 1
-    assert _refused("--host", "a..b", "--port", "0").returncode == 1
+    for host in ("no.such.host.invalid", "a..b"):
+        refused = _called("--host", host, "--port", "0")
+        assert refused.exit_code == 1
+        assert refused.stderr.startswith(f"Error: can't listen on {host}:0: ")
 
 
 @pytest.mark.parametrize("option", ["--keep-alive", "--speed"])
 @pytest.mark.parametrize("value", ["nan", "inf"])
 def test_a_length_of_time_that_is_no_number_is_refused(option: str, value: str) -> None:
-    # Without the refusal it would run on, until the time is out.
-    refused = _refused(option, value, "--port", "0")
-    assert refused.returncode == 2
+    refused = _called(option, value, "--port", "0")
+    assert refused.exit_code == 2
     assert "give a number" in refused.stderr
 
 
-def _refused(*words: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "sandbox", *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+def _called(*words: str) -> Result:
+    """The command in this process: it says something and ends, or else it would serve until the test's time is up."""
+    return CliRunner().invoke(main, words)
 
 
 def test_a_restarted_sandbox_has_the_same_address_and_knows_nothing(
