@@ -1,10 +1,7 @@
 """A reelq service somewhere else: its deployment with workers, its HTTP process, and a line to it that can be cut."""
 
 import socket
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,7 +11,8 @@ import httpx
 
 from reelq.store import apikeys
 from reelq.store.clients import Scope
-from tests.acceptance.running import ROOT, User
+from tests.acceptance.forked import ROOT, Forked
+from tests.acceptance.running import User, until
 from tests.queue.farm import KINDS, Farm, farm
 from tests.servers import free_port
 
@@ -33,16 +31,13 @@ class ApiProcess:
     def start(self) -> None:
         """Run it, and wait until it answers."""
         words = ["-m", "uvicorn", "api.app:app", "--port", str(self.port)]
-        self._process = subprocess.Popen(
-            [sys.executable, *words], cwd=ROOT, env=self._environment, stdout=self._log, stderr=self._log
-        )
-        deadline = time.monotonic() + 40
-        while time.monotonic() < deadline:
-            with suppress(httpx.HTTPError):
-                if httpx.get(f"{self.url}/healthz", trust_env=False).is_success:
-                    return
-            time.sleep(0.05)
-        raise AssertionError("the service did not start")
+        self._process = Forked(words, cwd=ROOT, env=self._environment, stdout=self._log, stderr=self._log)
+        until(self._answers, "the service answers")
+
+    def _answers(self) -> bool:
+        with suppress(httpx.HTTPError):
+            return httpx.get(f"{self.url}/healthz", trust_env=False).is_success
+        return False
 
     @property
     def log(self) -> str:
@@ -119,6 +114,16 @@ class Elsewhere:
     def __init__(self, deployment: Farm, api: ApiProcess) -> None:
         self.farm = deployment
         self.api = api
+        self._workers: list[Forked] = []
+
+    def start_worker(self) -> None:
+        """Somebody at work, as `Farm.start_worker` would start them."""
+        words = ["celery", "-A", "worker", "worker", "-P", "threads", "-c", "16", "--without-mingle"]
+        if not self.farm.redis:
+            words = ["tests.queue.worker_process", "16"]
+        with (self.farm.folder / "worker.log").open("ab") as log:
+            environment = self.farm.environment()
+            self._workers.append(Forked(["-m", *words], cwd=ROOT, env=environment, stdout=log, stderr=log))
 
     def comes(self, owner: str, home: Path, scope: Scope = Scope.SUBMIT) -> User:
         """Somebody with a key, at another machine."""
@@ -128,7 +133,7 @@ class Elsewhere:
 
     def send_workers_home(self) -> None:
         """As a crash."""
-        for process in self.farm.workers:
+        for process in self._workers:
             process.kill()
             process.wait()
 
@@ -138,7 +143,9 @@ def elsewhere(folder: Path, **options: Any) -> Iterator[Elsewhere]:
     """A deployment as real as there is one here: Redis and PostgreSQL where they are named."""
     with farm(KINDS[-1], folder, **options) as deployment:
         api = ApiProcess(deployment)
+        made = Elsewhere(deployment, api)
         try:
-            yield Elsewhere(deployment, api)
+            yield made
         finally:
+            made.send_workers_home()
             api.stop()

@@ -1,30 +1,27 @@
 """A user at a shell with `reelq`: a folder of clips, a manifest, a service that is the sandbox, and nothing else."""
 
-import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from tests.acceptance.forked import BARE, REELQ, ROOT, Forked, run
 from tests.sandbox_process import SandboxProcess
 
-ROOT: Final = Path(__file__).parents[2]
-REELQ: Final = str(Path(sys.executable).with_name("reelq"))
 SMALL_CLIP: Final = ROOT / "tests" / "queue" / "beach.mp4"
 """A second of a small picture: the stand-in encodes what it is given, for each row of each test."""
 QUICK: Final = {
     "REELQ_POLL_INTERVAL": "0.3",
     "REELQ_RATE_LIMIT_WAIT": "0.3",
-    "REELQ_EDIT_TIMEOUT": "5",
-    "REELQ_SILENCE_TIMEOUT": "4",
     "REELQ_SETTLE_FIRST_WAIT": "0.2",
     "REELQ_SETTLE_WAIT": "0.3",
-    "REELQ_LEASE_SECONDS": "2",
     "REELQ_STOP_GRACE": "1",
 }
+"""Short waits. No time-out is short: a busy machine would exceed it."""
+SOON_MISSED: Final = {"REELQ_LEASE_SECONDS": "3"}
+"""Where a process is killed, and its rows are to go on soon."""
 
 
 class User:
@@ -33,10 +30,9 @@ class User:
     def __init__(self, folder: Path, service: SandboxProcess | None = None, **environment: str) -> None:
         self.folder = folder
         self.service = service
-        kept = {name: os.environ[name] for name in ("PATH", "LANG", "SYSTEMROOT") if name in os.environ}
         address = {"NEMO_API_URL": service.url} if service else {}
         home = {"HOME": str(folder), "REELQ_DATA_DIR": str(folder / "data")}
-        self.environment = {**kept, **home, **QUICK, **address, **environment}
+        self.environment = {**BARE, **home, **QUICK, **address, **environment}
         shutil.copy(SMALL_CLIP, folder)
         for clip in ("talk.mp4", "face.jpg"):
             shutil.copy(ROOT / "samples" / clip, folder)
@@ -48,13 +44,14 @@ class User:
     def calls(self, *words: str, timeout: float = 90, **environment: str) -> "subprocess.CompletedProcess[str]":
         """Call it, and wait for it."""
         env = {**self.environment, **environment}
-        return subprocess.run(
-            [REELQ, *words], cwd=self.folder, env=env, capture_output=True, text=True, timeout=timeout, check=False,
-            encoding="utf-8",
-        )  # fmt: skip
+        return run(["reelq", *words], cwd=self.folder, env=env, timeout=timeout)
 
-    def starts(self, *words: str, **options: Any) -> "subprocess.Popen[str]":
+    def starts(self, *words: str, **options: Any) -> Forked:
         """Call it, and go on."""
+        return Forked(["reelq", *words], cwd=self.folder, env=self.environment, **options)
+
+    def executes(self, *words: str, **options: Any) -> "subprocess.Popen[str]":
+        """Start the real executable, where its first moments or all that it costs are what is tested."""
         pipe = subprocess.PIPE
         told = {"stdout": pipe, "stderr": pipe, "text": True, "encoding": "utf-8", **options}
         return subprocess.Popen([REELQ, *words], cwd=self.folder, env=self.environment, **told)

@@ -5,13 +5,13 @@ import os
 import pty
 import re
 import struct
-import subprocess
 import termios
 from typing import Final
 
 from rich.cells import cell_len
 
-from tests.acceptance.running import REELQ, User, until
+from tests.acceptance.forked import Forked
+from tests.acceptance.running import User, until
 
 HEIGHT: Final = 24
 CTRL_C: Final = "\x03"
@@ -26,11 +26,15 @@ class Terminal:
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", HEIGHT, width, 0, 0))
         self.width = width
         env = {**user.environment, "TERM": "xterm", **environment}
-        self.process = subprocess.Popen(
-            [REELQ, *words], cwd=user.folder, env=env, stdin=theirs, stdout=theirs, stderr=theirs,
-            # The terminal that it belongs to, so that keys become signals.
-            start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-        )  # fmt: skip
+        self.process = Forked(
+            ["reelq", *words],
+            cwd=user.folder,
+            env=env,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+        )
         os.close(theirs)
         os.set_blocking(self._ours, False)
         self.written = ""
@@ -43,7 +47,7 @@ class Terminal:
     def types(self, text: str) -> None:
         os.write(self._ours, text.encode())
 
-    def ends(self) -> int:
+    def ends(self) -> int | None:
         # It is read all the while: a terminal that nobody reads holds up whoever writes to it.
         until(lambda: self.says("") and self.process.poll() is not None, "the command's end")
         self._read()

@@ -18,7 +18,8 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from reelq.store import apikeys
 from reelq.store.clients import Asset, Scope
 from tests.acceptance.elsewhere import Elsewhere, Line, elsewhere
-from tests.acceptance.running import ROOT, User, titles, until
+from tests.acceptance.forked import ROOT
+from tests.acceptance.running import User, titles, until
 from tests.acceptance.terminal import Terminal
 from tests.receiver import receiving
 
@@ -68,7 +69,7 @@ def test_a_manifest_goes_there_its_videos_come_home_and_nothing_goes_twice(
     assert "3 rows: 2 to be sent to the agent" in first.stderr
     assert "About 100 credits for 2 instructions" in first.stderr
     assert uploaded(there, user) == ["beach.mp4", "talk.mp4"]
-    there.farm.start_worker()
+    there.start_worker()
     watched = user.calls("watch", first.stdout.strip())
     assert (watched.returncode, "3 of 3 rows done" in watched.stdout) == (0, True), watched.stderr
 
@@ -106,11 +107,11 @@ def test_from_the_manifest_to_the_signed_message_that_it_is_finished(
         made = ask.post("/v1/webhooks", json=wanted)
         assert made.status_code == 201, made.text
         batch = user.calls("submit", "jobs.csv").stdout.strip()
-        there.farm.start_worker()
+        there.start_worker()
         with ask.stream("GET", f"/v1/batches/{batch}/events", timeout=60) as events:
             happened = [line.removeprefix("event: ") for line in events.iter_lines() if line.startswith("event: ")]
         assert (happened[0], set(happened[1:-1]), happened[-1]) == ("begin", {"job"}, "end")
-        until(lambda: len(receiver.came) == 3, "what it was to be told", 30)
+        until(lambda: len(receiver.came) == 3, "what it was to be told")
         verifier = Webhook(made.json()["secret"])
         told = [verifier.verify(came.body, came.headers) for came in receiver.came]
         assert sorted(message["type"] for message in told) == ["batch.finished", "job.succeeded", "job.succeeded"]
@@ -142,7 +143,7 @@ def test_what_is_done_to_a_batch_there_is_told_as_it_is_here(there: Elsewhere, u
     assert "0 rows queued again; 3 rows had not failed." in user.calls("retry", "last").stdout
     told = json.loads(user.calls("status", "--json").stdout)
     assert (told["batch"], told["cancelled"], told["queued"], told["state"]) == (batch, 2, 1, "active")
-    there.farm.start_worker()
+    there.start_worker()
     ended = user.calls("watch", "last", "--json")
     assert (ended.returncode, json.loads(ended.stdout.splitlines()[-1])["succeeded"]) == (1, 1)
 
@@ -181,7 +182,7 @@ def test_a_watcher_outlives_the_service_and_misses_nothing(there: Elsewhere, use
         assert watch.stdout is not None
         until(lambda: f"/v1/batches/{batch}/events" in there.api.log, "somebody who listens")
         before = there.farm.sql("select coalesce(max(id), 0) from job_events")[0][0]
-        there.farm.start_worker()
+        there.start_worker()
         first = watch.stdout.readline()
         there.api.kill()
         until(lambda: there.farm.over(batch), "the end of the work", 60)
@@ -206,7 +207,7 @@ def test_an_upload_that_breaks_off_is_done_again_when_the_service_is_back(
     user.writes(titles(1))
     line.left["there"] = 1_500_000
     with user.starts("submit", "jobs.csv") as submit:
-        assert line.cut.wait(40)
+        assert line.cut.wait(60)
         there.api.kill()
         line.mended.set()
         there.api.start()
@@ -223,7 +224,7 @@ def test_a_lost_answer_is_asked_for_again_and_the_batch_is_made_once(there: Else
     user.writes(titles(2, "Cut"))
     line.unanswered = b"skill=video-models HTTP"  # which the request that only asks for the cost does not have
     with user.starts("submit", "jobs.csv") as submit:
-        assert line.cut.wait(40)
+        assert line.cut.wait(60)
         line.mended.set()
         batch, said = submit.communicate(timeout=60)
     assert (submit.returncode, "trying again" in said) == (0, True), said
@@ -235,12 +236,12 @@ def test_a_lost_answer_is_asked_for_again_and_the_batch_is_made_once(there: Else
 def test_a_download_that_breaks_off_goes_on_where_it_stopped(there: Elsewhere, user: User, line: Line) -> None:
     shutil.copy(ROOT / "samples" / "beach.mp4", user.folder)  # one whose video is large enough to be cut
     user.writes(titles(1))
-    there.farm.start_worker()
+    there.start_worker()
     user.calls("submit", "jobs.csv")
     assert user.calls("watch", "last").returncode == 0
     line.left["back"] = 120_000
     with user.starts("results", "last", "--videos", "out") as results:
-        assert line.cut.wait(40)
+        assert line.cut.wait(60)
         line.mended.set()
         _, said = results.communicate(timeout=60)
     assert results.returncode == 0, said
@@ -251,7 +252,7 @@ def test_a_download_that_breaks_off_goes_on_where_it_stopped(there: Elsewhere, u
 
 def test_what_lies_in_the_folder_under_that_name_stays_as_it_is(there: Elsewhere, user: User) -> None:
     user.writes(["beach.mp4,Add a title that says A,beach.mp4"], "file,instruction,output")
-    there.farm.start_worker()
+    there.start_worker()
     user.calls("submit", "jobs.csv")
     assert user.calls("watch", "last").returncode == 0
     before = (user.folder / "beach.mp4").read_bytes()

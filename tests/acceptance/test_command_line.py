@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -11,17 +10,13 @@ import httpx
 import pytest
 
 from reelq.cli import COMMANDS
-
-ROOT = Path(__file__).parents[2]
-REELQ = str(Path(sys.executable).with_name("reelq"))
-BARE = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-"""Nothing of this machine's settings: not even that Python should not buffer, which would hide faults at its end."""
+from tests.acceptance.forked import BARE, REELQ, ROOT, run
 
 
 def reelq(*words: str, cwd: Path = ROOT, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Call it in an environment of its own."""
     env = {**BARE, **environment}
-    return subprocess.run([REELQ, *words], cwd=cwd, env=env, capture_output=True, text=True, timeout=60, check=False)
+    return run(["reelq", *words], cwd=cwd, env=env)
 
 
 def test_the_example_manifest_can_run() -> None:

@@ -26,8 +26,8 @@ from sqlalchemy import URL
 
 from reelq.store.migrate import downgrade, upgrade
 from reelq.store.session import Store
-from tests.acceptance.test_command_line import BARE, REELQ
-from tests.databases import new_database, shown
+from tests.acceptance.forked import BARE, REELQ, run
+from tests.databases import empty_database, shown
 from tests.sandbox_process import SandboxProcess
 from tests.servers import HAS_POSTGRES
 
@@ -55,7 +55,7 @@ class Patient:
 
     def reelq(self, *words: str, **more: str) -> "subprocess.CompletedProcess[str]":
         env = {**BARE, **self.environment, **more}
-        return subprocess.run([REELQ, *words], cwd=self.home, env=env, capture_output=True, text=True, check=False)
+        return run(["reelq", *words], cwd=self.home, env=env)
 
     def doctor(self, **more: str) -> tuple[int, list[dict[str, Any]]]:
         """Its exit code and what it found."""
@@ -115,7 +115,7 @@ def test_a_database_in_a_file_without_its_migrations_is_found(patient: Patient) 
 
 @pytest.mark.skipif(not HAS_POSTGRES, reason="needs PostgreSQL")
 def test_a_shared_database_without_its_migrations_is_found(patient: Patient) -> None:
-    with new_database("postgresql", patient.home) as url:
+    with empty_database("postgresql", patient.home) as url:
         more = {"REELQ_DATABASE_URL": shown(url), "REELQ_SECRET_KEY": "long enough for a key"}
         assert "reelq db upgrade" in patient.finding("database", "wrong", **more)["mend"]
         assert patient.reelq("db", **more).returncode == 1
@@ -127,7 +127,7 @@ def test_a_shared_database_without_its_migrations_is_found(patient: Patient) -> 
 
 @pytest.mark.skipif(not HAS_POSTGRES, reason="needs PostgreSQL")
 def test_a_shared_database_without_a_key_is_found(patient: Patient) -> None:
-    with new_database("postgresql", patient.home) as url:
+    with empty_database("postgresql", patient.home) as url:
         patient.reelq("db", "upgrade", REELQ_DATABASE_URL=shown(url))
         found = patient.finding("key", "wrong", REELQ_DATABASE_URL=shown(url))
     assert "the same on every machine" in found["mend"]

@@ -5,25 +5,11 @@ import io
 import json
 import re
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.acceptance.running import STEADY, User, titles, until
+from tests.acceptance.running import User, titles, until
 from tests.acceptance.terminal import Terminal
-from tests.sandbox_process import SandboxProcess
-
-
-@pytest.fixture
-def service() -> Iterator[SandboxProcess]:
-    with SandboxProcess.start(faults=STEADY, no_latency=True, credits=100_000, keep_alive=0.2) as started:
-        yield started
-
-
-@pytest.fixture
-def user(tmp_path: Path, service: SandboxProcess) -> User:
-    return User(tmp_path, service)
 
 
 def test_after_a_run_every_command_tells_the_same_story(user: User) -> None:

@@ -6,24 +6,12 @@ import shutil
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance.running import STEADY, User, titles, until
 from tests.sandbox_process import SandboxProcess
-
-
-@pytest.fixture
-def service() -> Iterator[SandboxProcess]:
-    with SandboxProcess.start(faults=STEADY, no_latency=True, credits=100_000, keep_alive=0.2) as started:
-        yield started
-
-
-@pytest.fixture
-def user(tmp_path: Path, service: SandboxProcess) -> User:
-    return User(tmp_path, service)
 
 
 def results(user: User, name: str = "jobs") -> list[dict[str, str]]:

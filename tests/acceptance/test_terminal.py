@@ -1,22 +1,15 @@
 """`reelq run` where a person sits: a view while it works, a clean screen after it, and a question before it costs."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.running import STEADY, User, titles, until
+from tests.acceptance.running import User, titles, until
 from tests.acceptance.terminal import CTRL_C, Screen, Terminal
 from tests.sandbox_process import SandboxProcess
 
 _BAR = "━"
 _QUESTION = "Go ahead? [Y/n]"
-
-
-@pytest.fixture
-def service() -> Iterator[SandboxProcess]:
-    with SandboxProcess.start(faults=STEADY, no_latency=True, credits=100_000, keep_alive=0.2) as started:
-        yield started
 
 
 @pytest.fixture

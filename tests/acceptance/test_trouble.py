@@ -4,24 +4,18 @@ import signal
 import socket
 import sqlite3
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from reelq.store.session import FILE
-from tests.acceptance.running import STEADY, User, titles
+from tests.acceptance.running import User, titles
 from tests.sandbox_process import SandboxProcess
 
 NOBODY = "http://127.0.0.1:9"
-MOMENTS = [0.05, 0.12, 0.2, 0.3, 0.45, 0.6, 0.8, 1.1, 1.5, 2.2]
-
-
-@pytest.fixture
-def service() -> Iterator[SandboxProcess]:
-    with SandboxProcess.start(faults=STEADY, no_latency=True, credits=100_000, keep_alive=0.2) as started:
-        yield started
+MOMENTS = [0.05, 0.15, 0.3, 0.6, 1.0, 1.6]
+"""Whatever a machine has come to by then: what is told holds for each moment."""
 
 
 @pytest.fixture
@@ -77,7 +71,7 @@ def test_without_its_broker_a_manifest_is_taken_in_with_a_warning_and_nobody_at_
         assert watch.stderr is not None
         assert any("No worker takes these rows" in line for line in watch.stderr)
         watch.send_signal(signal.SIGINT)
-        _, rest = watch.communicate(timeout=20)
+        _, rest = watch.communicate(timeout=60)
     assert watch.returncode == 130
     assert "No worker" not in rest  # once
 
@@ -102,10 +96,10 @@ def test_rows_do_not_wait_for_a_service_that_does_not_answer_where_nobody_is_ask
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_run_is_interrupted_in_words_at_whichever_moment(user: User, moment: float) -> None:
-    with user.starts("run", "jobs.csv", "--sandbox", start_new_session=True) as process:
+    with user.executes("run", "jobs.csv", "--sandbox", start_new_session=True) as process:
         time.sleep(moment)  # the moment is what is tested
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=60)
     if process.returncode == -signal.SIGINT:  # so early that it had not come to what makes words of it
         assert "in main" not in said
         return

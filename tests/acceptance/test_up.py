@@ -18,7 +18,8 @@ from sqlalchemy import URL, select
 
 from reelq.store.models import Account
 from reelq.store.session import Store
-from tests.acceptance.test_command_line import BARE, REELQ, reelq
+from tests.acceptance.forked import BARE, ROOT, Forked
+from tests.acceptance.test_command_line import reelq
 from tests.databases import add_job
 from tests.sandbox_process import SandboxProcess
 from tests.servers import HAS_REDIS, Redis, free_port
@@ -30,9 +31,7 @@ class Up:
     """`reelq up` as a process, and what it has written so far."""
 
     def __init__(self, words: list[str], environment: dict[str, str]) -> None:
-        self._words = [REELQ, "up", *words]
-        pipe, both = subprocess.PIPE, subprocess.STDOUT
-        self.process = subprocess.Popen(self._words, env=environment, stdout=pipe, stderr=both, text=True)
+        self.process = Forked(["reelq", "up", *words], cwd=ROOT, env=environment, stderr=subprocess.STDOUT)
         self.lines: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

@@ -1,7 +1,5 @@
 """Somebody who watches the queue: Flower before a real worker, and Chromium before Flower."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Final
@@ -10,6 +8,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, HttpCredentials, Page, ViewportSize, sync_playwright
 
+from tests.acceptance.forked import Forked
 from tests.acceptance.running import until
 from tests.queue.farm import Farm
 from tests.servers import CHROMIUM, free_port
@@ -32,9 +31,9 @@ class Flower:
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = farm.folder / f"flower{self.port}.log"
         env = {**_without_flower(farm.environment()), **environment}
-        command = [sys.executable, "-m", "celery", "-A", "worker", "flower", f"--port={self.port}", *words]
+        command = ["-m", "celery", "-A", "worker", "flower", f"--port={self.port}", *words]
         with self._log.open("wb") as log:
-            self.process = subprocess.Popen(command, cwd=farm.folder, env=env, stdout=log, stderr=log)
+            self.process = Forked(command, cwd=farm.folder, env=env, stdout=log, stderr=log)
 
     @property
     def text(self) -> str:
@@ -52,7 +51,7 @@ class Flower:
     def stop(self) -> int:
         """As systemd or Docker would; its exit code."""
         self.process.terminate()
-        return self.process.wait(20)
+        return self.process.wait(60)
 
 
 @contextmanager
