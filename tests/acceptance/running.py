@@ -20,8 +20,8 @@ QUICK: Final = {
     "REELQ_STOP_GRACE": "1",
 }
 """Short waits. No time-out is short: a busy machine would exceed it."""
-SOON_MISSED: Final = {"REELQ_LEASE_SECONDS": "3"}
-"""Where a process is killed, and its rows are to go on soon."""
+SOON_MISSED: Final = {"REELQ_LEASE_SECONDS": "3", "REELQ_EDIT_TIMEOUT": "10"}
+"""Where a process is killed, and its rows are to go on soon: the longest wait is for an instruction in doubt."""
 
 
 class User:

@@ -4,13 +4,12 @@ import csv
 import json
 import shutil
 import signal
-import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.running import STEADY, User, titles, until
+from tests.acceptance.running import SOON_MISSED, STEADY, User, titles, until
 from tests.sandbox_process import SandboxProcess
 
 
@@ -26,57 +25,34 @@ def heard_once(user: User) -> bool:
 
 
 def test_every_row_becomes_a_video_and_the_list_says_what_came_of_it(user: User) -> None:
-    user.writes([*titles(3), "talk.mp4,export", ",How many credits are left?"], header="file,instruction")
+    user.writes([*titles(2), "talk.mp4,export", ",How many credits are left?"], header="file,instruction")
     done = user.calls("run", "jobs.csv")
     assert done.returncode == 0, done.stderr
-    assert user.videos() == ["1-beach.mp4", "2-beach.mp4", "3-beach.mp4", "4-talk.mp4"]
-    assert "5 of 5 rows done" in done.stdout
+    assert user.videos() == ["1-beach.mp4", "2-beach.mp4", "3-talk.mp4"]
+    assert "4 of 4 rows done" in done.stdout
     rows = results(user)
-    assert [row["status"] for row in rows] == ["succeeded"] * 5
+    assert [row["status"] for row in rows] == ["succeeded"] * 4
     assert [row["output"] for row in rows] == [*user.videos(), ""]
-    assert all(int(row["credits"]) > 0 for row in rows[:3])
-    assert int(rows[3]["credits"]) == 0
+    assert all(int(row["credits"]) > 0 for row in rows[:2])
+    assert int(rows[2]["credits"]) == 0
+    told = [line.split("  ", 1)[1] for line in done.stderr.splitlines() if "row 1 ·" in line]
+    assert len(told) == len(set(told)) > 5  # each change once
+    assert told[-1].startswith("row 1 · beach.mp4  download: succeeded:")
+    assert "Go ahead?" not in done.stderr  # nobody sits there who could be asked
     assert "Traceback" not in done.stderr
 
 
-def test_run_again_it_runs_nothing_and_says_so(user: User) -> None:
-    user.writes(titles(2))
-    user.calls("run", "jobs.csv")
+def test_run_again_it_does_only_what_is_new_or_missing(user: User) -> None:
+    user.writes([*titles(1), "talk.mp4,Add a title that says Hello"])
+    assert user.calls("run", "jobs.csv").returncode == 0
     heard = user.messages
     before = {path: path.stat().st_mtime_ns for path in (user.folder / "reelq-out").rglob("*.mp4")}
     again = user.calls("run", "jobs.csv")
     assert again.returncode == 0
     assert "2 rows: 2 done before." in again.stderr
     assert "Nothing is left to do." in again.stderr
-    assert user.messages == heard
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
-
-def test_one_changed_instruction_runs_one_row(user: User) -> None:
-    user.writes(titles(3))
-    user.calls("run", "jobs.csv")
-    heard = user.messages
-    user.writes([*titles(2), "beach.mp4,Add a title that says Something else"])
-    again = user.calls("run", "jobs.csv")
-    assert again.returncode == 0, again.stderr
-    assert "3 rows: 1 new, 2 done before." in again.stderr
-    assert sorted(set(user.messages) - set(heard)) == ["Add a title that says Something else"]
-    assert heard_once(user)
-    assert len(results(user)) == 3
-
-
-def test_changed_bytes_of_a_clip_run_its_rows_and_no_others(user: User) -> None:
-    user.writes([*titles(1), "talk.mp4,Add a title that says Hello"])
-    user.calls("run", "jobs.csv")
-    shutil.copy(user.folder / "beach.mp4", user.folder / "talk.mp4")
-    again = user.calls("run", "jobs.csv")
-    assert "2 rows: 1 new, 1 done before." in again.stderr
-    assert Counter(user.messages) == {"Add a title that says Take 1": 1, "Add a title that says Hello": 2}
-
-
-def test_a_deleted_video_is_brought_home_again_for_nothing(user: User) -> None:
-    user.writes(titles(2))
-    user.calls("run", "jobs.csv")
     gone = user.folder / "reelq-out" / "jobs" / "1-beach.mp4"
     content = gone.read_bytes()
     gone.unlink()
@@ -84,16 +60,26 @@ def test_a_deleted_video_is_brought_home_again_for_nothing(user: User) -> None:
     assert again.returncode == 0, again.stderr
     assert "1 done before, to be brought home again" in again.stderr
     assert gone.read_bytes() == content
-    assert heard_once(user)
+    assert user.messages == heard
+
+    user.writes(["beach.mp4,Add a title that says Else", "talk.mp4,Add a title that says Hello"])
+    again = user.calls("run", "jobs.csv")
+    assert again.returncode == 0, again.stderr
+    assert "2 rows: 1 new, 1 done before." in again.stderr
+    assert user.messages == sorted([*heard, "Add a title that says Else"])
+    assert len(results(user)) == 2
+
+    shutil.copy(user.folder / "beach.mp4", user.folder / "talk.mp4")
+    assert "2 rows: 1 new, 1 done before." in user.calls("run", "jobs.csv").stderr
+    assert user.messages == sorted([*heard, "Add a title that says Else", "Add a title that says Hello"])
 
 
 def test_killed_in_the_middle_the_same_command_goes_on_and_sends_nothing_twice(user: User) -> None:
-    user.writes(titles(8))
-    for kill_after in (2, 5):
+    user.environment |= SOON_MISSED
+    user.writes(titles(5))
+    for kill_after in (1, 3):
         with user.starts("run", "jobs.csv") as process:
-            while len(user.messages) < kill_after:
-                assert process.poll() is None
-                time.sleep(0.05)
+            until(lambda: len(user.messages) >= kill_after, "instructions")  # noqa: B023 - it is called at once
             process.kill()
     last = user.calls("run", "jobs.csv")
     assert heard_once(user)
@@ -102,55 +88,55 @@ def test_killed_in_the_middle_the_same_command_goes_on_and_sends_nothing_twice(u
     if last.returncode:
         last = user.calls("run", "jobs.csv", "--retry-failed")
     assert last.returncode == 0, last.stderr
-    assert len(user.videos()) == 8
+    assert len(user.videos()) == 5
     assert not list((user.folder / "reelq-out").rglob("*.part"))
     rows = results(user)
-    assert [row["status"] for row in rows] == ["succeeded"] * 8
+    assert [row["status"] for row in rows] == ["succeeded"] * 5
 
 
 def test_interrupted_it_says_how_to_go_on_and_the_same_command_does(user: User) -> None:
-    user.writes(titles(6))
+    user.writes(titles(3))
     with user.starts("run", "jobs.csv") as process:
         until(lambda: user.messages, "an instruction sent")
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Interrupted; nothing is lost. `reelq run jobs.csv` goes on." in said
     assert "Traceback" not in said
     again = user.calls("run", "jobs.csv")
     assert again.returncode == 0, again.stderr
     assert heard_once(user)
-    assert len(user.videos()) == 6
+    assert len(user.videos()) == 3
 
 
 def test_two_runs_of_one_manifest_at_once_do_its_rows_once(user: User) -> None:
-    user.writes(titles(5))
+    user.writes(titles(3))
     both = [user.starts("run", "jobs.csv") for _ in range(2)]
     for process in both:
         _, said = process.communicate(timeout=80)
         assert process.returncode == 0, said
     assert heard_once(user)
-    assert len(user.videos()) == 5
+    assert len(user.videos()) == 3
     listed = user.calls("status", "--json")
     assert len(listed.stdout.splitlines()) == 1
 
 
 def test_the_first_rows_alone_until_the_rest_is_released(user: User) -> None:
-    user.writes(titles(4))
+    user.writes(titles(3))
     first = user.calls("run", "jobs.csv", "--first", "2")
     assert first.returncode == 3
     assert len(user.videos()) == 2
     assert "reelq resume" in first.stdout
     rest = user.calls("run", "jobs.csv")
     assert rest.returncode == 0, rest.stderr
-    assert len(user.videos()) == 4
+    assert len(user.videos()) == 3
     assert heard_once(user)
 
 
 def test_gone_credits_leave_rows_waiting_with_a_link_and_a_top_up_lets_them_go_on(tmp_path: Path) -> None:
     with SandboxProcess.start(faults=STEADY, no_latency=True, credits=100, keep_alive=0.2) as service:
         user = User(tmp_path, service)
-        user.writes(titles(8))
+        user.writes(titles(4))
         short = user.calls("run", "jobs.csv")
         assert short.returncode == 3, short.stderr
         assert "Register: https://" in short.stdout
@@ -161,15 +147,15 @@ def test_gone_credits_leave_rows_waiting_with_a_link_and_a_top_up_lets_them_go_o
         again = user.calls("run", "jobs.csv")
         assert again.returncode == 0, again.stderr
         assert heard_once(user)
-        assert len(user.videos()) == 8
+        assert len(user.videos()) == 4
 
 
 def test_a_batch_spends_no_more_than_its_limit(user: User) -> None:
-    user.writes(titles(6))
-    limited = user.calls("run", "jobs.csv", "--limit-credits", "150")
+    user.writes(titles(4))
+    limited = user.calls("run", "jobs.csv", "--limit-credits", "120")
     assert limited.returncode == 3, limited.stderr
-    assert sum(int(row["credits"] or 0) for row in results(user)) <= 150
-    assert "150 credits" in limited.stdout
+    assert sum(int(row["credits"] or 0) for row in results(user)) <= 120
+    assert "120 credits" in limited.stdout
     rest = user.calls("run", "jobs.csv")
     assert rest.returncode == 0, rest.stderr
     assert heard_once(user)
@@ -215,24 +201,23 @@ def test_a_broken_manifest_runs_nothing(user: User, content: bytes, told: str) -
     assert not (user.folder / "reelq-out").exists()
 
 
-def test_a_thousand_faults_among_100000_rows_are_told_in_seconds_and_nothing_runs(user: User) -> None:
-    rows = (f"beach.mp4,Add a title that says {n},{'nonsense' if n % 100 == 0 else ''}" for n in range(100_000))
+def test_every_fault_of_a_long_manifest_is_told_and_nothing_runs(user: User) -> None:
+    rows = (f"beach.mp4,Add a title that says {n},{'nonsense' if n % 100 == 0 else ''}" for n in range(10_000))
     user.writes(list(rows), header="file,instruction,skill")
-    began = time.monotonic()
     done = user.calls("run", "jobs.csv")
     assert done.returncode == 2
-    assert done.stderr.count("fault: no skill has this name") == 1_000
-    assert "1,000 faults in the manifest; nothing was run" in done.stderr
-    assert time.monotonic() - began < 20
+    assert done.stderr.count("fault: no skill has this name") == 100
+    assert "100 faults in the manifest; nothing was run" in done.stderr
+    assert user.messages == []
 
 
 def test_every_event_is_an_object_for_programs(user: User) -> None:
-    user.writes(titles(2))
+    user.writes(titles(1))
     done = user.calls("run", "jobs.csv", "--json")
-    told = [json.loads(line) for line in done.stdout.splitlines()]
-    assert told[-1]["event"] == "summary"
-    assert told[-1]["succeeded"] == 2
-    assert {one["status"] for one in told[:-1]} >= {"running", "queued", "succeeded"}
+    *told, summary = (json.loads(line) for line in done.stdout.splitlines())
+    assert (summary["event"], summary["succeeded"]) == ("summary", 1)
+    assert {one["row"] for one in told} == {1}
+    assert {one["status"] for one in told} >= {"running", "queued", "succeeded"}
 
 
 def test_the_sandbox_needs_no_account_and_keeps_a_database_of_its_own(tmp_path: Path) -> None:
@@ -248,21 +233,20 @@ def test_the_sandbox_needs_no_account_and_keeps_a_database_of_its_own(tmp_path: 
 
 
 def test_a_run_with_the_sandbox_that_was_killed_begins_its_open_rows_anew(tmp_path: Path) -> None:
-    user = User(tmp_path, None)
-    user.writes(titles(3))
+    user = User(tmp_path, None, **SOON_MISSED)
+    user.writes(titles(2))
     with user.starts("run", "jobs.csv", "--sandbox") as process:
         assert process.stderr is not None
         next(line for line in process.stderr if "edit begins" in line)
         process.kill()
-        process.communicate()
     again = user.calls("run", "jobs.csv", "--sandbox")
     assert again.returncode == 0, again.stderr
-    assert len(user.videos()) == 3
+    assert len(user.videos()) == 2
 
 
 def test_a_second_sandbox_beside_the_first_is_refused_in_words(tmp_path: Path) -> None:
     user = User(tmp_path, None)
-    user.writes(titles(3))
+    user.writes(titles(1))
     with user.starts("run", "jobs.csv", "--sandbox") as process:
         assert process.stderr is not None
         next(line for line in process.stderr if "upload" in line)

@@ -33,6 +33,7 @@ def test_it_shows_a_view_while_it_works_and_only_the_report_stays(user: User) ->
     view = during.text[during.text.index("\njobs.csv  0 of 3 rows done") :]
     assert max(map(len, view.splitlines())) < run.width
     assert run.ends() == 0
+    assert not run.says(_QUESTION)
     after = run.screen
     assert is_clean(after), after.text
     first, *_, report, where = after.text.splitlines()
@@ -85,15 +86,3 @@ def test_ctrl_c_at_the_question_runs_nothing(user: User) -> None:
     assert run.ends() == 130
     assert "Traceback" not in run.screen.text
     assert user.messages == []
-
-
-def test_neither_with_yes_nor_off_a_terminal_does_it_ask(user: User) -> None:
-    user.writes(titles(1))
-    told = Terminal(user, "run", "jobs.csv", "--yes")
-    assert told.ends() == 0
-    assert not told.says(_QUESTION)
-    user.writes(titles(1, "Two"), name="two.csv")
-    piped = user.calls("run", "two.csv")
-    assert piped.returncode == 0
-    assert _QUESTION not in piped.stderr
-    assert len(user.messages) == 2

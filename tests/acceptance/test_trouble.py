@@ -131,15 +131,3 @@ def test_a_check_tells_what_a_changed_session_costs(tmp_path: Path, service: San
     assert "2 rows: 1 new, 1 to be done again, as their session changed." in told
     assert "for 2 instructions" in told
     assert "of it are for 1 row of a session that changed" in told
-
-
-def test_a_refinement_shows_its_video_and_what_the_agent_said(tmp_path: Path, service: SandboxProcess) -> None:
-    user = User(tmp_path, service)
-    user.writes(titles(1))
-    user.calls("run", "jobs.csv")
-    done = user.calls("refine", "last:1", "Add a title that says More")
-    assert done.returncode == 0, done.stderr
-    assert "credits for 1 instruction" in done.stderr
-    assert "Its video: reelq-out/jobs/1-beach-2.mp4" in done.stdout
-    assert "The agent says:" in done.stdout
-    assert user.videos() == ["1-beach-2.mp4", "1-beach.mp4"]
