@@ -61,6 +61,7 @@ class Lifeline:
         self._looks = Looks(pipeline, dispatch.publish, tell)
         self._lets_in_at = 0.0
         self._over = threading.Event()
+        self._looked_at_parked = threading.Event()
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
@@ -89,6 +90,11 @@ class Lifeline:
         self._looks.stop(_STOP_SECONDS)
         self._core.leave()
         self._finishing.look_a_last_time()
+
+    @property
+    def has_looked_at_parked(self) -> bool:
+        """Whether rows that wait for credits or for a token have had their first chance to go on."""
+        return self._looked_at_parked.is_set()
 
     def _due_work(self) -> float | None:
         """In how many seconds more is due, if that is soon."""
@@ -126,7 +132,10 @@ class Lifeline:
             log.warning("took %d jobs back from workers that fell silent", len(rescued))
 
     def _look_at_parked(self) -> None:
-        self._pipeline.look_at_parked(self._batch_id)
+        try:
+            self._pipeline.look_at_parked(self._batch_id)
+        finally:
+            self._looked_at_parked.set()
 
     def _due_deliveries(self) -> None:
         if not self._pipeline.hands.stopping.is_set():

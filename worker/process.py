@@ -100,6 +100,11 @@ class Process:
         self._lifeline = Lifeline(self.pipeline, dispatch, batch_id, tell)
         self._lifeline.start()
 
+    @property
+    def has_looked_at_parked(self) -> bool:
+        """Whether rows that wait for credits or for a token have had their first chance to go on."""
+        return self._lifeline is not None and self._lifeline.has_looked_at_parked
+
     def tell_metrics(self, slots: int) -> None:
         """Let Prometheus ask, where the settings say at which address; this process has so many slots."""
         self.pipeline.metrics.slots.set(slots)

@@ -14,7 +14,7 @@ from reelq.cli.alarm import Alarm
 from reelq.cli.deployment import Deployment
 from reelq.cli.wording import many
 from reelq.settings import Settings
-from reelq.store.overview import snapshot
+from reelq.store.overview import Snapshot, snapshot
 from reelq.store.session import Store
 from reelq.store.story import newest_event
 from worker.inprocess import InProcess
@@ -68,8 +68,12 @@ def see_through(made: Deployment, batch_id: str, stop: Stop, *, as_json: bool) -
     process = stop.process = Process(made.settings)
     worker = InProcess(process, min(made.settings.reelq_max_in_flight, seen.total), batch_id)
     worker.start()
+
+    def over(seen: Snapshot) -> bool:
+        return seen.at_rest and (not seen.unfinished or process.has_looked_at_parked)
+
     try:
-        live.follow(made.store, batch_id, show, since=since, also=Ailment(process.pipeline.store))
+        live.follow(made.store, batch_id, show, until=over, since=since, also=Ailment(process.pipeline.store))
     except KeyboardInterrupt:
         _tell_of_stopping(process, made.settings)
         raise
