@@ -26,13 +26,14 @@ from sqlalchemy import URL
 
 from reelq.store.migrate import downgrade, upgrade
 from reelq.store.session import Store
-from tests.acceptance.forked import BARE, REELQ, run
+from tests.acceptance.forked import BARE, REELQ, Forked, run
 from tests.databases import empty_database, shown
 from tests.sandbox_process import SandboxProcess
 from tests.servers import HAS_POSTGRES
 
 NOBODY = "redis://127.0.0.1:1/0"
 NOWHERE = "http://127.0.0.1:1"
+OPEN_FLOWER = {"REELQ_BROKER_URL": NOBODY, "FLOWER_ADDRESS": "0.0.0.0"}
 SECRETS = {
     "NEMO_TOKEN": "nmv_usr_hushhush1",
     "REELQ_SECRET_KEY": "hushhush2-and-long-enough",
@@ -100,12 +101,6 @@ def test_looking_changes_nothing_and_asks_for_no_token(patient: Patient, sandbox
     assert len(sandbox.ledger()["token_requests"]) == 1
 
 
-def test_a_broker_that_is_not_there_is_found(patient: Patient) -> None:
-    found = patient.finding("broker", "wrong", REELQ_BROKER_URL=NOBODY)
-    assert "Connection refused" in found["what"]
-    assert "REELQ_BROKER_URL" in found["mend"]
-
-
 def test_a_database_in_a_file_without_its_migrations_is_found(patient: Patient) -> None:
     (patient.home / "data").mkdir()
     with (patient.home / "data" / "reelq.db").open("wb"):
@@ -158,23 +153,41 @@ def test_a_key_that_does_not_open_the_token_is_found(patient: Patient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "mend"),
-    [("http://127.0.0.1:1", "firewall"), ("http://no-such-host.invalid", "DNS")],
+    ("environment", "about", "grade", "what", "mend"),
+    [
+        ({"REELQ_BROKER_URL": NOBODY}, "broker", "wrong", "Connection refused", "REELQ_BROKER_URL"),
+        ({"NEMO_API_URL": NOWHERE}, "service", "wrong", "", "firewall"),
+        ({"NEMO_API_URL": "http://no-such-host.invalid"}, "service", "wrong", "", "DNS"),
+        (
+            {"NEMO_API_URL": "https://service.example", "HTTPS_PROXY": "http://me:secret@127.0.0.1:1"},
+            *("service", "wrong", "through http://me:***@127.0.0.1:1", ""),
+        ),
+        ({"NEMO_TOKEN": "nmv_usr_nobody"}, "token", "wrong", "NEMO_TOKEN", "unset it"),
+        (
+            {"IMAGEIO_FFMPEG_EXE": "/nowhere/ffmpeg"},
+            *("encoder", "warning", "/nowhere/ffmpeg: No such file or directory", "IMAGEIO_FFMPEG_EXE"),
+        ),
+        ({"REELQ_BROKER_URL": NOBODY}, "flower", "ok", "this machine alone", ""),
+        (OPEN_FLOWER, "flower", "wrong", "whoever reaches 0.0.0.0", "FLOWER_BASIC_AUTH=NAME:PASSWORD"),
+        (OPEN_FLOWER | {"FLOWER_BASIC_AUTH": "me:hush"}, "flower", "ok", "asks for a password", ""),
+        (
+            {"REELQ_BROKERURL": "redis://127.0.0.1/0"},
+            *("environment", "warning", "REELQ_BROKERURL is set, but nothing reads it"),
+            "Did you mean REELQ_BROKER_URL?",
+        ),
+    ],
 )
-def test_a_service_that_is_not_there_is_found(patient: Patient, address: str, mend: str) -> None:
-    assert mend in patient.finding("service", "wrong", NEMO_API_URL=address)["mend"]
+def test_a_fault_in_the_environment_is_found_with_its_mend(
+    patient: Patient, environment: dict[str, str], about: str, grade: str, what: str, mend: str
+) -> None:
+    found = patient.finding(about, grade, **environment)
+    assert what in found["what"]
+    assert mend in found["mend"]
 
 
 def test_a_certificate_that_can_not_be_trusted_is_found(patient: Patient, sandbox: SandboxProcess) -> None:
     found = patient.finding("service", "wrong", NEMO_API_URL=sandbox.url.replace("http:", "https:"))
     assert "SSL_CERT_FILE" in found["mend"]
-
-
-def test_a_proxy_that_is_not_there_is_found(patient: Patient) -> None:
-    found = patient.finding(
-        "service", "wrong", NEMO_API_URL="https://service.example", HTTPS_PROXY="http://me:secret@127.0.0.1:1"
-    )
-    assert "through http://me:***@127.0.0.1:1" in found["what"]
 
 
 def test_a_page_that_stands_in_between_is_not_taken_for_the_service(patient: Patient) -> None:
@@ -183,23 +196,11 @@ def test_a_page_that_stands_in_between_is_not_taken_for_the_service(patient: Pat
     assert "login page" in found["mend"]
 
 
-def test_a_token_that_is_refused_is_found(patient: Patient) -> None:
-    found = patient.finding("token", "wrong", NEMO_TOKEN="nmv_usr_nobody")
-    assert "NEMO_TOKEN" in found["what"]
-    assert "unset it" in found["mend"]
-
-
 def test_a_free_token_that_is_refused_is_found_and_not_renewed(patient: Patient, sandbox: SandboxProcess) -> None:
     assert patient.reelq("credits").returncode == 0
     sandbox.reset()  # a service that knows no token any more
     assert "register" in patient.finding("token", "warning")["mend"]
     assert sandbox.ledger()["token_requests"] == {}
-
-
-def test_an_encoder_that_is_not_there_is_found(patient: Patient) -> None:
-    found = patient.finding("encoder", "warning", IMAGEIO_FFMPEG_EXE="/nowhere/ffmpeg")
-    assert "/nowhere/ffmpeg: No such file or directory" in found["what"]
-    assert "IMAGEIO_FFMPEG_EXE" in found["mend"]
 
 
 def test_folders_that_can_not_be_written_to_are_found(patient: Patient) -> None:
@@ -214,16 +215,6 @@ def test_a_clock_that_is_an_hour_off_is_found(patient: Patient) -> None:
         found = patient.finding("clock", "warning", NEMO_API_URL=url)
     assert found["what"] == "this machine's clock is 59 minutes ahead of the service's"
     assert "timedatectl" in found["mend"]
-
-
-def test_flower_that_others_could_see_without_a_password_is_found(patient: Patient) -> None:
-    assert "this machine alone" in patient.finding("flower", "ok", REELQ_BROKER_URL=NOBODY)["what"]
-    open_ = {"REELQ_BROKER_URL": NOBODY, "FLOWER_ADDRESS": "0.0.0.0"}
-    found = patient.finding("flower", "wrong", **open_)
-    assert "whoever reaches 0.0.0.0" in found["what"]
-    assert "FLOWER_BASIC_AUTH=NAME:PASSWORD" in found["mend"]
-    guarded = {**open_, "FLOWER_BASIC_AUTH": "me:hush"}
-    assert patient.finding("flower", "ok", **guarded)["what"] == "asks for a password"
 
 
 def test_a_skill_that_is_broken_is_found(patient: Patient) -> None:
@@ -242,12 +233,6 @@ def test_settings_that_can_not_be_understood_do_not_end_it(patient: Patient) -> 
     assert [what for what in told if "many" in what]
     assert [what for what in told if what.startswith("REELQ_DATABASE_URL")]
     assert [each for each in findings if each["about"] == "service" and each["grade"] == "ok"]
-
-
-def test_a_variable_that_nobody_reads_is_told_with_the_one_that_was_meant(patient: Patient) -> None:
-    found = patient.finding("environment", "warning", REELQ_BROKERURL="redis://127.0.0.1/0")
-    assert found["what"] == "REELQ_BROKERURL is set, but nothing reads it"
-    assert found["mend"] == "Did you mean REELQ_BROKER_URL?"
 
 
 @pytest.mark.parametrize("words", [["doctor", "--all"], ["doctor", "--json"]])
@@ -300,9 +285,10 @@ def test_the_database_is_shown_and_migrated_by_hand(patient: Patient) -> None:
 
 
 def test_two_that_migrate_at_once_are_both_content(patient: Patient) -> None:
-    env = {**BARE, **patient.environment}
-    both = [subprocess.Popen([REELQ, "db", "upgrade"], env=env, stdout=subprocess.DEVNULL) for _ in range(2)]
-    assert [process.wait(30) for process in both] == [0, 0]
+    env, nobody = {**BARE, **patient.environment}, subprocess.DEVNULL
+    words = ["reelq", "db", "upgrade"]
+    both = [Forked(words, cwd=patient.home, env=env, stdout=nobody, stderr=nobody) for _ in range(2)]
+    assert [process.wait(60) for process in both] == [0, 0]
     assert patient.reelq("db").returncode == 0
 
 

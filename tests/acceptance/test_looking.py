@@ -34,11 +34,11 @@ def test_after_a_run_every_command_tells_the_same_story(user: User) -> None:
     again = user.calls("results", "last", "-o", "again.csv")
     assert (again.returncode, again.stdout) == (0, "")
     assert user.calls("check", "again.csv").returncode == 0
-    for words in (["status", "last"], ["show", "last:1"], ["watch", "last"]):
-        seen = Terminal(user, *words, NO_COLOR="1")
+    for command in (["status", "last"], ["show", "last:1"], ["watch", "last"]):
+        seen = Terminal(user, *command, NO_COLOR="1")
         assert seen.ends() == 0
         assert seen.written.strip()
-        assert not re.search(r"\x1b\[(3|4|9|10)[0-9]", seen.written), words
+        assert not re.search(r"\x1b\[(3|4|9|10)[0-9]", seen.written), command
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ class Up:
 
     def end(self) -> int:
         """Its exit code, with all that it wrote."""
-        code = self.process.wait(40)
+        code = self.process.wait(60)
         self._reader.join(10)
         assert self.process.stdout
         self.process.stdout.close()
@@ -58,7 +58,7 @@ class Up:
 
 
 def until(there: Callable[[], bool], tell: Callable[[], str]) -> None:
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 60
     while not there():
         assert time.monotonic() < deadline, tell()
         time.sleep(0.05)
@@ -157,17 +157,15 @@ def test_a_second_interrupt_does_not_wait_for_what_is_under_way(
     up: Callable[..., Up], tmp_path: Path, start_sandbox: Callable[..., SandboxProcess]
 ) -> None:
     slow = start_sandbox(faults={"slow_stream": 100}, no_latency=True)
-    running = up("--no-flower", "--no-api", NEMO_API_URL=slow.url)
+    running = up("--no-flower", "--no-api", NEMO_API_URL=slow.url, REELQ_STOP_GRACE="600")
     running.wait_for(r"ready\.")
     _submit_a_generation(tmp_path / "data" / "reelq.db")
     until(lambda: slow.ledger()["requests"].get("edit", 0) == 1, lambda: running.text)
     running.process.send_signal(signal.SIGINT)
     running.wait_for("Ctrl-C again stops at once")
     assert running.process.poll() is None
-    began = time.monotonic()
     running.process.send_signal(signal.SIGINT)
-    assert running.end() == 130
-    assert time.monotonic() - began < 15  # the grace is a minute
+    assert running.end() == 130  # long before the grace is over
 
 
 @needs_redis

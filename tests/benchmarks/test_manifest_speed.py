@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -45,3 +46,18 @@ def test_a_manifest_of_100000_rows_is_checked_within_10_seconds(what: str, missi
     assert (rows, faults) == (ROWS - (ROWS // missing_every if missing_every else 0), 1000 if missing_every else 0)
     assert seconds < LIMIT_SECONDS
     assert peak < LIMIT_MB
+
+
+def test_a_fault_in_each_of_30000_rows_is_told_within_20_seconds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = "".join(f"gone/{number}.mp4,Cut the pauses in {number}\n" for number in range(30_000))
+    (tmp_path / "jobs.csv").write_text(f"file,instruction\n{rows}")
+    command = [str(Path(sys.executable).with_name("reelq")), "check", "jobs.csv"]
+    began = time.monotonic()
+    done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True, timeout=110)
+    took = time.monotonic() - began
+    with capsys.disabled():
+        print(f"\ncheck of 30,000 rows with a fault in each: {took:.1f} s (limit 20)")
+    assert done.stdout.splitlines()[-1] == "30,000 faults, 0 warnings: it can't run."
+    assert took < 20
