@@ -1,20 +1,20 @@
 """A whole deployment for a test: a sandbox, a database, a way for messages, and workers that can be killed."""
 
+import atexit
 import os
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import SecretStr
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 
 from reelq import manifest, skills
+from reelq.job import Status
 from reelq.settings import Settings
 from reelq.store import accounts, batches, credits, submissions
 from reelq.store.migrate import upgrade
@@ -22,6 +22,8 @@ from reelq.store.models import Job, JobEvent, Send
 from reelq.store.orders import Order
 from reelq.store.session import AWAY, Store, database_url
 from tests.databases import new_database, shown
+from tests.queue.sizes import PROVING
+from tests.queue.worker_process import WorkerProcess
 from tests.sandbox_process import SandboxProcess
 from tests.servers import HAS_POSTGRES, HAS_REDIS, Redis
 from worker.process import Process
@@ -31,19 +33,32 @@ CLIP: Final = Path(__file__).with_name("beach.mp4")
 """A second of a small test picture: what the stand-in encodes has to be real, and need not be large."""
 QUICK: Final[dict[str, Any]] = {
     "reelq_poll_interval": 0.5,
-    "reelq_poll_limit": 20,
+    "reelq_poll_limit": 500,
     "reelq_rate_limit_wait": 0.5,
-    "reelq_edit_timeout": 3.0,
-    "reelq_silence_timeout": 2.0,
+    "reelq_edit_timeout": 20.0,
+    "reelq_silence_timeout": 15.0,
     "reelq_settle_first_wait": 0.3,
     "reelq_settle_wait": 0.6,
     "reelq_settle_reads": 5,
-    "reelq_lease_seconds": 3.0,
+    "reelq_lease_seconds": 6.0,
     "reelq_stop_grace": 3.0,
 }
 """Waits in proportion to the service's, short enough for a test."""
 
+STEADY: Final[dict[str, object]] = {
+    "silent_edit": 0,
+    "temporary_issue": 0,
+    "screen_talk": 0,
+    "edit_seconds": 0.2,
+    "render_seconds": 0.4,
+}
+"""A service that leaves nothing to chance, and whose agent asks for no second instruction."""
+
 KINDS: Final = ("in-process", "redis") if HAS_REDIS and HAS_POSTGRES else ("in-process",)
+"""Celery within one process, on SQLite; and workers on Redis and PostgreSQL."""
+IN_PROCESS: Final = KINDS if PROVING else KINDS[:1]
+ON_REDIS: Final = KINDS if PROVING else KINDS[-1:]
+"""One kind each, for tests in which neither broker nor database makes a difference; the full form runs them on both."""
 
 
 def until(met: Callable[[], object], what: str, seconds: float = 60) -> None:
@@ -70,8 +85,7 @@ class Farm:
         self.concurrency = concurrency
         self.store = Store(database_url(settings))
         upgrade(self.store)
-        self.pool = "threads"
-        self.workers: list[subprocess.Popen[bytes]] = []
+        self.workers: list[WorkerProcess] = []
 
     def submit(
         self,
@@ -95,37 +109,13 @@ class Farm:
 
         return open_vault(self.settings, local=self.store.is_sqlite)
 
-    def start_worker(self) -> "subprocess.Popen[bytes]":
-        """Another worker process."""
-        log = (self.folder / f"worker{len(self.workers)}.log").open("wb")
-        if self.redis:
-            options = [
-                "-P",
-                self.pool,
-                "-c",
-                str(self.concurrency),
-                "-l",
-                "INFO",
-                "--without-mingle",
-                "--without-gossip",
-            ]
-            command = [
-                sys.executable,
-                "-m",
-                "celery",
-                "-A",
-                "worker",
-                "worker",
-                *options,
-                "-n",
-                f"w{len(self.workers)}@%h",
-            ]
-        else:
-            command = [sys.executable, "-m", "tests.queue.worker_process", str(self.concurrency)]
-        process = subprocess.Popen(command, cwd=ROOT, env=self.environment(), stdout=log, stderr=log)
-        log.close()
-        self.workers.append(process)
-        return process
+    def start_worker(self, *more: str, **prepared: Any) -> WorkerProcess:
+        """Another worker process; with more of Celery's options, or prepared as `WorkerProcess` tells."""
+        number = len(self.workers)
+        quiet = ["--without-mingle", "--without-gossip"]
+        options = ["-P", "threads", "-c", str(self.concurrency), "-l", "INFO", "-n", f"w{number}@%h", *quiet, *more]
+        self.workers.append(WorkerProcess(self.environment(), self.folder / f"worker{number}.log", options, **prepared))
+        return self.workers[-1]
 
     def environment(self) -> dict[str, str]:
         """What a worker process is told."""
@@ -150,6 +140,12 @@ class Farm:
         with self.store.read() as session:
             return [(job, send) for job, send in session.execute(select(Job, Send).join(Send, Send.job_id == Job.id))]
 
+    def lapse_leases(self) -> None:
+        """As if nothing had been heard of those who have jobs in hand, for as long as their leases last."""
+        with self.store.write() as session:
+            lapsed = self.store.now(session) - timedelta(seconds=1)
+            session.execute(update(Job).where(Job.status == Status.RUNNING).values(lease_until=lapsed))
+
     def costs(self) -> int:
         """What the account lost by its readings: the sends' costs and what nobody could be charged with."""
         sends = self.sql("select coalesce(sum(cost), 0) from sends")[0][0]
@@ -168,14 +164,15 @@ class Farm:
         with self.store.read() as session:
             return list(session.scalars(select(JobEvent).where(JobEvent.job_id == job_id).order_by(JobEvent.id)))
 
-    def ended(self, batch_id: str, seconds: float) -> "Counter[str]":
+    def ended(self, batch_id: str, seconds: float = 60) -> "Counter[str]":
         """Wait until all jobs are final; how many ended as what."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if self.over(batch_id):
                 return self.ends(batch_id)
             time.sleep(0.1)
-        raise AssertionError(f"not over after {seconds:g} s: {self.where(batch_id)}")
+        waiting = Counter(job.cause for job in self.jobs(batch_id) if job.cause)
+        raise AssertionError(f"not over after {seconds:g} s: {self.where(batch_id)}, waiting for {dict(waiting)}")
 
     def over(self, batch_id: str) -> bool:
         """Whether all jobs are final."""
@@ -200,7 +197,7 @@ class Farm:
         """End everything."""
         for process in self.workers:
             if process.poll() is None:
-                process.send_signal(signal.SIGKILL)
+                process.kill()
                 process.wait()
         self.store.close()
 
@@ -218,9 +215,8 @@ def farm(
 ) -> Iterator[Farm]:
     """A deployment of this kind, without a worker yet; SQLite or PostgreSQL as usual for it, if none is named."""
     with ExitStack() as stack:
-        steady: dict[str, object] = {"silent_edit": 0, "temporary_issue": 0, "edit_seconds": 0.2, "render_seconds": 0.4}
         options = {"no_latency": True, "credits": 10_000_000, "keep_alive": 0.2, **(sandbox or {})}
-        service = stack.enter_context(_sandbox({**steady, **(faults or {})}, options))
+        service = stack.enter_context(_sandbox(faults or {}, options))
         redis = Redis(folder) if kind == "redis" else None
         if redis:
             stack.callback(redis.stop)
@@ -240,5 +236,29 @@ def farm(
         yield made
 
 
-def _sandbox(faults: dict[str, object], options: dict[str, Any]) -> SandboxProcess:
-    return SandboxProcess.start(faults=faults, **options)
+_idle: dict[str, SandboxProcess] = {}
+"""Sandboxes that no deployment uses, by the options that they were started with."""
+
+
+@contextmanager
+def _sandbox(faults: dict[str, object], options: dict[str, Any]) -> Iterator[SandboxProcess]:
+    """One that knows nothing of others; where an idle one has these options, it is reset rather than started."""
+    key = repr(sorted(options.items()))
+    service = _idle.pop(key, None) or SandboxProcess.start(faults=STEADY, **options)
+    service.faults(**faults)
+    try:
+        yield service
+    except BaseException:
+        service.stop()
+        raise
+    if key in _idle or not service.alive:
+        service.stop()
+    else:
+        service.reset()
+        _idle[key] = service
+
+
+@atexit.register
+def _stop_idle() -> None:
+    for service in _idle.values():
+        service.stop()

@@ -3,7 +3,6 @@
 `killed_worker` tells how moments are named; here they stand in the order in which a row comes to them.
 """
 
-import re
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -154,13 +153,34 @@ STREAM_LOST: Final = list(FATES)[
     list(FATES).index("edit: after the instruction has left") : list(FATES).index("edit: after commit 6")
 ]
 """The instruction may be there, and how its stream ended is known to nobody any more."""
-IN_THE_MIDST: Final = {
-    f"{where}: before commit {number}"
-    for where, number in (("upload", 1), ("upload", 5), ("edit", 4), ("edit", 6), ("verify", 2), ("render", 2))
-}
-"""Of transactions that matter, everything written and nothing committed."""
-CHANGING: Final = {
-    moment for moment in FATES if re.search(r": after (?!balance|state|progress)", moment)
-} | IN_THE_MIDST
-MOMENTS: Final = [moment for moment in FATES if PROVING or moment in CHANGING]
-"""Without the full size, those are left out before which nothing was done but reading since the one before."""
+COVERING: Final = (
+    "admit: after commit 1",
+    "upload: after commit 1",
+    "upload: after ask_for_token",
+    "upload: after commit 3",
+    "upload: after open_session",
+    "upload: before commit 5",
+    "edit: after commit 2",
+    "edit: after commit 3",
+    "edit: before commit 4",
+    "edit: after commit 4",
+    "edit: after the instruction has left",
+    "edit: after the stream has begun",
+    "edit: before commit 6",
+    "edit: after commit 6",
+    "ended: after commit 2",
+    "verify: before commit 2",
+    "render: before commit 2",
+    "render: after commit 2",
+    "render: after render",
+    "due: after commit 1",
+    "seen: after commit 1",
+    "last seen: after commit 1",
+    "download: after download",
+    "download: after replace",
+    "rescue: after commit 1",
+)
+"""One of each kind: a claim, a receipt before and after its commit, every write and every request that can't be undone,
+and each duty of the lifeline. Claims and receipts are the same for all stages.
+"""
+MOMENTS: Final = tuple(moment for moment in FATES if PROVING or moment in COVERING)

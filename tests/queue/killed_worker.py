@@ -6,10 +6,8 @@ or `commit N`, the Nth transaction since that stage or duty began: `edit: before
 `send` there are two more: when the whole instruction has left, and when the service's answer begins.
 """
 
-import logging
 import os
 import signal
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -32,9 +30,7 @@ from reelq.store import credits, jobs, turns
 from reelq.store.due import Due
 from reelq.store.jobs import Claimed, Lease, Missed
 from reelq.store.session import Store, Transaction
-from worker.inprocess import InProcess
 from worker.looks import Looks
-from worker.process import Process, as_worker
 from worker.workbench import Workbench
 
 CALLS: Final = ("open_session", "upload", "send", "state", "balance", "render", "progress", "download")
@@ -230,27 +226,14 @@ class Moments:
         return opening
 
 
-def work(environment: Mapping[str, str], *, threads: int, ends_at: str = "", trace: Path | None = None) -> None:
-    """Be a worker with this environment until the moment has come; with none named, an ordinary one.
-
-    `trace` is where all moments are written down as they come, a line each.
-    """
-    os.environ.clear()
-    os.environ.update(environment)
-    _log(Path(environment["HOME"], "workers.log"))
+def watch(*, ends_at: str = "", trace: Path | None = None) -> None:
+    """End this process when the moment has come; or write all moments down as they come, a line each."""
     if ends_at:
         Moments(lambda moment: _die() if moment == ends_at else None).watch()
     elif trace:
         Moments(lambda moment: _note(trace, moment)).watch()
     # While the row is on its way to its export: else it would depend on chance whether the row itself is quicker.
     worker.lifeline._COSTS_EVERY = 0.1  # type: ignore[misc]
-    settings = Settings.read()
-    if settings.reelq_broker_url:
-        quiet = ["--without-mingle", "--without-gossip", "--without-heartbeat"]
-        as_worker(settings).worker_main(["worker", "-P", "threads", "-c", str(threads), "-l", "WARNING", *quiet])
-    else:
-        InProcess(Process(settings, home=Path.home()), threads).start()
-        threading.Event().wait()
 
 
 def _die() -> None:
@@ -260,13 +243,3 @@ def _die() -> None:
 def _note(trace: Path, moment: str) -> None:
     with trace.open("a") as file:
         file.write(f"{moment}\n")
-
-
-def _log(path: Path) -> None:
-    """What this process prints goes there, and nowhere else."""
-    with path.open("ab") as file:
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(process)d %(name)s %(message)s", force=True)

@@ -1,15 +1,14 @@
 """Where rows lose their worker at a named moment: a deployment for each row, and workers that cost next to nothing."""
 
-import multiprocessing
 import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from subprocess import TimeoutExpired
 from typing import Any, Final
 
 from pydantic import SecretStr
@@ -21,9 +20,10 @@ from reelq.settings import Settings
 from reelq.store import actions
 from reelq.store.models import Account, Job, JobEvent, Send
 from tests.databases import new_database, shown
-from tests.queue.farm import QUICK, Farm
+from tests.queue.farm import QUICK, STEADY, Farm
 from tests.queue.fates import LOST_BEFORE_A_RESCUE, RESCUE
-from tests.queue.killed_worker import work
+from tests.queue.killed_worker import watch
+from tests.queue.worker_process import WorkerProcess
 from tests.sandbox_process import SandboxProcess
 from tests.servers import Redis
 
@@ -34,13 +34,13 @@ WAITS: Final = QUICK | {
     "reelq_poll_interval": INTERVAL,
     "reelq_rate_limit_wait": 0.3,
     # Room for a busy machine: a stream that is given up, or a lease that lapses, would be another story.
-    "reelq_edit_timeout": 5.0,
-    "reelq_silence_timeout": 4.0,
+    "reelq_edit_timeout": 10.0,
+    "reelq_silence_timeout": 9.0,
     "reelq_settle_first_wait": 0.2,
     "reelq_settle_wait": 0.2,
-    "reelq_lease_seconds": 3.0,
+    "reelq_lease_seconds": 60.0,
 }
-SERVICE: Final = {"silent_edit": 0, "temporary_issue": 0, "edit_seconds": 0.4, "render_seconds": 0.8}
+SERVICE: Final = STEADY | {"edit_seconds": 0.4, "render_seconds": 0.8}
 LONGEST_REPUBLISH: Final = timedelta(seconds=60)
 
 
@@ -65,7 +65,7 @@ class Story:
 
 
 class Ground:
-    """Where rows are worked on: workers come from one process that has imported all they need."""
+    """Where rows are worked on, each in a deployment of its own."""
 
     def __init__(self, kind: str, folder: Path, service: SandboxProcess, clip: Path) -> None:
         self._kind = kind
@@ -73,8 +73,6 @@ class Ground:
         self._service = service
         self._clip = clip
         self._one_by_one = threading.Lock()  # migrations of one process share Alembic's context
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([work.__module__])
 
     def story(self, number: int, moment: str) -> Story:
         """A worker is killed at this moment, and another takes over."""
@@ -120,7 +118,7 @@ class Ground:
                 "reelq_broker_url": SecretStr(redis.url) if redis else None,
             }
             with self._one_by_one:
-                made = Farm(folder, self._service, Settings(**told, **WAITS), redis)
+                made = Farm(folder, self._service, Settings(**told, **WAITS), redis, THREADS)
             try:
                 yield made
             finally:
@@ -128,22 +126,20 @@ class Ground:
                 if redis:
                     redis.stop()
 
-    def _worker(self, made: Farm, **options: Any) -> ForkServerProcess:
-        options |= {"threads": THREADS}
-        worker = self._context.Process(target=work, args=(made.environment(),), kwargs=options, daemon=True)
-        worker.start()
-        return worker
+    def _worker(self, made: Farm, **moments: Any) -> WorkerProcess:
+        return made.start_worker("--without-heartbeat", prepare=watch, **moments)
 
     def _lose_worker(self, made: Farm, batch: str, moment: str) -> int | None:
         """What a worker that is to be killed at this moment ended with; None where the moment never came."""
         worker = self._worker(made, ends_at=moment)
         until = time.monotonic() + PATIENCE
-        while worker.is_alive() and time.monotonic() < until:
+        while worker.poll() is None and time.monotonic() < until:
             over = made.jobs(batch)[0].status in FINAL
-            worker.join(1)  # once more after the end: the receipt shows a moment before the worker gets past it
+            with suppress(TimeoutExpired):
+                worker.wait(1)  # once more after the end: the receipt shows a moment before the worker gets past it
             if over:
                 break
-        exitcode = worker.exitcode
+        exitcode = worker.poll()
         _end(worker)
         _a_while_passes(made)
         return exitcode
@@ -158,14 +154,16 @@ class Ground:
             _settled(made, batch)
 
 
-def _end(worker: ForkServerProcess) -> None:
+def _end(worker: WorkerProcess) -> None:
     worker.kill()
-    worker.join()
-    worker.close()
+    worker.wait()
 
 
 def _a_while_passes(made: Farm) -> None:
-    """A minute or two: until a message counts as lost, and until the right to ask for a token or a reading lapses."""
+    """A minute or two: until a message counts as lost, a lease has lapsed, and so has the right to ask for a token or a
+    reading.
+    """
+    made.lapse_leases()
     with made.store.write() as session:
         now = made.store.now(session)
         for job in session.scalars(select(Job).where(Job.status == Status.QUEUED, Job.publish_at > now)):

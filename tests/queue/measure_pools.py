@@ -5,6 +5,7 @@ ideal, the worker's CPU per row, its peak memory, and the delay between one stag
 """
 
 import os
+import signal
 import statistics
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.queue.farm import CLIP, Farm, farm
+from tests.queue.parts import Process, worker_command
 
 EDIT, RENDER, LOOK = 5.0, 3.0, 1.0
 IDEAL: Final = EDIT + 4 * LOOK
@@ -37,18 +39,20 @@ def main(database: str, pool: str, concurrency: int, rows: int) -> None:
         tempfile.TemporaryDirectory() as folder,
         farm("redis", Path(folder), faults=faults, concurrency=concurrency, database_kind=database, **waits) as made,
     ):
-        made.pool = pool
         batch = made.submit([f"{CLIP},Add a title that says Take one"] * rows)
-        worker = made.start_worker()
+        worker = Process(worker_command("measured", pool, concurrency), made.environment(), made.folder / "worker.log")
+        worker.start()
+        assert worker.running
         began = time.monotonic()
         ends = made.ended(batch, 300)
         took = time.monotonic() - began
-        cpu, peak = _used(worker.pid)
+        cpu, peak = _used(worker.running.pid)
         print(
             f"{database:10} {pool:8} {concurrency:5} at once, {rows:5} rows: {took:5.1f} s (ideal {IDEAL:g}), "
             f"CPU {1000 * cpu / rows:4.0f} ms a row, {peak:4.0f} MB, delay {_delay(made):4.0f} ms; {dict(ends)}",
             flush=True,
         )
+        worker.stop(signal.SIGKILL)
 
 
 def _used(pid: int) -> tuple[float, float]:

@@ -176,9 +176,10 @@ def _commands(ports: dict[str, int]) -> dict[str, list[str]]:
     }
 
 
-def worker_command(name: str) -> list[str]:
+def worker_command(name: str, pool: str = "threads", slots: int = SLOTS) -> list[str]:
     """A worker by this name, with few slots."""
-    return ["celery", "-A", "worker", "worker", "--loglevel=INFO", "-c", str(SLOTS), "-n", f"{name}@%h"]
+    options = ["-P", pool, "-c", str(slots), "-n", f"{name}@%h", "--loglevel=INFO"]
+    return ["celery", "-A", "worker", "worker", *options]
 
 
 def client(port: int, headers: dict[str, str]) -> httpx.Client:

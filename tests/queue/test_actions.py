@@ -16,7 +16,7 @@ from sqlalchemy import select
 from reelq.job import FINAL, TRANSITIONS, Status
 from reelq.store import actions, handling
 from reelq.store.models import Job, JobEvent
-from tests.queue.farm import CLIP, KINDS, Farm, farm, until
+from tests.queue.farm import CLIP, IN_PROCESS, ON_REDIS, Farm, farm, until
 from tests.queue.sizes import PROVING, size
 from tests.queue.test_chaos import nothing_is_wrong
 from worker.process import Process
@@ -46,7 +46,7 @@ def lines(count: int, session: str = "") -> list[str]:
 HEADER = "file,instruction,session"
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ON_REDIS)
 def test_rows_of_one_session_run_in_order_and_each_has_its_result(kind: str, tmp_path: Path) -> None:
     with farm(kind, tmp_path) as made:
         batch = made.submit(lines(4, "reel"), header=HEADER)
@@ -58,14 +58,14 @@ def test_rows_of_one_session_run_in_order_and_each_has_its_result(kind: str, tmp
         nothing_is_wrong(made)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", IN_PROCESS)
 def test_rows_behind_one_that_fails_are_cancelled_by_its_name_and_queued_again_with_it(
     kind: str, tmp_path: Path
 ) -> None:
     with farm(kind, tmp_path, faults={"agent_error": {"count": 1}}) as made:
         batch = made.submit(lines(3, "reel"), header=HEADER)
         made.start_worker()
-        assert made.ended(batch, 60) == {"agent_failed": 1, "predecessor": 2}
+        assert made.ended(batch) == {"agent_failed": 1, "predecessor": 2}
         first, second, third = made.jobs(batch)
         assert "row 1 " in second.error
         assert "row 2 " in third.error
@@ -76,7 +76,7 @@ def test_rows_behind_one_that_fails_are_cancelled_by_its_name_and_queued_again_w
         nothing_is_wrong(made)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ON_REDIS)
 def test_a_row_cancelled_in_its_stream_keeps_its_costs_and_a_retry_finds_the_edit(kind: str, tmp_path: Path) -> None:
     with farm(kind, tmp_path, faults={"edit_seconds": 3}, reelq_edit_timeout=20.0) as made:
         batch = made.submit(lines(2), header=HEADER)
@@ -84,16 +84,16 @@ def test_a_row_cancelled_in_its_stream_keeps_its_costs_and_a_retry_finds_the_edi
         until(lambda: len(made.sends()) == 2, "both streams open")
         cancelled, other = made.jobs(batch)
         assert ask(made, actions.cancel, cancelled.id)
-        assert made.ended(batch, 60) == {"cancelled": 1, "succeeded": 1}
+        assert made.ended(batch) == {"cancelled": 1, "succeeded": 1}
         assert ask(made, actions.retry, cancelled.id)
         assert not ask(made, actions.retry, other.id)  # there is no need
-        assert made.ended(batch, 60) == {"succeeded": 2}
+        assert made.ended(batch) == {"succeeded": 2}
         assert len(made.sends()) == 2
         nothing_is_wrong(made)
         assert made.costs() == made.sandbox.ledger()["charged"]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ON_REDIS)
 def test_a_paused_batch_ends_what_runs_begins_nothing_and_goes_on_when_resumed(kind: str, tmp_path: Path) -> None:
     with farm(kind, tmp_path, faults={"edit_seconds": 1}, concurrency=2) as made:
         batch = made.submit(lines(5), header=HEADER)
@@ -106,18 +106,18 @@ def test_a_paused_batch_ends_what_runs_begins_nothing_and_goes_on_when_resumed(k
         assert len(made.sends()) == told
         assert all(send.ended_well for send in made.sends())
         handling.resume_batch(made.store, batch)
-        assert made.ended(batch, 60) == {"succeeded": 5}
+        assert made.ended(batch) == {"succeeded": 5}
         nothing_is_wrong(made)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", IN_PROCESS)
 def test_a_cancelled_batch_ends_whole(kind: str, tmp_path: Path) -> None:
     with farm(kind, tmp_path, faults={"edit_seconds": 1}, concurrency=2) as made:
         batch = made.submit([*lines(3), *lines(3, "reel")], header=HEADER)
         made.start_worker()
         until(lambda: len(made.sends()) >= 1, "an open stream")
         handling.cancel_batch(made.store, batch)
-        made.ended(batch, 30)
+        made.ended(batch)
         assert {str(job.status) for job in made.jobs(batch)} == {"cancelled"}
         nothing_is_wrong(made)
 

@@ -9,10 +9,11 @@ import pytest
 from tests.queue.farm import CLIP, KINDS, Farm, farm
 from tests.queue.sizes import PROVING, size
 
-ROWS = size(40, 300)
+ROWS = size(24, 300)
 TOKENS_LAST = 4.0
 FAULTS: dict[str, object] = {
     "silent_edit": 0.3,
+    "screen_talk": 1,
     "server_error": 0.03,
     "bad_gateway": 0.02,
     "stream_cut": 0.015,
@@ -50,7 +51,7 @@ def nothing_is_wrong(made: Farm) -> None:
 def test_every_row_comes_through_a_service_that_does_everything_wrong(
     kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with farm(kind, tmp_path, faults=FAULTS) as made:
+    with farm(kind, tmp_path, faults=FAULTS, reelq_edit_timeout=8.0, reelq_silence_timeout=7.0) as made:
         batch = made.submit(lines(ROWS))
         for _ in range(1 if kind == "in-process" else 2):
             made.start_worker()

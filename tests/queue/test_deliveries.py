@@ -61,7 +61,7 @@ def test_each_rows_end_and_the_batchs_are_told_once_and_signed(tmp_path: Path) -
         batch = made.submit(lines(6))
         made.start_worker()
         made.start_worker()
-        assert made.ended(batch, 60) == {"succeeded": 6}
+        assert made.ended(batch) == {"succeeded": 6}
         until(lambda: states(made) == {"delivered": 7}, "all delivered")
         messages = told(receiver, verifier)
         assert Counter(message["type"] for message in messages) == {"job.succeeded": 6, "batch.finished": 1}
@@ -85,7 +85,7 @@ def test_a_retried_batch_finishes_again_and_its_failure_is_told_with_what_to_do(
         verifier = endpoint(made, receiver.url)
         batch = made.submit(lines(1))
         made.start_worker()
-        assert made.ended(batch, 60) == {"agent_failed": 1}
+        assert made.ended(batch) == {"agent_failed": 1}
         until(lambda: states(made) == {"delivered": 2}, "its end told")
         failed = next(message["data"] for message in told(receiver, verifier) if message["type"] == "job.failed")
         assert (failed["error_code"], failed["status"], failed["result"]) == ("agent_failed", "failed", None)
@@ -94,7 +94,7 @@ def test_a_retried_batch_finishes_again_and_its_failure_is_told_with_what_to_do(
         (job,) = made.jobs(batch)
         assert ask(made, actions.retry, job.id)
         assert made.sql(f"select finished_at from batches where id = '{batch}'") == [(None,)]
-        assert made.ended(batch, 60) == {"succeeded": 1}
+        assert made.ended(batch) == {"succeeded": 1}
         until(lambda: states(made) == {"delivered": 4}, "its second end told")
         kinds = Counter(message["type"] for message in told(receiver, verifier))
         assert kinds == {"job.failed": 1, "job.succeeded": 1, "batch.finished": 2}
@@ -110,7 +110,7 @@ def test_a_worker_killed_while_it_tells_leaves_it_to_the_next_under_the_same_id(
         verifier = endpoint(made, receiver.url, [Event.BATCH_FINISHED])
         batch = made.submit(lines(1))
         worker = made.start_worker()
-        made.ended(batch, 60)
+        made.ended(batch)
         until(lambda: receiver.came, "the first try")
         worker.kill()
         worker.wait()
@@ -134,7 +134,7 @@ def test_what_an_endpoint_missed_while_it_was_down_arrives_when_it_is_up(tmp_pat
         verifier = endpoint(made, url)
         batch = made.submit(lines(2))
         made.start_worker()
-        made.ended(batch, 60)
+        made.ended(batch)
         until(lambda: len(made.sql("select 1 from webhook_deliveries where error <> ''")) == 3, "three that failed")
         assert states(made) == {"pending": 3}
         with receiving(port=port) as receiver:
@@ -165,7 +165,7 @@ def test_a_slow_endpoint_holds_up_neither_rows_nor_other_endpoints(tmp_path: Pat
         verifier = endpoint(made, quick.url)
         batch = made.submit(lines(10))
         made.start_worker()
-        assert made.ended(batch, 60) == {"succeeded": 10}
+        assert made.ended(batch) == {"succeeded": 10}
         until(lambda: len(quick.came) == 11, "the quick one has all", 20)
         assert len(told(quick, verifier)) == 11
         assert most == len(sleepy.came) == 4

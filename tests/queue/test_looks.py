@@ -1,15 +1,15 @@
 """Looks at exports past Celery: what they can't settle their rows' stages do, and nobody looks too soon."""
 
 import signal
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.queue.farm import CLIP, KINDS, Farm, farm, until
+from tests.queue.farm import CLIP, IN_PROCESS, KINDS, Farm, farm, until
+from tests.queue.sizes import crossed
 
 INTERVAL = 1.0
-ROWS = 12
+ROWS = 6
 SLOW = 3.0
 
 
@@ -22,7 +22,7 @@ def _words(made: Farm, batch: str) -> list[str]:
     return [event.words for job in made.jobs(batch) for event in made.events(job.id) if event.stage == "poll"]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", IN_PROCESS)
 def test_an_export_that_is_seen_to_be_done_is_not_looked_at_once_more(kind: str, tmp_path: Path) -> None:
     with farm(kind, tmp_path, faults={"render_seconds": 1.5}, reelq_poll_interval=INTERVAL) as made:
         batch = made.submit([f"{CLIP},export"] * ROWS)
@@ -34,15 +34,16 @@ def test_an_export_that_is_seen_to_be_done_is_not_looked_at_once_more(kind: str,
         assert "rendering" in said
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("fault", ["rate_limited", "unavailable", "connection_dropped", "html"])
+@pytest.mark.parametrize(
+    ("kind", "fault"), crossed(KINDS, ["rate_limited", "unavailable", "connection_dropped", "html"])
+)
 def test_looks_that_find_out_nothing_are_judged_by_their_rows_stages(kind: str, fault: str, tmp_path: Path) -> None:
     with farm(kind, tmp_path, faults={"render_seconds": 1.5}, reelq_poll_interval=INTERVAL) as made:
         batch = made.submit([f"{CLIP},export"] * ROWS)
         made.start_worker()
         until(lambda: sum(made.where(batch).values()) == made.where(batch).get(("poll", "queued")), "all exports")
         made.sandbox.faults(**{fault: {"count": 2 * ROWS, "on": "poll"}})
-        assert made.ended(batch, 90) == {"succeeded": ROWS}
+        assert made.ended(batch) == {"succeeded": ROWS}
         assert len(made.sandbox.ledger()["renders"]) == ROWS
         assert any("again in" in words for words in _words(made, batch))
 
@@ -51,7 +52,7 @@ def test_looks_that_find_out_nothing_are_judged_by_their_rows_stages(kind: str, 
 def test_what_a_stopping_worker_has_not_looked_at_is_looked_at_by_the_next_one_at_once(
     kind: str, tmp_path: Path
 ) -> None:
-    rows = 60
+    rows = 40  # more than are looked at at once
     with farm(kind, tmp_path, faults={"render_stuck": 1}, reelq_poll_limit=500, reelq_poll_interval=4.0) as made:
         batch = made.submit([f"{CLIP},export"] * rows)
         first = made.start_worker()
@@ -63,7 +64,7 @@ def test_what_a_stopping_worker_has_not_looked_at_is_looked_at_by_the_next_one_a
         first.send_signal(signal.SIGTERM)
         first.wait(30)
         made.sandbox.faults(slow_answer=None)
-        began, before = time.monotonic(), made.sandbox.ledger()["polls"]
+        before = made.sandbox.ledger()["polls"]
         made.start_worker()
-        until(lambda: made.sandbox.ledger()["polls"] >= before + rows, "a look at each by the next worker", 30)
-        assert time.monotonic() - began < 25
+        # Sooner than what is lost, which is looked at again after a minute.
+        until(lambda: made.sandbox.ledger()["polls"] >= before + rows, "a look at each by the next worker", 45)

@@ -13,10 +13,10 @@ from tests.queue.sizes import PROVING, size
 from tests.queue.test_chaos import nothing_is_wrong
 from tests.servers import own_postgres
 
-ROWS = size(24, 150)
+ROWS = size(16, 150)
 AWAY_SECONDS = size(2, 15)
 OUTAGES = size(2, 3)
-SLOTS = 8
+SLOTS = 4
 EDIT: dict[str, object] = {"edit_seconds": 1.5}
 # The stand-in encodes two exports at a time, and the row that is last has to wait for all before it.
 PATIENT: dict[str, Any] = {"reelq_edit_timeout": 20.0, "reelq_silence_timeout": 15.0, "reelq_poll_limit": 500}

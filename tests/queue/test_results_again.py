@@ -8,7 +8,7 @@ import pytest
 from reelq.job import Cause
 from reelq.media import is_whole_mp4
 from reelq.store.models import Job
-from tests.queue.farm import CLIP, KINDS, Farm, farm
+from tests.queue.farm import CLIP, IN_PROCESS, ON_REDIS, Farm, farm
 
 ROW = f"{CLIP},Add a title that says Once,"
 HEADER = "file,instruction,session"
@@ -20,11 +20,11 @@ def _result(made: Farm, job: Job) -> Path:
 
 def _ended(made: Farm, *rows: str) -> tuple[str, list[Job]]:
     batch = made.submit(rows, header=HEADER)
-    assert made.ended(batch, 60) == {"succeeded": len(rows)}
+    assert made.ended(batch) == {"succeeded": len(rows)}
     return batch, made.jobs(batch)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ON_REDIS)
 def test_a_deleted_result_is_downloaded_again_and_exported_again_when_its_address_is_gone(
     kind: str, tmp_path: Path
 ) -> None:
@@ -49,7 +49,7 @@ def _forget_result(made: Farm, job: Job) -> None:
             setattr(session.get_one(Job, job.id), name, value)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", IN_PROCESS)
 def test_a_result_whose_session_has_gone_on_is_not_replaced_by_what_that_shows_now(kind: str, tmp_path: Path) -> None:
     with farm(kind, tmp_path) as made:
         made.start_worker()
@@ -58,28 +58,28 @@ def test_a_result_whose_session_has_gone_on_is_not_replaced_by_what_that_shows_n
         _result(made, first).unlink()
         _forget_result(made, first)
         made.submit(rows, header=HEADER)
-        assert made.ended(batch, 60) == {"result_missing": 1, "succeeded": 1}
+        assert made.ended(batch) == {"result_missing": 1, "succeeded": 1}
         assert "later rows have changed its session" in made.jobs(batch)[0].error
         assert len(made.sandbox.ledger()["renders"]) == 2
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ON_REDIS)
 def test_rows_of_other_manifests_take_the_file_once_it_is_there(kind: str, tmp_path: Path) -> None:
     with farm(kind, tmp_path, faults={"edit_seconds": 1}) as made:
         first = made.submit([ROW], header=HEADER)
         joined = made.submit([ROW], header=HEADER, name="joined", out="second")
         assert made.jobs(joined)[0].cause is Cause.TWIN
         made.start_worker()
-        assert made.ended(joined, 60) == made.ended(first, 5) == {"succeeded": 1}
+        assert made.ended(joined) == made.ended(first) == {"succeeded": 1}
         taken = made.submit([ROW], header=HEADER, name="taken", out="third")
-        assert made.ended(taken, 30) == {"succeeded": 1}
+        assert made.ended(taken) == {"succeeded": 1}
         (name,) = (job.output for job in made.jobs(first))
         files = [tmp_path / out / name for out in ("out", "second", "third")]
         assert all(file.samefile(files[0]) for file in files)  # one file, downloaded once
         assert (len(made.sends()), len(made.sandbox.ledger()["renders"])) == (1, 1)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", IN_PROCESS)
 def test_a_file_that_is_not_what_it_was_is_not_taken(kind: str, tmp_path: Path) -> None:
     with farm(kind, tmp_path) as made:
         made.start_worker()
@@ -87,6 +87,6 @@ def test_a_file_that_is_not_what_it_was_is_not_taken(kind: str, tmp_path: Path) 
         result = _result(made, job)
         result.write_bytes(bytes(result.stat().st_size))
         taken = made.submit([ROW], header=HEADER, name="taken", out="second")
-        assert made.ended(taken, 30) == {"succeeded": 1}
+        assert made.ended(taken) == {"succeeded": 1}
         assert is_whole_mp4(tmp_path / "second" / job.output)
         assert len(made.sends()) == 1

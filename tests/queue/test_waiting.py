@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 import redis
 
-from tests.queue.farm import CLIP, KINDS, Farm, farm, until
+from tests.queue.farm import CLIP, ON_REDIS, Farm, farm, until
 from tests.queue.scraping import asked_at, samples, summed
 from tests.queue.sizes import PROVING, size
 from tests.servers import free_port
 
-ROWS = size(100, 1_000)
+ROWS = size(40, 1_000)
 INTERVAL = size(6, 30)
 SLOTS = 8
-UPLOADS = 10
+UPLOADS = size(5, 10)
 LATE = size(4, 2)
 """Seconds that a look may be late; more where the machine has other tests to run."""
 UNDERWAY_WITHIN = size(3, 1)
@@ -50,7 +50,7 @@ def start_of_an_upload(made: Farm, number: int) -> float:
 
 
 @pytest.mark.timeout(400 if PROVING else 180)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ON_REDIS)
 def test_waiting_exports_cost_no_slot_and_no_message_and_are_looked_at_in_time(
     kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
