@@ -259,6 +259,22 @@ def test_a_silent_edit_ends_well_and_says_nothing(remote: Remote, session: Sessi
     assert draft.changes(before, remote.state(session.session_id).draft)
 
 
+def test_what_is_raised_in_between_ends_the_stream_at_once(
+    remote: Remote, session: Session, sandbox: SandboxProcess
+) -> None:
+    sandbox.faults(edit_seconds=600)
+
+    class Enough(Exception):
+        pass
+
+    def enough() -> None:
+        raise Enough
+
+    with pytest.raises(Enough):
+        remote.send(session.session_id, "Add a title", PATIENT, alive=enough)
+    assert remote.balance().available > 0  # the connection pool is in order
+
+
 def test_an_error_of_the_agents_own_is_heard(remote: Remote, session: Session, sandbox: SandboxProcess) -> None:
     for fault in ("agent_error", "agent_error_code", "agent_error_message"):
         sandbox.faults(**{fault: {"count": 1}})
