@@ -21,7 +21,7 @@ from sqlalchemy import URL
 
 from tests.acceptance.running import User
 from tests.compose import ROOT, compose, copied, dockerfile, seconds
-from tests.databases import new_database
+from tests.databases import empty_database
 from tests.servers import HAS_POSTGRES, HAS_REDIS, Redis, free_port
 
 needs_servers = pytest.mark.skipif(not (HAS_POSTGRES and HAS_REDIS), reason="needs Redis and PostgreSQL")
@@ -161,7 +161,7 @@ def containers(tmp_path: Path) -> Iterator[Containers]:
     with ExitStack() as stack:
         broker = Redis(tmp_path)
         stack.callback(broker.stop)
-        made = Containers(tmp_path, stack.enter_context(new_database("postgresql", tmp_path)), broker)
+        made = Containers(tmp_path, stack.enter_context(empty_database("postgresql", tmp_path)), broker)
         stack.callback(made.close)
         yield made
 
@@ -255,7 +255,7 @@ class _Told(BaseHTTPRequestHandler):
     ("answer", "code", "said"),
     [
         ((200, 'age{of="me"} {now}'), 0, ""),
-        ((200, 'age{of="me"} {old}'), 1, "100 seconds old"),
+        ((200, 'age{of="me"} {old}'), 1, r"\b1\d\d seconds old"),
         ((200, 'age{of="you"} {now}'), 1, "inf seconds old"),
         ((503, "the database does not answer"), 1, "503: the database does not answer"),
     ],
@@ -273,4 +273,4 @@ def test_a_health_check_tells_whether_it_is_answered_and_how_old_the_news_is(
         environment = {"http_proxy": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
         done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == code
-    assert said in done.stderr
+    assert re.search(said, done.stderr)
