@@ -40,7 +40,9 @@ def main(database: str, pool: str, concurrency: int, rows: int) -> None:
         farm("redis", Path(folder), faults=faults, concurrency=concurrency, database_kind=database, **waits) as made,
     ):
         batch = made.submit([f"{CLIP},Add a title that says Take one"] * rows)
-        worker = Process(worker_command("measured", pool, concurrency), made.environment(), made.folder / "worker.log")
+        worker = Process(
+            [*worker_command("measured", concurrency), "-P", pool], made.environment(), made.folder / "worker.log"
+        )
         worker.start()
         assert worker.running
         began = time.monotonic()

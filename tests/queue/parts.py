@@ -176,9 +176,9 @@ def _commands(ports: dict[str, int]) -> dict[str, list[str]]:
     }
 
 
-def worker_command(name: str, pool: str = "threads", slots: int = SLOTS) -> list[str]:
+def worker_command(name: str, slots: int = SLOTS) -> list[str]:
     """A worker by this name, with few slots."""
-    options = ["-P", pool, "-c", str(slots), "-n", f"{name}@%h", "--loglevel=INFO"]
+    options = ["-c", str(slots), "-n", f"{name}@%h", "--loglevel=INFO"]
     return ["celery", "-A", "worker", "worker", *options]
 
 
