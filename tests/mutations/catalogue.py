@@ -10,7 +10,7 @@ _COSTS: Final = ("tests/integration/test_credits.py",)
 _DECISIONS: Final = ("tests/integration/test_decisions_to_send.py",)
 _ENDS: Final = ("tests/integration/test_rows_that_end.py",)
 _PARKING: Final = ("tests/integration/test_parking.py",)
-_VERDICT: Final = ("tests/unit/worker/test_verdict.py",)
+_VERDICT: Final = ("tests/unit/worker/test_verdict*.py",)
 _INTENT: Final = ("tests/unit/test_intent.py",)
 _STAGES: Final = ("tests/stages",)
 _PLANNER: Final = ("tests/integration/test_submissions.py",)
@@ -377,7 +377,7 @@ MUTATIONS: Final = (
         "reelq/store/actions.py",
         "    if job.status is not Status.RUNNING:\n        end(",
         "    if job.status:\n        end(",
-        ("tests/integration/test_handling.py", "tests/api/test_submissions.py"),
+        ("tests/queue/test_actions.py",),
     ),
     Mutation(
         "cancellation",
@@ -393,7 +393,7 @@ MUTATIONS: Final = (
         "reelq/store/actions.py",
         '        return {"stage": Stage.VERIFY, "resend": True}\n    return {}\n',
         '        return {"stage": Stage.VERIFY, "resend": True}\n    return {"stage": Stage.UPLOAD, **_NEW_SESSION}\n',
-        _ENDS,
+        ("tests/queue/test_actions.py",),
     ),
     Mutation(
         "cancellation",
@@ -404,14 +404,6 @@ MUTATIONS: Final = (
         "  # whoever waits is not told of a wish to cancel\n",
         "",
         _ENDS,
-    ),
-    Mutation(
-        "downloads",
-        "A file that is too short is a result",
-        "reelq/remote/download.py",
-        "    if total is not None and size != total:\n",
-        "    if total is not None and size > total:\n",
-        _DOWNLOADS,
     ),
     Mutation(
         "downloads",
@@ -435,7 +427,7 @@ MUTATIONS: Final = (
         "worker/stages/download.py",
         "    job.part.parent.mkdir(parents=True, exist_ok=True)\n    return job.part\n",
         "    job.part.parent.mkdir(parents=True, exist_ok=True)\n    return job.result or job.part\n",
-        _STAGES,
+        ("tests/queue/test_results_again.py",),
     ),
     Mutation(
         "webhooks",
