@@ -206,7 +206,8 @@ def test_all_who_waited_for_a_renewal_that_failed_share_its_failure(monkeypatch:
         if len(asked) == 1:
             return Grant("nmv_usr_1")
         # One came for the first token, one holds the lock now: the others wait for it.
-        assert all(lock.came.acquire(timeout=60) for _ in range(2 + 20))
+        if len(asked) == 2:
+            assert all(lock.came.acquire(timeout=60) for _ in range(2 + 20))
         raise TokenQuota
 
     with monkeypatch.context() as patch:
