@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from reelq.store import actions
-from tests.queue.farm import KINDS, Farm, farm
+from tests.queue.farm import KINDS, Farm, farm, until
 from tests.queue.sizes import PROVING, size
 from tests.queue.test_chaos import lines, nothing_is_wrong
 
@@ -54,6 +54,8 @@ def test_killed_workers_lose_no_row_and_send_nothing_twice(
         batch = made.submit(lines(ROWS))
         for _ in range(1 if kind == "in-process" else 2):
             made.start_worker()
+        # Killed while it asks for the one token of seven days, a worker takes it along: test_kill_points has that.
+        until(lambda: made.sql("select id from accounts where token is not null"), "a token")
         rescues = _kill_again_and_again(made, batch, KILLS)
         ends = made.ended(batch, 600 if PROVING else 120)
         unconfirmed = [job for job in made.jobs(batch) if job.error_code == "edit_unconfirmed"]
