@@ -83,9 +83,9 @@ def _alone(session: Transaction) -> bool:
 
 
 def _flying(session: Transaction, now: datetime) -> "Counter[str]":
-    """How many are under way to each endpoint."""
-    soon = WebhookDelivery.due_at.between(now, now + timedelta(seconds=HELD_SECONDS))
-    query = select(WebhookDelivery.webhook_id, func.count()).where(_PENDING, soon, WebhookDelivery.error == "")
+    """How many are under way to each endpoint, also those claimed since this transaction read the clock."""
+    held = WebhookDelivery.due_at >= now
+    query = select(WebhookDelivery.webhook_id, func.count()).where(_PENDING, held, WebhookDelivery.error == "")
     return Counter(dict(session.execute(query.group_by(WebhookDelivery.webhook_id)).all()))
 
 

@@ -363,6 +363,16 @@ def test_one_endpoint_has_few_under_way_and_each_gets_its_turn(store: Store) -> 
     assert due(store) == []
 
 
+def test_a_delivery_claimed_after_the_clock_was_read_takes_one_of_its_endpoints_places(store: Store) -> None:
+    owed(store, count=8)
+    sent = due(store)
+    assert len(sent) == 4
+    with store.write() as session:
+        later = store.now(session) + timedelta(seconds=1)
+        assert all(deliveries.claim(session, one.delivery_id, one.attempts, later) for one in sent)
+    assert due(store) == []
+
+
 def test_all_of_them_take_no_more_than_their_slots_but_one_that_has_none_gets_one(store: Store) -> None:
     hooks = [hook(store) for _ in range(6)]
     _, jobs = batch_of(store, rows=5)
