@@ -86,12 +86,12 @@ contracts: $(DEV_READY) ## import-linter: which way imports may point
 unit: $(DEV_READY) ## the tests that need no process, no socket and no wait
 	$(BIN)/pytest -q tests/unit
 
-# Most of these wait for processes, leases and intervals: two cores run four files at a time.
+# Most of these wait for processes, leases and intervals: two cores run six files at a time.
 pytest: $(DEV_READY) ## all other tests
-	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder --ignore tests/unit
+	$(BIN)/pytest -n 6 --dist loadfile --no-loadscope-reorder --ignore tests/unit
 
 prove: $(DEV_READY) ## the promises at full size: the service, workers, Redis and databases broken on purpose (an hour)
-	REELQ_PROVE=1 $(BIN)/pytest -m "" tests/queue tests/benchmarks/test_store_speed.py tests/acceptance/test_walk.py
+	REELQ_PROVE=1 $(BIN)/pytest -m "" tests/unit tests/queue tests/benchmarks/test_store_speed.py tests/acceptance/test_walk.py
 
 fuzz: $(DEV_READY) ## the REST service, asked at length by its own schema and against it (minutes)
 	REELQ_FUZZ=1 $(BIN)/pytest tests/api/test_schema.py --timeout 900

@@ -8,6 +8,7 @@ api/          the REST service over HTTP
 queue/        whole deployments: workers killed, stopped and cut off, a broker that restarts
 acceptance/   what a user types and sees
 benchmarks/   figures, and limits in seconds: `make bench`, `make limits`
+mutations/    breaks the engine on purpose, to see that the tests notice: `make mutations`
 
 servers.py starts Redis and PostgreSQL, databases.py copies migrated databases, sandbox_process.py starts the service's
 stand-in. No test needs a server that somebody else started.

@@ -36,10 +36,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """One line about what this run left out, and how to have it run."""
+    left_out = ["the proofs at full size (make prove)", "limits in seconds (make limits)"]
     if packages := missing():
-        terminalreporter.write_line(
-            f"Left out what needs {', '.join(packages)}. On Debian: apt install {' '.join(packages)}"
-        )
+        left_out.append(f"what needs {', '.join(packages)} (on Debian: apt install {' '.join(packages)})")
+    terminalreporter.write_line(f"Left out: {', '.join(left_out)}.")
 
 
 _STEADY = {"silent_edit": 0, "temporary_issue": 0}
