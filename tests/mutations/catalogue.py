@@ -8,6 +8,7 @@ _TAKING: Final = ("tests/integration/test_taking.py",)
 _MOVES: Final = ("tests/integration/test_moves.py",)
 _COSTS: Final = ("tests/integration/test_credits.py",)
 _DECISIONS: Final = ("tests/integration/test_decisions_to_send.py",)
+_ASKED: Final = ("tests/integration/test_cancel_and_retry.py",)
 _ENDS: Final = ("tests/integration/test_rows_that_end.py",)
 _PARKING: Final = ("tests/integration/test_parking.py",)
 _VERDICT: Final = ("tests/unit/worker/test_verdict*.py",)
@@ -332,14 +333,6 @@ MUTATIONS: Final = (
         _PLANNER,
     ),
     Mutation(
-        "planner",
-        "A manifest takes the results of another owner",
-        "reelq/store/plans.py",
-        "query = select(*_COLUMNS).where(Job.owner == order.owner, Job.key.in_(some))",
-        "query = select(*_COLUMNS).where(Job.key.in_(some))",
-        _PLANNER,
-    ),
-    Mutation(
         "parking",
         "Without credits exports wait as well, though they are free",
         "worker/verdict.py",
@@ -377,7 +370,7 @@ MUTATIONS: Final = (
         "reelq/store/actions.py",
         "    if job.status is not Status.RUNNING:\n        end(",
         "    if job.status:\n        end(",
-        ("tests/queue/test_actions.py",),
+        _ASKED,
     ),
     Mutation(
         "cancellation",
@@ -393,7 +386,7 @@ MUTATIONS: Final = (
         "reelq/store/actions.py",
         '        return {"stage": Stage.VERIFY, "resend": True}\n    return {}\n',
         '        return {"stage": Stage.VERIFY, "resend": True}\n    return {"stage": Stage.UPLOAD, **_NEW_SESSION}\n',
-        ("tests/queue/test_actions.py",),
+        _ASKED,
     ),
     Mutation(
         "cancellation",
@@ -427,7 +420,7 @@ MUTATIONS: Final = (
         "worker/stages/download.py",
         "    job.part.parent.mkdir(parents=True, exist_ok=True)\n    return job.part\n",
         "    job.part.parent.mkdir(parents=True, exist_ok=True)\n    return job.result or job.part\n",
-        ("tests/queue/test_results_again.py",),
+        _STAGES,
     ),
     Mutation(
         "webhooks",
@@ -467,14 +460,6 @@ MUTATIONS: Final = (
         "reelq/store/batchlist.py",
         'select(Batch.id).where(Batch.id == bindparam("batch_id"), Batch.owner == bindparam("owner"))',
         'select(Batch.id).where(Batch.id == bindparam("batch_id"))',
-        _OWNERS,
-    ),
-    Mutation(
-        "owners/API",
-        "An owner downloads the results of another",
-        "reelq/store/ends.py",
-        'Job.id == bindparam("id"), Job.owner == bindparam("owner"), Job.status == Status.SUCCEEDED',
-        'Job.id == bindparam("id"), Job.status == Status.SUCCEEDED',
         _OWNERS,
     ),
     Mutation(
