@@ -19,6 +19,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Whoever starts the tests in a shell's background has them ignore Ctrl-C, and with them all that they start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+
+def _end_as_by_ctrl_c(*_: object) -> None:
+    """Told to end, as by `timeout`, a run stops its servers first; told so again, it is at that already."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+signal.signal(signal.SIGTERM, _end_as_by_ctrl_c)
+
 # How quickly this machine draws examples is no property of ours. The quick profile draws the same ones in every run, so
 # that no test is red by chance; the other one looks for new ones, and for longer.
 settings.register_profile(
