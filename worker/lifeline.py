@@ -34,7 +34,7 @@ _RESCUED_AT_ONCE: Final = 200
 _TAKE_BACK_EVERY: Final = 0.5
 _RETENTION_EVERY: Final = 600.0
 _FINISHING_EVERY: Final = 1.0
-_COSTS_EVERY: Final = 1.0
+COSTS_EVERY: Final = 1.0
 _DELIVERIES_EVERY: Final = 0.5
 _CORE_EVERY: Final = 2.0
 _UNREAD_FOR: Final = timedelta(days=1)
@@ -73,7 +73,7 @@ class Lifeline:
             ("due work", self._due_work, _DUE_EVERY),
             ("silent workers", self._take_back, _TAKE_BACK_EVERY),
             ("parked accounts", self._look_at_parked, settings.reelq_poll_interval),
-            ("costs", self._costs.look, _COSTS_EVERY),
+            ("costs", self._costs.look, COSTS_EVERY),
             ("finished batches", self._finishing.look, _FINISHING_EVERY),
             ("retention", self._retention, _RETENTION_EVERY),
             *((("core", self._core.look, _CORE_EVERY),) if self._core.is_worth_a_look else ()),

@@ -21,7 +21,7 @@ from worker.desk import Finished, LetGo, Sending
 
 log = logging.getLogger(__name__)
 
-_WORDS_EVERY: Final = 3.0
+WORDS_EVERY: Final = 3.0
 
 
 class Workbench:
@@ -53,7 +53,7 @@ class Workbench:
             self.say(f"still working, {int(time.monotonic() - self._began) // 60} min")
 
     def progress(self, words: str) -> None:
-        if time.monotonic() - self._said_at >= _WORDS_EVERY:
+        if time.monotonic() - self._said_at >= WORDS_EVERY:
             self.say(words)
 
     def say(self, words: str) -> None:
