@@ -1,63 +1,88 @@
 """A worker that ends as a crash does, at one named moment of a job's life; the product itself knows no such moments.
 
-A moment is called `<where>: <before or after> <step>`. Where is a stage, or a duty of the lifeline that has something
-to do; a step is a call to the service by its name (`balance 2`, where it is the second), the rename of a finished file,
-or `commit N`, the Nth transaction since that stage or duty began: `edit: before send`, `render: after commit 2`. Within
-`send` there are two more: when the whole instruction has left, and when the service's answer begins.
+A moment is called `<where>: <before or after> <step>`. Where is a stage, from its claim on, or a thread of the lifeline
+by its name. A step is a call to the service by its name, the rename of a finished file, or `writing` and what a
+transaction writes: `edit: before send`, `edit: after writing sends`, `upload: before writing jobs.stage=edit`. What a
+stage does a second time has a number: `edit: before balance 2`. Within `send` there are two more moments: when the
+whole instruction has left, and when the service's answer begins.
+
+A transaction that writes several things comes to a moment for each: the names stay when transactions are merged.
 """
 
 import os
+import re
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from datetime import datetime
-from functools import wraps
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial, wraps
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
+from sqlalchemy import Engine, event
+from sqlalchemy.engine.default import DefaultDialect
 
-import reelq.dispatch
 import worker.lifeline
-import worker.pipeline
-from reelq.job import Stage
-from reelq.remote.client import Http, Remote
+import worker.workbench
+from reelq.remote.client import Remote
 from reelq.remote.receipts import Progress, RenderStatus
-from reelq.settings import Settings
-from reelq.store import credits, jobs, turns
-from reelq.store.due import Due
-from reelq.store.jobs import Claimed, Lease, Missed
-from reelq.store.session import Store, Transaction
-from worker.looks import Looks
-from worker.workbench import Workbench
+from reelq.store.models import Base
 
+# All that is hooked into. Where a redesign takes a name away, its successor goes here.
 CALLS: Final = ("open_session", "upload", "send", "state", "balance", "render", "progress", "download")
+HOOKS: Final[Mapping[Any, Mapping[str, str]]] = {
+    Remote: dict.fromkeys(CALLS, "_step"),
+    os: {"replace": "_step"},
+    httpx.Client: {"send": "_request"},
+    DefaultDialect: {"do_execute": "_statement", "do_executemany": "_statement", "do_commit": "_commit"},
+}
+"""What is wrapped, by which method of `Moments`; the service's calls are the only part of the product."""
+OFTEN: Final = ((worker.lifeline, "COSTS_EVERY", 0.1), (worker.workbench, "WORDS_EVERY", 0.0))
+"""Costs are read while the row is on its way to its export, or it would depend on chance which of them is the quicker;
+and a stage's first words about its progress are told, as in one that lasts."""
+WRITES: Final[Mapping[str, Sequence[str]]] = {
+    "jobs": ("stage", "status", "remote_render_id", "result_url", "due_at", "admitted"),
+    "sends": ("bears_costs",),
+    "accounts": ("token", "refreshing_until", "reading_until"),
+    "credit_readings": (),
+    "job_events": (),
+}
+"""By table: an insert is called by that, an update by the first of these columns that it sets to something."""
+CLAIM: Final = "jobs.status=running"
+WORDS: Final = "job_events"
+"""Most writes bring an event along, which is no moment by itself; and words about progress come as often as they do."""
 WITHIN_SEND: Final = {
     "http11.send_request_body.complete": "after the instruction has left",
     "http11.receive_response_headers.complete": "after the stream has begun",
 }
 """By what the transport tells of a request's progress."""
 
-DUTIES: Final = ("rescue", "due", "admit", "ended")
-"""Of the lifeline. What is due and what is let in are in one transaction, one after another: the first that finds
-something to do is where it is. The last one finds instructions whose costs are to be read."""
+_TABLES: Final = Base.metadata.tables
+_KNOWN: Final = {*_TABLES, *(str(column) for table in _TABLES.values() for column in table.columns)}
+_GONE: Final = [
+    *(f"{owner.__name__}.{name}" for owner, names in HOOKS.items() for name in names if not hasattr(owner, name)),
+    *(f"{owner.__name__}.{name}" for owner, name, _ in OFTEN if not hasattr(owner, name)),
+    *sorted({*WRITES, *(f"{table}.{name}" for table, names in WRITES.items() for name in names)} - _KNOWN),
+]
+if _GONE:
+    raise ImportError(f"kill points hook into what is gone, see the top of {__name__}: {', '.join(_GONE)}")
 
-LOOKS: Final = {"_look": "look", "_settle": "seen"}
-"""Of those who look at exports past Celery: one look, and where what was seen is written down."""
+_WRITE: Final = re.compile(r"\bINSERT INTO (\w+)|\bUPDATE (\w+) SET (.*?)(?=\s(?:WHERE|FROM|RETURNING)\s|$)", re.DOTALL)
+_GIVEN: Final = r"(\?|%\((\w+)\)s)"
+_CLAIMED: Final = re.compile(rf"\bjobs\.stage = {_GIVEN}")
 
 Called = Callable[..., Any]
 
 
 class Here(threading.local):
-    """Where one thread is: nowhere, until it claims a stage or finds something to do for the lifeline."""
+    """Which stage one thread is in, and how often it has come to each step of it; none, until it claims one."""
 
-    where = ""
-    commits = 0
+    stage = ""
 
     def __init__(self) -> None:
-        self.calls = Counter[str]()
+        self.steps = Counter[str]()
 
 
 class Moments:
@@ -69,161 +94,103 @@ class Moments:
 
     def watch(self) -> None:
         """From now on, in this process."""
-        self._wrap(Store, "write", self._transaction)
-        self._wrap(Store, "alone", self._statement)
-        self._wrap(worker.pipeline.Pipeline, "_claim", self._nowhere)
-        self._wrap(jobs, "claim_free", self._claim_free)
-        self._wrap(jobs, "claim", self._claim)
-        for duty, lot in zip(DUTIES, (jobs, reelq.dispatch, turns, credits), strict=True):
-            self._wrap(lot, duty, self._duty)
-        for act in LOOKS:
-            self._wrap(Looks, act, self._look)
-        self._wrap(Workbench, "__init__", self._talkative)
-        for call in CALLS:
-            self._wrap(Remote, call, self._step)
-        self._wrap(worker.pipeline, "ask_for_token", self._step)
-        self._wrap(worker.pipeline, "open_http", self._traced)
-        self._wrap(os, "replace", self._step)
-
-    def _wrap(self, owner: object, name: str, wrapper: Callable[[str, Called], Called]) -> None:
-        setattr(owner, name, wrapper(name, getattr(owner, name)))
-
-    def _enter(self, where: str) -> None:
-        """Steps of this thread belong to that from now on; nowhere, where it is empty."""
-        self._here.where, self._here.commits, self._here.calls = where, 0, Counter()
+        event.listen(Engine, "begin", lambda connection: connection.info.pop("writes", None))
+        for owner, names in HOOKS.items():
+            for name, wrapper in names.items():
+                act = getattr(owner, name)
+                setattr(owner, name, wraps(act)(getattr(self, wrapper)(name, act)))
 
     def _at(self, moment: str) -> None:
-        if self._here.where:
-            self._reached(f"{self._here.where}: {moment}")
+        thread = re.fullmatch(r"reelq (.+?)(?: \d+)?", threading.current_thread().name)
+        if where := self._here.stage or (thread and thread[1]):
+            self._reached(f"{where}: {moment}")
 
-    def _nowhere(self, _name: str, act: Called) -> Called:
-        """Done with the stage before."""
-
-        @wraps(act)
-        def beginning(*args: Any, **kwargs: Any) -> Any:
-            self._enter("")
-            return act(*args, **kwargs)
-
-        return beginning
-
-    def _claim(self, _name: str, claim: Called) -> Called:
-        @wraps(claim)
-        def claiming(*args: Any, **kwargs: Any) -> Claimed | Missed:
-            claimed: Claimed | Missed = claim(*args, **kwargs)
-            self._enter(str(claimed.at.stage) if isinstance(claimed, Claimed) else "")
-            return claimed
-
-        return claiming
-
-    def _claim_free(self, name: str, claim: Called) -> Called:
-        claiming = self._claim(name, claim)
-
-        @wraps(claim)
-        def about_to_claim(
-            session: Transaction, now: datetime, job_id: str, run: int, stage: Stage, lease: Lease
-        ) -> Any:
-            self._reached(f"{stage}: before commit 1")  # which its statement brings along
-            return claiming(session, now, job_id, run, stage, lease)
-
-        return about_to_claim
-
-    def _duty(self, name: str, act: Called) -> Called:
-        @wraps(act)
-        def acting(*args: Any, **kwargs: Any) -> Any:
-            found = act(*args, **kwargs)
-            if name != "admit":  # a round begins
-                self._enter("")
-            if (any(found[:2]) if isinstance(found, Due) else found) and not self._here.where:
-                self._enter(name)
-            return found
-
-        return acting
-
-    def _look(self, name: str, act: Called) -> Called:
-        @wraps(act)
-        def looking(looks: Looks, about: Any) -> Any:
-            self._enter(LOOKS[name])
-            if name == "_settle" and any(seen.url for seen in about):
-                self._here.where = f"last {LOOKS[name]}"
-            return act(looks, about)
-
-        return looking
-
-    def _transaction(self, _name: str, write: Called) -> Called:
-        @contextmanager
-        def writing(store: Store, **how: bool) -> Iterator[Transaction]:
-            with write(store, **how) as session:
-                yield session
-                # Counted only now: it is in its first transaction that a stage is claimed, and the count begins.
-                self._here.commits += 1
-                number = self._here.commits
-                self._at(f"before commit {number}")
-            self._at(f"after commit {number}")
-
-        return writing
-
-    def _statement(self, _name: str, alone: Called) -> Called:
-        """As a transaction, but that the statement is committed with it: killed before, it was not made."""
-
-        @contextmanager
-        def writing(store: Store) -> Iterator[Transaction]:
-            if store.is_sqlite:
-                with alone(store) as session:  # a transaction like any other
-                    yield session
-                return
-            with alone(store) as session:
-                self._at(f"before commit {self._here.commits + 1}")
-                yield session
-            self._here.commits += 1
-            self._at(f"after commit {self._here.commits}")
-
-        return writing
+    def _numbered(self, step: str) -> str:
+        self._here.steps[step] += 1
+        count = self._here.steps[step]
+        return f"{step} {count}" if count > 1 and self._here.stage and step != f"writing {WORDS}" else step
 
     def _step(self, name: str, call: Called) -> Called:
-        @wraps(call)
         def calling(*args: Any, **kwargs: Any) -> Any:
             step = self._numbered(name)
             self._at(f"before {step}")
             answer = call(*args, **kwargs)
-            if isinstance(answer, Progress) and answer.status is RenderStatus.DONE:
-                self._here.where = f"last {self._here.where}"
-            self._at(f"after {step}")
+            done = isinstance(answer, Progress) and answer.status is RenderStatus.DONE
+            self._at(f"after {step}{', done' if done else ''}")
             return answer
 
         return calling
 
-    def _numbered(self, call: str) -> str:
-        """The second call of its kind since the stage began is `state 2`."""
-        self._here.calls[call] += 1
-        count = self._here.calls[call]
-        return f"{call} {count}" if count > 1 else call
+    def _request(self, _name: str, send: Called) -> Called:
+        """A request within one of the calls: those that matter by themselves are known by their paths."""
+        asking = self._step("ask_for_token", send)
 
-    def _talkative(self, _name: str, init: Called) -> Called:
-        """As in a stage that lasts, its first word about its progress is told."""
-
-        @wraps(init)
-        def making(bench: Workbench, *args: Any, **kwargs: Any) -> None:
-            init(bench, *args, **kwargs)
-            bench._said_at -= 10
-
-        return making
-
-    def _traced(self, _name: str, open_http: Called) -> Called:
         def trace(event: str, _info: Mapping[str, Any]) -> None:
             if moment := WITHIN_SEND.get(event):
                 self._at(moment)
 
-        def begin(request: httpx.Request) -> None:
+        def sending(client: httpx.Client, request: httpx.Request, **how: Any) -> Any:
             if request.url.path == "/run_sse":
                 request.extensions["trace"] = trace
+            asks = request.url.path == "/api/auth/anonymous-token"
+            return (asking if asks else send)(client, request, **how)
 
-        @wraps(open_http)
-        def opening(settings: Settings) -> Http:
-            http: Http = open_http(settings)
-            http.lasting.event_hooks["request"].append(begin)
-            return http
+        return sending
 
-        return opening
+    def _writing(self, things: Sequence[str], write: Callable[[], None], has_written: Callable[[], object]) -> None:
+        steps = [self._numbered(f"writing {thing}") for thing in things if thing != WORDS or len(things) == 1]
+        for step in steps:
+            self._at(f"before {step}")
+        write()
+        for step in steps if has_written() else ():
+            self._at(f"after {step}")
+
+    def _statement(self, _name: str, execute: Called) -> Called:
+        """Where it is a transaction by itself, a killed worker has not made it; else its transaction is told of."""
+
+        def executing(dialect: DefaultDialect, cursor: Any, sql: str, given: Any, context: Any = None) -> None:
+            things = list(_written(sql, given))
+            if CLAIM in things:
+                found = _CLAIMED.search(sql)
+                assert found, f"a claim that names no stage: {sql}"
+                self._here.stage = _value(found, sql, given)
+                self._here.steps.clear()
+            connection = context.root_connection
+            make = partial(execute, dialect, cursor, sql, given, context)
+            if connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
+                self._writing(things, make, lambda: cursor.rowcount)
+            else:
+                connection.info.setdefault("writes", []).append((cursor, things))
+                make()
+
+        return executing
+
+    def _commit(self, _name: str, commit: Called) -> Called:
+        def committing(dialect: DefaultDialect, connection: Any) -> None:
+            made = [things for cursor, things in connection.info.pop("writes", ()) if cursor.rowcount]
+            things = list(dict.fromkeys(chain.from_iterable(made)))
+            self._writing(things, lambda: commit(dialect, connection), lambda: True)
+
+        return committing
+
+
+def _written(sql: str, given: Any) -> Iterator[str]:
+    """What a statement writes, by the names of `WRITES`."""
+    for write in _WRITE.finditer(sql):
+        if write[1] in WRITES:
+            yield write[1]
+        for column in WRITES.get(write[2], ()):
+            found = re.compile(rf"\b{column}={_GIVEN}?").search(sql, write.start(3), write.end(3))
+            value = _value(found, sql, given) if found and found[1] else found
+            if value is not None:
+                yield f"{write[2]}.{column}" + (f"={value}" if column in {"stage", "status"} else "")
+                break
+
+
+def _value(found: re.Match[str], sql: str, given: Any) -> Any:
+    """What a statement is executed with at this place; of many rows, with the first."""
+    row = given[0] if isinstance(given, list) else given
+    return row[found[2]] if found[2] else row[sql.count("?", 0, found.start(1))]
 
 
 def watch(*, ends_at: str = "", trace: Path | None = None) -> None:
@@ -232,8 +199,8 @@ def watch(*, ends_at: str = "", trace: Path | None = None) -> None:
         Moments(lambda moment: _die() if moment == ends_at else None).watch()
     elif trace:
         Moments(lambda moment: _note(trace, moment)).watch()
-    # While the row is on its way to its export: else it would depend on chance whether the row itself is quicker.
-    worker.lifeline._COSTS_EVERY = 0.1  # type: ignore[misc]
+    for module, name, seconds in OFTEN:
+        setattr(module, name, seconds)
 
 
 def _die() -> None:

@@ -26,13 +26,13 @@ COVERING: Final = (
     "download: after download",
     "download: before replace",
     "download: after replace",
-    "download: after commit 3",
+    "download: after writing jobs.status=succeeded",
 )
 ALL: Final = (
     "upload: before upload",
-    "download: after commit 1",
+    "download: after writing jobs.status=running",
     "download: before download",
-    "download: before commit 3",
+    "download: before writing jobs.status=succeeded",
     *COVERING,
 )
 MOMENTS: Final = ALL if PROVING else COVERING
