@@ -50,9 +50,13 @@ WRITES: Final[Mapping[str, Sequence[str]]] = {
     "job_events": (),
 }
 """By table: an insert is called by that, an update by the first of these columns that it sets to something."""
+DUTY: Final = re.compile(r"reelq (.+?)(?: \d+)?")
+"""Of the lifeline's threads, by their names."""
 CLAIM: Final = "jobs.status=running"
 WORDS: Final = "job_events"
 """Most writes bring an event along, which is no moment by itself; and words about progress come as often as they do."""
+INSTRUCTION: Final = "/run_sse"
+TOKEN: Final = "/api/auth/anonymous-token"
 WITHIN_SEND: Final = {
     "http11.send_request_body.complete": "after the instruction has left",
     "http11.receive_response_headers.complete": "after the stream has begun",
@@ -101,8 +105,8 @@ class Moments:
                 setattr(owner, name, wraps(act)(getattr(self, wrapper)(name, act)))
 
     def _at(self, moment: str) -> None:
-        thread = re.fullmatch(r"reelq (.+?)(?: \d+)?", threading.current_thread().name)
-        if where := self._here.stage or (thread and thread[1]):
+        duty = DUTY.fullmatch(threading.current_thread().name)
+        if where := self._here.stage or (duty and duty[1]):
             self._reached(f"{where}: {moment}")
 
     def _numbered(self, step: str) -> str:
@@ -122,7 +126,7 @@ class Moments:
         return calling
 
     def _request(self, _name: str, send: Called) -> Called:
-        """A request within one of the calls: those that matter by themselves are known by their paths."""
+        """What is told of a request beside the call that makes it."""
         asking = self._step("ask_for_token", send)
 
         def trace(event: str, _info: Mapping[str, Any]) -> None:
@@ -130,10 +134,9 @@ class Moments:
                 self._at(moment)
 
         def sending(client: httpx.Client, request: httpx.Request, **how: Any) -> Any:
-            if request.url.path == "/run_sse":
+            if request.url.path == INSTRUCTION:
                 request.extensions["trace"] = trace
-            asks = request.url.path == "/api/auth/anonymous-token"
-            return (asking if asks else send)(client, request, **how)
+            return (asking if request.url.path == TOKEN else send)(client, request, **how)
 
         return sending
 
@@ -159,15 +162,18 @@ class Moments:
             make = partial(execute, dialect, cursor, sql, given, context)
             if connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
                 self._writing(things, make, lambda: cursor.rowcount)
-            else:
-                connection.info.setdefault("writes", []).append((cursor, things))
-                make()
+                return
+            make()
+            if things:
+                connection.info.setdefault("writes", []).append((cursor, cursor.rowcount, things))
 
         return executing
 
     def _commit(self, _name: str, commit: Called) -> Called:
         def committing(dialect: DefaultDialect, connection: Any) -> None:
-            made = [things for cursor, things in connection.info.pop("writes", ()) if cursor.rowcount]
+            # SQLite counts the rows of a statement that returns them later; a cursor of PostgreSQL soon forgets them.
+            writes = connection.info.pop("writes", ())
+            made = (things for cursor, count, things in writes if max(count, cursor.rowcount) > 0)
             things = list(dict.fromkeys(chain.from_iterable(made)))
             self._writing(things, lambda: commit(dialect, connection), lambda: True)
 
