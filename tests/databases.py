@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import psycopg
 import pytest
@@ -18,10 +18,11 @@ from reelq.job import Route, Stage, Status
 from reelq.store.ids import new_id
 from reelq.store.migrate import upgrade
 from reelq.store.models import Account, AccountKind, Base, Batch, BatchState, Job, Outcome, Send
-from reelq.store.session import Store
+from reelq.store.session import Store, Transaction
 from tests.servers import HAS_POSTGRES, once_a_run, own_database, shared_postgres
 
 _TEMPLATE: Final = "reelq_migrated"
+Row = TypeVar("Row", bound=Base)
 
 KINDS: Final = ("sqlite", "postgresql") if HAS_POSTGRES else ("sqlite",)
 
@@ -128,10 +129,23 @@ def shown(url: URL) -> str:
     return url.render_as_string(hide_password=False)
 
 
+@contextmanager
+def moment(store: Store) -> Iterator[tuple[Transaction, datetime]]:
+    """A transaction that may write, and the moment at which it begins."""
+    with store.write() as session:
+        yield session, store.now(session)
+
+
 def change(store: Store, table: type[Base], row_id: object, **values: Any) -> None:
     """Give a row these values, past everything that would do so by rules."""
     with store.write() as session:
         session.execute(update(table).where(table.__table__.c.id == row_id).values(**values))
+
+
+def found(store: Store, table: type[Row], row_id: object) -> Row:
+    """The row as it stands."""
+    with store.read() as session:
+        return session.get_one(table, row_id)
 
 
 def add_account(session: Session, now: datetime, **values: Any) -> str:
