@@ -1,4 +1,4 @@
-"""The store of a test: a database without a row, of each kind in turn."""
+"""The store of a test: a database without a row, of each kind in turn; and somebody who hands in work to it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from reelq.store.session import Store
-from tests.databases import KINDS, ReusedDatabase, new_database
+from tests.databases import KINDS, ReusedDatabase, add_account, new_database
+from tests.integration.desks import SERVICE, Desk
 
 
 @pytest.fixture(scope="session")
@@ -39,3 +40,12 @@ def own_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]
         opened = Store(stack.enter_context(new_database(request.param, tmp_path)))
         stack.callback(opened.close)
         yield opened
+
+
+@pytest.fixture
+def desk(store: Store, tmp_path: Path) -> Desk:
+    """Two clips of their own contents, and an account."""
+    for name in ("beach", "forest"):
+        (tmp_path / f"{name}.mp4").write_bytes(name.encode() * 100)
+    with store.write() as session:
+        return Desk(store, tmp_path, add_account(session, store.now(session), service_url=SERVICE))

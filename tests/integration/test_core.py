@@ -107,12 +107,15 @@ print(moved)
     assert 0 < int(moved) < 30
 
 
-def test_it_stays_where_another_core_is_hardly_better(tmp_path: Path) -> None:
-    seen = told("""
+@pytest.mark.parametrize(
+    "loads", ["first=280, second=100", "first=1000, second=0, ours=0.95"], ids=["hardly better", "its own work"]
+)
+def test_it_stays_where_another_core_is_hardly_better_for_it(loads: str, tmp_path: Path) -> None:
+    seen = told(f"""
 busy(first=100, second=500)
 bound.look()
 for _ in range(20):
-    busy(first=280, second=100)
+    busy({loads})
     bound.look()
     print(where())
 """, tmp_path)  # fmt: skip
@@ -159,28 +162,13 @@ for _ in range(40):
     assert (seen[0], last) == (f"[({FIRST},)]", str([tuple(CORES)]))
 
 
-def test_its_own_work_is_no_reason_to_move(tmp_path: Path) -> None:
-    seen = told("""
-busy(first=100, second=500)
-bound.look()
-for _ in range(20):
-    busy(first=1000, second=0, ours=0.95)
-    bound.look()
-    print(where())
-""", tmp_path)  # fmt: skip
-    assert set(seen) == {f"[({FIRST},)]"}
-
-
-def test_with_one_core_there_is_nothing_to_look_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert core.Core().is_worth_a_look
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {CORES[0]})
-    assert not core.Core().is_worth_a_look
-
-
-def test_where_the_system_tells_nothing_there_is_nothing_to_look_at(
+def test_with_one_core_or_without_word_from_the_system_there_is_nothing_to_look_at(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    assert core.Core().is_worth_a_look
     assert not core.Core(stat=tmp_path / "stat").is_worth_a_look
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {CORES[0]})
+    assert not core.Core().is_worth_a_look
     monkeypatch.delattr(os, "sched_getaffinity")
     assert not core.Core().is_worth_a_look
 

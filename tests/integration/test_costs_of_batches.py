@@ -6,9 +6,8 @@ from reelq.store import credits, migrate, sends
 from reelq.store.models import Job, Send
 from reelq.store.overview import snapshot
 from reelq.store.session import Store
-from tests.databases import add_account, add_batch, add_job, add_send
-from tests.integration.test_submissions import TWO, Desk
-from tests.integration.test_submissions import desk as desk
+from tests.databases import add_account, add_batch, add_job, add_send, moment
+from tests.integration.desks import TWO, Desk
 
 
 def _spent(store: Store, batch_id: str) -> tuple[int, int]:
@@ -27,16 +26,14 @@ def test_a_row_that_is_taken_along_takes_its_costs_along(desk: Desk) -> None:
 
 
 def test_a_decision_to_send_is_the_batchs_that_the_row_is_in(store: Store) -> None:
-    with store.write() as session:
-        now = store.now(session)
+    with moment(store) as (session, now):
         job = session.get_one(Job, add_job(session, now))
         made = session.get_one(Send, sends.intend(session, job.id, now, None, "").id)
         assert (made.batch_id, made.text) == (job.batch_id, job.instruction)
 
 
 def test_sends_of_an_older_version_are_told_their_batches(own_store: Store) -> None:
-    with own_store.write() as session:
-        now = own_store.now(session)
+    with moment(own_store) as (session, now):
         batch, account = add_batch(session, now), add_account(session, now)
         add_send(session, now, add_job(session, now, batch_id=batch, account_id=account), account, cost=9)
     migrate.downgrade(own_store, "0002")

@@ -17,20 +17,16 @@ from reelq.store.batchlist import how_many, standings
 from reelq.store.models import Batch, BatchState, Job, JobEvent
 from reelq.store.moves import Position
 from reelq.store.session import Store, Transaction
-from tests.databases import add_account, add_batch, add_job
-from tests.integration.test_submissions import TWO, Desk, desk
-
-__all__ = ["desk"]  # the fixture
+from tests.databases import add_account, add_batch, add_job, found, moment
+from tests.integration.desks import TWO, Desk
 
 
 def _state(store: Store, batch_id: str) -> BatchState:
-    with store.read() as session:
-        return session.get_one(Batch, batch_id).state
+    return found(store, Batch, batch_id).state
 
 
 def _rows(store: Store, count: int, **values: Any) -> str:
-    with store.write() as session:
-        now = store.now(session)
+    with moment(store) as (session, now):
         batch, account = add_batch(session, now), add_account(session, now, credential=token_hex(8))
         for row in range(1, count + 1):
             add_job(session, now, batch_id=batch, account_id=account, row=row, **values)

@@ -1,7 +1,6 @@
 """The key of a local database is made once, however many processes and threads need it first."""
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -11,15 +10,6 @@ from reelq.store.secrets import KEY_FILE, open_vault
 from tests.integration.forked import Forked
 
 TOKEN = SecretStr("nmv_usr_planted-secret")
-
-
-def test_threads_that_make_the_key_at_once_agree_on_it(tmp_path: Path) -> None:
-    for number in range(10):
-        settings = Settings(reelq_data_dir=tmp_path / str(number), reelq_secret_key=None)
-        with ThreadPoolExecutor(8) as pool:
-            vaults = list(pool.map(lambda _, s=settings: open_vault(s, local=True), range(8)))
-        assert [vault.unlock(vaults[0].lock(TOKEN)) for vault in vaults] == [TOKEN] * 8
-        assert [file.name for file in settings.reelq_data_dir.iterdir()] == [KEY_FILE]
 
 
 def test_processes_that_make_the_key_at_once_agree_on_it(tmp_path: Path) -> None:

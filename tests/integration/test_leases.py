@@ -10,7 +10,7 @@ from reelq.store import jobs
 from reelq.store.jobs import Claimed, Lease
 from reelq.store.models import Job
 from reelq.store.session import Store
-from tests.databases import add_job
+from tests.databases import add_job, found
 from worker.verdict import PARKED
 
 NOW: Final = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -38,15 +38,10 @@ def _renew(store: Store, worker: str, held: dict[str, int]) -> dict[str, bool]:
         return jobs.renew(session, LATER, worker, held, SECONDS)
 
 
-def _job(store: Store, claimed: Claimed) -> Job:
-    with store.read() as session:
-        return session.get_one(Job, claimed.job.id)
-
-
 def test_a_job_whose_worker_fell_silent_goes_on_under_the_next_run_and_is_no_more_the_workers(store: Store) -> None:
     claimed = _claimed(store)
     assert _rescue(store, LATER) == [claimed.job.id]
-    job = _job(store, claimed)
+    job = found(store, Job, claimed.job.id)
     assert (job.status, job.run, job.stage, job.lapses, job.worker) == (Status.QUEUED, 2, Stage.EDIT, 1, "")
     with store.write() as session:
         assert not jobs.fence(session, claimed.at)
@@ -56,13 +51,14 @@ def test_a_job_under_a_lease_that_goes_on_is_left_and_so_is_what_the_rescuer_hol
     claimed = _claimed(store)
     assert _rescue(store, NOW + timedelta(seconds=SECONDS - 1)) == []
     assert _rescue(store, LATER, (claimed.job.id,)) == []
-    assert _job(store, claimed).status is Status.RUNNING
+    assert found(store, Job, claimed.job.id).status is Status.RUNNING
 
 
 def test_the_tenth_worker_that_falls_silent_over_a_job_is_the_last(store: Store) -> None:
     claimed = _claimed(store, lapses=9)
     _rescue(store, LATER)
-    assert (_job(store, claimed).status, _job(store, claimed).error_code) == (Status.FAILED, "poisoned")
+    job = found(store, Job, claimed.job.id)
+    assert (job.status, job.error_code) == (Status.FAILED, "poisoned")
 
 
 @pytest.mark.parametrize("wished", [False, True])
@@ -71,7 +67,7 @@ def test_a_renewed_lease_goes_on_and_tells_of_a_wish_to_cancel(store: Store, wis
     with store.write() as session:
         jobs.change(session, claimed.at, cancel_wished=wished)
     assert _renew(store, "worker-1", {claimed.job.id: 1}) == {claimed.job.id: wished}
-    assert _job(store, claimed).lease_until == LATER + timedelta(seconds=SECONDS)
+    assert found(store, Job, claimed.job.id).lease_until == LATER + timedelta(seconds=SECONDS)
     assert _rescue(store, LATER) == []
 
 

@@ -13,16 +13,14 @@ from reelq.remote.receipts import Progress, RenderStatus
 from reelq.settings import Settings
 from reelq.store.due import Look, Message, due
 from reelq.store.models import Job
-from tests.integration.test_looks import _job, _waiting
-from tests.integration.test_submissions import Desk, desk
+from tests.integration.desks import Desk
+from tests.integration.test_looks import waiting
 from worker.lease import Hands
 from worker.looks import Looks
 from worker.metrics import Metrics
 
 if TYPE_CHECKING:
     from worker.pipeline import Pipeline
-
-__all__ = ["desk"]  # the fixture
 
 
 @dataclass
@@ -68,7 +66,7 @@ class _Lookers:
             return due(session, self.desk.store.now(session), 9).looks
 
     def seen(self, job_id: str) -> bool:
-        return _job(self.desk, job_id).looks == 4
+        return self.desk.job(job_id).looks == 4
 
 
 @pytest.fixture
@@ -86,7 +84,7 @@ def _until(met: Callable[[], object]) -> None:
 
 
 def test_whoever_watches_and_fails_ends_no_look_but_its_own(desk: Desk, lookers: _Lookers) -> None:
-    first, second = _waiting(desk, 2)
+    first, second = waiting(desk, 2)
     by_id = {look.message.job_id: look for look in lookers.take()}
     failed = threading.Event()
 
@@ -103,7 +101,7 @@ def test_whoever_watches_and_fails_ends_no_look_but_its_own(desk: Desk, lookers:
 
 
 def test_an_answer_that_takes_its_time_holds_up_no_other_look(desk: Desk) -> None:
-    first, second = _waiting(desk, 2)
+    first, second = waiting(desk, 2)
     with desk.store.write() as session:
         session.get_one(Job, first).remote_render_id = "slow"
     over = threading.Event()
@@ -126,7 +124,7 @@ def test_an_answer_that_takes_its_time_holds_up_no_other_look(desk: Desk) -> Non
 
 
 def test_one_that_waited_until_its_message_goes_out_is_not_made(desk: Desk) -> None:
-    (job_id,) = _waiting(desk)
+    (job_id,) = waiting(desk)
     lookers = _Lookers(desk, too_late=-1)
     lookers.looks.begin(lookers.take())
     _until(lambda: not lookers.looks.under_way)
@@ -135,7 +133,7 @@ def test_one_that_waited_until_its_message_goes_out_is_not_made(desk: Desk) -> N
 
 
 def test_after_an_error_the_account_s_rows_go_to_their_stages_without_a_look(desk: Desk) -> None:
-    first, second = _waiting(desk, 2)
+    first, second = waiting(desk, 2)
 
     def answer(_: str) -> Progress:
         raise ServerTrouble("out of order")
@@ -150,7 +148,7 @@ def test_after_an_error_the_account_s_rows_go_to_their_stages_without_a_look(des
 
 
 def test_a_stopping_process_looks_no_more_and_others_do_at_once(desk: Desk, lookers: _Lookers) -> None:
-    (job_id,) = _waiting(desk)
+    (job_id,) = waiting(desk)
     looks = lookers.take()
     lookers.pipeline.hands.stopping.set()
     lookers.looks.begin(looks)

@@ -12,16 +12,14 @@ from reelq.store import jobs, looks
 from reelq.store.due import Due, Look, due, lost_with_the_silent
 from reelq.store.jobs import Lease, Missed
 from reelq.store.models import Account, Batch, BatchState, Job, JobEvent
-from tests.databases import change
-from tests.integration.test_submissions import Desk, desk
+from tests.databases import change, moment
+from tests.integration.desks import Desk
 from worker.verdict import PARKED
-
-__all__ = ["desk"]  # the fixture
 
 INTERVAL = timedelta(seconds=30)
 
 
-def _waiting(desk: Desk, count: int = 1, **values: Any) -> list[str]:
+def waiting(desk: Desk, count: int = 1, **values: Any) -> list[str]:
     """Rows whose next look is due since a second."""
     batch_id = desk.submit(*(f"beach.mp4,Trim it to {number} s," for number in range(1, count + 1))).batch_id
     ids = [job.id for job in desk.jobs(batch_id)]
@@ -37,11 +35,6 @@ def _due(desk: Desk, *, looks: bool = True) -> Due:
         return due(session, desk.store.now(session), 9, looks=looks)
 
 
-def _job(desk: Desk, job_id: str) -> Job:
-    with desk.store.read() as session:
-        return session.get_one(Job, job_id)
-
-
 def _told(desk: Desk, job_id: str) -> list[JobEvent]:
     with desk.store.read() as session:
         query = select(JobEvent).where(JobEvent.job_id == job_id, JobEvent.what == "again").order_by(JobEvent.id)
@@ -49,15 +42,14 @@ def _told(desk: Desk, job_id: str) -> list[JobEvent]:
 
 
 def _not_done(desk: Desk, *seen: Look) -> None:
-    with desk.store.write() as session:
-        now = desk.store.now(session)
+    with moment(desk.store) as (session, now):
         held = looks.hold(session, seen)
         if held:
             looks.not_done(session, now, now + INTERVAL, held, dict.fromkeys(held, "rendering, 40 %"))
 
 
 def test_an_export_that_is_waited_for_is_looked_at_and_has_no_message(desk: Desk) -> None:
-    (job_id,) = _waiting(desk)
+    (job_id,) = waiting(desk)
     messages, (look,), _ = _due(desk)
     assert messages == []
     assert (look.message.job_id, look.render_id, look.looks) == (job_id, "render_1", 3)
@@ -65,7 +57,7 @@ def test_an_export_that_is_waited_for_is_looked_at_and_has_no_message(desk: Desk
 
 
 def test_where_no_more_can_be_looked_at_it_stays_due_and_holds_up_no_message(desk: Desk) -> None:
-    first, second = _waiting(desk, 2)
+    first, second = waiting(desk, 2)
     change(desk.store, Job, second, stage=Stage.DOWNLOAD)
     messages, looked_at, _ = _due(desk, looks=False)
     assert ([message.job_id for message in messages], looked_at) == ([second], [])
@@ -86,7 +78,7 @@ def test_where_no_more_can_be_looked_at_it_stays_due_and_holds_up_no_message(des
     ],
 )
 def test_what_stands_in_the_way_of_a_look_is_for_its_stage(desk: Desk, table: Any, values: dict[str, Any]) -> None:
-    (job_id,) = _waiting(desk)
+    (job_id,) = waiting(desk)
     with desk.store.write() as session:
         soon = desk.store.now(session) + timedelta(minutes=9)
         session.execute(update(table).values({name: soon if each == "soon" else each for name, each in values.items()}))
@@ -96,16 +88,16 @@ def test_what_stands_in_the_way_of_a_look_is_for_its_stage(desk: Desk, table: An
 
 @pytest.mark.parametrize("cause", [Cause.CREDITS, Cause.PLAN])
 def test_exports_go_on_while_their_account_waits_for_anything_but_a_token(desk: Desk, cause: Cause) -> None:
-    _waiting(desk)
+    waiting(desk)
     with desk.store.write() as session:
         session.execute(update(Account).values(parked=cause))
     assert len(_due(desk).looks) == 1
 
 
 def test_what_is_not_done_is_looked_at_again_an_interval_later_and_has_used_up_no_attempt(desk: Desk) -> None:
-    (job_id,) = _waiting(desk, lapses=2)
+    (job_id,) = waiting(desk, lapses=2)
     _not_done(desk, *_due(desk).looks)
-    job, (event,) = _job(desk, job_id), _told(desk, job_id)
+    job, (event,) = desk.job(job_id), _told(desk, job_id)
     assert (job.status, job.stage, job.looks, job.attempts, job.lapses) == (Status.QUEUED, Stage.POLL, 4, 0, 0)
     assert job.due_at == job.publish_at == event.at + INTERVAL
     assert (event.run, event.stage, event.before, event.after) == (1, Stage.POLL, Status.QUEUED, Status.QUEUED)
@@ -137,53 +129,36 @@ def _exported_anew(job: Job) -> None:
 
 @pytest.mark.parametrize("moved", [_taken, _elsewhere, _under_another_run, _looked_at_by_another, _exported_anew])
 def test_what_was_seen_of_a_row_that_has_moved_since_is_nothing_to_it(desk: Desk, moved: Callable[[Job], None]) -> None:
-    job_id, other = _waiting(desk, 2)
+    job_id, other = waiting(desk, 2)
     seen = {look.message.job_id: look for look in _due(desk).looks}
     with desk.store.write() as session:
         moved(session.get_one(Job, job_id))
-    before = _job(desk, job_id)
+    before = desk.job(job_id)
     _not_done(desk, *seen.values())
-    after = _job(desk, job_id)
+    after = desk.job(job_id)
     assert (after.looks, after.due_at) == (before.looks, before.due_at)
     assert _told(desk, job_id) == []
     assert len(_told(desk, other)) == 1
 
 
 def test_one_that_is_done_goes_to_its_stage_with_the_address(desk: Desk) -> None:
-    (job_id,) = _waiting(desk)
+    (job_id,) = waiting(desk)
     (look,) = _due(desk).looks
     with desk.store.write() as session:
         assert list(looks.hold(session, [look])) == [look]
         looks.for_its_stage(session, desk.store.now(session), {look: "https://cdn/1.mp4"})
-    assert _job(desk, job_id).result_url == "https://cdn/1.mp4"
+    assert desk.job(job_id).result_url == "https://cdn/1.mp4"
     # Its message went out after that; should it be lost, another does, and no look.
     with desk.store.write() as session:
         later = due(session, desk.store.now(session) + timedelta(seconds=61), 9)
     assert ([message.job_id for message in later.messages], later.looks) == ([job_id], [])
 
 
-def test_one_that_was_marked_and_not_looked_at_comes_to_its_stage_in_time(desk: Desk) -> None:
-    (job_id,) = _waiting(desk)
-    assert len(_due(desk).looks) == 1
-    with desk.store.write() as session:
-        later = due(session, desk.store.now(session) + timedelta(seconds=61), 9)
-    assert ([message.job_id for message in later.messages], later.looks) == ([job_id], [])
-
-
-def test_what_a_stopping_worker_had_to_look_at_is_looked_at_by_others_at_once(desk: Desk) -> None:
-    first, _ = _waiting(desk, 2)
-    by_id = {look.message.job_id: look for look in _due(desk).looks}
-    with desk.store.write() as session:
-        looks.put_back(session, desk.store.now(session), [by_id[first]])
-    assert [look.message.job_id for look in _due(desk).looks] == [first]
-
-
 def test_no_stray_message_and_no_silent_worker_has_it_looked_at_beside_that(desk: Desk) -> None:
-    (job_id,) = _waiting(desk)
+    (job_id,) = waiting(desk)
     assert len(_due(desk).looks) == 1
     lease = Lease("worker-1", 30)
-    with desk.store.write() as session:
-        now = desk.store.now(session)
+    with moment(desk.store) as (session, now):
         assert jobs.claim(session, now, job_id, 1, Stage.POLL, lease, PARKED) is Missed.NOT_DUE
         lost_with_the_silent(session, now, 0)
     assert _due(desk) == ([], [], None)

@@ -19,7 +19,7 @@ from reelq.store.models import Account, Job, JobEvent
 from reelq.store.moves import StaleMove
 from reelq.store.secrets import Vault
 from reelq.store.session import Store
-from tests.databases import add_account, add_batch, add_job, change
+from tests.databases import add_account, add_batch, add_job, change, found
 from worker.desk import LetGo, NotYet
 from worker.recorder import Recorder
 from worker.stages.render import Rendered
@@ -94,8 +94,7 @@ def test_a_receipt_that_only_moves_its_row_on_is_one_statement(
     with _counted(store) as made:
         _recorder(store, tmp_path).record(claimed, receipt)
     assert len(made) == (2 if store.is_sqlite else 1), made  # SQLite writes the event by itself, in one transaction
-    with store.read() as session:
-        assert session.get_one(Job, claimed.at.job_id).status is Status.QUEUED
+    assert found(store, Job, claimed.at.job_id).status is Status.QUEUED
 
 
 @pytest.mark.parametrize(("stage", "receipt"), RECEIPTS.values(), ids=RECEIPTS)
@@ -117,16 +116,14 @@ def test_the_end_of_a_row_is_more_than_one_statement_and_all_of_it_or_nothing(st
     claimed = _claimed(store, Stage.UPLOAD, route=Route.UPLOAD)
     with _plug_pulled(store, "SELECT webhooks"), pytest.raises(RuntimeError, match="pulled"):
         _recorder(store, tmp_path).record(claimed, RECEIPTS["an upload"][1])
-    with store.read() as session:
-        assert session.get_one(Job, claimed.at.job_id).status is Status.RUNNING
+    assert found(store, Job, claimed.at.job_id).status is Status.RUNNING
 
 
 def test_what_an_error_does_to_row_and_account_is_done_together_or_not_at_all(store: Store, tmp_path: Path) -> None:
     claimed = _claimed(store, Stage.RENDER)
     with _plug_pulled(store, "UPDATE jobs", "WITH moved"), pytest.raises(RuntimeError, match="pulled"):
         _recorder(store, tmp_path).record(claimed, RateLimited("slower, please"))
-    with store.read() as session:
-        assert session.get_one(Account, claimed.account.id).blocked_until is None
+    assert found(store, Account, claimed.account.id).blocked_until is None
 
 
 @contextmanager
@@ -173,5 +170,4 @@ def test_a_second_export_is_given_as_many_looks_as_the_first(
 ) -> None:
     claimed = _claimed(store, Stage.POLL, looks=3)
     _recorder(store, tmp_path).record(claimed, NotYet(30, "the export came to no end; a second one began", anew=anew))
-    with store.read() as session:
-        assert session.get_one(Job, claimed.at.job_id).looks == looks
+    assert found(store, Job, claimed.at.job_id).looks == looks

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
-from sqlalchemy import update
 
 from reelq import manifest, skills
 from reelq.cli.here import InDatabase
@@ -27,7 +26,7 @@ from reelq.store.outcomes import failures, waits
 from reelq.store.overview import Snapshot, snapshot
 from reelq.store.session import Store
 from reelq.store.story import Told
-from tests.databases import add_account, add_batch, add_job, add_send, change, on_postgres
+from tests.databases import add_account, add_batch, add_job, add_send, change, found, moment
 
 
 def seen(store: Store, batch_id: str) -> Snapshot:
@@ -38,31 +37,17 @@ def seen(store: Store, batch_id: str) -> Snapshot:
 @pytest.fixture
 def made(store: Store) -> tuple[str, str]:
     """A batch and an account."""
-    with store.write() as session:
-        now = store.now(session)
+    with moment(store) as (session, now):
         return add_batch(session, now, name="jobs.csv", source="/clips"), add_account(session, now)
 
 
 def put(store: Store, made: tuple[str, str], row: int, status: Status = Status.QUEUED, **values: Any) -> str:
     """A row of the batch that has come so far."""
-    with store.write() as session:
-        now = store.now(session)
+    with moment(store) as (session, now):
         told: dict[str, Any] = {"row": row, "name": str(row), "status": status, "started_at": now}
         if status is Status.RUNNING:
             told |= {"lease_until": now + timedelta(seconds=20), "admitted": True}
         return add_job(session, now, batch_id=made[0], account_id=made[1], **{**told, **values})
-
-
-def test_a_snapshot_counts_rows_by_where_they_are_and_what_they_wait_for(store: Store, made: tuple[str, str]) -> None:
-    put(store, made, 1, Status.SUCCEEDED, stage=Stage.DOWNLOAD)
-    put(store, made, 2, Status.FAILED, stage=Stage.VERIFY, error_code="no_effect")
-    put(store, made, 3, Status.WAITING, stage=Stage.EDIT, cause=Cause.CREDITS)
-    put(store, made, 4, Status.RUNNING, stage=Stage.EDIT)
-    put(store, made, 5)
-    told = seen(store, made[0])
-    assert (told.total, told.ended, told.unfinished, told.moving) == (5, 2, 3, 2)
-    assert told.waiting_for(Cause.CREDITS) == 1
-    assert not told.at_rest
 
 
 def test_rows_in_motion_come_with_their_last_words_those_at_work_first(store: Store, made: tuple[str, str]) -> None:
@@ -84,8 +69,7 @@ def test_rows_in_motion_come_with_their_last_words_those_at_work_first(store: St
 
 def test_credits_are_those_of_this_batch_and_marked_where_they_are_shared(store: Store, made: tuple[str, str]) -> None:
     one, other = put(store, made, 1), put(store, made, 2)
-    with store.write() as session:
-        now = store.now(session)
+    with moment(store) as (session, now):
         add_send(session, now, one, made[1], cost=50, outcome=Outcome.APPLIED)
         add_send(session, now, add_job(session, now), made[1], cost=1000, outcome=Outcome.APPLIED)
     assert (seen(store, made[0]).credits, seen(store, made[0]).shared) == (50, False)
@@ -110,9 +94,8 @@ def test_credits_are_those_of_this_batch_and_marked_where_they_are_shared(store:
 def test_a_batch_rests_once_nothing_goes_on_without_a_person(
     store: Store, made: tuple[str, str], batch: dict[str, Any], rows: list[Status], rests: bool
 ) -> None:
-    with store.write() as session:
-        if batch:
-            session.execute(update(Batch).where(Batch.id == made[0]).values(**batch))
+    if batch:
+        change(store, Batch, made[0], **batch)
     for number, status in enumerate(rows, 1):
         put(store, made, number, status, cause=Cause.CREDITS if status is Status.WAITING else None)
     assert seen(store, made[0]).at_rest is rests
@@ -131,8 +114,7 @@ def test_a_batch_whose_twins_are_worked_on_elsewhere_does_not_rest(store: Store,
 def test_a_batch_rests_whose_twins_wait_for_rows_that_a_person_holds_up(
     store: Store, made: tuple[str, str], held: dict[str, Any]
 ) -> None:
-    with store.write() as session:
-        now = store.now(session)
+    with moment(store) as (session, now):
         original = add_job(session, now, batch_id=add_batch(session, now, **held))
     put(store, made, 1, Status.WAITING, cause=Cause.TWIN, same_as=original)
     assert seen(store, made[0]).at_rest
@@ -142,30 +124,26 @@ def test_a_batch_rests_whose_twins_wait_for_rows_that_a_person_holds_up(
 
 def test_what_holds_an_account_up_is_told_only_to_batches_that_it_holds_up(store: Store, made: tuple[str, str]) -> None:
     put(store, made, 1, Status.RUNNING)
-    with store.write() as session:
-        now = store.now(session)
-        blocked = {"blocked_until": now + timedelta(seconds=30)}
-        session.execute(update(Account).where(Account.id == made[1]).values(**blocked))
+    with moment(store) as (session, now):
         other = add_batch(session, now)
         add_job(session, now, batch_id=other)
+    change(store, Account, made[1], blocked_until=now + timedelta(seconds=30))
     (hold,) = seen(store, made[0]).holds
     assert hold.cause is None
     assert seen(store, other).holds == ()
     put(store, made, 2, Status.WAITING, cause=Cause.CREDITS)
-    with store.write() as session:
-        values = {"blocked_until": None, "parked": Cause.CREDITS, "parked_why": "no credits. Register: https://x"}
-        session.execute(update(Account).where(Account.id == made[1]).values(**values))
+    why = "no credits. Register: https://x"
+    change(store, Account, made[1], blocked_until=None, parked=Cause.CREDITS, parked_why=why)
     (hold,) = seen(store, made[0]).holds
-    assert (hold.cause, hold.why) == (Cause.CREDITS, "no credits. Register: https://x")
+    assert (hold.cause, hold.why) == (Cause.CREDITS, why)
 
 
 def test_somebody_works_on_a_batch_while_a_lease_lives_or_nothing_is_overdue(
     store: Store, made: tuple[str, str]
 ) -> None:
-    with store.write() as session:
-        now = store.now(session)
+    with moment(store) as (session, now):
         long_ago = now - timedelta(hours=1)
-        session.execute(update(Batch).where(Batch.id == made[0]).values(created_at=long_ago))
+    change(store, Batch, made[0], created_at=long_ago)
     job_id = put(store, made, 1, admitted=True, publish_at=long_ago)
     assert not seen(store, made[0]).tended
 
@@ -258,35 +236,11 @@ def test_following_ends_with_the_batch_and_tells_each_event_once(store: Store, m
     assert show.closed
 
 
-@on_postgres
-def test_an_event_that_comes_to_light_late_is_told_all_the_same(store: Store, made: tuple[str, str]) -> None:
-    job_id = put(store, made, 1)
-    late = store.write()
-    session = late.__enter__()
-    first = session.get_one(Job, job_id)
-    note(session, Position.of(first), store.now(session), "progress", "begun first")
-
-    def step(look: int) -> None:
-        if look == 1:
-            with store.write() as other:
-                note(other, Position.of(first), store.now(other), "progress", "committed first")
-        elif look == 2:
-            late.__exit__(None, None, None)
-        elif look == 4:
-            with store.write() as other:
-                other.execute(update(Job).where(Job.id == job_id).values(status=Status.FAILED))
-
-    show = Kept(step)
-    follow(store, made[0], show, every=0.01)  # type: ignore[arg-type]
-    assert [one.words for one in show.told] == ["committed first", "begun first"]
-
-
 def test_a_batch_is_named_by_a_piece_of_its_id_its_manifest_or_last(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with store.write() as session:
-        now = store.now(session)
+    with moment(store) as (session, now):
         old = add_batch(session, now, id="bat_01aaaaaaaaxyz1", name="jobs.csv", source=str(tmp_path))
         new = add_batch(session, now, id="bat_01aaaaaabbxyz2", name="jobs.csv", source=str(tmp_path))
         other = add_batch(session, now, id="bat_01cccccccccyz3", name="other.csv", source="/elsewhere")
@@ -340,9 +294,7 @@ def test_results_are_a_manifest_that_comes_out_the_same_when_it_is_read(
     store: Store, made: tuple[str, str], tmp_path: Path
 ) -> None:
     columns = ["文件", "instruction", "编号", "references", "output", "status", "=title"]
-    with store.write() as session:
-        options = {"form": "semicolon"}
-        session.execute(update(Batch).where(Batch.id == made[0]).values(columns=columns, options=options))
+    change(store, Batch, made[0], columns=columns, options={"form": "semicolon"})
     evil = '=HYPERLINK("http://x")\nsecond\x07 line; "quoted" ' + "长" * 40_000
     extra = {"status": "mine", "=title": "=1+1"}
     for row in range(1, 4):
@@ -376,9 +328,7 @@ def test_results_are_a_manifest_that_comes_out_the_same_when_it_is_read(
 def test_results_as_json_lines_are_what_was_said_and_go_where_a_run_puts_them(
     store: Store, made: tuple[str, str], tmp_path: Path
 ) -> None:
-    with store.write() as session:
-        values = {"columns": ["file", "instruction"], "out": str(tmp_path / "deep" / "out")}
-        session.execute(update(Batch).where(Batch.id == made[0]).values(**values))
+    change(store, Batch, made[0], columns=["file", "instruction"], out=str(tmp_path / "deep" / "out"))
     put(store, made, 1, Status.WAITING, cause=Cause.CREDITS, reply="=1", route=Route.EDIT)
     out = io.StringIO()
     put_results(store, made[0], out, Form.JSONL)
@@ -391,22 +341,6 @@ def test_results_as_json_lines_are_what_was_said_and_go_where_a_run_puts_them(
         assert [row["status"] for row in csv.DictReader(file)] == ["waiting"]
     with pytest.raises(CannotWrite, match="there is no folder"):
         write_results(store, made[0], tmp_path / "gone" / "r.csv")
-
-
-def _statuses(store: Store, batch_id: str) -> list[str]:
-    with store.read() as session:
-        return [str(job.status) for job in session.query(Job).filter(Job.batch_id == batch_id).order_by(Job.row)]
-
-
-def test_a_retry_of_a_batch_takes_what_failed_even_where_it_was_cancelled(store: Store, made: tuple[str, str]) -> None:
-    put(store, made, 1, Status.FAILED, stage=Stage.EDIT, error_code="agent_failed")
-    put(store, made, 2, Status.SUCCEEDED)
-    put(store, made, 3, Status.CANCELLED)
-    change(store, Batch, made[0], state=BatchState.CANCELLED)
-    assert handling.retry_batch(store, made[0]) == handling.Handled(1, not_so=2)
-    assert _statuses(store, made[0]) == ["queued", "succeeded", "cancelled"]
-    assert seen(store, made[0]).state is BatchState.ACTIVE
-    assert handling.retry_batch(store, made[0]) == handling.Handled(0, not_so=3)
 
 
 def test_cancel_pause_and_resume_tell_how_many_rows_they_met(store: Store, made: tuple[str, str]) -> None:
@@ -433,8 +367,7 @@ def test_a_single_row_is_resumed_retried_and_cancelled_where_that_applies(store:
     )
     change(store, Account, made[1], parked=Cause.CREDITS)
     assert [handling.resume_row(store, job_id) for job_id in (waits_, waits_, ended)] == [True, False, False]
-    with store.read() as session:
-        assert session.get_one(Account, made[1]).parked is None
+    assert found(store, Account, made[1]).parked is None
     assert [handling.cancel_row(store, job_id) for job_id in (waits_, ended, runs)] == [
         handling.Handled(1),
         handling.Handled(0, not_so=1),

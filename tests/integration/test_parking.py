@@ -10,13 +10,12 @@ from reelq.job import Cause, Stage, Status
 from reelq.store import accounts, parking
 from reelq.store.models import Account, Batch, BatchState, Job
 from reelq.store.session import Store
-from tests.databases import add_account, add_batch, add_job
+from tests.databases import add_account, add_batch, add_job, moment
 
 
 def _waiting(store: Store, count: int, cause: Cause = Cause.CREDITS, **values: Any) -> str:
     """An account that is parked for this cause, with so many rows that wait."""
-    with store.write() as session:
-        now = store.now(session)
+    with moment(store) as (session, now):
         account, batch = add_account(session, now), add_batch(session, now)
         for row in range(1, count + 1):
             more = {"status": Status.WAITING, "cause": cause, **values}
@@ -61,8 +60,7 @@ def test_once_the_account_is_open_as_many_go_as_the_balance_covers(store: Store)
 
 def test_an_account_without_a_token_is_looked_at_again_when_one_can_be_had(store: Store) -> None:
     account = _waiting(store, 2, Cause.TOKEN)
-    with store.write() as session:
-        now = store.now(session)
+    with moment(store) as (session, now):
         session.execute(update(Account).values(parked_until=now + timedelta(days=1)))
         assert parking.accounts_waiting(session, now) == []
         assert session.get_one(Account, account).parked is Cause.TOKEN
@@ -72,8 +70,7 @@ def test_an_account_without_a_token_is_looked_at_again_when_one_can_be_had(store
 
 def test_rows_of_a_paused_batch_do_not_wait_for_a_token_that_can_be_had(store: Store) -> None:
     _waiting(store, 2, Cause.TOKEN)
-    with store.write() as session:
-        now = store.now(session)
+    with moment(store) as (session, now):
         session.execute(update(Batch).values(state=BatchState.PAUSED))
         session.execute(update(Account).values(parked_until=now))
         parking.accounts_waiting(session, now)
@@ -82,8 +79,7 @@ def test_rows_of_a_paused_batch_do_not_wait_for_a_token_that_can_be_had(store: S
 
 def test_rows_to_which_nothing_was_sent_go_on_with_the_account_that_is_configured_now(store: Store) -> None:
     _waiting(store, 1)
-    with store.write() as session:
-        now = store.now(session)
+    with moment(store) as (session, now):
         begun = add_job(
             session, now, account_id=_only_account(session), status=Status.WAITING, cause=Cause.CREDITS,
             stage=Stage.EDIT, remote_session_id="ses_paid",
@@ -98,8 +94,7 @@ def test_rows_to_which_nothing_was_sent_go_on_with_the_account_that_is_configure
 
 def test_an_account_that_is_parked_itself_takes_no_rows_over(store: Store) -> None:
     _waiting(store, 1)
-    with store.write() as session:
-        now = store.now(session)
+    with moment(store) as (session, now):
         other = add_account(session, now, credential="another")
         accounts.park(session, other, Cause.TOKEN, "refused", now)
         session.expire_all()
@@ -113,8 +108,7 @@ def _only_account(session: Any) -> str:
 @pytest.mark.parametrize("held", [{"state": BatchState.PAUSED}, {"state": BatchState.CANCELLED}, {"released": 0}])
 def test_no_row_goes_first_that_may_not_begin(store: Store, held: dict[str, Any]) -> None:
     account = _waiting(store, 2)
-    with store.write() as session:
-        now = store.now(session)
+    with moment(store) as (session, now):
         session.execute(update(Batch).values(**held))
         waits = {"account_id": account, "status": Status.WAITING, "cause": Cause.CREDITS}
         add_job(session, now, batch_id=add_batch(session, now), row=7, **waits)
@@ -127,8 +121,7 @@ def test_no_row_goes_first_that_may_not_begin(store: Store, held: dict[str, Any]
 
 def test_a_row_that_went_first_and_may_not_begin_any_more_is_not_waited_for(store: Store) -> None:
     account = _waiting(store, 2)
-    with store.write() as session:
-        now = store.now(session)
+    with moment(store) as (session, now):
         waits = {"account_id": account, "status": Status.WAITING, "cause": Cause.CREDITS}
         add_job(session, now, batch_id=add_batch(session, now), row=7, **waits)
     assert _go_on(store, account, 500) == 1

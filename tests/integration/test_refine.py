@@ -9,9 +9,8 @@ from reelq.job import Cause, Route, Stage, Status
 from reelq.store import submissions
 from reelq.store.models import Batch, Job
 from reelq.store.orders import Fate
-from tests.integration.test_submissions import REEL, TWO, Desk, desk, fates
-
-__all__ = ["desk"]  # the fixture
+from tests.databases import found
+from tests.integration.desks import REEL, TWO, Desk, fates
 
 
 def _refine(desk: Desk, job: Job, instruction: str = "Make it brighter") -> Job:
@@ -27,8 +26,7 @@ def test_a_refinement_goes_on_in_the_session_of_its_row_with_a_result_of_its_own
     assert (refined.stage, refined.status, refined.route) == (Stage.EDIT, Status.QUEUED, Route.EDIT)
     assert refined.remote_session_id == desk.job(job.id).remote_session_id != ""
     assert (refined.file, refined.output) == ("", "1-beach-2.mp4")
-    with desk.store.read() as session:
-        assert session.get_one(Batch, refined.batch_id).name == "refine of row 1 of jobs"
+    assert found(desk.store, Batch, refined.batch_id).name == "refine of row 1 of jobs"
 
 
 def test_no_refinement_writes_over_another_or_over_a_file_that_is_there(desk: Desk) -> None:

@@ -6,9 +6,7 @@ from reelq.job import Stage, Status
 from reelq.store import submissions
 from reelq.store.models import Outcome, Send
 from tests.databases import add_account
-from tests.integration.test_submissions import REEL, TWO, Desk, desk
-
-__all__ = ["desk"]  # the fixture
+from tests.integration.desks import REEL, TWO, Desk
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from reelq.store.clients import Asset, IdempotencyKey
 from reelq.store.models import Batch, Job, JobEvent, Send
 from reelq.store.moves import Position, move, note
 from reelq.store.session import Store
-from tests.databases import add_account, add_batch, add_job, add_send
+from tests.databases import add_account, add_batch, add_job, add_send, moment
 
 DAYS = 30
 
@@ -26,8 +26,7 @@ DAYS = 30
 def test_a_batch_is_forgotten_when_its_last_job_ended_long_ago(
     store: Store, ended_days_ago: tuple[int | None, ...], is_kept: bool
 ) -> None:
-    with store.write() as session:
-        now = store.now(session)
+    with moment(store) as (session, now):
         account = add_account(session, now)
         batch = add_batch(session, now - timedelta(days=50))
         for row, days in enumerate(ended_days_ago, 1):
@@ -63,8 +62,7 @@ def known(store: Store) -> set[tuple[str, str]]:
 def test_an_upload_is_forgotten_when_it_is_old_and_no_batch_left_can_need_it(store: Store) -> None:
     for owner, days, name in (("ann", 40, "a"), ("ann", 60, "b"), ("ann", 20, "c"), ("bob", 40, "a"), ("bob", 20, "b")):
         add_asset(store, owner, days, name * 64)
-    with store.write() as session:
-        now = store.now(session)
+    with moment(store) as (session, now):
         # Her oldest batch is of forty days ago: the upload that it began with was used a moment before.
         add_batch(session, now - timedelta(days=40) + timedelta(seconds=5), owner="ann")
         assert retention.forget_assets(session, now, DAYS) == 2
@@ -76,8 +74,7 @@ def test_an_upload_is_forgotten_when_it_is_old_and_no_batch_left_can_need_it(sto
 
 def test_an_upload_that_is_used_again_is_young_again(store: Store) -> None:
     add_asset(store, "ann", 40, "a" * 64)
-    with store.write() as session:
-        now = store.now(session)
+    with moment(store) as (session, now):
         assert assets.use(session, "ann", ["a" * 64, "b" * 64], now).keys() == {"a" * 64}
         assert assets.use(session, "bob", ["a" * 64], now) == {}
         assert retention.forget_assets(session, now, DAYS) == 0
@@ -91,8 +88,7 @@ def test_what_nobody_refers_to_is_swept_and_nothing_else(store: Store, tmp_path:
     old(storage, upload, result, shared, needless)
     for owner, sha256 in (("ann", upload), ("ann", shared), ("bob", shared)):
         add_asset(store, owner, 40 if owner == "ann" else 1, sha256)
-    with store.write() as session:
-        now = store.now(session)
+    with moment(store) as (session, now):
         batch = add_batch(session, now - timedelta(days=50), owner="eve")
         job = add_job(session, now, batch_id=batch, result_sha256=result, status="succeeded", stage="download")
         session.execute(update(Job).where(Job.id == job).values(finished_at=now - timedelta(days=40)))
@@ -117,8 +113,7 @@ def test_a_storage_that_another_database_uses_is_left_alone(store: Store, tmp_pa
 
 
 def test_answers_are_forgotten_after_a_day(store: Store) -> None:
-    with store.write() as session:
-        now = store.now(session)
+    with moment(store) as (session, now):
         for key, hours in (("old", 25), ("new", 23)):
             at = now - timedelta(hours=hours)
             values = {"fingerprint": "", "made_id": "bat_1", "held_until": at, "created_at": at, "answer": ""}

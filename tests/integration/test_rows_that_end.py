@@ -16,14 +16,10 @@ from reelq.store.models import Account, Job, Outcome, Send
 from reelq.store.orders import Fate
 from reelq.store.secrets import Vault
 from reelq.store.session import Store
-from tests.databases import add_job, add_send, change
-from tests.integration.test_submissions import Desk, desk, fates
+from tests.databases import add_job, add_send, change, found, moment
+from tests.integration.desks import REEL, Desk, fates
 from worker.recorder import Recorder
 from worker.verdict import PARKED
-
-__all__ = ["desk"]  # the fixture
-
-REEL = ("beach.mp4,Add a title,reel", ",Add music,reel", ",Make it brighter,reel")
 
 
 def _recorded(store: Store, stage: Stage, what: object, folder: Path, **then: object) -> Job:
@@ -36,8 +32,7 @@ def _recorded(store: Store, stage: Stage, what: object, folder: Path, **then: ob
     Recorder(store, Vault("a key for tests, long enough"), Settings(reelq_data_dir=folder), folder).record(
         claimed, what
     )
-    with store.read() as session:
-        return session.get_one(Job, job_id)
+    return found(store, Job, job_id)
 
 
 def test_a_row_that_is_to_be_cancelled_does_not_come_to_wait_for_credits(store: Store, tmp_path: Path) -> None:
@@ -60,8 +55,7 @@ def _claim(store: Store, job_id: str, stage: Stage, run: int = 1) -> object:
 
 def _in_doubt(store: Store, *, ended_well: bool = False) -> Job:
     """A row whose stream was lost, and that is to be settled by a read some time from now."""
-    with store.write() as session:
-        now = store.now(session)
+    with moment(store) as (session, now):
         job_id = add_job(session, now, stage=Stage.VERIFY, admitted=True, due_at=now + timedelta(hours=1))
         job = session.get_one(Job, job_id)
         add_send(session, now, job_id, job.account_id, ended_well=ended_well, read_fingerprint="half an edit")
@@ -80,8 +74,7 @@ def _cancelled_by_its_claim(store: Store, job: Job) -> object:
 
 
 def _poisoned(store: Store, job: Job) -> object:
-    with store.write() as session:
-        now = store.now(session)
+    with moment(store) as (session, now):
         gone = {"status": Status.RUNNING, "lapses": 9, "lease_until": now - timedelta(seconds=1), "publish_at": None}
         session.execute(update(Job).where(Job.id == job.id).values(**gone))
         return jobs.rescue(session, now, 9, 30, 20)
@@ -213,5 +206,4 @@ def test_a_429_brings_no_moment_forward(store: Store) -> None:
         until = store.now(session) + timedelta(minutes=9)
         session.execute(update(Account).values(blocked_until=until, block_seconds=540))
     assert _claim(store, job.id, Stage.VERIFY) is Missed.HELD
-    with store.read() as session:
-        assert session.get_one(Job, job.id).due_at == job.due_at
+    assert found(store, Job, job.id).due_at == job.due_at

@@ -9,9 +9,8 @@ from reelq.job import Cause, Status
 from reelq.store import accounts, due, jobs, parking, turns
 from reelq.store.models import Account, Job
 from reelq.store.moves import Position, move
-from tests.integration.test_submissions import TWO, Desk, desk
-
-__all__ = ["desk"]  # the fixture
+from tests.databases import moment
+from tests.integration.desks import TWO, Desk
 
 
 def _admitted(desk: Desk, batch_id: str | None, now: datetime | None = None) -> set[str]:
@@ -39,14 +38,6 @@ def test_a_batch_that_is_paused_begins_nothing_for_another_that_waits(desk: Desk
     assert _admitted(desk, mine) == set(_ids(desk, batch_id))
 
 
-def test_all_that_is_in_flight_takes_up_room(desk: Desk) -> None:
-    desk.submit(*TWO)
-    with desk.store.write() as session:
-        session.execute(update(Account).values(window=2))
-    _admitted(desk, None)
-    assert _admitted(desk, desk.submit("beach.mp4,Trim it,", name="mine").batch_id) == set()
-
-
 @pytest.mark.parametrize(
     ("lease", "message", "room"),
     [
@@ -64,8 +55,7 @@ def test_what_a_run_let_in_takes_up_no_room_of_anothers_once_nobody_is_at_it(
     assert _admitted(desk, None) == {at_work, queued}
     desk.begin(desk.job(at_work))
     mine = desk.submit("beach.mp4,Trim it,", name="mine").batch_id
-    with desk.store.write() as session:
-        now = desk.store.now(session)
+    with moment(desk.store) as (session, now):
         for job_id, then in (
             (at_work, {"lease_until": now + timedelta(seconds=lease)}),
             (queued, {"publish_at": now + timedelta(seconds=message)}),
@@ -112,8 +102,7 @@ def test_the_row_that_tries_whether_credits_suffice_is_one_that_somebody_works_o
 ) -> None:
     desk.submit(TWO[0], name="other")
     batch_id = desk.submit(TWO[1], name="mine").batch_id
-    with desk.store.write() as session:
-        now = desk.store.now(session)
+    with moment(desk.store) as (session, now):
         for job in session.scalars(select(Job).order_by(Job.id)):
             move(session, Position.of(job), Status.WAITING, now, "no credits", cause=Cause.CREDITS)
         accounts.park(session, desk.account, Cause.CREDITS, "no credits", now)

@@ -8,8 +8,8 @@ import pytest
 from reelq.job import Stage, Status
 from reelq.store.moves import Position, note
 from reelq.store.session import Store
-from reelq.store.story import BEGINNING, Mark, newest_event, row_told_since, told_since
-from tests.databases import add_batch, add_job, on_postgres
+from reelq.store.story import BEGINNING, Mark, newest_event, told_since
+from tests.databases import add_batch, add_job, moment, on_postgres
 
 
 class Teller:
@@ -39,8 +39,7 @@ def at(store: Store) -> Position:
 
 def new_row(store: Store) -> Position:
     """A row in a batch of its own."""
-    with store.write() as session:
-        now = store.now(session)
+    with moment(store) as (session, now):
         batch = add_batch(session, now)
         return Position(add_job(session, now, batch_id=batch), batch, 1, Stage.UPLOAD, Status.QUEUED)
 
@@ -64,18 +63,6 @@ def _handed_out(mark: Mark) -> Mark:
     return back
 
 
-@on_postgres
-def test_an_event_with_a_lower_number_that_is_committed_last_is_told_to_whoever_came_back_in_between(
-    store: Store, at: Position
-) -> None:
-    first = Teller(store, at).say("drawn first")
-    Teller(store, at).say("committed first").commit()
-    told, mark = read(store, at, BEGINNING)
-    assert told == ["committed first"]
-    first.commit()
-    assert read(store, at, mark)[0] == ["drawn first"]
-
-
 def test_whoever_begins_now_is_told_what_was_under_way_and_nothing_older(store: Store, at: Position) -> None:
     Teller(store, at).say("long ago").commit()
     under_way = None if store.is_sqlite else Teller(store, at).say("under way")
@@ -85,17 +72,6 @@ def test_whoever_begins_now_is_told_what_was_under_way_and_nothing_older(store: 
         under_way.commit()
     Teller(store, at).say("from now on").commit()
     assert read(store, at, mark)[0] == [*(["under way"] if under_way else []), "from now on"]
-
-
-@on_postgres
-def test_what_is_given_up_holds_nobody_up(store: Store, at: Position) -> None:
-    given_up = Teller(store, at).say("never was")
-    Teller(store, at).say("one").commit()
-    told, mark = read(store, at, BEGINNING)
-    given_up.give_up()
-    Teller(store, at).say("two").commit()
-    more, _ = read(store, at, mark)
-    assert (told, more) == (["one"], ["two"])
 
 
 @on_postgres
@@ -132,17 +108,6 @@ def _overlap(store: Store, at: Position, chance: random.Random) -> int:
     told += read(store, at, mark, 2)[0]
     assert sorted(told) == sorted(committed)
     return len(told)
-
-
-def test_a_rows_events_are_its_own(store: Store, at: Position) -> None:
-    with store.write() as session:
-        now = store.now(session)
-        other = add_job(session, now, batch_id=at.batch_id, row=2)
-    Teller(store, Position(other, at.batch_id, 1, Stage.UPLOAD, Status.QUEUED)).say("the other's").commit()
-    Teller(store, at).say("its own").commit()
-    with store.read() as session:
-        assert [one.words for one in row_told_since(session, at.job_id, BEGINNING).told] == ["its own"]
-        assert len(told_since(session, at.batch_id, BEGINNING).told) == 2
 
 
 def test_a_mark_that_would_not_fit_into_a_header_goes_back_rather_than_miss_anything() -> None:

@@ -1,136 +1,18 @@
 """A manifest handed in again goes on where it stood: nothing is done twice, nothing that was done is lost."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from hashlib import sha256
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 
-from reelq import manifest, skills
-from reelq.job import FINAL, Cause, Stage, Status
+from reelq.job import Cause, Stage, Status
 from reelq.store import actions, handling, jobs, retention, submissions
-from reelq.store.models import Account, Batch, BatchState, Job, JobEvent, Outcome, Send
+from reelq.store.models import Batch, BatchState, Job, JobEvent, Outcome, Send
 from reelq.store.moves import Position, move
-from reelq.store.orders import Fate, Order, Plan
-from reelq.store.session import Store
-from reelq.store.submissions import Submitted
-from tests.databases import add_account, add_send
-
-SERVICE = "https://service.example"
-HEADER = "file,instruction,session"
-SKILLS = skills.load()
-RESULT = b"a finished video"
-
-
-@dataclass
-class Desk:
-    """Somebody with a folder of clips, a manifest, and a database."""
-
-    store: Store
-    folder: Path
-    account: str
-
-    def order(self, *rows: str, header: str = HEADER, name: str = "jobs", out: str = "out", **told: Any) -> Order:
-        """What a manifest of these lines asks for."""
-        path = self.folder / f"{name}.csv"
-        path.write_text("\n".join([header, *rows]) + "\n")
-        checked = manifest.check_file(path, skills=SKILLS)
-        rows_ = checked.rows_or_raise()
-        return Order("me", name, self.folder, self.folder / out, rows_, checked.columns, **told)
-
-    def submit(self, *rows: str, **told: Any) -> Submitted:
-        """Hand it in."""
-        return submissions.submit(self.store, self.order(*rows, **told), service=SERVICE, account_id=self.account)
-
-    def plan(self, *rows: str, **told: Any) -> Plan:
-        """What handing it in would do."""
-        return submissions.plan(self.store, self.order(*rows, **told), service=SERVICE)
-
-    def jobs(self, batch_id: str) -> list[Job]:
-        with self.store.read() as session:
-            return list(session.scalars(select(Job).where(Job.batch_id == batch_id).order_by(Job.row)))
-
-    def job(self, job_id: str) -> Job:
-        with self.store.read() as session:
-            return session.get_one(Job, job_id)
-
-    def statuses(self, batch_id: str) -> list[str]:
-        return [str(job.cause or job.status) for job in self.jobs(batch_id)]
-
-    def act(self, act: Callable[..., Any], job: Job) -> Any:
-        """What a person asks of a job."""
-        with self.store.write() as session:
-            return act(session, session.get_one(Job, job.id), self.store.now(session))
-
-    def begin(self, job: Job, stage: Stage = Stage.UPLOAD) -> Position:
-        """A worker takes the job, in this stage and in a remote session of its own, unless it has one."""
-        with self.store.write() as session:
-            now = self.store.now(session)
-            session.execute(update(Job).where(Job.id == job.id).values(stage=stage))
-            at = Position.of(session.get_one(Job, job.id, populate_existing=True))
-            more: dict[str, Any] = {"lease_until": jobs.later(now, 60), "worker": "w", "started_at": now}
-            if stage is not Stage.UPLOAD:
-                more["remote_session_id"] = job.remote_session_id or f"ses_{job.id}"
-            return move(session, at, Status.RUNNING, now, f"{stage} begins", **more)
-
-    def sent(self, job: Job, outcome: Outcome = Outcome.APPLIED) -> None:
-        """Its instruction went out."""
-        with self.store.write() as session:
-            add_send(session, self.store.now(session), job.id, self.account, outcome=outcome, cost=7)
-
-    def end(self, at: Position, to: Status, **values: Any) -> None:
-        with self.store.write() as session:
-            jobs.end(session, at, to, self.store.now(session), str(to), **values)
-
-    def succeed(self, job: Job, content: bytes = RESULT) -> Path:
-        """All of its stages are done, and its result lies where it belongs."""
-        at = self.begin(job, Stage.DOWNLOAD)
-        self.sent(job)
-        out = self.out_of(job)
-        values: dict[str, Any] = {"remote_render_id": f"render_{job.id}", "result_url": "https://cdn.example/1.mp4"}
-        values |= {"timeline": "one clip", "reply": "Done.", "changes": ["a title"], "renders": 1}
-        if job.output:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            out.write_bytes(content)
-            values |= {"result_path": job.output, "result_size": len(content)}
-            values |= {"result_sha256": sha256(content).hexdigest()}
-        self.end(at, Status.SUCCEEDED, **values)
-        return out
-
-    def fail(self, job: Job, stage: Stage = Stage.VERIFY, code: str = "no_effect") -> None:
-        self.end(self.begin(job, stage), Status.FAILED, error_code=code, error="It changed nothing")
-
-    def out_of(self, job: Job) -> Path:
-        with self.store.read() as session:
-            return Path(session.get_one(Batch, job.batch_id).out, job.output)
-
-    def words(self, job: Job) -> list[str]:
-        with self.store.read() as session:
-            return list(session.scalars(select(JobEvent.words).where(JobEvent.job_id == job.id).order_by(JobEvent.id)))
-
-    def count(self, table: Any) -> int:
-        with self.store.read() as session:
-            return session.execute(select(func.count()).select_from(table)).scalar_one()
-
-
-@pytest.fixture
-def desk(store: Store, tmp_path: Path) -> Desk:
-    """Two clips of their own contents, and an account."""
-    for name in ("beach", "forest"):
-        (tmp_path / f"{name}.mp4").write_bytes(name.encode() * 100)
-    with store.write() as session:
-        return Desk(store, tmp_path, add_account(session, store.now(session), service_url=SERVICE))
-
-
-TWO = ("beach.mp4,Add a title,", "forest.mp4,Add music,")
-
-
-def fates(done: Submitted | Plan) -> list[Fate]:
-    return list(done.plan.fates if isinstance(done, Submitted) else done.fates)
-
+from reelq.store.orders import Fate
+from tests.databases import found
+from tests.integration.desks import REEL, SERVICE, TWO, Desk, fates
 
 # The same manifest again
 
@@ -143,18 +25,11 @@ def test_a_plan_says_what_submitting_does_and_writes_nothing(desk: Desk) -> None
     assert (fates(again), desk.count(Batch)) == ([Fate.GOES_ON] * 2, 1)
 
 
-def test_the_same_manifest_again_is_the_batch_that_is_there(desk: Desk) -> None:
-    first = desk.submit(*TWO)
-    second = desk.submit(*TWO)
-    assert (second.batch_id, second.left_behind, desk.count(Job)) == (first.batch_id, (), 2)
-
-
 def test_it_renews_what_was_asked_of_the_batch_as_a_whole(desk: Desk) -> None:
     batch_id = desk.submit(*TWO, first=1, limit_credits=10).batch_id
     handling.pause_batch(desk.store, batch_id)
     assert desk.submit(*TWO, limit_credits=500).batch_id == batch_id
-    with desk.store.read() as session:
-        batch = session.get_one(Batch, batch_id)
+    batch = found(desk.store, Batch, batch_id)
     assert (batch.released, batch.limit_credits, batch.state) == (None, 500, BatchState.ACTIVE)
 
 
@@ -304,9 +179,6 @@ def test_a_download_under_way_to_a_name_that_changed_begins_again_and_the_old_on
 # Rows of a session
 
 
-REEL = tuple(f"{clip},{text},reel" for clip, text in (("beach.mp4", "Add a title"), ("", "Add music"), ("", "Trim it")))
-
-
 def _succeed_in_session(desk: Desk, batch_id: str, rows: int) -> None:
     for number in range(rows):
         desk.succeed(desk.jobs(batch_id)[number])
@@ -319,15 +191,6 @@ def test_a_row_added_at_the_end_goes_on_in_the_session_of_those_before_it(desk: 
     _, second, third = desk.jobs(added.batch_id)
     assert (third.status, third.after_id) == (Status.QUEUED, second.id)
     assert third.remote_session_id == second.remote_session_id != ""
-
-
-def test_a_row_added_behind_one_that_is_at_work_waits_for_it(desk: Desk) -> None:
-    batch_id = desk.submit(REEL[0]).batch_id
-    at = desk.begin(desk.jobs(batch_id)[0], Stage.EDIT)
-    added = desk.submit(*REEL[:2])
-    assert desk.statuses(added.batch_id) == ["running", "session"]
-    desk.end(at, Status.SUCCEEDED)
-    assert desk.statuses(added.batch_id) == ["succeeded", "queued"]
 
 
 def test_a_row_added_behind_one_that_failed_runs_when_that_is_retried(desk: Desk) -> None:
@@ -426,11 +289,6 @@ def test_when_a_joined_row_ends_badly_the_first_twin_does_the_work_and_the_other
     assert (second.cause, second.same_as) == (Cause.TWIN, first.id)
 
 
-def test_a_row_that_failed_elsewhere_is_a_row_like_any_other(desk: Desk) -> None:
-    desk.fail(desk.jobs(desk.submit(TWO[0]).batch_id)[0])
-    assert fates(desk.submit(TWO[0], name="other")) == [Fate.NEW]
-
-
 def test_a_failed_row_that_is_retried_while_another_does_its_work_waits_for_that(desk: Desk) -> None:
     (failed,) = desk.jobs(desk.submit(TWO[0]).batch_id)
     desk.fail(failed)
@@ -439,17 +297,6 @@ def test_a_failed_row_that_is_retried_while_another_does_its_work_waits_for_that
     failed = desk.job(failed.id)
     assert (failed.cause, failed.same_as) == (Cause.TWIN, other.id)
     assert fates(desk.submit(TWO[0], retry_failed=True)) == [Fate.JOINED]
-
-
-def test_cancel_and_pause_of_a_twin_touch_the_twin_alone(desk: Desk) -> None:
-    (original,) = desk.jobs(desk.submit(TWO[0]).batch_id)
-    batch_id = desk.submit(TWO[0], name="other").batch_id
-    handling.pause_batch(desk.store, batch_id)
-    handling.resume_batch(desk.store, batch_id)
-    assert desk.statuses(batch_id) == ["twin"]
-    handling.cancel_batch(desk.store, batch_id)
-    assert desk.statuses(batch_id) == ["cancelled"]
-    assert desk.job(original.id).status is Status.QUEUED
 
 
 @pytest.mark.parametrize("instruction", ["credits", "status"])
@@ -514,13 +361,3 @@ def test_an_owner_shares_no_work_with_another(desk: Desk) -> None:
     other = replace(desk.order(TWO[0]), owner="another")
     assert fates(submissions.plan(desk.store, other, service=SERVICE)) == [Fate.NEW]
     assert fates(submissions.plan(desk.store, desk.order(TWO[0]), service="sandbox")) == [Fate.NEW]
-
-
-def test_no_two_open_jobs_ever_have_one_key_to_themselves(desk: Desk) -> None:
-    for name in ("one", "two", "three"):
-        desk.submit(*TWO, *REEL, name=name)
-    with desk.store.read() as session:
-        own = (Job.status.not_in(FINAL), Job.same_as.is_(None))
-        keys = session.scalars(select(Job.key).where(*own)).all()
-        assert len(keys) == len(set(keys)) == 5
-        assert session.execute(select(func.count()).select_from(Account)).scalar_one() == 1

@@ -3,18 +3,18 @@
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import func, select
 
 from reelq.job import Stage, Status
 from reelq.store import submissions
+from reelq.store.ids import new_id
 from reelq.store.models import Batch, Job
 from reelq.store.session import Store
-from tests.integration.test_submissions import SERVICE, TWO, Desk, desk
+from tests.integration.desks import SERVICE, TWO, Desk
 from tests.integration.threads import together
-
-__all__ = ["desk"]  # the fixture
 
 
 def _at_once(desk: Desk, *names: str) -> list[str]:
@@ -40,6 +40,14 @@ def test_of_those_that_hand_in_the_same_rows_from_different_manifests_one_does_t
         own = select(func.count()).select_from(Job).where(Job.same_as.is_(None))
         assert session.execute(own).scalar_one() == 52
     assert desk.count(Job) == 3 * 52
+
+
+def test_an_order_whose_batch_was_given_its_id_beforehand_is_made_once(desk: Desk) -> None:
+    rows = desk.order("https://clips.example/1.mp4,Add a title,")
+    order = replace(rows, source=Path(), out=Path(), batch_id=new_id("bat"))
+    made = together(6, lambda: submissions.submit(desk.store, order, service=SERVICE, account_id=desk.account))
+    assert {each.batch_id for each in made} == {order.batch_id}
+    assert (desk.count(Batch), desk.count(Job)) == (1, 1)
 
 
 def test_rows_that_end_while_they_are_joined_leave_no_twin_waiting(desk: Desk) -> None:

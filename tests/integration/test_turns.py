@@ -10,9 +10,8 @@ from reelq.job import Status
 from reelq.store import turns
 from reelq.store.due import SOON, due
 from reelq.store.models import Account, Job
-from tests.integration.test_submissions import Desk, desk
-
-__all__ = ["desk"]  # the fixture
+from tests.databases import moment
+from tests.integration.desks import Desk
 
 
 def _many(desk: Desk, count: int) -> str:
@@ -83,8 +82,7 @@ def test_of_many_in_flight_a_quarter_may_wait(desk: Desk) -> None:
 def test_what_does_not_wait_for_a_worker_holds_nobody_up(desk: Desk, publish_in: float, due_in: float) -> None:
     ids = [job.id for job in desk.jobs(_many(desk, 20))]
     _window(desk, 64)
-    with desk.store.write() as session:
-        now = desk.store.now(session)
+    with moment(desk.store) as (session, now):
         publish_at, due_at = now + timedelta(seconds=publish_in), now + timedelta(seconds=due_in)
         others = update(Job).where(Job.id.in_(ids[:10]))
         session.execute(others.values(admitted=True, publish_at=publish_at, due_at=due_at))
@@ -94,8 +92,7 @@ def test_what_does_not_wait_for_a_worker_holds_nobody_up(desk: Desk, publish_in:
 def test_what_is_due_goes_out_and_the_next_is_told_of_if_it_is_soon(desk: Desk) -> None:
     first, second, third = (job.id for job in desk.jobs(_many(desk, 3)))
     _let_in(desk)
-    with desk.store.write() as session:
-        now = desk.store.now(session)
+    with moment(desk.store) as (session, now):
         for job_id, seconds in ((first, -1.0), (second, 0.1), (third, 0.15)):
             session.get_one(Job, job_id).publish_at = now + timedelta(seconds=seconds)
     with desk.store.write() as session:
@@ -113,8 +110,7 @@ def test_what_is_due_goes_out_and_the_next_is_told_of_if_it_is_soon(desk: Desk) 
 def test_what_is_due_later_than_soon_is_not_told_of(desk: Desk) -> None:
     (job,) = desk.jobs(_many(desk, 1))
     _let_in(desk)
-    with desk.store.write() as session:
-        now = desk.store.now(session)
+    with moment(desk.store) as (session, now):
         session.get_one(Job, job.id).publish_at = now + SOON + timedelta(seconds=0.01)
     with desk.store.write() as session:
         assert due(session, now, 9) == ([], [], None)

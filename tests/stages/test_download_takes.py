@@ -7,8 +7,9 @@ from typing import Any, cast
 
 import pytest
 
-from reelq.job import Route, Stage
-from worker.desk import Desk, Finished, Job
+from reelq.job import Stage
+from tests.stages.rows import row_in
+from worker.desk import Desk, Finished
 from worker.stages.download import download
 
 CONTENT = b"a finished video"
@@ -49,19 +50,7 @@ def same(tmp_path: Path) -> Finished:
 
 
 def take(same: Finished, folder: Path) -> Path:
-    job = Job(
-        "job_1",
-        1,
-        1,
-        Stage.DOWNLOAD,
-        Route.EDIT,
-        "Trim it",
-        "en",
-        (),
-        (),
-        folder / "out" / "mine.mp4",
-        takes_a_result=True,
-    )
+    job = row_in(Stage.DOWNLOAD, result=folder / "out" / "mine.mp4", takes_a_result=True)
     desk = _Desk(same, _Service())
     try:
         download(job, cast("Desk", desk))

@@ -6,14 +6,14 @@ from typing import Any, cast
 import pytest
 
 from reelq.errors import CreditsExhausted, NotSent, StreamCut, StreamNeverBegan, StreamOverran, StreamSilent
-from reelq.job import Route, Stage
-from reelq.remote.receipts import Session, State
+from reelq.job import Stage
+from reelq.remote.receipts import State
 from reelq.remote.sse import Heard
 from reelq.settings import Settings
-from worker.desk import Desk, Job, Sending
+from tests.stages.rows import row_in
+from worker.desk import Desk, Sending
 from worker.stages.edit import Edited, edit
 
-JOB = Job("job_1", 1, 1, Stage.EDIT, Route.EDIT, "Trim it", "en", (), (), None, session=Session("ses", "task", "me"))
 DECISION = Sending(1, "Trim it", None, "")
 
 
@@ -65,7 +65,7 @@ class _Desk:
 
 
 def run(desk: _Desk) -> Edited:
-    return edit(JOB, cast("Desk", desk))
+    return edit(row_in(Stage.EDIT), cast("Desk", desk))
 
 
 def test_the_decision_is_written_down_before_anything_goes_out() -> None:

@@ -8,8 +8,9 @@ import pytest
 
 from reelq.errors import RenderStuck, RenderUnknown
 from reelq.job import Route, Stage
-from reelq.remote.receipts import Session, State
+from reelq.remote.receipts import State
 from reelq.settings import Settings
+from tests.stages.rows import row_in
 from worker.desk import Desk, Job, NotYet
 from worker.stages.poll import poll
 
@@ -55,10 +56,7 @@ def desk(tmp_path: Path) -> _Desk:
 
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
-    session = Session("session", "task", "user")
-    return Job(
-        "job_1", 1, 1, Stage.POLL, Route.EXPORT, "", "en", (), (), tmp_path / "a.mp4", session, render_id="first"
-    )
+    return row_in(Stage.POLL, route=Route.EXPORT, result=tmp_path / "a.mp4", render_id="first")
 
 
 def look(job: Job, desk: _Desk) -> object:

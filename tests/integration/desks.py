@@ -1,0 +1,119 @@
+"""Somebody who hands in manifests, and what workers make of the rows, as the database has it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import func, select, update
+
+from reelq import manifest, skills
+from reelq.job import Stage, Status
+from reelq.store import jobs, submissions
+from reelq.store.models import Batch, Job, JobEvent, Outcome
+from reelq.store.moves import Position, move
+from reelq.store.orders import Fate, Order, Plan
+from reelq.store.session import Store
+from reelq.store.submissions import Submitted
+from tests.databases import add_send, found, moment
+
+SERVICE: Final = "https://service.example"
+TWO: Final = ("beach.mp4,Add a title,", "forest.mp4,Add music,")
+REEL: Final = ("beach.mp4,Add a title,reel", ",Add music,reel", ",Trim it,reel")
+"""Three rows of one session."""
+HEADER: Final = "file,instruction,session"
+SKILLS: Final = skills.load()
+RESULT: Final = b"a finished video"
+
+
+@dataclass
+class Desk:
+    """Somebody with a folder of clips, a manifest, and a database."""
+
+    store: Store
+    folder: Path
+    account: str
+
+    def order(self, *rows: str, header: str = HEADER, name: str = "jobs", out: str = "out", **told: Any) -> Order:
+        """What a manifest of these lines asks for."""
+        path = self.folder / f"{name}.csv"
+        path.write_text("\n".join([header, *rows]) + "\n")
+        checked = manifest.check_file(path, skills=SKILLS)
+        rows_ = checked.rows_or_raise()
+        return Order("me", name, self.folder, self.folder / out, rows_, checked.columns, **told)
+
+    def submit(self, *rows: str, **told: Any) -> Submitted:
+        """Hand it in."""
+        return submissions.submit(self.store, self.order(*rows, **told), service=SERVICE, account_id=self.account)
+
+    def plan(self, *rows: str, **told: Any) -> Plan:
+        """What handing it in would do."""
+        return submissions.plan(self.store, self.order(*rows, **told), service=SERVICE)
+
+    def jobs(self, batch_id: str) -> list[Job]:
+        with self.store.read() as session:
+            return list(session.scalars(select(Job).where(Job.batch_id == batch_id).order_by(Job.row)))
+
+    def job(self, job_id: str) -> Job:
+        return found(self.store, Job, job_id)
+
+    def statuses(self, batch_id: str) -> list[str]:
+        return [str(job.cause or job.status) for job in self.jobs(batch_id)]
+
+    def act(self, act: Callable[..., Any], job: Job) -> Any:
+        """What a person asks of a job."""
+        with self.store.write() as session:
+            return act(session, session.get_one(Job, job.id), self.store.now(session))
+
+    def begin(self, job: Job, stage: Stage = Stage.UPLOAD) -> Position:
+        """A worker takes the job, in this stage and in a remote session of its own, unless it has one."""
+        with moment(self.store) as (session, now):
+            session.execute(update(Job).where(Job.id == job.id).values(stage=stage))
+            at = Position.of(session.get_one(Job, job.id, populate_existing=True))
+            more: dict[str, Any] = {"lease_until": jobs.later(now, 60), "worker": "w", "started_at": now}
+            if stage is not Stage.UPLOAD:
+                more["remote_session_id"] = job.remote_session_id or f"ses_{job.id}"
+            return move(session, at, Status.RUNNING, now, f"{stage} begins", **more)
+
+    def sent(self, job: Job, outcome: Outcome = Outcome.APPLIED) -> None:
+        """Its instruction went out."""
+        with self.store.write() as session:
+            add_send(session, self.store.now(session), job.id, self.account, outcome=outcome, cost=7)
+
+    def end(self, at: Position, to: Status, **values: Any) -> None:
+        with self.store.write() as session:
+            jobs.end(session, at, to, self.store.now(session), str(to), **values)
+
+    def succeed(self, job: Job, content: bytes = RESULT) -> Path:
+        """All of its stages are done, and its result lies where it belongs."""
+        at = self.begin(job, Stage.DOWNLOAD)
+        self.sent(job)
+        out = self.out_of(job)
+        values: dict[str, Any] = {"remote_render_id": f"render_{job.id}", "result_url": "https://cdn.example/1.mp4"}
+        values |= {"timeline": "one clip", "reply": "Done.", "changes": ["a title"], "renders": 1}
+        if job.output:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.write_bytes(content)
+            values |= {"result_path": job.output, "result_size": len(content)}
+            values |= {"result_sha256": sha256(content).hexdigest()}
+        self.end(at, Status.SUCCEEDED, **values)
+        return out
+
+    def fail(self, job: Job, stage: Stage = Stage.VERIFY, code: str = "no_effect") -> None:
+        self.end(self.begin(job, stage), Status.FAILED, error_code=code, error="It changed nothing")
+
+    def out_of(self, job: Job) -> Path:
+        return Path(found(self.store, Batch, job.batch_id).out, job.output)
+
+    def words(self, job: Job) -> list[str]:
+        with self.store.read() as session:
+            return list(session.scalars(select(JobEvent.words).where(JobEvent.job_id == job.id).order_by(JobEvent.id)))
+
+    def count(self, table: Any) -> int:
+        with self.store.read() as session:
+            return session.execute(select(func.count()).select_from(table)).scalar_one()
+
+
+def fates(done: Submitted | Plan) -> list[Fate]:
+    return list(done.plan.fates if isinstance(done, Submitted) else done.fates)
