@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -40,9 +41,32 @@ KEY = "a key for these tests alone"
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    return tmp_path / "home"
+@dataclass
+class Free:
+    """An account that lives on free tokens, as several processes have it."""
+
+    store: Store
+    sandbox: SandboxProcess
+    http: Http
+    id: str
+
+    def ask(self, client_id: str) -> Grant:
+        return ask_for_token(self.http, client_id, ATTRIBUTION)
+
+    def tokens(self, store: Store | None = None, ask: Callable[[str], Grant] | None = None) -> StoreTokens:
+        """What another process would have: it shares nothing with the next one but the database."""
+        return StoreTokens(store or self.store, Vault(KEY), self.id, ask or self.ask)
+
+    def change(self, **values: Any) -> None:
+        change(self.store, Account, self.id, **values)
+
+    @property
+    def account(self) -> Account:
+        return found(self.store, Account, self.id)
+
+    @property
+    def requests(self) -> int:
+        return int(self.sandbox.ledger()["requests"].get("token", 0))
 
 
 @pytest.fixture
@@ -51,33 +75,9 @@ def settings(sandbox: SandboxProcess) -> Settings:
 
 
 @pytest.fixture
-def http(settings: Settings) -> Iterator[Http]:
-    with open_http(settings) as client:
-        yield client
-
-
-@pytest.fixture
-def ask(http: Http) -> Callable[[str], Grant]:
-    return lambda client_id: ask_for_token(http, client_id, ATTRIBUTION)
-
-
-@pytest.fixture
-def account_id(store: Store, settings: Settings, home: Path) -> str:
-    return anonymous_for(store, settings, home=home)
-
-
-@pytest.fixture
-def make_tokens(store: Store, account_id: str, ask: Callable[[str], Grant]) -> Callable[..., StoreTokens]:
-    """What another process would have: it shares nothing with the next one but the database."""
-
-    def make(**options: Any) -> StoreTokens:
-        return StoreTokens(store, Vault(KEY), account_id, options.pop("ask", ask), **options)
-
-    return make
-
-
-def _requests(sandbox: SandboxProcess) -> int:
-    return int(sandbox.ledger()["requests"].get("token", 0))
+def free(store: Store, sandbox: SandboxProcess, settings: Settings, tmp_path: Path) -> Iterator[Free]:
+    with open_http(settings) as http:
+        yield Free(store, sandbox, http, anonymous_for(store, settings, home=tmp_path / "home"))
 
 
 def test_a_token_of_ones_own_is_one_account_however_often_it_is_looked_up(store: Store, settings: Settings) -> None:
@@ -98,181 +98,157 @@ def test_machines_that_share_a_database_share_the_client_id_of_the_first(
     assert not (tmp_path / "two" / CLIENT_ID_FILE).exists()
 
 
-def test_an_account_is_made_once_by_whoever_is_first(store: Store, settings: Settings, home: Path) -> None:
+def test_an_account_is_made_once_by_whoever_is_first(store: Store, settings: Settings, tmp_path: Path) -> None:
     other = Store(store.url)
     stores = iter([store, other] * 8)
-    made = together(16, lambda: anonymous_for(next(stores), settings, home=home))
+    made = together(16, lambda: anonymous_for(next(stores), settings, home=tmp_path / "home"))
     other.close()
     assert len(set(made)) == 1
 
 
-def test_the_first_need_asks_and_every_other_process_finds_the_token_in_the_database(
-    store: Store, sandbox: SandboxProcess, account_id: str, make_tokens: Callable[..., StoreTokens]
-) -> None:
-    tokens = make_tokens()
-    assert tokens.current() == tokens.current() == make_tokens().current()
-    assert _requests(sandbox) == 1
-    account = found(store, Account, account_id)
+def test_the_first_need_asks_and_every_other_process_finds_the_token_in_the_database(free: Free) -> None:
+    tokens = free.tokens()
+    assert tokens.current() == tokens.current() == free.tokens().current()
+    assert free.requests == 1
+    account = free.account
     assert (account.token_version, account.refreshing_until) == (1, None)
     assert account.remote_user_id.startswith("anon_")
-    assert list(sandbox.ledger()["token_requests"]) == [account.client_id]
+    assert list(free.sandbox.ledger()["token_requests"]) == [account.client_id]
 
 
-def test_forty_threads_of_two_processes_that_meet_a_refused_token_make_one_request(
-    store: Store, http: Http, sandbox: SandboxProcess, account_id: str, ask: Callable[[str], Grant]
-) -> None:
-    other = Store(store.url)
-    both = [StoreTokens(each, Vault(KEY), account_id, ask) for each in (store, other)]
+def test_forty_threads_of_two_processes_that_meet_a_refused_token_make_one_request(free: Free) -> None:
+    other = Store(free.store.url)
+    both = [free.tokens(), free.tokens(other)]
     for tokens in both:
         tokens.current()
-    sandbox.reset()  # it knows the token no more, nor who had one
-    sandbox.faults(slow_answer={"seconds": 0.3, "on": ["token"]})
-    remotes = iter([Remote(http, tokens, ATTRIBUTION) for tokens in both] * 20)
+    free.sandbox.reset()  # it knows the token no more, nor who had one
+    free.sandbox.faults(slow_answer={"seconds": 0.3, "on": ["token"]})
+    remotes = iter([Remote(free.http, tokens, ATTRIBUTION) for tokens in both] * 20)
     balances = together(40, lambda: next(remotes).balance().available, RemoteError)
     other.close()
     assert balances == [100] * 40
-    (outcomes,) = sandbox.ledger()["token_requests"].values()
+    (outcomes,) = free.sandbox.ledger()["token_requests"].values()
     assert [each["outcome"] for each in outcomes] == ["issued"]
-    assert found(store, Account, account_id).token_version == 2
+    assert free.account.token_version == 2
 
 
-def test_twenty_that_wait_for_a_token_that_is_refused_by_quota_make_one_request(
-    store: Store, sandbox: SandboxProcess, account_id: str, make_tokens: Callable[..., StoreTokens]
-) -> None:
-    here, there = make_tokens(), make_tokens()
-    sandbox.faults(token_quota=1.0, slow_answer={"seconds": 0.2, "on": ["token"]})
+def test_twenty_that_wait_for_a_token_that_is_refused_by_quota_make_one_request(free: Free) -> None:
+    here, there = free.tokens(), free.tokens()
+    free.sandbox.faults(token_quota=1.0, slow_answer={"seconds": 0.2, "on": ["token"]})
     processes = iter([here, there] * 10)
     got = together(20, lambda: next(processes).current(), RemoteError)
     assert {type(each) for each in got} == {TokenQuota}
-    assert _requests(sandbox) == 1
-    account = found(store, Account, account_id)
+    assert free.requests == 1
+    account = free.account
     assert (account.quota_met, account.parked, account.refreshing_until) == (True, None, None)
     assert account.blocked_until
     assert account.block_seconds == 30
 
 
-def test_a_quota_is_tried_once_more_after_the_wait_and_then_left_alone_for_seven_days_from_the_issue(
-    store: Store, sandbox: SandboxProcess, account_id: str, make_tokens: Callable[..., StoreTokens]
-) -> None:
-    tokens = make_tokens()
+def test_a_quota_is_tried_once_more_after_the_wait_and_left_alone_for_seven_days_from_the_issue(free: Free) -> None:
+    tokens = free.tokens()
     refused = tokens.current()
     for requests in (2, 2):
         with pytest.raises(TokenQuota):
             tokens.renew(refused)
-        assert _requests(sandbox) == requests
-    change(store, Account, account_id, blocked_until=NOW)  # the wait is over
+        assert free.requests == requests
+    free.change(blocked_until=NOW)  # the wait is over
     for _ in range(3):
         with pytest.raises(TokenQuota):
-            make_tokens().renew(refused)
-    assert _requests(sandbox) == 3
-    account = found(store, Account, account_id)
+            free.tokens().renew(refused)
+    assert free.requests == 3
+    account = free.account
     assert account.parked is Cause.TOKEN
     assert account.token_issued_at
     assert account.parked_until == account.token_issued_at + timedelta(days=7)
 
 
-def test_a_token_that_comes_after_the_wait_makes_the_429_before_it_forgotten(
-    store: Store, sandbox: SandboxProcess, account_id: str, make_tokens: Callable[..., StoreTokens]
-) -> None:
-    sandbox.faults(token_quota={"count": 1})
+def test_a_token_that_comes_after_the_wait_makes_the_429_before_it_forgotten(free: Free) -> None:
+    free.sandbox.faults(token_quota={"count": 1})
     with pytest.raises(TokenQuota):
-        make_tokens().current()
-    change(store, Account, account_id, blocked_until=NOW)
-    assert make_tokens().current().version == 1
-    account = found(store, Account, account_id)
+        free.tokens().current()
+    free.change(blocked_until=NOW)
+    assert free.tokens().current().version == 1
+    account = free.account
     assert (account.quota_met, account.parked) == (False, None)
 
 
-def test_an_account_that_is_let_go_on_asks_for_a_token_again(
-    store: Store, sandbox: SandboxProcess, account_id: str, make_tokens: Callable[..., StoreTokens]
-) -> None:
-    sandbox.faults(token_quota={"count": 2})
+def test_an_account_that_is_let_go_on_asks_for_a_token_again(free: Free) -> None:
+    free.sandbox.faults(token_quota={"count": 2})
     for _ in range(2):
         with pytest.raises(TokenQuota):
-            make_tokens().current()
-        change(store, Account, account_id, blocked_until=NOW)
-    assert found(store, Account, account_id).parked is Cause.TOKEN
-    with store.write() as session:
-        assert unpark(session, account_id)
-    assert not found(store, Account, account_id).quota_met  # the next 429 is a first one again
-    assert make_tokens().current().version == 1
+            free.tokens().current()
+        free.change(blocked_until=NOW)
+    assert free.account.parked is Cause.TOKEN
+    with free.store.write() as session:
+        assert unpark(session, free.id)
+    assert not free.account.quota_met  # the next 429 is a first one again
+    assert free.tokens().current().version == 1
 
 
-def test_a_token_endpoint_that_is_away_is_not_asked_by_each_who_waits_and_the_claim_is_free_again(
-    store: Store, sandbox: SandboxProcess, account_id: str, make_tokens: Callable[..., StoreTokens]
-) -> None:
-    tokens = make_tokens()
-    sandbox.faults(unavailable={"on": ["token"]}, slow_answer={"seconds": 1, "on": ["token"]})
+def test_a_token_endpoint_that_is_away_is_not_asked_by_each_who_waits_and_the_claim_is_free_again(free: Free) -> None:
+    tokens = free.tokens()
+    free.sandbox.faults(unavailable={"on": ["token"]}, slow_answer={"seconds": 1, "on": ["token"]})
     got = together(20, tokens.current, RemoteError)
     assert {type(each) for each in got} == {ServerTrouble}
-    assert _requests(sandbox) <= 2
-    assert found(store, Account, account_id).refreshing_until is None
-    sandbox.clear_faults()
+    assert free.requests <= 2
+    assert free.account.refreshing_until is None
+    free.sandbox.clear_faults()
     assert tokens.current().version == 1
 
 
-def test_after_a_killed_refresher_another_takes_over_when_its_claim_has_lapsed(
-    store: Store, sandbox: SandboxProcess, account_id: str, make_tokens: Callable[..., StoreTokens]
-) -> None:
+def test_after_a_killed_refresher_another_takes_over_when_its_claim_has_lapsed(free: Free) -> None:
     until = datetime.now(UTC) + timedelta(seconds=1)
-    change(store, Account, account_id, refreshing_until=until)  # all that one leaves behind who is killed
-    assert make_tokens().current().version == 1
+    free.change(refreshing_until=until)  # all that one leaves behind who is killed
+    assert free.tokens().current().version == 1
     assert datetime.now(UTC) >= until
-    assert _requests(sandbox) == 1
+    assert free.requests == 1
 
 
-def test_a_holder_so_slow_that_another_took_over_uses_what_that_one_got(
-    store: Store, account_id: str, make_tokens: Callable[..., StoreTokens]
-) -> None:
+def test_a_holder_so_slow_that_another_took_over_uses_what_that_one_got(free: Free) -> None:
     def overtaken(_client_id: str) -> Grant:
-        change(store, Account, account_id, refreshing_until=NOW)
-        make_tokens(ask=lambda _: Grant("nmv_usr_second")).current()
+        free.change(refreshing_until=NOW)
+        free.tokens(ask=lambda _: Grant("nmv_usr_second")).current()
         return Grant("nmv_usr_first")
 
-    assert make_tokens(ask=overtaken).current() == Token(SecretStr("nmv_usr_second"), 1)
+    assert free.tokens(ask=overtaken).current() == Token(SecretStr("nmv_usr_second"), 1)
 
 
-def test_a_429_to_a_holder_that_was_overtaken_says_nothing_of_the_token_that_is_there(
-    store: Store, account_id: str, make_tokens: Callable[..., StoreTokens]
-) -> None:
+def test_a_429_to_a_holder_that_was_overtaken_says_nothing_of_the_token_that_is_there(free: Free) -> None:
     def overtaken(_client_id: str) -> Grant:
-        change(store, Account, account_id, refreshing_until=NOW)
-        make_tokens(ask=lambda _: Grant("nmv_usr_second")).current()
+        free.change(refreshing_until=NOW)
+        free.tokens(ask=lambda _: Grant("nmv_usr_second")).current()
         raise TokenQuota
 
     with pytest.raises(TokenQuota):
-        make_tokens(ask=overtaken).current()
-    account = found(store, Account, account_id)
+        free.tokens(ask=overtaken).current()
+    account = free.account
     assert (account.quota_met, account.blocked_until, account.token_version) == (False, None, 1)
 
 
-def test_one_who_is_interrupted_while_asking_gives_the_claim_back(
-    store: Store, account_id: str, make_tokens: Callable[..., StoreTokens]
-) -> None:
+def test_one_who_is_interrupted_while_asking_gives_the_claim_back(free: Free) -> None:
     def interrupted(_client_id: str) -> Grant:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        make_tokens(ask=interrupted).current()
-    assert found(store, Account, account_id).refreshing_until is None
+        free.tokens(ask=interrupted).current()
+    assert free.account.refreshing_until is None
 
 
 @on_postgres
-def test_a_token_is_kept_though_the_database_was_away_when_it_came(
-    store: Store, account_id: str, make_tokens: Callable[..., StoreTokens]
-) -> None:
+def test_a_token_is_kept_though_the_database_was_away_when_it_came(free: Free) -> None:
     def while_away(_client_id: str) -> Grant:
         gone = threading.Event()
-        away.append(threading.Thread(target=_away_for, args=(store, 1.0, gone)))
+        away.append(threading.Thread(target=_away_for, args=(free.store, 1.0, gone)))
         away[0].start()
         gone.wait()
         return Grant("nmv_usr_paid_for_with_seven_days")
 
     away: list[threading.Thread] = []
-    token = make_tokens(ask=while_away).current()
+    token = free.tokens(ask=while_away).current()
     away[0].join()
-    assert make_tokens().current() == token
-    assert found(store, Account, account_id).refreshing_until is None
+    assert free.tokens().current() == token
+    assert free.account.refreshing_until is None
 
 
 def _away_for(store: Store, seconds: float, gone: threading.Event) -> None:
@@ -288,28 +264,23 @@ def _away_for(store: Store, seconds: float, gone: threading.Event) -> None:
     engine.dispose()
 
 
-def test_a_token_of_ones_own_is_used_as_it_is_and_renewed_by_nobody(
-    store: Store, sandbox: SandboxProcess, settings: Settings, ask: Callable[[str], Grant]
-) -> None:
+def test_a_token_of_ones_own_is_used_as_it_is_and_renewed_by_nobody(free: Free, settings: Settings) -> None:
     own = settings.model_copy(update={"nemo_token": SecretStr("nmv_usr_mine")})
-    tokens = StoreTokens(store, Vault(KEY), account_for(store, Vault(KEY), own), ask)
+    tokens = StoreTokens(free.store, Vault(KEY), account_for(free.store, Vault(KEY), own), free.ask)
     assert tokens.current() == Token(SecretStr("nmv_usr_mine"), 1)
     with pytest.raises(TokenRefused):
         tokens.renew(tokens.current())
-    assert _requests(sandbox) == 0
+    assert free.requests == 0
 
 
 @pytest.mark.parametrize("own_store", ["sqlite"], indirect=True)
-def test_no_token_can_be_read_in_the_database(
-    own_store: Store, settings: Settings, ask: Callable[[str], Grant], home: Path
-) -> None:
+def test_no_token_can_be_read_in_the_database(own_store: Store, settings: Settings, tmp_path: Path) -> None:
     own = settings.model_copy(update={"nemo_token": SecretStr("nmv_usr_mine")})
     account_for(own_store, Vault(KEY), own)
-    tokens = StoreTokens(own_store, Vault(KEY), anonymous_for(own_store, settings, home=home), ask)
-    free = tokens.current().secret.get_secret_value()
+    free = anonymous_for(own_store, settings, home=tmp_path / "home")
+    StoreTokens(own_store, Vault(KEY), free, lambda _: Grant("nmv_usr_free")).current()
     kept = b"".join(file.read_bytes() for file in Path(str(own_store.url.database)).parent.glob("reelq.db*"))
     assert b"nmv_usr" not in kept
-    assert free.encode() not in kept
     assert settings.nemo_api_url.encode() in kept  # the search would find what is there
 
 

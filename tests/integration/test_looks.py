@@ -1,7 +1,6 @@
 """Exports that are waited for: what is looked at past the broker, and what goes to its stage instead."""
 
-from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from tests.integration.desks import Desk
 from worker.verdict import PARKED
 
 INTERVAL = timedelta(seconds=30)
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
 def waiting(desk: Desk, count: int = 1, **values: Any) -> list[str]:
@@ -107,34 +107,22 @@ def test_what_is_not_done_is_looked_at_again_an_interval_later_and_has_used_up_n
     assert again.looks == 4
 
 
-def _taken(job: Job) -> None:
-    job.status, job.lease_until, job.publish_at = Status.RUNNING, job.due_at, None
-
-
-def _elsewhere(job: Job) -> None:
-    job.stage = Stage.RENDER
-
-
-def _under_another_run(job: Job) -> None:
-    job.run += 1
-
-
-def _looked_at_by_another(job: Job) -> None:
-    job.looks += 1
-
-
-def _exported_anew(job: Job) -> None:
-    job.remote_render_id = "render_2"
-
-
-@pytest.mark.parametrize("moved", [_taken, _elsewhere, _under_another_run, _looked_at_by_another, _exported_anew])
-def test_what_was_seen_of_a_row_that_has_moved_since_is_nothing_to_it(desk: Desk, moved: Callable[[Job], None]) -> None:
+@pytest.mark.parametrize(
+    "since",
+    [
+        pytest.param({"status": Status.RUNNING, "lease_until": NOW, "publish_at": None}, id="taken"),
+        pytest.param({"stage": Stage.RENDER}, id="elsewhere"),
+        pytest.param({"run": 2}, id="under another run"),
+        pytest.param({"looks": 4}, id="looked at by another"),
+        pytest.param({"remote_render_id": "render_2"}, id="exported anew"),
+    ],
+)
+def test_what_was_seen_of_a_row_that_has_moved_since_is_nothing_to_it(desk: Desk, since: dict[str, Any]) -> None:
     job_id, other = waiting(desk, 2)
-    seen = {look.message.job_id: look for look in _due(desk).looks}
-    with desk.store.write() as session:
-        moved(session.get_one(Job, job_id))
+    seen = _due(desk).looks
+    change(desk.store, Job, job_id, **since)
     before = desk.job(job_id)
-    _not_done(desk, *seen.values())
+    _not_done(desk, *seen)
     after = desk.job(job_id)
     assert (after.looks, after.due_at) == (before.looks, before.due_at)
     assert _told(desk, job_id) == []

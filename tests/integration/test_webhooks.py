@@ -25,7 +25,7 @@ from reelq.store.moves import Position, StaleMove, move
 from reelq.store.outbox import Event
 from reelq.store.secrets import Vault
 from reelq.store.session import Store
-from tests.databases import add_account, add_batch, add_job, add_send, change, moment, on_postgres, on_sqlite
+from tests.databases import add_account, add_batch, add_job, add_send, change, found, moment, on_postgres, on_sqlite
 from tests.integration.threads import together
 from tests.receiver import Receiver, receiving, says
 from worker.deliveries import Deliveries
@@ -33,6 +33,7 @@ from worker.finishing import Finishing
 
 VAULT = Vault("a key for tests, long enough")
 SECRET = webhooks.new_secret()
+LONG_AGO = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -113,12 +114,6 @@ def lasts(seconds: float, most_least: tuple[float, float]) -> bool:
     return most >= seconds and least <= seconds * 1.2
 
 
-def let_time_pass(store: Store, seconds: float) -> None:
-    with store.write() as session:
-        for one in session.scalars(select(WebhookDelivery)).all():
-            one.due_at -= timedelta(seconds=seconds)
-
-
 # What is written, and when.
 
 
@@ -192,7 +187,7 @@ def test_each_owner_is_told_of_its_own_and_of_what_it_asked_for(store: Store) ->
     hook(store, events=[Event.JOB_SUCCEEDED])
     hook(store, owner="bob")
     disabled = hook(store)
-    change(store, Webhook, disabled, disabled_at=datetime.now(UTC))
+    change(store, Webhook, disabled, disabled_at=LONG_AGO)
     _, (job,) = batch_of(store)
     moved(store, job, Status.FAILED)
     assert {one.webhook_id for one in told(store)} == {all_of_it, ends}
@@ -220,11 +215,6 @@ def finish(store: Store, batch: str) -> bool:
         return finishes.finish(session, batch, store.now(session))
 
 
-def finished_at(store: Store, batch: str) -> datetime | None:
-    with store.read() as session:
-        return session.execute(select(Batch.finished_at).where(Batch.id == batch)).scalar_one()
-
-
 def ended(store: Store, since: int | None = None) -> list[str]:
     with store.read() as session:
         return finishes.ended(session, 100, since)
@@ -247,7 +237,7 @@ def test_a_batch_without_rows_is_none(store: Store) -> None:
     hook(store)
     with store.write() as session:
         batch = add_batch(session, store.now(session), owner="ann")
-    assert (ended(store), finish(store, batch), finished_at(store, batch)) == ([], False, None)
+    assert (ended(store), finish(store, batch), found(store, Batch, batch).finished_at) == ([], False, None)
 
 
 @pytest.mark.parametrize("end", sorted(FINAL))
@@ -255,9 +245,9 @@ def test_a_batch_of_which_a_row_goes_on_has_not_finished_and_finishes_again(stor
     hook(store, events=[Event.BATCH_FINISHED])
     batch, (job,) = batch_of(store, status=end)
     assert finish(store, batch)
-    assert finished_at(store, batch) is not None
+    assert found(store, Batch, batch).finished_at is not None
     moved(store, job, Status.QUEUED, run=2)
-    assert finished_at(store, batch) is None
+    assert found(store, Batch, batch).finished_at is None
     assert not finish(store, batch)
     moved(store, job, Status.FAILED)
     assert finish(store, batch)
@@ -278,7 +268,7 @@ def test_a_batch_does_not_finish_while_somebody_is_about_to_open_it_again(store:
         assert actions.retry(session, session.get_one(Job, job), store.now(session))
         assert ended(store) == [batch]  # nobody sees the retry yet
         assert not finish(store, batch)
-    assert finished_at(store, batch) is None
+    assert found(store, Batch, batch).finished_at is None
     assert not finish(store, batch)
 
 
@@ -292,7 +282,7 @@ def test_whoever_opens_a_batch_waits_for_whoever_finishes_it(store: Store) -> No
             opened.result(0.3)
         session.commit()
         opened.result(60)
-    assert finished_at(store, batch) is None
+    assert found(store, Batch, batch).finished_at is None
 
 
 def test_ends_are_looked_for_where_something_happened_and_now_and_then_everywhere(store: Store) -> None:
@@ -315,17 +305,17 @@ def test_an_event_that_comes_to_light_late_is_not_missed(store: Store) -> None:
         move(session, Position.of(session.get_one(Job, job)), Status.FAILED, store.now(session), "Drawn first.")
         moved(store, another, Status.FAILED)
         finishing.look()
-        assert finished_at(store, other) is not None
+        assert found(store, Batch, other).finished_at is not None
     finishing.look()
-    assert finished_at(store, late) is not None
+    assert found(store, Batch, late).finished_at is not None
 
 
 def test_of_one_batch_alone_no_other_is_finished(store: Store) -> None:
     mine, _ = batch_of(store, status=Status.SUCCEEDED)
     other, _ = batch_of(store, status=Status.SUCCEEDED)
     Finishing(store, mine).look()
-    assert finished_at(store, mine) is not None
-    assert finished_at(store, other) is None
+    assert found(store, Batch, mine).finished_at is not None
+    assert found(store, Batch, other).finished_at is None
 
 
 # Who takes a delivery, and what comes of it.
@@ -443,7 +433,7 @@ def test_it_is_tried_for_hours_with_growing_waits_and_then_given_up(store: Store
         waits = []
         while one_told(store).state is DeliveryState.PENDING:
             waits.append(waits_after_a_try(store))
-            let_time_pass(store, 50_000)
+            change(store, WebhookDelivery, one_told(store).id, due_at=LONG_AGO)
         assert len(receiver.came) == 8
         assert len({came.headers["webhook-id"] for came in receiver.came}) == 1
         assert len({came.body for came in receiver.came}) == 1
@@ -486,7 +476,7 @@ def test_one_that_is_gone_is_told_nothing_any_more(store: Store) -> None:
 def test_what_was_written_for_one_that_is_disabled_by_then_is_given_up(store: Store, receiver: Receiver) -> None:
     webhook = owed(store, url=receiver.url)
     (notice,) = due(store)
-    change(store, Webhook, webhook, disabled_at=datetime.now(UTC))
+    change(store, Webhook, webhook, disabled_at=LONG_AGO)
     assert not teller(store).run(notice.delivery_id, notice.attempts)
     assert (one_told(store).state, one_told(store).error) == (DeliveryState.FAILED, "the endpoint is disabled")
     assert receiver.came == []
@@ -556,6 +546,16 @@ def test_what_was_settled_long_ago_is_forgotten_and_nothing_else(store: Store) -
             session.execute(update(WebhookDelivery).where(WebhookDelivery.id == one).values(**at))
         assert deliveries.forget(session, now, 30) == 1
     assert {one.id for one in told(store)} == {new, pending}
+
+
+def test_made_twice_under_one_id_an_endpoint_is_made_once(store: Store) -> None:
+    with moment(store) as (session, now):
+        first, second = (
+            webhooks.create(session, VAULT, "ann", "https://example.com/", [Event.JOB_FAILED], secret, now, "hook_one")
+            for secret in (SECRET, webhooks.new_secret())
+        )
+        assert first == second
+        assert webhooks.secret_of(session, VAULT, "ann", "hook_one") == SECRET
 
 
 def test_two_who_make_the_last_endpoint_at_once_do_not_both_succeed(store: Store) -> None:
