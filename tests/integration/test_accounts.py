@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,17 +18,7 @@ from reelq.remote.client import Http, Remote, ask_for_token, open_http
 from reelq.remote.identity import CLIENT_ID_FILE, Token
 from reelq.remote.receipts import Grant
 from reelq.settings import Settings
-from reelq.store.accounts import (
-    StoreTokens,
-    account_for,
-    anonymous_for,
-    block,
-    note_limited,
-    note_success,
-    park,
-    registration_link,
-    unpark,
-)
+from reelq.store import accounts
 from reelq.store.models import Account, AccountKind
 from reelq.store.secrets import Vault
 from reelq.store.session import Store
@@ -53,9 +43,9 @@ class Free:
     def ask(self, client_id: str) -> Grant:
         return ask_for_token(self.http, client_id, ATTRIBUTION)
 
-    def tokens(self, store: Store | None = None, ask: Callable[[str], Grant] | None = None) -> StoreTokens:
+    def tokens(self, store: Store | None = None, ask: Any = None) -> accounts.StoreTokens:
         """What another process would have: it shares nothing with the next one but the database."""
-        return StoreTokens(store or self.store, Vault(KEY), self.id, ask or self.ask)
+        return accounts.StoreTokens(store or self.store, Vault(KEY), self.id, ask or self.ask)
 
     def change(self, **values: Any) -> None:
         change(self.store, Account, self.id, **values)
@@ -77,21 +67,21 @@ def settings(sandbox: SandboxProcess) -> Settings:
 @pytest.fixture
 def free(store: Store, sandbox: SandboxProcess, settings: Settings, tmp_path: Path) -> Iterator[Free]:
     with open_http(settings) as http:
-        yield Free(store, sandbox, http, anonymous_for(store, settings, home=tmp_path / "home"))
+        yield Free(store, sandbox, http, accounts.anonymous_for(store, settings, home=tmp_path / "home"))
 
 
 def test_a_token_of_ones_own_is_one_account_however_often_it_is_looked_up(store: Store, settings: Settings) -> None:
     mine, another = (settings.model_copy(update={"nemo_token": SecretStr(f"nmv_usr_{who}")}) for who in ("me", "you"))
-    account_id = account_for(store, Vault(KEY), mine)
-    assert account_for(store, Vault(KEY), mine) == account_id != account_for(store, Vault(KEY), another)
-    account = found(store, Account, account_id)
+    first, again, others = (accounts.account_for(store, Vault(KEY), whose) for whose in (mine, mine, another))
+    assert first == again != others
+    account = found(store, Account, first)
     assert (account.kind, account.service_url, account.window) == (AccountKind.OWN, settings.nemo_api_url, 64)
 
 
 def test_machines_that_share_a_database_share_the_client_id_of_the_first(
     store: Store, settings: Settings, tmp_path: Path
 ) -> None:
-    ids = {account_for(store, Vault(KEY), settings, home=tmp_path / machine) for machine in ("one", "two")}
+    ids = {accounts.account_for(store, Vault(KEY), settings, home=tmp_path / machine) for machine in ("one", "two")}
     (account_id,) = ids
     kept = (tmp_path / "one" / CLIENT_ID_FILE).read_text().strip()
     assert found(store, Account, account_id).client_id == kept
@@ -101,7 +91,7 @@ def test_machines_that_share_a_database_share_the_client_id_of_the_first(
 def test_an_account_is_made_once_by_whoever_is_first(store: Store, settings: Settings, tmp_path: Path) -> None:
     other = Store(store.url)
     stores = iter([store, other] * 8)
-    made = together(16, lambda: anonymous_for(next(stores), settings, home=tmp_path / "home"))
+    made = together(16, lambda: accounts.anonymous_for(next(stores), settings, home=tmp_path / "home"))
     other.close()
     assert len(set(made)) == 1
 
@@ -181,7 +171,7 @@ def test_an_account_that_is_let_go_on_asks_for_a_token_again(free: Free) -> None
         free.change(blocked_until=NOW)
     assert free.account.parked is Cause.TOKEN
     with free.store.write() as session:
-        assert unpark(session, free.id)
+        assert accounts.unpark(session, free.id)
     assert not free.account.quota_met  # the next 429 is a first one again
     assert free.tokens().current().version == 1
 
@@ -266,7 +256,7 @@ def _away_for(store: Store, seconds: float, gone: threading.Event) -> None:
 
 def test_a_token_of_ones_own_is_used_as_it_is_and_renewed_by_nobody(free: Free, settings: Settings) -> None:
     own = settings.model_copy(update={"nemo_token": SecretStr("nmv_usr_mine")})
-    tokens = StoreTokens(free.store, Vault(KEY), account_for(free.store, Vault(KEY), own), free.ask)
+    tokens = accounts.StoreTokens(free.store, Vault(KEY), accounts.account_for(free.store, Vault(KEY), own), free.ask)
     assert tokens.current() == Token(SecretStr("nmv_usr_mine"), 1)
     with pytest.raises(TokenRefused):
         tokens.renew(tokens.current())
@@ -276,9 +266,9 @@ def test_a_token_of_ones_own_is_used_as_it_is_and_renewed_by_nobody(free: Free, 
 @pytest.mark.parametrize("own_store", ["sqlite"], indirect=True)
 def test_no_token_can_be_read_in_the_database(own_store: Store, settings: Settings, tmp_path: Path) -> None:
     own = settings.model_copy(update={"nemo_token": SecretStr("nmv_usr_mine")})
-    account_for(own_store, Vault(KEY), own)
-    free = anonymous_for(own_store, settings, home=tmp_path / "home")
-    StoreTokens(own_store, Vault(KEY), free, lambda _: Grant("nmv_usr_free")).current()
+    accounts.account_for(own_store, Vault(KEY), own)
+    free = accounts.anonymous_for(own_store, settings, home=tmp_path / "home")
+    accounts.StoreTokens(own_store, Vault(KEY), free, lambda _: Grant("nmv_usr_free")).current()
     kept = b"".join(file.read_bytes() for file in Path(str(own_store.url.database)).parent.glob("reelq.db*"))
     assert b"nmv_usr" not in kept
     assert settings.nemo_api_url.encode() in kept  # the search would find what is there
@@ -289,15 +279,15 @@ def test_a_block_holds_until_its_end_and_stragglers_neither_lengthen_nor_halve_a
         account_id = add_account(session, NOW, window=64)
         for late in range(5):
             now = NOW + timedelta(seconds=late)
-            assert note_limited(session, account_id, now) is (late == 0)
-            assert block(session, account_id, now, 30) is (late == 0)
+            assert accounts.note_limited(session, account_id, now) is (late == 0)
+            assert accounts.block(session, account_id, now, 30) is (late == 0)
     account = found(store, Account, account_id)
     assert (account.blocked_until, account.block_seconds) == (NOW + timedelta(seconds=30), 30)
     assert account.window == 32
     with store.write() as session:
         now = NOW + timedelta(seconds=30)
-        assert note_limited(session, account_id, now)
-        assert block(session, account_id, now, 60)
+        assert accounts.note_limited(session, account_id, now)
+        assert accounts.block(session, account_id, now, 60)
     account = found(store, Account, account_id)
     assert (account.window, account.blocked_until) == (16, NOW + timedelta(seconds=90))
 
@@ -306,7 +296,7 @@ def test_the_window_is_never_halved_below_one(store: Store) -> None:
     with store.write() as session:
         account_id = add_account(session, NOW, window=3)
         for _ in range(4):
-            note_limited(session, account_id, NOW)
+            accounts.note_limited(session, account_id, NOW)
     assert found(store, Account, account_id).window == 1
 
 
@@ -315,25 +305,25 @@ def test_the_window_grows_by_one_per_window_of_successes_up_to_the_most(store: S
         account_id = add_account(session, NOW, window=10)
         payer = Payer(account_id, AccountKind.OWN, None, 10)
         for _ in range(11):
-            note_success(session, payer, 12)
+            accounts.note_success(session, payer, 12)
     assert 11 <= found(store, Account, account_id).window < 11.2
     with store.write() as session:
         for _ in range(50):
-            note_success(session, payer, 12)
+            accounts.note_success(session, payer, 12)
     assert found(store, Account, account_id).window == 12
 
 
 def test_the_weightier_cause_stays_and_a_straggler_with_a_lighter_one_changes_nothing(store: Store) -> None:
     with store.write() as session:
         account_id = add_account(session, NOW)
-        assert park(session, account_id, Cause.CREDITS, "no credits", NOW)
-        assert park(session, account_id, Cause.TOKEN, "no token", NOW)
-        assert not park(session, account_id, Cause.CREDITS, "no credits", NOW)
+        assert accounts.park(session, account_id, Cause.CREDITS, "no credits", NOW)
+        assert accounts.park(session, account_id, Cause.TOKEN, "no token", NOW)
+        assert not accounts.park(session, account_id, Cause.CREDITS, "no credits", NOW)
     account = found(store, Account, account_id)
     assert (account.parked, account.parked_why, account.parked_until) == (Cause.TOKEN, "no token", None)
     with store.write() as session:
-        assert unpark(session, account_id)
-        assert not unpark(session, account_id)
+        assert accounts.unpark(session, account_id)
+        assert not accounts.unpark(session, account_id)
     account = found(store, Account, account_id)
     assert (account.parked, account.parked_why) == (None, "")
 
@@ -341,6 +331,6 @@ def test_the_weightier_cause_stays_and_a_straggler_with_a_lighter_one_changes_no
 def test_the_registration_link_names_the_anonymous_user_and_nobody_else() -> None:
     settings = Settings(nemo_web_url="https://web.example/")
     link = "https://web.example/register?bind=anon_1%2F2"
-    assert registration_link(Account(kind=AccountKind.ANONYMOUS, remote_user_id="anon_1/2"), settings) == link
-    assert registration_link(Account(kind=AccountKind.ANONYMOUS, remote_user_id=""), settings) == ""
-    assert registration_link(Account(kind=AccountKind.OWN, remote_user_id="user_1"), settings) == ""
+    assert accounts.registration_link(Account(kind=AccountKind.ANONYMOUS, remote_user_id="anon_1/2"), settings) == link
+    assert accounts.registration_link(Account(kind=AccountKind.ANONYMOUS, remote_user_id=""), settings) == ""
+    assert accounts.registration_link(Account(kind=AccountKind.OWN, remote_user_id="user_1"), settings) == ""

@@ -21,10 +21,6 @@ from tests.databases import add_account, add_batch, add_job, found, moment
 from tests.integration.desks import TWO, Desk
 
 
-def _state(store: Store, batch_id: str) -> BatchState:
-    return found(store, Batch, batch_id).state
-
-
 def _rows(store: Store, count: int, **values: Any) -> str:
     with moment(store) as (session, now):
         batch, account = add_batch(session, now), add_account(session, now, credential=token_hex(8))
@@ -41,11 +37,11 @@ def _counts(store: Store, batch_id: str) -> dict[str, int]:
 def test_a_row_of_a_cancelled_batch_that_is_retried_opens_the_batch_again(desk: Desk) -> None:
     batch_id = desk.submit(*TWO).batch_id
     handling.cancel_batch(desk.store, batch_id)
-    assert _state(desk.store, batch_id) is BatchState.CANCELLED
+    assert found(desk.store, Batch, batch_id).state is BatchState.CANCELLED
     first, second = desk.jobs(batch_id)
     assert handling.retry_row(desk.store, first.id)
     # Else whoever takes the row would cancel it once more.
-    assert _state(desk.store, batch_id) is BatchState.ACTIVE
+    assert found(desk.store, Batch, batch_id).state is BatchState.ACTIVE
     assert (desk.job(first.id).status, desk.job(second.id).status) == (Status.QUEUED, Status.CANCELLED)
 
 
@@ -78,7 +74,7 @@ def test_a_cancellation_that_was_cut_short_lets_nothing_begin_and_can_be_asked_f
     batch = _rows(store, 5)
     with pytest.raises(KeyboardInterrupt):
         handling.cancel_batch(_Interrupted(store.url, engine=store.engine), batch, at_once=2)
-    assert _state(store, batch) is BatchState.CANCELLED
+    assert found(store, Batch, batch).state is BatchState.CANCELLED
     assert _counts(store, batch) == {"cancelled": 2, "queued": 3}
     assert handling.cancel_batch(store, batch) == handling.Handled(3, not_so=2)
 

@@ -1,31 +1,18 @@
 """A lease is renewed by whoever holds it; a job whose worker fell silent goes on under the next run."""
 
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from datetime import datetime, timedelta
+from typing import Final
 
 import pytest
 
 from reelq.job import Stage, Status
 from reelq.store import jobs
-from reelq.store.jobs import Claimed, Lease
 from reelq.store.models import Job
 from reelq.store.session import Store
-from tests.databases import add_job, found
-from worker.verdict import PARKED
+from tests.databases import found
+from tests.integration.claims import NOW, SECONDS, claim_one
 
-NOW: Final = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-SECONDS: Final = 30.0
 LATER: Final = NOW + timedelta(seconds=SECONDS + 1)
-
-
-def _claimed(store: Store, **values: Any) -> Claimed:
-    with store.write() as session:
-        job_id = add_job(session, NOW, stage=Stage.EDIT, **values)
-    with store.write() as session:
-        run, lease = values.get("run", 1), Lease("worker-1", SECONDS)
-        claimed = jobs.claim(session, NOW, job_id, run, Stage.EDIT, lease, PARKED)
-    assert isinstance(claimed, Claimed)
-    return claimed
 
 
 def _rescue(store: Store, now: datetime, held: tuple[str, ...] = ()) -> list[str]:
@@ -39,7 +26,7 @@ def _renew(store: Store, worker: str, held: dict[str, int]) -> dict[str, bool]:
 
 
 def test_a_job_whose_worker_fell_silent_goes_on_under_the_next_run_and_is_no_more_the_workers(store: Store) -> None:
-    claimed = _claimed(store)
+    claimed = claim_one(store, Stage.EDIT)
     assert _rescue(store, LATER) == [claimed.job.id]
     job = found(store, Job, claimed.job.id)
     assert (job.status, job.run, job.stage, job.lapses, job.worker) == (Status.QUEUED, 2, Stage.EDIT, 1, "")
@@ -48,14 +35,14 @@ def test_a_job_whose_worker_fell_silent_goes_on_under_the_next_run_and_is_no_mor
 
 
 def test_a_job_under_a_lease_that_goes_on_is_left_and_so_is_what_the_rescuer_holds_itself(store: Store) -> None:
-    claimed = _claimed(store)
+    claimed = claim_one(store, Stage.EDIT)
     assert _rescue(store, NOW + timedelta(seconds=SECONDS - 1)) == []
     assert _rescue(store, LATER, (claimed.job.id,)) == []
     assert found(store, Job, claimed.job.id).status is Status.RUNNING
 
 
 def test_the_tenth_worker_that_falls_silent_over_a_job_is_the_last(store: Store) -> None:
-    claimed = _claimed(store, lapses=9)
+    claimed = claim_one(store, Stage.EDIT, lapses=9)
     _rescue(store, LATER)
     job = found(store, Job, claimed.job.id)
     assert (job.status, job.error_code) == (Status.FAILED, "poisoned")
@@ -63,7 +50,7 @@ def test_the_tenth_worker_that_falls_silent_over_a_job_is_the_last(store: Store)
 
 @pytest.mark.parametrize("wished", [False, True])
 def test_a_renewed_lease_goes_on_and_tells_of_a_wish_to_cancel(store: Store, wished: bool) -> None:
-    claimed = _claimed(store)
+    claimed = claim_one(store, Stage.EDIT)
     with store.write() as session:
         jobs.change(session, claimed.at, cancel_wished=wished)
     assert _renew(store, "worker-1", {claimed.job.id: 1}) == {claimed.job.id: wished}
@@ -73,5 +60,5 @@ def test_a_renewed_lease_goes_on_and_tells_of_a_wish_to_cancel(store: Store, wis
 
 @pytest.mark.parametrize(("worker", "run"), [("worker-2", 2), ("worker-1", 1)], ids=["another worker", "an older run"])
 def test_a_job_that_was_taken_up_again_is_not_given_back_by_the_renewal(store: Store, worker: str, run: int) -> None:
-    claimed = _claimed(store, run=2)
+    claimed = claim_one(store, Stage.EDIT, run=2)
     assert _renew(store, worker, {claimed.job.id: run}) == {}

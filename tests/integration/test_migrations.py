@@ -16,11 +16,11 @@ from sqlalchemy import URL, Inspector, create_engine, func, inspect, select, tex
 
 from reelq.errors import SettingsError
 from reelq.job import Status
-from reelq.store import migrate, schema
+from reelq.store import credits, migrate, schema
 from reelq.store.models import Base, Job, JobEvent, Outcome, Send
 from reelq.store.moves import Position, note
 from reelq.store.session import Store
-from tests.databases import KINDS, add_account, add_job, add_send, empty_database, moment, shown
+from tests.databases import KINDS, add_account, add_batch, add_job, add_send, empty_database, moment, shown
 
 ROOT = Path(__file__).parents[2]
 NEWEST = "0005"
@@ -89,23 +89,18 @@ def _tables(store: Store) -> set[str]:
     return set(inspect(store.engine).get_table_names())
 
 
-def test_up_then_down_to_nothing_then_up_again(empty: Store) -> None:
+def test_up_then_down_to_nothing_and_what_is_in_the_tables_with_it_then_up_again(empty: Store) -> None:
     assert (schema.revision(empty), schema.is_current(empty)) == (None, False)
     migrate.upgrade(empty)
     assert (schema.revision(empty), schema.is_current(empty)) == (NEWEST, True)
     assert _tables(empty) == {*Base.metadata.tables, "alembic_version"}
+    with moment(empty) as (session, now):
+        add_send(session, now, add_job(session, now), add_account(session, now))
     migrate.downgrade(empty, "base")
     assert (schema.revision(empty), schema.is_current(empty)) == (None, False)
     assert _tables(empty) == {"alembic_version"}
     migrate.upgrade(empty)
     assert schema.is_current(empty)
-
-
-def test_going_down_takes_filled_tables_along(store: Store) -> None:
-    with moment(store) as (session, now):
-        add_send(session, now, add_job(session, now), add_account(session, now))
-    migrate.downgrade(store, "base")
-    assert _tables(store) == {"alembic_version"}
 
 
 def test_upgrading_what_is_current_waits_for_nobody(store: Store) -> None:
@@ -273,3 +268,15 @@ def test_what_rows_left_open_that_ended_before_bears_costs_no_more(store: Store)
         Status.CANCELLED: (Outcome.UNCONFIRMED, False),
         Status.QUEUED: (Outcome.OPEN, True),
     }
+
+
+def test_sends_of_an_older_version_are_told_their_batches(store: Store) -> None:
+    with moment(store) as (session, now):
+        batch, account = add_batch(session, now), add_account(session, now)
+        add_send(session, now, add_job(session, now, batch_id=batch, account_id=account), account, cost=9)
+    migrate.downgrade(store, "0002")
+    with store.write() as session:
+        assert session.scalar(text("SELECT cost FROM sends")) == 9
+    migrate.upgrade(store)
+    with store.read() as session:
+        assert credits.spent(session, batch_id=batch) == 9

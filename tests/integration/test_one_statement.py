@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,22 +12,19 @@ from reelq.errors import RateLimited
 from reelq.job import Route, Stage, Status
 from reelq.remote.receipts import Session
 from reelq.settings import Settings
-from reelq.store import jobs
-from reelq.store.jobs import Claimed, Lease
+from reelq.store.jobs import Claimed
 from reelq.store.models import Account, Job, JobEvent
 from reelq.store.moves import StaleMove
 from reelq.store.secrets import Vault
 from reelq.store.session import Store
-from tests.databases import add_account, add_batch, add_job, change, found
+from tests.databases import change, found
+from tests.integration.claims import claim_one
 from worker.desk import LetGo, NotYet
 from worker.recorder import Recorder
 from worker.stages.render import Rendered
 from worker.stages.upload import Uploaded
-from worker.verdict import PARKED
 from worker.workbench import Workbench
 
-NOW: Final = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-LEASE: Final = Lease("worker-1", 30)
 RECEIPTS: Final[dict[str, tuple[Stage, object]]] = {
     "an upload": (Stage.UPLOAD, Uploaded(Session("ses_1", "task_1", "anon_1"), 1)),
     "an export": (Stage.RENDER, Rendered("render_1")),
@@ -42,30 +38,25 @@ DEEDS: Final[Deeds] = {
 }
 
 
-def _claimed(store: Store, stage: Stage, **values: Any) -> Claimed:
-    with store.write() as session:
-        there = {"batch_id": add_batch(session, NOW), "account_id": add_account(session, NOW), "stage": stage}
-        job_id = add_job(session, NOW, **there, **values)
-    with store.write() as session:
-        claimed = jobs.claim(session, NOW, job_id, 1, stage, LEASE, PARKED)
-    assert isinstance(claimed, Claimed)
-    return claimed
+@contextmanager
+def _before_each_statement(store: Store, act: Callable[[str], None]) -> Iterator[None]:
+    def called(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        act(statement)
+
+    event.listen(store.engine, "before_cursor_execute", called)
+    try:
+        yield
+    finally:
+        event.remove(store.engine, "before_cursor_execute", called)
 
 
 @contextmanager
 def _counted(store: Store) -> Iterator[list[str]]:
     """The statements that are made, but for SQLite's beginnings and a question of what time it is."""
     made: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        if "clock_timestamp" not in statement and not statement.startswith("BEGIN"):
-            made.append(statement)
-
-    event.listen(store.engine, "before_cursor_execute", note)
-    try:
+    with _before_each_statement(store, made.append):
         yield made
-    finally:
-        event.remove(store.engine, "before_cursor_execute", note)
+    made[:] = [each for each in made if "clock_timestamp" not in each and not each.startswith("BEGIN")]
 
 
 def _recorder(store: Store, folder: Path) -> Recorder:
@@ -77,10 +68,6 @@ def _bench(store: Store, claimed: Claimed, folder: Path) -> Workbench:
     return Workbench(store, settings, None, claimed.at, claimed.account.id, lambda: None)  # type: ignore[arg-type]
 
 
-def _goes_on_elsewhere(store: Store, claimed: Claimed) -> None:
-    change(store, Job, claimed.at.job_id, run=2)
-
-
 def _told(store: Store, claimed: Claimed) -> int:
     with store.read() as session:
         return len(session.scalars(select(JobEvent.id).where(JobEvent.job_id == claimed.at.job_id)).all())
@@ -90,7 +77,7 @@ def _told(store: Store, claimed: Claimed) -> int:
 def test_a_receipt_that_only_moves_its_row_on_is_one_statement(
     store: Store, stage: Stage, receipt: object, tmp_path: Path
 ) -> None:
-    claimed = _claimed(store, stage)
+    claimed = claim_one(store, stage)
     with _counted(store) as made:
         _recorder(store, tmp_path).record(claimed, receipt)
     assert len(made) == (2 if store.is_sqlite else 1), made  # SQLite writes the event by itself, in one transaction
@@ -101,26 +88,25 @@ def test_a_receipt_that_only_moves_its_row_on_is_one_statement(
 def test_it_changes_nothing_of_a_row_that_goes_on_elsewhere(
     store: Store, stage: Stage, receipt: object, tmp_path: Path
 ) -> None:
-    claimed = _claimed(store, stage)
-    _goes_on_elsewhere(store, claimed)
+    claimed = claim_one(store, stage)
+    change(store, Job, claimed.at.job_id, run=2)  # it goes on elsewhere
     before = _told(store, claimed)
     with pytest.raises(StaleMove):
         _recorder(store, tmp_path).record(claimed, receipt)
     assert _told(store, claimed) == before
-    with store.read() as session:
-        job = session.get_one(Job, claimed.at.job_id)
-        assert (job.status, job.stage, job.remote_session_id) == (Status.RUNNING, stage, "")
+    job = found(store, Job, claimed.at.job_id)
+    assert (job.status, job.stage, job.remote_session_id) == (Status.RUNNING, stage, "")
 
 
 def test_the_end_of_a_row_is_more_than_one_statement_and_all_of_it_or_nothing(store: Store, tmp_path: Path) -> None:
-    claimed = _claimed(store, Stage.UPLOAD, route=Route.UPLOAD)
+    claimed = claim_one(store, Stage.UPLOAD, route=Route.UPLOAD)
     with _plug_pulled(store, "SELECT webhooks"), pytest.raises(RuntimeError, match="pulled"):
         _recorder(store, tmp_path).record(claimed, RECEIPTS["an upload"][1])
     assert found(store, Job, claimed.at.job_id).status is Status.RUNNING
 
 
 def test_what_an_error_does_to_row_and_account_is_done_together_or_not_at_all(store: Store, tmp_path: Path) -> None:
-    claimed = _claimed(store, Stage.RENDER)
+    claimed = claim_one(store, Stage.RENDER)
     with _plug_pulled(store, "UPDATE jobs", "WITH moved"), pytest.raises(RuntimeError, match="pulled"):
         _recorder(store, tmp_path).record(claimed, RateLimited("slower, please"))
     assert found(store, Account, claimed.account.id).blocked_until is None
@@ -130,22 +116,19 @@ def test_what_an_error_does_to_row_and_account_is_done_together_or_not_at_all(st
 def _plug_pulled(store: Store, *statements: str) -> Iterator[None]:
     """Instead of making one of these statements, the process ends."""
 
-    def pull(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+    def pull(statement: str) -> None:
         if statement.startswith(statements):
             raise RuntimeError("the plug was pulled")
 
-    event.listen(store.engine, "before_cursor_execute", pull)
-    try:
+    with _before_each_statement(store, pull):
         yield
-    finally:
-        event.remove(store.engine, "before_cursor_execute", pull)
 
 
 @pytest.mark.parametrize("deed", DEEDS.values(), ids=DEEDS)
 def test_what_a_stage_writes_down_on_its_way_is_one_statement(
     store: Store, deed: Callable[[Workbench], object], tmp_path: Path
 ) -> None:
-    bench = _bench(store, _claimed(store, Stage.RENDER), tmp_path)
+    bench = _bench(store, claim_one(store, Stage.RENDER), tmp_path)
     with _counted(store) as made:
         deed(bench)
     assert len(made) == 1
@@ -155,9 +138,9 @@ def test_what_a_stage_writes_down_on_its_way_is_one_statement(
 def test_and_is_refused_where_the_row_goes_on_elsewhere(
     store: Store, deed: Callable[[Workbench], object], tmp_path: Path
 ) -> None:
-    claimed = _claimed(store, Stage.RENDER)
+    claimed = claim_one(store, Stage.RENDER)
     bench = _bench(store, claimed, tmp_path)
-    _goes_on_elsewhere(store, claimed)
+    change(store, Job, claimed.at.job_id, run=2)  # it goes on elsewhere
     before = _told(store, claimed)
     with pytest.raises(LetGo):
         deed(bench)
@@ -168,6 +151,6 @@ def test_and_is_refused_where_the_row_goes_on_elsewhere(
 def test_a_second_export_is_given_as_many_looks_as_the_first(
     store: Store, anew: bool, looks: int, tmp_path: Path
 ) -> None:
-    claimed = _claimed(store, Stage.POLL, looks=3)
+    claimed = claim_one(store, Stage.POLL, looks=3)
     _recorder(store, tmp_path).record(claimed, NotYet(30, "the export came to no end; a second one began", anew=anew))
     assert found(store, Job, claimed.at.job_id).looks == looks

@@ -9,7 +9,7 @@ from reelq.job import Cause, Status
 from reelq.store import accounts, due, jobs, parking, turns
 from reelq.store.models import Account, Job
 from reelq.store.moves import Position, move
-from tests.databases import moment
+from tests.databases import change, moment
 from tests.integration.desks import TWO, Desk
 
 
@@ -50,8 +50,7 @@ def test_what_a_run_let_in_takes_up_no_room_of_anothers_once_nobody_is_at_it(
     desk: Desk, lease: int, message: int, room: bool
 ) -> None:
     at_work, queued = _ids(desk, desk.submit(*TWO).batch_id)
-    with desk.store.write() as session:
-        session.execute(update(Account).values(window=2))
+    change(desk.store, Account, desk.account, window=2)
     assert _admitted(desk, None) == {at_work, queued}
     desk.begin(desk.job(at_work))
     mine = desk.submit("beach.mp4,Trim it,", name="mine").batch_id

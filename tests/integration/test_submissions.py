@@ -7,10 +7,11 @@ import pytest
 from sqlalchemy import func, select
 
 from reelq.job import Cause, Stage, Status
-from reelq.store import actions, handling, jobs, retention, submissions
+from reelq.store import actions, credits, handling, jobs, retention, submissions
 from reelq.store.models import Batch, BatchState, Job, JobEvent, Outcome, Send
 from reelq.store.moves import Position, move
 from reelq.store.orders import Fate
+from reelq.store.overview import snapshot
 from tests.databases import found
 from tests.integration.desks import REEL, SERVICE, TWO, Desk, fates
 
@@ -105,6 +106,21 @@ def test_new_rows_make_a_new_batch_to_which_the_known_ones_move_with_all_that_is
     desk.end(at, Status.FAILED, error_code="no_effect")  # its worker knows nothing of the move
     with desk.store.read() as session:
         assert session.scalars(select(JobEvent.batch_id).distinct()).all() == [second.batch_id]
+
+
+def test_a_row_that_is_taken_along_takes_its_costs_along(desk: Desk) -> None:
+    def cost(batch_id: str) -> tuple[int, int]:
+        """By the limit's count, and as it is shown."""
+        with desk.store.read() as session:
+            shown = snapshot(session, batch_id, desk.store.now(session)).credits
+            return credits.spent(session, batch_id=batch_id), shown
+
+    old = desk.submit(*TWO).batch_id
+    desk.succeed(desk.jobs(old)[0])
+    assert cost(old) == (7, 7)
+    new = desk.submit(TWO[0], "forest.mp4,Add other music,").batch_id
+    assert new != old
+    assert (cost(new), cost(old)) == ((7, 7), (0, 0))
 
 
 def test_rows_that_the_manifest_has_no_more_stay_and_are_told_of(desk: Desk) -> None:

@@ -10,7 +10,7 @@ from reelq.job import Status
 from reelq.store import turns
 from reelq.store.due import SOON, due
 from reelq.store.models import Account, Job
-from tests.databases import moment
+from tests.databases import change, moment
 from tests.integration.desks import Desk
 
 
@@ -28,11 +28,6 @@ def _now(desk: Desk) -> datetime:
         return desk.store.now(session)
 
 
-def _window(desk: Desk, size: int) -> None:
-    with desk.store.write() as session:
-        session.execute(update(Account).values(window=size))
-
-
 def _begin(desk: Desk, *ids: str) -> None:
     """As if a worker had taken their messages."""
     with desk.store.write() as session:
@@ -43,7 +38,7 @@ def _begin(desk: Desk, *ids: str) -> None:
 
 def test_rows_are_let_in_some_at_a_time_in_their_order(desk: Desk) -> None:
     ids = [job.id for job in desk.jobs(_many(desk, 10))]
-    _window(desk, 64)
+    change(desk.store, Account, desk.account, window=64)
     rounds = []
     for _ in range(4):
         rounds.append(_let_in(desk))
@@ -54,7 +49,7 @@ def test_rows_are_let_in_some_at_a_time_in_their_order(desk: Desk) -> None:
 
 def test_none_is_let_in_while_many_wait_for_a_worker(desk: Desk) -> None:
     _many(desk, 20)
-    _window(desk, 64)
+    change(desk.store, Account, desk.account, window=64)
     now = _now(desk)
     first = _let_in(desk, now)
     assert [len(first), len(_let_in(desk, now)), len(_let_in(desk, now))] == [4, 4, 0]
@@ -64,7 +59,7 @@ def test_none_is_let_in_while_many_wait_for_a_worker(desk: Desk) -> None:
 
 def test_of_many_in_flight_a_quarter_may_wait(desk: Desk) -> None:
     ids = [job.id for job in desk.jobs(_many(desk, 80))]
-    _window(desk, 200)
+    change(desk.store, Account, desk.account, window=200)
     _begin(desk, *ids[:40])
     # Sixteen of fifty-six are more than that, and twelve of fifty-two are not.
     now = _now(desk)
@@ -81,7 +76,7 @@ def test_of_many_in_flight_a_quarter_may_wait(desk: Desk) -> None:
 )
 def test_what_does_not_wait_for_a_worker_holds_nobody_up(desk: Desk, publish_in: float, due_in: float) -> None:
     ids = [job.id for job in desk.jobs(_many(desk, 20))]
-    _window(desk, 64)
+    change(desk.store, Account, desk.account, window=64)
     with moment(desk.store) as (session, now):
         publish_at, due_at = now + timedelta(seconds=publish_in), now + timedelta(seconds=due_in)
         others = update(Job).where(Job.id.in_(ids[:10]))
