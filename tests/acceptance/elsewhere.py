@@ -3,7 +3,7 @@
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,7 @@ import httpx
 
 from reelq.store import apikeys
 from reelq.store.clients import Scope
-from tests.acceptance.forked import ROOT, Forked
-from tests.acceptance.running import User, until
+from tests.acceptance.running import ROOT, Forked, User, until
 from tests.queue.farm import KINDS, Farm, farm
 from tests.servers import free_port
 
@@ -49,7 +48,7 @@ class ApiProcess:
         self._process.kill()
         self._process.wait()
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """For good."""
         self.kill()
         self._log.close()
@@ -114,16 +113,6 @@ class Elsewhere:
     def __init__(self, deployment: Farm, api: ApiProcess) -> None:
         self.farm = deployment
         self.api = api
-        self._workers: list[Forked] = []
-
-    def start_worker(self) -> None:
-        """Somebody at work, as `Farm.start_worker` would start them."""
-        words = ["celery", "-A", "worker", "worker", "-P", "threads", "-c", "16", "--without-mingle"]
-        if not self.farm.redis:
-            words = ["tests.queue.worker_process", "16"]
-        with (self.farm.folder / "worker.log").open("ab") as log:
-            environment = self.farm.environment()
-            self._workers.append(Forked(["-m", *words], cwd=ROOT, env=environment, stdout=log, stderr=log))
 
     def comes(self, owner: str, home: Path, scope: Scope = Scope.SUBMIT) -> User:
         """Somebody with a key, at another machine."""
@@ -133,7 +122,7 @@ class Elsewhere:
 
     def send_workers_home(self) -> None:
         """As a crash."""
-        for process in self._workers:
+        for process in self.farm.workers:
             process.kill()
             process.wait()
 
@@ -141,11 +130,5 @@ class Elsewhere:
 @contextmanager
 def elsewhere(folder: Path, **options: Any) -> Iterator[Elsewhere]:
     """A deployment as real as there is one here: Redis and PostgreSQL where they are named."""
-    with farm(KINDS[-1], folder, **options) as deployment:
-        api = ApiProcess(deployment)
-        made = Elsewhere(deployment, api)
-        try:
-            yield made
-        finally:
-            made.send_workers_home()
-            api.stop()
+    with farm(KINDS[-1], folder, **options) as deployment, closing(ApiProcess(deployment)) as api:
+        yield Elsewhere(deployment, api)

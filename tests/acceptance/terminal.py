@@ -10,8 +10,7 @@ from typing import Final
 
 from rich.cells import cell_len
 
-from tests.acceptance.forked import Forked
-from tests.acceptance.running import User, until
+from tests.acceptance.running import Forked, User, until
 
 HEIGHT: Final = 24
 CTRL_C: Final = "\x03"
@@ -26,15 +25,7 @@ class Terminal:
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", HEIGHT, width, 0, 0))
         self.width = width
         env = {**user.environment, "TERM": "xterm", **environment}
-        self.process = Forked(
-            ["reelq", *words],
-            cwd=user.folder,
-            env=env,
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            start_new_session=True,
-        )
+        self.process = Forked(["reelq", *words], cwd=user.folder, env=env, terminal=theirs)
         os.close(theirs)
         os.set_blocking(self._ours, False)
         self.written = ""

@@ -91,7 +91,7 @@ class Containers:
         while (checked := self.check(name)).returncode:
             late = self.started[name].poll() is not None or time.monotonic() > over
             assert not late, f"{name} is not well: {checked.stderr}{self.log(name)}"
-            time.sleep(0.3)
+            time.sleep(1)
 
     def stop(self, name: str) -> int:
         """As Docker does it, which kills whoever takes longer than the file allows; the exit code."""

@@ -2,7 +2,6 @@
 
 import json
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import insert
@@ -18,12 +17,9 @@ NOBODY = "http://127.0.0.1:1"
 
 
 @pytest.fixture
-def jobs(patient: Patient) -> Path:
+def jobs(patient: Patient) -> None:
     """Two rows that go to the agent, one of them out of nothing, and an export."""
-    (patient.home / "beach.mp4").write_bytes(b"x")
-    manifest = patient.home / "jobs.csv"
-    manifest.write_text("file,instruction\nbeach.mp4,Cut the pauses\n,Make a clip of a city\nbeach.mp4,export\n")
-    return manifest
+    patient.writes(["beach.mp4,Cut the pauses", ",Make a clip of a city", "beach.mp4,export"])
 
 
 def _spend(store: Store, service: str) -> None:
@@ -46,56 +42,57 @@ def _spend(store: Store, service: str) -> None:
 
 
 def test_the_free_account_is_asked_and_shown_with_its_link(patient: Patient, sandbox: SandboxProcess) -> None:
-    done = patient.reelq("credits")
+    done = patient.calls("credits")
     assert done.returncode == 0
     assert done.stderr == ""
     assert "100 available" in done.stdout
     assert "token ends" in done.stdout
     assert "https://nemovideo.com/register?bind=anon_" in done.stdout
     sandbox.top_up(40)
-    told = json.loads(patient.reelq("credits", "--json").stdout)
+    told = json.loads(patient.calls("credits", "--json").stdout)
     assert told["balance"]["available"] == 140
     assert told["spent"]["today"] == {"spent": 0, "unattributed": 0, "top_ups": 40}
     assert len(sandbox.ledger()["token_requests"]) == 1
 
 
 def test_what_was_spent_is_told_by_the_day_and_by_the_batch_though_the_service_is_away(patient: Patient) -> None:
-    (patient.home / "data").mkdir()
-    with edited(patient.home / "data" / "reelq.db") as store:
+    with edited(patient.database) as store:
         _spend(store, NOBODY)
-    done = patient.reelq("credits", NEMO_API_URL=NOBODY)
+    done = patient.calls("credits", NEMO_API_URL=NOBODY)
     assert done.returncode == 1
     assert "could not be read: No connection" in done.stderr
     assert "120 available, 5 set aside" in done.stdout
-    told = json.loads(patient.reelq("credits", "--json", NEMO_API_URL=NOBODY).stdout)
+    told = json.loads(patient.calls("credits", "--json", NEMO_API_URL=NOBODY).stdout)
     assert told["fresh"] is False
     assert told["spent"]["today"] == {"spent": 30, "unattributed": 0, "top_ups": 40}
     assert told["spent"]["all"] == {"spent": 100, "unattributed": 12, "top_ups": 40}
     assert [(batch["name"], batch["credits"]) for batch in told["batches"]] == [("new", 30), ("old", 70)]
 
 
-def test_check_says_that_no_balance_is_known_and_makes_no_database(patient: Patient, jobs: Path) -> None:
-    done = patient.reelq("check", "jobs.csv")
+@pytest.mark.usefixtures("jobs")
+def test_check_says_that_no_balance_is_known_and_makes_no_database(patient: Patient) -> None:
+    done = patient.calls("check", "jobs.csv")
     assert done.returncode == 0
     *_, it_can_run, cost = done.stdout.splitlines()
     assert it_can_run.endswith(": it can run.")
     assert cost.startswith("About 150 credits for 2 instructions, at what is usual; the balance is not known yet")
-    assert not (patient.home / "data").exists()
+    assert not (patient.folder / "data").exists()
 
 
-def test_check_asks_with_the_token_that_is_there(patient: Patient, jobs: Path, sandbox: SandboxProcess) -> None:
-    patient.reelq("credits")
+@pytest.mark.usefixtures("jobs")
+def test_check_asks_with_the_token_that_is_there(patient: Patient, sandbox: SandboxProcess) -> None:
+    patient.calls("credits")
     assert (
-        patient.reelq("check", "jobs.csv").stdout.splitlines()[-1].endswith("at what is usual; balance 100, 50 short.")
+        patient.calls("check", "jobs.csv").stdout.splitlines()[-1].endswith("at what is usual; balance 100, 50 short.")
     )
     assert len(sandbox.ledger()["token_requests"]) == 1
 
 
-def test_check_falls_back_to_the_last_reading_and_says_of_when_it_is(patient: Patient, jobs: Path) -> None:
-    (patient.home / "data").mkdir()
-    with edited(patient.home / "data" / "reelq.db") as store:
+@pytest.mark.usefixtures("jobs")
+def test_check_falls_back_to_the_last_reading_and_says_of_when_it_is(patient: Patient) -> None:
+    with edited(patient.database) as store:
         _spend(store, NOBODY)
-    cost = patient.reelq("check", "jobs.csv", NEMO_API_URL=NOBODY).stdout.splitlines()[-1]
+    cost = patient.calls("check", "jobs.csv", NEMO_API_URL=NOBODY).stdout.splitlines()[-1]
     day = datetime.now().astimezone().strftime("%Y-%m-%d")
     assert cost.startswith(
         "About 140 credits for 2 instructions, at the most that one has cost yet; balance 120 (as of "
@@ -103,8 +100,9 @@ def test_check_falls_back_to_the_last_reading_and_says_of_when_it_is(patient: Pa
     assert f"(as of {day}" in cost
 
 
-def test_check_goes_on_without_a_database_that_answers(patient: Patient, jobs: Path) -> None:
-    done = patient.reelq("check", "jobs.csv", REELQ_DATABASE_URL="postgresql://me@127.0.0.1:1/reelq")
+@pytest.mark.usefixtures("jobs")
+def test_check_goes_on_without_a_database_that_answers(patient: Patient) -> None:
+    done = patient.calls("check", "jobs.csv", REELQ_DATABASE_URL="postgresql://me@127.0.0.1:1/reelq")
     assert done.returncode == 0
     assert "the balance is not known yet" in done.stdout
     assert done.stderr.startswith("The database does not answer (")

@@ -1,20 +1,15 @@
 """`reelq doctor`, told by planted faults: each is found, and the way to mend it stands beside it."""
 
-import fcntl
 import json
 import os
-import pty
 import re
 import shutil
 import socket
-import struct
 import subprocess
-import termios
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -26,14 +21,15 @@ from sqlalchemy import URL
 
 from reelq.store.migrate import downgrade, upgrade
 from reelq.store.session import Store
-from tests.acceptance.forked import BARE, REELQ, Forked, run
+from tests.acceptance.running import REELQ, User
+from tests.acceptance.terminal import Terminal
 from tests.databases import empty_database, shown
 from tests.sandbox_process import SandboxProcess
 from tests.servers import HAS_POSTGRES
 
-NOBODY = "redis://127.0.0.1:1/0"
+NO_REDIS = "redis://127.0.0.1:1/0"
 NOWHERE = "http://127.0.0.1:1"
-OPEN_FLOWER = {"REELQ_BROKER_URL": NOBODY, "FLOWER_ADDRESS": "0.0.0.0"}
+OPEN_FLOWER = {"REELQ_BROKER_URL": NO_REDIS, "FLOWER_ADDRESS": "0.0.0.0"}
 SECRETS = {
     "NEMO_TOKEN": "nmv_usr_hushhush1",
     "REELQ_SECRET_KEY": "hushhush2-and-long-enough",
@@ -47,20 +43,17 @@ EMPTY_DRAWER = ["unshare", *([] if os.geteuid() == 0 else ["--user", "--map-root
 """Runs a command where a disk can be mounted that nobody else sees."""
 
 
-@dataclass(frozen=True)
-class Patient:
+class Patient(User):
     """A place of its own for each test: home, data folder, current folder."""
 
-    home: Path
-    environment: dict[str, str]
-
-    def reelq(self, *words: str, **more: str) -> "subprocess.CompletedProcess[str]":
-        env = {**BARE, **self.environment, **more}
-        return run(["reelq", *words], cwd=self.home, env=env)
+    @property
+    def database(self) -> Path:
+        (self.folder / "data").mkdir(exist_ok=True)
+        return self.folder / "data" / "reelq.db"
 
     def doctor(self, **more: str) -> tuple[int, list[dict[str, Any]]]:
         """Its exit code and what it found."""
-        done = self.reelq("doctor", "--json", **more)
+        done = self.calls("doctor", "--json", **more)
         assert done.stderr == ""
         return done.returncode, json.loads(done.stdout)["findings"]
 
@@ -76,118 +69,124 @@ class Patient:
 @pytest.fixture
 def patient(tmp_path: Path, sandbox: SandboxProcess) -> Patient:
     """With nothing wrong."""
-    data = str(tmp_path / "data")
-    return Patient(tmp_path, {"HOME": str(tmp_path), "REELQ_DATA_DIR": data, "NEMO_API_URL": sandbox.url})
-
-
-def test_nothing_is_wrong_where_nothing_is(patient: Patient) -> None:
-    done = patient.reelq("doctor")
-    assert done.returncode == 0
-    assert done.stdout.splitlines()[-1] == "Nothing is wrong."
-    assert done.stderr == ""
+    return Patient(tmp_path, sandbox)
 
 
 def test_looking_changes_nothing_and_asks_for_no_token(patient: Patient, sandbox: SandboxProcess) -> None:
-    patient.reelq("doctor", "--all")
-    assert list(patient.home.rglob("*")) == []
+    def files() -> dict[Path, tuple[int, int]]:
+        found = {path: path.stat() for path in patient.folder.rglob("*")}
+        return {path: (stat.st_ino, stat.st_mtime_ns) for path, stat in found.items()}
+
+    before = files()
+    done = patient.calls("doctor", "--all")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == "Nothing is wrong."
+    assert files() == before
     assert sandbox.ledger()["token_requests"] == {}
-    patient.reelq("credits")  # makes a database and a key, and asks for a token
-    as_it_was = {path: path.stat() for path in patient.home.rglob("*") if path.is_file()}
+    patient.calls("credits")  # makes a database and a key, and asks for a token
+    before = files()
     assert patient.finding("credits", "ok")["what"] == "100 available"
-    seen = {path: path.stat() for path in patient.home.rglob("*") if path.is_file()}
-    assert {path: (stat.st_ino, stat.st_mtime_ns) for path, stat in seen.items()} == {
-        path: (stat.st_ino, stat.st_mtime_ns) for path, stat in as_it_was.items()
-    }
+    assert files() == before
     assert len(sandbox.ledger()["token_requests"]) == 1
 
 
-def test_a_database_in_a_file_without_its_migrations_is_found(patient: Patient) -> None:
-    (patient.home / "data").mkdir()
-    with (patient.home / "data" / "reelq.db").open("wb"):
-        found = patient.finding("database", "warning")
-    assert "reelq db upgrade" in found["mend"]
-
-
 @pytest.mark.skipif(not HAS_POSTGRES, reason="needs PostgreSQL")
-def test_a_shared_database_without_its_migrations_is_found(patient: Patient) -> None:
-    with empty_database("postgresql", patient.home) as url:
+def test_a_shared_database_without_its_migrations_or_a_key_is_found(patient: Patient) -> None:
+    with empty_database("postgresql", patient.folder) as url:
         more = {"REELQ_DATABASE_URL": shown(url), "REELQ_SECRET_KEY": "long enough for a key"}
         assert "reelq db upgrade" in patient.finding("database", "wrong", **more)["mend"]
-        assert patient.reelq("db", **more).returncode == 1
-        assert patient.reelq("db", "upgrade", **more).returncode == 0
-        assert patient.reelq("db", **more).returncode == 0
+        assert patient.calls("db", **more).returncode == 1
+        assert patient.calls("db", "upgrade", **more).returncode == 0
+        assert patient.calls("db", **more).returncode == 0
         code, _ = patient.doctor(**more)
         assert code == 0
-
-
-@pytest.mark.skipif(not HAS_POSTGRES, reason="needs PostgreSQL")
-def test_a_shared_database_without_a_key_is_found(patient: Patient) -> None:
-    with empty_database("postgresql", patient.home) as url:
-        patient.reelq("db", "upgrade", REELQ_DATABASE_URL=shown(url))
         found = patient.finding("key", "wrong", REELQ_DATABASE_URL=shown(url))
     assert "the same on every machine" in found["mend"]
 
 
 def test_a_full_disk_is_found(patient: Patient) -> None:
-    drawer = patient.home / "drawer"
+    drawer = patient.folder / "drawer"
     drawer.mkdir()
     mount = f"mount -t tmpfs -o size=1m none {drawer}"
     if not shutil.which("unshare") or subprocess.run([*EMPTY_DRAWER, mount], check=False).returncode:
         pytest.skip("no small disk can be mounted here")
-    env = {**BARE, **patient.environment, "REELQ_DATA_DIR": str(drawer)}
+    env = {**patient.environment, "REELQ_DATA_DIR": str(drawer)}
     looked = [*EMPTY_DRAWER, f"{mount} && exec {REELQ} doctor"]
-    done = subprocess.run(looked, cwd=patient.home, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(looked, cwd=patient.folder, env=env, capture_output=True, text=True, check=False)
     line = next(line for line in done.stdout.splitlines() if "0.0 GB left" in line)
     assert line.startswith("warning  data folder")
     assert "Make room" in done.stdout
 
 
 def test_a_key_that_does_not_open_the_token_is_found(patient: Patient) -> None:
-    assert patient.reelq("credits").returncode == 0  # there is a token now, locked with the key that was made for it
+    assert patient.calls("credits").returncode == 0  # there is a token now, locked with the key that was made for it
     found = patient.finding("key", "wrong", REELQ_SECRET_KEY="another key, and long enough")
     assert "locked with another key" in found["what"]
     assert "REELQ_SECRET_KEY" in found["mend"]
-    (patient.home / "data" / "secret.key").unlink()
+    (patient.folder / "data" / "secret.key").unlink()
     assert "secret.key is gone" in patient.finding("key", "wrong")["what"]
-    assert not (patient.home / "data" / "secret.key").exists()
+    assert not (patient.folder / "data" / "secret.key").exists()
 
 
-@pytest.mark.parametrize(
-    ("environment", "about", "grade", "what", "mend"),
-    [
-        ({"REELQ_BROKER_URL": NOBODY}, "broker", "wrong", "Connection refused", "REELQ_BROKER_URL"),
-        ({"NEMO_API_URL": NOWHERE}, "service", "wrong", "", "firewall"),
-        ({"NEMO_API_URL": "http://no-such-host.invalid"}, "service", "wrong", "", "DNS"),
-        (
-            {"NEMO_API_URL": "https://service.example", "HTTPS_PROXY": "http://me:secret@127.0.0.1:1"},
-            *("service", "wrong", "through http://me:***@127.0.0.1:1", ""),
-        ),
-        ({"NEMO_TOKEN": "nmv_usr_nobody"}, "token", "wrong", "NEMO_TOKEN", "unset it"),
-        (
-            {"IMAGEIO_FFMPEG_EXE": "/nowhere/ffmpeg"},
-            *("encoder", "warning", "/nowhere/ffmpeg: No such file or directory", "IMAGEIO_FFMPEG_EXE"),
-        ),
-        ({"REELQ_BROKER_URL": NOBODY}, "flower", "ok", "this machine alone", ""),
-        (OPEN_FLOWER, "flower", "wrong", "whoever reaches 0.0.0.0", "FLOWER_BASIC_AUTH=NAME:PASSWORD"),
-        (OPEN_FLOWER | {"FLOWER_BASIC_AUTH": "me:hush"}, "flower", "ok", "asks for a password", ""),
-        (
-            {"REELQ_BROKERURL": "redis://127.0.0.1/0"},
-            *("environment", "warning", "REELQ_BROKERURL is set, but nothing reads it"),
-            "Did you mean REELQ_BROKER_URL?",
-        ),
-    ],
-)
-def test_a_fault_in_the_environment_is_found_with_its_mend(
-    patient: Patient, environment: dict[str, str], about: str, grade: str, what: str, mend: str
+FAULTS: list[tuple[dict[str, str], list[tuple[str, str, str, str]]]] = [
+    (
+        {"REELQ_BROKER_URL": NO_REDIS, "NEMO_API_URL": NOWHERE, "IMAGEIO_FFMPEG_EXE": "/nowhere/ffmpeg",
+         "REELQ_BROKERURL": "redis://127.0.0.1/0"},
+        [
+            ("broker", "wrong", "Connection refused", "REELQ_BROKER_URL"),
+            ("service", "wrong", "", "firewall"),
+            ("flower", "ok", "this machine alone", ""),
+            ("encoder", "warning", "/nowhere/ffmpeg: No such file or directory", "IMAGEIO_FFMPEG_EXE"),
+            ("environment", "warning", "REELQ_BROKERURL is set, but nothing reads it", "Did you mean REELQ_BROKER_URL"),
+        ],
+    ),
+    (
+        OPEN_FLOWER | {"NEMO_API_URL": "http://no-such-host.invalid", "REELQ_API_KEY": "rq_hushhush"},
+        [
+            ("flower", "wrong", "whoever reaches 0.0.0.0", "FLOWER_BASIC_AUTH=NAME:PASSWORD"),
+            ("service", "wrong", "", "DNS"),
+            ("reelq service", "warning", "REELQ_API_KEY is set, but REELQ_API_URL is not", ""),
+        ],
+    ),
+    (
+        OPEN_FLOWER | {"FLOWER_BASIC_AUTH": "me:hush", "NEMO_API_URL": "https://service.example",
+                       "HTTPS_PROXY": "http://me:secret@127.0.0.1:1", "REELQ_API_URL": NOWHERE, "REELQ_API_KEY": ""},
+        [
+            ("flower", "ok", "asks for a password", ""),
+            ("service", "wrong", "through http://me:***@127.0.0.1:1", ""),
+            ("reelq service", "wrong", "REELQ_API_KEY is not set", ""),
+        ],
+    ),
+    (
+        {"NEMO_TOKEN": "nmv_usr_nobody", "REELQ_API_URL": NOWHERE, "REELQ_API_KEY": "rq_hushhush"},
+        [
+            ("token", "wrong", "NEMO_TOKEN", "unset it"),
+            ("reelq service", "wrong", "No reelq service answers at http://127.0.0.1:1", ""),
+        ],
+    ),
+    (
+        {"NEMO_API_URL": "https://{sandbox}", "REELQ_API_URL": "http://{sandbox}", "REELQ_API_KEY": "rq_hushhush"},
+        [
+            ("service", "wrong", "", "SSL_CERT_FILE"),
+            ("reelq service", "wrong", "not as a reelq service does", ""),
+        ],
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("environment", "expected"), FAULTS)
+def test_faults_in_the_environment_are_found_with_their_mends(
+    patient: Patient, sandbox: SandboxProcess, environment: dict[str, str], expected: list[tuple[str, str, str, str]]
 ) -> None:
-    found = patient.finding(about, grade, **environment)
-    assert what in found["what"]
-    assert mend in found["mend"]
-
-
-def test_a_certificate_that_can_not_be_trusted_is_found(patient: Patient, sandbox: SandboxProcess) -> None:
-    found = patient.finding("service", "wrong", NEMO_API_URL=sandbox.url.replace("http:", "https:"))
-    assert "SSL_CERT_FILE" in found["mend"]
+    place = sandbox.url.removeprefix("http://")
+    code, findings = patient.doctor(**{name: text.replace("{sandbox}", place) for name, text in environment.items()})
+    assert code == 1
+    for about, grade, what, mend in expected:
+        (found,) = [each for each in findings if (each["about"], each["grade"]) == (about, grade)]
+        assert what in found["what"]
+        assert mend in found["mend"]
+        assert found["mend"] or grade == "ok"
+    assert "hushhush" not in json.dumps(findings)
 
 
 def test_a_page_that_stands_in_between_is_not_taken_for_the_service(patient: Patient) -> None:
@@ -197,15 +196,24 @@ def test_a_page_that_stands_in_between_is_not_taken_for_the_service(patient: Pat
 
 
 def test_a_free_token_that_is_refused_is_found_and_not_renewed(patient: Patient, sandbox: SandboxProcess) -> None:
-    assert patient.reelq("credits").returncode == 0
+    assert patient.calls("credits").returncode == 0
     sandbox.reset()  # a service that knows no token any more
     assert "register" in patient.finding("token", "warning")["mend"]
     assert sandbox.ledger()["token_requests"] == {}
 
 
-def test_folders_that_can_not_be_written_to_are_found(patient: Patient) -> None:
-    (patient.home / "reelq-out").write_text("a file in the way")
-    assert "is not a folder" in patient.finding("output folder", "wrong")["what"]
+def test_folders_and_files_of_the_user_that_can_not_be_used_are_found(patient: Patient) -> None:
+    (patient.folder / "reelq-out").write_text("a file in the way")
+    profile = patient.folder / "data" / "skills" / "wedding" / "SKILL.md"
+    profile.parent.mkdir(parents=True)
+    profile.write_text("no front matter")
+    patient.database.touch()
+    code, findings = patient.doctor()
+    assert code == 1
+    told = {(each["about"], each["grade"]): each for each in findings}
+    assert "is not a folder" in told["output folder", "wrong"]["what"]
+    assert f"{profile}: line 1" in told["skills", "warning"]["what"]
+    assert "reelq db upgrade" in told["database", "warning"]["mend"]
     if Path("/proc/self").exists():  # nobody writes there, not even root
         assert "REELQ_DATA_DIR" in patient.finding("data folder", "wrong", REELQ_DATA_DIR="/proc/reelq")["mend"]
 
@@ -215,13 +223,6 @@ def test_a_clock_that_is_an_hour_off_is_found(patient: Patient) -> None:
         found = patient.finding("clock", "warning", NEMO_API_URL=url)
     assert found["what"] == "this machine's clock is 59 minutes ahead of the service's"
     assert "timedatectl" in found["mend"]
-
-
-def test_a_skill_that_is_broken_is_found(patient: Patient) -> None:
-    profile = patient.home / "data" / "skills" / "wedding" / "SKILL.md"
-    profile.parent.mkdir(parents=True)
-    profile.write_text("no front matter")
-    assert f"{profile}: line 1" in patient.finding("skills", "warning")["what"]
 
 
 def test_settings_that_can_not_be_understood_do_not_end_it(patient: Patient) -> None:
@@ -243,7 +244,7 @@ def test_no_secret_is_shown(patient: Patient, words: list[str]) -> None:
         "REELQ_DATABASE_URL": "postgresql://boss@127.0.0.1:1/reelq?password=hushhush5",
     }
     for more in (SECRETS, SECRETS | spoilt):
-        done = patient.reelq(*words, **more)
+        done = patient.calls(*words, **more)
         assert "NEMO_TOKEN" in done.stdout
         assert "hushhush" not in done.stdout + done.stderr
 
@@ -263,67 +264,33 @@ def test_with_nobody_answering_it_is_over_in_ten_seconds_and_says_so(patient: Pa
     assert {"broker", "database", "service"} <= {each["about"] for each in findings if each["grade"] == "wrong"}
 
 
-def test_a_database_of_a_newer_reelq_is_found(patient: Patient) -> None:
-    (patient.home / "data").mkdir()
-    with edited(patient.home / "data" / "reelq.db") as store, store.write() as session:
+def test_a_database_is_shown_and_migrated_by_hand_and_one_of_a_newer_reelq_is_found(patient: Patient) -> None:
+    assert "none yet" in patient.calls("db").stdout
+    assert list(patient.folder.rglob("*.db")) == []
+    assert "made, at version" in patient.calls("db", "upgrade").stdout
+    assert "already: nothing to do" in patient.calls("db", "upgrade").stdout
+    with edited(patient.database) as store:
+        downgrade(store, "base")
+    behind = patient.calls("db")
+    assert (behind.returncode, behind.stderr) == (1, "Run `reelq db upgrade`.\n")
+    with edited(patient.database) as store, store.write() as session:
         session.connection().exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     assert "Update reelq" in patient.finding("database", "wrong")["mend"]
-    done = patient.reelq("db", "upgrade")
+    done = patient.calls("db", "upgrade")
     assert done.returncode == 2
     assert "newer reelq" in done.stderr
-
-
-def test_the_database_is_shown_and_migrated_by_hand(patient: Patient) -> None:
-    assert "none yet" in patient.reelq("db").stdout
-    assert list(patient.home.rglob("*.db")) == []
-    assert "made, at version" in patient.reelq("db", "upgrade").stdout
-    assert "already: nothing to do" in patient.reelq("db", "upgrade").stdout
-    with edited(patient.home / "data" / "reelq.db") as store:
-        downgrade(store, "base")
-    behind = patient.reelq("db")
-    assert (behind.returncode, behind.stderr) == (1, "Run `reelq db upgrade`.\n")
-
-
-def test_two_that_migrate_at_once_are_both_content(patient: Patient) -> None:
-    env, nobody = {**BARE, **patient.environment}, subprocess.DEVNULL
-    words = ["reelq", "db", "upgrade"]
-    both = [Forked(words, cwd=patient.home, env=env, stdout=nobody, stderr=nobody) for _ in range(2)]
-    assert [process.wait(60) for process in both] == [0, 0]
-    assert patient.reelq("db").returncode == 0
 
 
 @pytest.mark.parametrize(("more", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
 def test_on_a_terminal_lines_are_as_wide_as_it_is_and_coloured_if_that_is_wished(
     patient: Patient, more: dict[str, str], coloured: bool
 ) -> None:
-    shown = on_terminal(60, [REELQ, "doctor"], patient.home, {**BARE, "TERM": "xterm", **patient.environment, **more})
-    assert ("\x1b[32m" in shown) is coloured
-    lines = re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines()
+    looked = Terminal(patient, "doctor", width=60, **more)
+    assert looked.ends() == 0
+    assert ("\x1b[32m" in looked.written) is coloured
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", looked.written).splitlines()
     assert "Nothing is wrong." in lines
-    too_long = [line for line in lines if len(line) > 60 and "/" not in line]  # a path stays whole
-    assert too_long == []
-
-
-def test_a_database_that_is_away_is_told_in_words(patient: Patient) -> None:
-    done = patient.reelq("db", REELQ_DATABASE_URL="postgresql://me:hush@127.0.0.1:1/reelq")
-    assert done.returncode == 1
-    assert "can't be used" in done.stderr
-    assert "hush" not in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def on_terminal(columns: int, words: list[str], folder: Path, env: dict[str, str]) -> str:
-    """What it shows on a terminal of that width."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    shown = b""
-    with subprocess.Popen(words, cwd=folder, env=env, stdin=theirs, stdout=theirs, stderr=theirs):
-        os.close(theirs)
-        with suppress(OSError):  # the other end is closed
-            while piece := os.read(ours, 4096):
-                shown += piece
-    os.close(ours)
-    return shown.decode()
+    assert [line for line in lines if len(line) > 60 and "/" not in line] == []  # a path stays whole
 
 
 @contextmanager
@@ -357,22 +324,3 @@ def answering(body: bytes, date: datetime | None = None) -> Iterator[str]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
-
-
-@pytest.mark.parametrize(
-    ("address", "key", "grade", "what"),
-    [
-        (NOWHERE, "rq_hushhush", "wrong", "No reelq service answers at http://127.0.0.1:1"),
-        (NOWHERE, "", "wrong", "REELQ_API_KEY is not set"),
-        ("", "rq_hushhush", "warning", "REELQ_API_KEY is set, but REELQ_API_URL is not"),
-        ("sandbox", "rq_hushhush", "wrong", "not as a reelq service does"),
-    ],
-)
-def test_a_reelq_service_that_commands_cannot_ask_is_found(
-    patient: Patient, sandbox: SandboxProcess, address: str, key: str, grade: str, what: str
-) -> None:
-    there = {"REELQ_API_URL": sandbox.url if address == "sandbox" else address, "REELQ_API_KEY": key}
-    found = patient.finding("reelq service", grade, **there)
-    assert what in found["what"]
-    assert found["mend"]
-    assert "hushhush" not in json.dumps(found)

@@ -49,7 +49,7 @@ def chromium() -> Iterator[Browser]:
         yield made
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def looking(chromium: Browser, watched: Flower) -> Iterator[Page]:
     """A page of somebody who knows the password."""
     with page(chromium, watched) as made:
@@ -65,49 +65,48 @@ def _ends(queue: Farm, batch: str) -> set[str]:
     return {job.error_code or ("succeeded" if job.finished_at else "") for job in queue.jobs(batch)}
 
 
-def test_each_stage_is_seen_by_its_name_with_the_row_the_file_and_the_batch(looking: Page, queue: Farm) -> None:
-    done = next(job for job in queue.sql("select row, file, batch_id from jobs where status = 'succeeded'"))
-    title = f"row {done.row} · {done.file} · {done.batch_id}"
-    seen = [task for task in tasks(looking) if task["args"] == title]
-    assert {task["name"]: task["state"] for task in seen} == dict.fromkeys(PIPELINE, "SUCCESS")
-    assert all(task["worker"] == seen[0]["worker"] and task["runtime"] for task in seen)
-
-
-def test_an_export_that_is_not_done_is_seen_as_a_retry_that_says_when_it_is_looked_at_again(looking: Page) -> None:
-    seen: list[dict[str, str]] = []
-
-    def waits() -> bool:
-        seen[:] = [task for task in tasks(looking) if task["state"] == "RETRY"]
-        return bool(seen)
-
-    until(waits, "a poll is seen as RETRY")
-    (task,) = seen
-    assert task["name"] == "poll"
-    assert task["args"].startswith("row ")
-    assert task["exception"].startswith("rendering; again at ")
-    assert task["received"]  # by which Flower sorts
-    assert int(task["retries"]) > 0
-    looking.click(f"a[href$='/task/{task['uuid']}']")
-    looking.wait_for_selector("#task-page")
-    assert "rendering; again at " in looking.inner_text("#task-page")
-    assert "Traceback" not in looking.inner_text("#task-page")
-
-
-def test_a_row_that_failed_is_seen_where_it_did_and_why(looking: Page, queue: Farm) -> None:
-    ((row, stage, error),) = queue.sql("select row, stage, error from jobs where status = 'failed'")
-    (task,) = [task for task in tasks(looking) if task["state"] == "FAILURE"]
-    assert (task["name"], task["exception"]) == (stage, error)
-    assert task["args"].startswith(f"row {row} · ")
-
-
-def test_the_worker_is_seen_and_the_page_needs_nothing_from_elsewhere(looking: Page, watched: Flower) -> None:
+def test_the_worker_its_rows_and_their_stages_are_seen_on_pages_that_need_nothing_from_elsewhere(
+    looking: Page, watched: Flower, queue: Farm
+) -> None:
     asked: list[str] = []
     looking.on("request", lambda request: asked.append(request.url))
     looking.goto("/")
     looking.wait_for_function("document.getElementById('workers-online').innerText === '1'")
-    tasks(looking)
+    seen: list[dict[str, str]] = []
+
+    def waits_for_an_export() -> bool:
+        seen[:] = tasks(looking)
+        return bool(_with(seen, "RETRY"))
+
+    until(waits_for_an_export, "a poll is seen as RETRY")
+
+    done = next(job for job in queue.sql("select row, file, batch_id from jobs where status = 'succeeded'"))
+    title = f"row {done.row} · {done.file} · {done.batch_id}"
+    ended = [task for task in seen if task["args"] == title]
+    assert {task["name"]: task["state"] for task in ended} == dict.fromkeys(PIPELINE, "SUCCESS")
+    assert all(task["worker"] == ended[0]["worker"] and task["runtime"] for task in ended)
+
+    ((row, stage, error),) = queue.sql("select row, stage, error from jobs where status = 'failed'")
+    (failed,) = _with(seen, "FAILURE")
+    assert (failed["name"], failed["exception"]) == (stage, error)
+    assert failed["args"].startswith(f"row {row} · ")
+
+    (waits,) = _with(seen, "RETRY")
+    assert waits["name"] == "poll"
+    assert waits["args"].startswith("row ")
+    assert waits["exception"].startswith("rendering; again at ")
+    assert waits["received"]  # by which Flower sorts
+    assert int(waits["retries"]) > 0
+    looking.click(f"a[href$='/task/{waits['uuid']}']")
+    looking.wait_for_selector("#task-page")
+    assert "rendering; again at " in looking.inner_text("#task-page")
+    assert "Traceback" not in looking.inner_text("#task-page")
     assert asked
     assert [url for url in asked if not url.startswith((watched.url, "data:"))] == []
+
+
+def _with(seen: list[dict[str, str]], state: str) -> list[dict[str, str]]:
+    return [task for task in seen if task["state"] == state]
 
 
 def test_without_the_password_nothing_is_shown(chromium: Browser, watched: Flower) -> None:
@@ -161,19 +160,14 @@ def _of(flower: Flower, batch: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("words", "environment"),
-    [
-        ([], {"FLOWER_ADDRESS": "0.0.0.0"}),
-        (["--address=0.0.0.0"], {"FLOWER_BASIC_AUTH": ""}),
-        (["--address=::", "--basic-auth=ann"], {}),
-    ],
+    ("words", "environment"), [([], {"FLOWER_ADDRESS": "0.0.0.0"}), (["--address=::", "--basic-auth=ann"], {})]
 )
 def test_where_others_could_look_flower_does_not_start_without_a_password(
     queue: Farm, words: list[str], environment: dict[str, str]
 ) -> None:
     refused = Flower(queue, *words, **environment)
     try:
-        assert refused.process.wait(30) == 1
+        assert refused.process.wait(60) == 1
     finally:
         refused.process.kill()
     assert "Flower does not start: " in refused.text

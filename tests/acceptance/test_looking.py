@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from tests.acceptance.running import SOON_MISSED, User, titles, until
+from tests.acceptance.running import NOBODY, SOON_MISSED, User, titles, until
 from tests.acceptance.terminal import Terminal
 
 
@@ -41,27 +41,33 @@ def test_after_a_run_every_command_tells_the_same_story(user: User) -> None:
         assert not re.search(r"\x1b\[(3|4|9|10)[0-9]", seen.written), command
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["status", "nothing"], "nothing"),
-        (["watch", "bat_"], "bat_"),
-        (["show", "last:9"], "'9'"),
-        (["show", "last"], "BATCH:ROW"),
-        (["retry", "job_none"], "job_none"),
-        (["pause", "last:1"], "whole batch"),
-        (["refine", "last:7", "More"], "'7'"),
-        (["results", "last", "-o", "gone/r.csv"], "there is no folder gone"),
-    ],
-)
-def test_a_name_that_nothing_has_is_refused_in_words(user: User, words: list[str], said: str) -> None:
+@pytest.fixture(scope="module")
+def handed_in(tmp_path_factory: pytest.TempPathFactory) -> User:
+    """A user with a batch of one row."""
+    user = User(tmp_path_factory.mktemp("handed_in"), None, NEMO_API_URL=NOBODY)
     user.writes(["beach.mp4,show tracks"])
     assert user.calls("submit", "jobs.csv").returncode == 0
-    done = user.calls(*words)
-    assert done.returncode == (1 if words[0] == "results" else 2)
+    return user
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["status", "nothing"], 2, "nothing"),
+        (["watch", "bat_"], 2, "bat_"),
+        (["show", "last:9"], 2, "'9'"),
+        (["show", "last"], 2, "BATCH:ROW"),
+        (["retry", "job_none"], 2, "job_none"),
+        (["pause", "last:1"], 2, "whole batch"),
+        (["refine", "last:7", "More"], 2, "'7'"),
+        (["results", "last", "-o", "gone/r.csv"], 1, "there is no folder gone"),
+    ],
+)
+def test_a_name_that_nothing_has_is_refused_in_words(handed_in: User, words: list[str], code: int, said: str) -> None:
+    done = handed_in.calls(*words)
+    assert (done.returncode, done.stdout) == (code, "")
     assert said in done.stderr
     assert "Traceback" not in done.stderr
-    assert done.stdout == ""
 
 
 def test_without_any_batch_the_way_to_one_is_told(user: User) -> None:
@@ -81,6 +87,10 @@ def test_rows_are_paused_released_cancelled_and_retried_and_each_says_how_many(u
     assert "`reelq run jobs.csv` goes on" in resumed.stderr
     assert "has not failed" in user.calls("retry", "last:1").stdout
     assert user.calls("cancel", "last:2").stdout == "Row 2 is cancelled.\n"
+    asks = Terminal(user, "cancel", "last")
+    until(lambda: asks.says("Cancel 2 rows of jobs.csv"), "the question")
+    asks.types("n\n")
+    assert asks.ends() == 130
     assert user.calls("cancel", "last").stdout == "2 rows cancelled; 1 row had ended.\n"
     assert user.calls("cancel", "last").stdout == "0 rows cancelled; 3 rows had ended.\n"
     assert user.calls("retry", "last:3").stdout == "Row 3 is queued again.\n"
@@ -89,11 +99,12 @@ def test_rows_are_paused_released_cancelled_and_retried_and_each_says_how_many(u
     assert len(user.videos()) == 3
 
 
-def test_a_watcher_that_leaves_stops_nothing_and_leaves_a_clean_terminal(user: User) -> None:
-    user.service.faults(edit_seconds=10)  # type: ignore[union-attr]
+def test_a_watcher_that_leaves_stops_nothing_and_without_anybody_at_work_it_does_not_wait(user: User) -> None:
+    user.environment |= SOON_MISSED
+    user.service.faults(edit_seconds=30)  # type: ignore[union-attr]
     user.writes(titles(2))
     with user.starts("run", "jobs.csv") as run:
-        until(lambda: "jobs.csv" in user.calls("status").stdout, "a batch")
+        until(lambda: len(user.messages) == 2, "the instructions")
         watch = Terminal(user, "watch", "last")
         until(lambda: watch.says("beach.mp4"), "the view")
         watch.process.send_signal(signal.SIGINT)
@@ -101,56 +112,31 @@ def test_a_watcher_that_leaves_stops_nothing_and_leaves_a_clean_terminal(user: U
         assert watch.written.count("\x1b[?25h") == watch.written.count("\x1b[?25l") == 1
         assert "goes on" in watch.written
         assert run.poll() is None
-        said, _ = run.communicate(timeout=60)
-    assert run.returncode == 0
-    assert "2 of 2 rows done" in said
-
-
-def test_nobody_at_work_is_told_instead_of_waited_for(user: User) -> None:
-    user.environment |= SOON_MISSED
-    user.service.faults(edit_seconds=30)  # type: ignore[union-attr]
-    user.writes(titles(1))
-    with user.starts("run", "jobs.csv") as run:
-        until(lambda: user.messages, "an instruction")
         run.kill()
-    done = user.calls("watch", "last")
-    assert done.returncode == 3
-    assert "Nobody works on this batch: `reelq run jobs.csv` goes on with it." in done.stdout
+    nobody = user.calls("watch", "last")
+    assert nobody.returncode == 3
+    assert "Nobody works on this batch: `reelq run jobs.csv` goes on with it." in nobody.stdout
 
 
-def test_cancel_asks_on_a_terminal(user: User) -> None:
-    user.writes(titles(1))
-    user.calls("submit", "jobs.csv")
-    asks = Terminal(user, "cancel", "last")
-    until(lambda: asks.says("Cancel 1 row of jobs.csv"), "the question")
-    asks.types("n\n")
-    assert asks.ends() == 130
-    assert json.loads(user.calls("status", "--json").stdout)["queued"] == 1
-
-
-def test_a_refinement_is_a_video_of_its_own_from_the_same_session(user: User) -> None:
-    user.writes(titles(1))
-    user.calls("run", "jobs.csv")
-    done = user.calls("refine", "last:1", "Add a title that says More")
-    assert done.returncode == 0, done.stderr
-    assert user.videos() == ["1-beach-2.mp4", "1-beach.mp4"]
-    assert len(user.service.ledger()["sessions"]) == 1  # type: ignore[union-attr]
-    assert "1 of 1 row done" in done.stdout
-    assert "credits for 1 instruction" in done.stderr
-    assert "Its video: reelq-out/jobs/1-beach-2.mp4" in done.stdout
-    assert "The agent says:" in done.stdout
-
-
-def test_a_refinement_that_was_cut_off_goes_on_and_is_not_asked_for_twice(user: User) -> None:
+def test_a_refinement_that_was_cut_off_goes_on_and_is_a_video_of_its_own_from_the_same_session(user: User) -> None:
+    assert user.service is not None
     user.environment |= SOON_MISSED
     user.writes(titles(1))
     user.calls("run", "jobs.csv")
-    user.service.faults(edit_seconds=2)  # type: ignore[union-attr]
-    name = json.loads(user.calls("status", "--json").stdout)["batch"]
-    with user.starts("refine", f"{name}:1", "Add a title that says More") as first:
+    user.service.faults(edit_seconds=2)
+    wish = (f"{json.loads(user.calls('status', '--json').stdout)['batch']}:1", "Add a title that says More")
+    with user.starts("refine", *wish) as first:
+        assert first.stderr is not None
+        assert any("credits for 1 instruction" in line for line in first.stderr)
         until(lambda: len(user.messages) == 2, "the second instruction")
         first.kill()
-    again = user.calls("refine", f"{name}:1", "Add a title that says More")
-    assert again.returncode == 0, again.stderr
-    assert "going on with it" in again.stderr
+    done = user.calls("refine", *wish)
+    assert done.returncode == 0, done.stderr
+    assert "going on with it" in done.stderr
     assert len(user.messages) == 2
+    assert user.videos() == ["1-beach-2.mp4", "1-beach.mp4"]
+    assert len(user.service.ledger()["sessions"]) == 1
+    assert "1 of 1 row done" in done.stdout
+    assert "Its video: reelq-out/jobs/1-beach-2.mp4" in done.stdout
+    more = user.calls("refine", wish[0], "Add a title that says Most")
+    assert "The agent says:" in more.stdout

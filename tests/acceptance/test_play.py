@@ -6,16 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.running import User, titles
+from tests.acceptance.running import NOBODY, User, titles
 
 
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> User:
     """A user who has tried it out with two rows."""
-    user = User(tmp_path_factory.mktemp("play"), None, NEMO_API_URL="http://127.0.0.1:9")
+    user = User(tmp_path_factory.mktemp("play"), None, NEMO_API_URL=NOBODY)
     user.writes(titles(2))
     done = user.calls("run", "jobs.csv", "--sandbox")
     assert done.returncode == 0, done.stderr
+    assert len(user.videos()) == 2
     return user
 
 
@@ -23,12 +24,17 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> User:
 def user(played: User, tmp_path: Path) -> User:
     """The same, in a copy of their folder."""
     shutil.copytree(played.folder, tmp_path / "home")
-    return User(tmp_path / "home", None, NEMO_API_URL="http://127.0.0.1:9")
+    return User(tmp_path / "home", None, NEMO_API_URL=NOBODY)
 
 
 def batch_of(user: User) -> str:
     newest = user.calls("status", "--sandbox", "--json").stdout.splitlines()[0]
     return str(json.loads(newest)["batch"])
+
+
+def test_it_needs_no_account_and_has_a_database_of_its_own(user: User) -> None:
+    assert [path.name for path in (user.folder / "data").glob("*.db")] == ["sandbox.db"]
+    assert "2 rows: 2 done before." in user.calls("run", "jobs.csv", "--sandbox").stderr
 
 
 def test_its_ids_are_known_to_every_command_and_its_names_where_they_are_asked_for(user: User) -> None:

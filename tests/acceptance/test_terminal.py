@@ -24,22 +24,27 @@ def is_clean(screen: Screen) -> bool:
     return screen.cursor_is_shown and _BAR not in screen.text and "beach.mp4" not in screen.text
 
 
-def test_it_shows_a_view_while_it_works_and_only_the_report_stays(user: User) -> None:
+def test_after_a_yes_it_shows_a_view_only_the_report_stays_and_there_is_nothing_more_to_ask(user: User) -> None:
     user.service.faults(edit_seconds=2)  # type: ignore[union-attr]
-    run = Terminal(user, "run", "jobs.csv", "--yes")
+    run = Terminal(user, "run", "jobs.csv")
+    until(lambda: run.says(_QUESTION), "the question")
+    run.types("\n")
     until(lambda: _BAR in run.screen.text and "beach.mp4" in run.screen.text, "the view")
     during = run.screen
     assert not during.cursor_is_shown
     view = during.text[during.text.index("\njobs.csv  0 of 3 rows done") :]
     assert max(map(len, view.splitlines())) < run.width
     assert run.ends() == 0
-    assert not run.says(_QUESTION)
     after = run.screen
     assert is_clean(after), after.text
     first, *_, report, where = after.text.splitlines()
     assert first == "3 rows: 3 new."
     assert "3 of 3 rows done" in report
     assert where == "Results: reelq-out/jobs/results.csv"
+    again = Terminal(user, "run", "jobs.csv")
+    assert again.ends() == 0
+    assert not again.says(_QUESTION)
+    assert again.says("Nothing is left to do.")
 
 
 def test_after_ctrl_c_the_screen_is_clean_and_says_how_to_go_on(user: User) -> None:
@@ -48,6 +53,7 @@ def test_after_ctrl_c_the_screen_is_clean_and_says_how_to_go_on(user: User) -> N
     until(lambda: _BAR in run.screen.text and len(user.messages) == 3, "work")
     run.types(CTRL_C)
     assert run.ends() == 130
+    assert not run.says(_QUESTION)
     after = run.screen
     assert is_clean(after), after.text
     assert "Stopping: 3 rows are in the midst of something" in after.text.replace("\n", " ")
@@ -55,34 +61,15 @@ def test_after_ctrl_c_the_screen_is_clean_and_says_how_to_go_on(user: User) -> N
     assert "Traceback" not in after.text
 
 
-def test_it_asks_before_credits_can_be_spent_and_no_means_that_nothing_is(user: User) -> None:
+@pytest.mark.parametrize(("key", "code"), [("n\n", 0), (CTRL_C, 130)])
+def test_it_asks_before_credits_can_be_spent_and_without_a_yes_nothing_is(user: User, key: str, code: int) -> None:
     run = Terminal(user, "run", "jobs.csv")
     until(lambda: run.says(_QUESTION), "the question")
     assert "About 150 credits for 3 instructions" in run.screen.text
-    run.types("n\n")
-    assert run.ends() == 0
-    assert "Nothing was run, nothing was spent." in run.screen.text
+    run.types(key)
+    assert run.ends() == code
+    assert run.says("Nothing was run, nothing was spent.") is (code == 0)
+    assert "Traceback" not in run.screen.text
     assert user.messages == []
     assert user.calls("status", "--json").stdout == ""
     assert not (user.folder / "reelq-out").exists()
-
-
-def test_yes_lets_it_run_and_a_second_time_there_is_nothing_to_ask(user: User) -> None:
-    run = Terminal(user, "run", "jobs.csv")
-    until(lambda: run.says(_QUESTION), "the question")
-    run.types("\n")
-    assert run.ends() == 0
-    assert len(user.messages) == len(user.videos()) == 3
-    again = Terminal(user, "run", "jobs.csv")
-    assert again.ends() == 0
-    assert not again.says(_QUESTION)
-    assert again.says("Nothing is left to do.")
-
-
-def test_ctrl_c_at_the_question_runs_nothing(user: User) -> None:
-    run = Terminal(user, "run", "jobs.csv")
-    until(lambda: run.says(_QUESTION), "the question")
-    run.types(CTRL_C)
-    assert run.ends() == 130
-    assert "Traceback" not in run.screen.text
-    assert user.messages == []

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,8 +17,7 @@ from sqlalchemy import URL, select
 
 from reelq.store.models import Account
 from reelq.store.session import Store
-from tests.acceptance.forked import BARE, ROOT, Forked
-from tests.acceptance.test_command_line import reelq
+from tests.acceptance.running import BARE, ROOT, Forked, reelq, until
 from tests.databases import add_job
 from tests.sandbox_process import SandboxProcess
 from tests.servers import HAS_REDIS, Redis, free_port
@@ -39,29 +37,25 @@ class Up:
     def _read(self) -> None:
         assert self.process.stdout
         for line in self.process.stdout:
-            self.lines.append(line.rstrip("\n"))
+            self.lines.append(line)
 
     @property
     def text(self) -> str:
-        return "\n".join(self.lines)
+        return "".join(self.lines)
 
     def wait_for(self, words: str, times: int = 1) -> None:
         until(lambda: len(re.findall(words, self.text)) >= times, lambda: self.text)
+
+    def answers(self, port: int, host: str = "127.0.0.1") -> None:
+        """Wait for it."""
+        until(lambda: _answers(port, host), lambda: self.text)
 
     def end(self) -> int:
         """Its exit code, with all that it wrote."""
         code = self.process.wait(60)
         self._reader.join(10)
-        assert self.process.stdout
-        self.process.stdout.close()
+        self.process.close()
         return code
-
-
-def until(there: Callable[[], bool], tell: Callable[[], str]) -> None:
-    deadline = time.monotonic() + 60
-    while not there():
-        assert time.monotonic() < deadline, tell()
-        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -106,7 +100,23 @@ def test_without_a_redis_it_says_how_to_get_one(tmp_path: Path) -> None:
 
 
 @needs_redis
-def test_all_run_together_until_one_interrupt_stops_them_in_order(up: Callable[..., Up], tmp_path: Path) -> None:
+def test_what_would_end_a_process_at_once_is_told_before_any_is_started(up: Callable[..., Up]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken, free = str(other.getsockname()[1]), str(free_port())
+        service, flower = up("--port", taken), up("--port", free, FLOWER_PORT=taken)
+        seen = up("--port", free, FLOWER_ADDRESS="0.0.0.0")
+        assert (service.end(), flower.end(), seen.end()) == (2, 2, 2)
+    assert "Address already in use. --host and --port name another place" in service.text
+    assert f"Flower can't listen at 127.0.0.1:{taken}: Address already in use. --flower-port" in flower.text
+    assert "without a password, whoever reaches 0.0.0.0 would see every row" in seen.text
+    assert "FLOWER_BASIC_AUTH=NAME:PASSWORD" in seen.text
+    assert "--no-flower does without it" in seen.text
+
+
+@needs_redis
+def test_all_run_together_until_they_are_told_to_stop_which_they_do_in_order(
+    up: Callable[..., Up], tmp_path: Path
+) -> None:
     port, rest, metrics = free_port(), free_port(), free_port()
     place = {"REELQ_METRICS_ADDRESS": str(metrics)}
     running = up("--workers", "2", "--flower-port", str(port), "--port", str(rest), **place)
@@ -114,7 +124,7 @@ def test_all_run_together_until_one_interrupt_stops_them_in_order(up: Callable[.
     running.wait_for(rf"worker 1 +│ .* metrics .*127.0.0.1:{metrics}\b")
     running.wait_for(rf"worker 2 +│ .* metrics .*127.0.0.1:{metrics + 1}\b")
     running.wait_for(r"api      │ .* Uvicorn running")
-    until(lambda: _answers(port), lambda: running.text)
+    running.answers(port)
     assert f"REST service at http://127.0.0.1:{rest}, its description at http://127.0.0.1:{rest}/docs" in running.text
     assert "nobody has a key to it yet: `reelq keys create --owner NAME` makes one" in running.text
     at_home, data = str(tmp_path), str(tmp_path / "data")
@@ -123,33 +133,33 @@ def test_all_run_together_until_one_interrupt_stops_them_in_order(up: Callable[.
     assert (asked.returncode, "There is no batch yet" in asked.stderr) == (0, True), asked.stderr
     assert f"Flower at http://127.0.0.1:{port} (this machine alone" in running.text
     assert not _answers(port, "127.0.0.2")  # where it would, if it listened everywhere
-    running.process.send_signal(signal.SIGINT)
+    running.process.terminate()
     assert running.end() == 0
-    told = [line for line in running.lines if line.startswith("reelq: ")]
-    assert told[-3:] == [
-        "reelq: stopping worker 1, worker 2, api; Ctrl-C again stops at once",
-        "reelq: stopping flower; Ctrl-C again stops at once",
-        "reelq: all stopped; nothing is lost",
+    assert [line for line in running.lines if line.startswith("reelq: ")][-3:] == [
+        "reelq: stopping worker 1, worker 2, api; Ctrl-C again stops at once\n",
+        "reelq: stopping flower; Ctrl-C again stops at once\n",
+        "reelq: all stopped; nothing is lost\n",
     ]
 
 
 @needs_redis
-def test_a_port_that_is_taken_is_told_before_anything_is_started(up: Callable[..., Up]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        taken = str(other.getsockname()[1])
-        service, flower = up("--port", taken), up("--port", str(free_port()), FLOWER_PORT=taken)
-        assert (service.end(), flower.end()) == (2, 2)
-    assert "Address already in use. --host and --port name another place" in service.text
-    assert f"Flower can't listen at 127.0.0.1:{taken}: Address already in use. --flower-port" in flower.text
-
-
-@needs_redis
-def test_flower_that_others_could_see_without_a_password_keeps_all_from_starting(up: Callable[..., Up]) -> None:
-    running = up("--port", str(free_port()), FLOWER_ADDRESS="0.0.0.0")
-    assert running.end() == 2
-    assert "without a password, whoever reaches 0.0.0.0 would see every row" in running.text
-    assert "FLOWER_BASIC_AUTH=NAME:PASSWORD" in running.text
-    assert "--no-flower does without it" in running.text
+def test_flower_that_others_reach_asks_for_the_password_and_a_worker_that_dies_takes_all_along(
+    up: Callable[..., Up],
+) -> None:
+    port = free_port()
+    others = {"FLOWER_ADDRESS": "0.0.0.0", "FLOWER_BASIC_AUTH": "me:hush"}
+    running = up("--flower-port", str(port), "--no-api", **others, REELQ_LOG_FORMAT="json")
+    running.answers(port)
+    running.answers(port, "127.0.0.2")  # as it listens everywhere
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as browser:
+        assert browser.get("/").status_code == 401
+        assert browser.get("/", auth=("me", "hush")).status_code == 200
+    running.wait_for(r"ready\.")
+    os.kill(children_of(running.process.pid)["worker"], signal.SIGKILL)
+    assert running.end() == 1
+    assert "worker 1 ended by itself (exit code -9); stopping the rest" in running.text
+    assert all(json.loads(line)["message"] for line in running.lines if not line.startswith("reelq: "))
+    assert "hush" not in running.text
 
 
 @needs_redis
@@ -169,15 +179,6 @@ def test_a_second_interrupt_does_not_wait_for_what_is_under_way(
 
 
 @needs_redis
-def test_one_that_dies_is_told_and_takes_the_rest_along(up: Callable[..., Up]) -> None:
-    running = up("--flower-port", str(free_port()), "--no-api")
-    running.wait_for(r"ready\.")
-    os.kill(children_of(running.process.pid)["worker"], signal.SIGKILL)
-    assert running.end() == 1
-    assert "worker 1 ended by itself (exit code -9); stopping the rest" in running.text
-
-
-@needs_redis
 def test_nothing_stays_behind_when_it_is_killed(up: Callable[..., Up]) -> None:
     running = up("--no-flower", "--no-api")
     running.wait_for(r"ready\.")
@@ -185,25 +186,7 @@ def test_nothing_stays_behind_when_it_is_killed(up: Callable[..., Up]) -> None:
     assert what == "worker"
     running.process.kill()
     assert running.end() == -signal.SIGKILL
-    until(lambda: not is_alive(worker), lambda: f"process {worker} is still there")
-
-
-@needs_redis
-def test_with_a_password_flower_asks_for_it(up: Callable[..., Up]) -> None:
-    port, rest = free_port(), free_port()
-    others = {"FLOWER_ADDRESS": "0.0.0.0", "FLOWER_BASIC_AUTH": "me:hush"}
-    running = up("--flower-port", str(port), "--port", str(rest), **others, REELQ_LOG_FORMAT="json")
-    until(lambda: _answers(port), lambda: running.text)
-    assert _answers(port, "127.0.0.2")  # as it listens everywhere
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as browser:
-        assert browser.get("/").status_code == 401
-        assert browser.get("/", auth=("me", "hush")).status_code == 200
-    running.wait_for(r"ready\.")
-    until(lambda: _answers(rest), lambda: running.text)
-    running.process.send_signal(signal.SIGTERM)
-    assert running.end() == 0
-    assert all(json.loads(line)["message"] for line in running.lines if not line.startswith("reelq: "))
-    assert "hush" not in running.text
+    until(lambda: not is_alive(worker), f"the end of process {worker}")
 
 
 def _submit_a_generation(file: Path) -> None:
@@ -216,7 +199,7 @@ def _submit_a_generation(file: Path) -> None:
             accounts.extend(session.scalars(select(Account.id)))
         return bool(accounts)
 
-    until(there_is_one, lambda: "no account")
+    until(there_is_one, "an account")
     with store.write() as session:
         made = {"file": "", "instruction": "Make a clip of a city at night"}
         add_job(session, datetime.now(UTC), account_id=accounts[0], **made)

@@ -18,8 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.forked import ROOT
-from tests.acceptance.running import QUICK, STEADY, until
+from tests.acceptance.running import QUICK, ROOT, STEADY, until
 from tests.queue.sizes import PROVING
 from tests.sandbox_process import SandboxProcess
 from tests.servers import Redis

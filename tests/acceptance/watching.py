@@ -8,8 +8,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, HttpCredentials, Page, ViewportSize, sync_playwright
 
-from tests.acceptance.forked import Forked
-from tests.acceptance.running import until
+from tests.acceptance.running import Forked, until
 from tests.queue.farm import Farm
 from tests.servers import CHROMIUM, free_port
 

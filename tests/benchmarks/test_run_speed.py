@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.forked import REELQ
-from tests.acceptance.running import User
+from tests.acceptance.running import REELQ, User
 from tests.benchmarks.race import Used, seen_through
 from tests.sandbox_process import SandboxProcess
 
