@@ -9,10 +9,8 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import cache
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib.metadata import packages_distributions
 from pathlib import Path
-from threading import Thread
 from typing import Any, Final
 
 import httpx
@@ -20,6 +18,7 @@ import pytest
 from sqlalchemy import URL
 
 from tests.acceptance.running import User
+from tests.acceptance.test_doctor import answering
 from tests.compose import ROOT, compose, copied, dockerfile, seconds
 from tests.databases import empty_database
 from tests.servers import HAS_POSTGRES, HAS_REDIS, Redis, free_port
@@ -238,19 +237,6 @@ def _flower_asks_who_is_there(containers: Containers) -> None:
     assert httpx.get(page, auth=("me", "hush")).status_code == 200
 
 
-class _Told(BaseHTTPRequestHandler):
-    """Answers with what its server was given."""
-
-    def do_GET(self) -> None:
-        status, text = self.server.answer  # type: ignore[attr-defined]
-        self.send_response(status)
-        self.end_headers()
-        self.wfile.write(text.encode())
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.mark.parametrize(
     ("answer", "code", "said"),
     [
@@ -264,12 +250,9 @@ def test_a_health_check_tells_whether_it_is_answered_and_how_old_the_news_is(
     answer: tuple[int, str], code: int, said: str
 ) -> None:
     status, text = answer
-    with HTTPServer(("127.0.0.1", 0), _Told) as server:
-        told = text.replace("{now}", f"{time.time():.15e}").replace("{old}", str(time.time() - 100))
-        server.answer = (status, told)  # type: ignore[attr-defined]
-        Thread(target=server.handle_request).start()
-        address = f"http://127.0.0.1:{server.server_address[1]}/metrics"
-        words = [sys.executable, str(ROOT / "deploy" / "healthy.py"), address, 'age{of="me"}', "60"]
+    told = text.replace("{now}", f"{time.time():.15e}").replace("{old}", str(time.time() - 100))
+    with answering(told.encode(), status=status) as address:
+        words = [sys.executable, str(ROOT / "deploy" / "healthy.py"), f"{address}/metrics", 'age{of="me"}', "60"]
         environment = {"http_proxy": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
         done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == code

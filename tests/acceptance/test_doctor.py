@@ -305,12 +305,12 @@ def edited(file: Path) -> Iterator[Store]:
 
 
 @contextmanager
-def answering(body: bytes, date: datetime | None = None) -> Iterator[str]:
+def answering(body: bytes, date: datetime | None = None, status: int = 200) -> Iterator[str]:
     """A server that gives the same answer to everything, with a clock of its own."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response_only(200)
+            self.send_response_only(status)
             self.send_header("Date", format_datetime(date or datetime.now(UTC), usegmt=True))
             self.send_header("Content-Type", "application/json" if body.startswith(b"{") else "text/html")
             self.send_header("Content-Length", str(len(body)))

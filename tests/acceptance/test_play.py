@@ -32,9 +32,9 @@ def batch_of(user: User) -> str:
     return str(json.loads(newest)["batch"])
 
 
-def test_it_needs_no_account_and_has_a_database_of_its_own(user: User) -> None:
-    assert [path.name for path in (user.folder / "data").glob("*.db")] == ["sandbox.db"]
-    assert "2 rows: 2 done before." in user.calls("run", "jobs.csv", "--sandbox").stderr
+def test_it_needs_no_account_and_has_a_database_of_its_own(played: User) -> None:
+    assert [path.name for path in (played.folder / "data").glob("*.db")] == ["sandbox.db"]
+    assert "2 rows: 2 done before." in played.calls("run", "jobs.csv", "--sandbox").stderr
 
 
 def test_its_ids_are_known_to_every_command_and_its_names_where_they_are_asked_for(user: User) -> None:

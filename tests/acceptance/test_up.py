@@ -6,7 +6,6 @@ import re
 import signal
 import socket
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,20 +27,14 @@ needs_redis = pytest.mark.skipif(not HAS_REDIS, reason="needs Redis")
 class Up:
     """`reelq up` as a process, and what it has written so far."""
 
-    def __init__(self, words: list[str], environment: dict[str, str]) -> None:
-        self.process = Forked(["reelq", "up", *words], cwd=ROOT, env=environment, stderr=subprocess.STDOUT)
-        self.lines: list[str] = []
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stdout
-        for line in self.process.stdout:
-            self.lines.append(line)
+    def __init__(self, words: list[str], environment: dict[str, str], log: Path) -> None:
+        self._log = log
+        with log.open("w") as file:
+            self.process = Forked(["reelq", "up", *words], cwd=ROOT, env=environment, stdout=file, stderr=file)
 
     @property
     def text(self) -> str:
-        return "".join(self.lines)
+        return self._log.read_text(encoding="utf-8")
 
     def wait_for(self, words: str, times: int = 1) -> None:
         until(lambda: len(re.findall(words, self.text)) >= times, lambda: self.text)
@@ -51,11 +44,8 @@ class Up:
         until(lambda: _answers(port, host), lambda: self.text)
 
     def end(self) -> int:
-        """Its exit code, with all that it wrote."""
-        code = self.process.wait(60)
-        self._reader.join(10)
-        self.process.close()
-        return code
+        """Its exit code."""
+        return self.process.wait(60)
 
 
 @pytest.fixture
@@ -66,7 +56,8 @@ def up(tmp_path: Path, sandbox: SandboxProcess) -> Iterator[Callable[..., Up]]:
     started: list[Up] = []
 
     def start(*words: str, **more: str) -> Up:
-        started.append(Up(list(words), {**BARE, **place, "REELQ_BROKER_URL": broker.url, **more}))
+        environment = {**BARE, **place, "REELQ_BROKER_URL": broker.url, **more}
+        started.append(Up(list(words), environment, tmp_path / f"up{len(started)}.log"))
         return started[-1]
 
     yield start
@@ -135,10 +126,10 @@ def test_all_run_together_until_they_are_told_to_stop_which_they_do_in_order(
     assert not _answers(port, "127.0.0.2")  # where it would, if it listened everywhere
     running.process.terminate()
     assert running.end() == 0
-    assert [line for line in running.lines if line.startswith("reelq: ")][-3:] == [
-        "reelq: stopping worker 1, worker 2, api; Ctrl-C again stops at once\n",
-        "reelq: stopping flower; Ctrl-C again stops at once\n",
-        "reelq: all stopped; nothing is lost\n",
+    assert [line for line in running.text.splitlines() if line.startswith("reelq: ")][-3:] == [
+        "reelq: stopping worker 1, worker 2, api; Ctrl-C again stops at once",
+        "reelq: stopping flower; Ctrl-C again stops at once",
+        "reelq: all stopped; nothing is lost",
     ]
 
 
@@ -158,7 +149,7 @@ def test_flower_that_others_reach_asks_for_the_password_and_a_worker_that_dies_t
     os.kill(children_of(running.process.pid)["worker"], signal.SIGKILL)
     assert running.end() == 1
     assert "worker 1 ended by itself (exit code -9); stopping the rest" in running.text
-    assert all(json.loads(line)["message"] for line in running.lines if not line.startswith("reelq: "))
+    assert all(json.loads(line)["message"] for line in running.text.splitlines() if not line.startswith("reelq: "))
     assert "hush" not in running.text
 
 

@@ -11,10 +11,11 @@ import shutil
 import signal
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,68 +44,32 @@ def blocks() -> list[tuple[str, str]]:
 
 
 class Terminal:
-    """A shell that is told line after line, as by hand; what it prints is kept."""
+    """Lines typed one after another; what one of them sets, the next ones know."""
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
-        pipe, both = subprocess.PIPE, subprocess.STDOUT
-        self._shell = subprocess.Popen(
-            ["/bin/sh"], cwd=folder, env=environment, stdin=pipe, stdout=pipe, stderr=both, text=True, encoding="utf-8"
-        )
-        self._lines: list[str] = []
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self._shell.stdout
-        for line in self._shell.stdout:
-            self._lines.append(line.rstrip("\n"))
-
-    @property
-    def text(self) -> str:
-        return "\n".join(self._lines)
-
-    def type(self, line: str) -> None:
-        """Type a line, and go on."""
-        assert self._shell.stdin
-        self._shell.stdin.write(f'{line}\necho "~ended~ $?"\n')
-        self._shell.stdin.flush()
-
-    def wait(self, seconds: float) -> tuple[int, str]:
-        """How the last line ended, and what it printed."""
-        until(lambda: self._shell.poll() is not None or "~ended~" in self.text, "the command's end", seconds)
-        told, _, code = self.text.partition("~ended~ ")
-        self._lines.clear()
-        return int(code), told
+        self._options: dict[str, Any] = {"cwd": folder, "text": True, "encoding": "utf-8", "stderr": subprocess.STDOUT}
+        self._noted = folder.with_name("noted")
+        self.environment = environment
 
     def call(self, line: str, seconds: float = 120) -> str:
         """Type a line and wait for it; what it printed. It has to do what it says."""
-        self.type(line)
-        code, told = self.wait(seconds)
-        assert code == (3 if _ROWS_WAIT in line else 0), f"{line}\n{told}"
-        return told
+        noting = f"{line}\ncode=$?\nenv -0 > {self._noted}\nexit $code"
+        done: subprocess.CompletedProcess[str] = subprocess.run(
+            noting, shell=True, env=self.environment, stdout=subprocess.PIPE, timeout=seconds, check=False,
+            **self._options,
+        )  # fmt: skip
+        assert done.returncode == (3 if _ROWS_WAIT in line else 0), f"{line}\n{done.stdout}"
+        lines = self._noted.read_text(encoding="utf-8").split("\0")[:-1]
+        self.environment = dict(one.split("=", 1) for one in lines)
+        return done.stdout
 
-    def interrupt(self) -> None:
-        """Ctrl-C: whatever the shell waits for is told."""
-        found = subprocess.run(
-            ["ps", "-o", "pid=", "--ppid", str(self._shell.pid)], capture_output=True, text=True, check=True
-        )
-        for pid in found.stdout.split():
-            os.kill(int(pid), signal.SIGINT)
-
-    def close(self) -> None:
-        """Shut the window."""
-        self.interrupt_if_busy()
-        assert self._shell.stdin
-        self._shell.stdin.close()
-        self._shell.wait(90)
-        self._reader.join(10)
-        assert self._shell.stdout
-        self._shell.stdout.close()
-
-    def interrupt_if_busy(self) -> None:
-        """Nothing may stay behind, also where the walk came to grief."""
-        if subprocess.run(["ps", "--ppid", str(self._shell.pid)], capture_output=True, check=False).returncode == 0:
-            self.interrupt()
+    def stay(self, line: str, log: Path) -> "subprocess.Popen[str]":
+        """Type a line that goes on until Ctrl-C."""
+        with log.open("w") as file:
+            made: subprocess.Popen[str] = subprocess.Popen(
+                f"exec {line}", shell=True, env=self.environment, stdout=file, **self._options
+            )
+        return made
 
 
 @pytest.fixture
@@ -155,31 +120,30 @@ def test_the_readmes_commands_in_their_order_lead_where_it_says(
     for port in _PORTS:
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", port)), f"port {port} is taken; the README's service listens there"
-    terminals = [Terminal(clone, environment)]
+    terminal, log = Terminal(clone, environment), clone.with_name("log")
     said: dict[str, str] = {}
     began = time.monotonic()
-    try:
+    up: subprocess.Popen[str] | None = None
+    with ExitStack() as stack:
         for language, block in blocks():
             if language == "csv":
                 (clone / "jobs.csv").write_text(block, encoding="utf-8")
                 continue
             for line in block.splitlines():
-                if line.startswith(_LEFT_OUT):
-                    continue
                 if line.startswith(_STAYS):
-                    terminals[-1].type(line)
-                    until(lambda: terminals[-1].text.count("ready.") == 2, "both workers", 90)
-                    until(lambda: "Uvicorn running" in terminals[-1].text, "the REST service", 60)
-                    terminals.append(Terminal(clone, environment))
-                    continue
-                said[line.partition(" #")[0].strip()] = terminals[-1].call(
-                    line.replace(_REDIS, redis.url), _INSTALLING if line.startswith("make") else 120
-                )
-        terminals[0].interrupt()
-        code, last = terminals[0].wait(60)
-    finally:
-        for terminal in terminals:
-            terminal.close()
+                    up = terminal.stay(line, log)
+                    stack.callback(up.wait, 90)
+                    stack.callback(up.terminate)
+                    until(lambda: log.read_text().count("ready.") == 2, log.read_text, 90)
+                    until(lambda: "Uvicorn running" in log.read_text(), log.read_text)
+                    terminal = Terminal(clone, environment)
+                elif not line.startswith(_LEFT_OUT):
+                    said[line.partition(" #")[0].strip()] = terminal.call(
+                        line.replace(_REDIS, redis.url), _INSTALLING if line.startswith("make") else 120
+                    )
+        assert up
+        up.send_signal(signal.SIGINT)
+        code = up.wait(60)
     with capsys.disabled():
         print(f"\nthe README's walk took {time.monotonic() - began:.0f} s")  # noqa: T201 - a proof prints its figure
 
@@ -194,4 +158,4 @@ def test_the_readmes_commands_in_their_order_lead_where_it_says(
     assert "2 of 2 rows done" in said["reelq watch last"]
     assert "2 videos brought to out." in said["reelq results last --videos out"]
     assert len(list((clone / "out").rglob("*.mp4"))) == 2
-    assert (code, "all stopped; nothing is lost" in last) == (0, True), last
+    assert (code, "all stopped; nothing is lost" in log.read_text()) == (0, True), log.read_text()

@@ -90,7 +90,6 @@ def page(
     flower: Flower,
     *,
     password: tuple[str, str] | None = PASSWORD,
-    width: int = 1400,
     height: int = 900,
 ) -> Iterator[Page]:
     """A page of Flower's, for somebody with this password."""
