@@ -132,14 +132,23 @@ def test_faults_are_told_before_anything_is_sent_and_those_that_the_service_sees
     assert user.calls("status").stdout == ""
 
 
-def test_on_a_terminal_nothing_is_handed_in_before_the_cost_was_agreed_to(there: Elsewhere, user: User) -> None:
+def test_on_a_terminal_nothing_is_handed_in_before_a_yes_and_whoever_leaves_the_view_leaves_the_work(
+    there: Elsewhere, user: User
+) -> None:
     user.writes(titles(1))
-    asked = Terminal(user, "submit", "jobs.csv")
-    until(lambda: asked.says("Go ahead?"), "the question")
-    asked.types("n\n")
-    assert asked.ends() == 0
-    assert "nothing was spent" in asked.written
-    assert user.calls("status").stdout == ""
+    for answer, queued in (("n", 0), ("y", 1)):
+        asked = Terminal(user, "submit", "jobs.csv")
+        until(lambda: asked.says("Go ahead?"), "the question")  # noqa: B023 - it is called at once
+        asked.types(f"{answer}\n")
+        assert asked.ends() == 0
+        assert ("nothing was spent" in asked.written) is (queued == 0)
+        assert len(user.calls("status", "--json").stdout.splitlines()) == queued
+    watch = Terminal(user, "watch", "last")
+    until(lambda: watch.says("1 to begin"), "the view")
+    watch.process.send_signal(signal.SIGINT)
+    assert watch.ends() == 130
+    assert "goes on" in watch.written
+    assert json.loads(user.calls("status", "--json").stdout)["queued"] == 1
 
 
 def test_a_watcher_outlives_the_service_and_misses_nothing(there: Elsewhere, user: User) -> None:
@@ -212,14 +221,3 @@ def test_a_lost_answer_is_asked_for_again_and_the_batch_is_made_once(there: Else
     names = [json.loads(one)["batch"] for one in user.calls("status", "--json").stdout.splitlines()]
     assert len(names) == 2
     assert names[0] == batch.strip()
-
-
-def test_leaving_the_view_leaves_the_work(there: Elsewhere, user: User) -> None:
-    user.writes(titles(1))
-    user.calls("submit", "jobs.csv")
-    watch = Terminal(user, "watch", "last")
-    until(lambda: watch.says("1 to begin"), "the view")
-    watch.process.send_signal(signal.SIGINT)
-    assert watch.ends() == 130
-    assert "goes on" in watch.written
-    assert json.loads(user.calls("status", "--json").stdout)["queued"] == 1

@@ -7,17 +7,12 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
-from sqlalchemy import URL, select
 
-from reelq.store.models import Account
-from reelq.store.session import Store
 from tests.acceptance.running import BARE, ROOT, Forked, reelq, until
-from tests.databases import add_job
 from tests.sandbox_process import SandboxProcess
 from tests.servers import HAS_REDIS, Redis, free_port
 
@@ -160,7 +155,9 @@ def test_a_second_interrupt_does_not_wait_for_what_is_under_way(
     slow = start_sandbox(faults={"slow_stream": 100}, no_latency=True)
     running = up("--no-flower", "--no-api", NEMO_API_URL=slow.url, REELQ_STOP_GRACE="600")
     running.wait_for(r"ready\.")
-    _submit_a_generation(tmp_path / "data" / "reelq.db")
+    (tmp_path / "jobs.csv").write_text("file,instruction\n,Make a clip of a city at night\n")
+    place = {"HOME": str(tmp_path), "REELQ_DATA_DIR": str(tmp_path / "data"), "NEMO_API_URL": slow.url}
+    assert reelq("submit", "jobs.csv", cwd=tmp_path, **place).returncode == 0
     until(lambda: slow.ledger()["requests"].get("edit", 0) == 1, lambda: running.text)
     running.process.send_signal(signal.SIGINT)
     running.wait_for("Ctrl-C again stops at once")
@@ -178,23 +175,6 @@ def test_nothing_stays_behind_when_it_is_killed(up: Callable[..., Up]) -> None:
     running.process.kill()
     assert running.end() == -signal.SIGKILL
     until(lambda: not is_alive(worker), f"the end of process {worker}")
-
-
-def _submit_a_generation(file: Path) -> None:
-    """On the account that the workers have made for themselves."""
-    store = Store(URL.create("sqlite", database=str(file)))
-    accounts: list[str] = []
-
-    def there_is_one() -> bool:
-        with store.read() as session:
-            accounts.extend(session.scalars(select(Account.id)))
-        return bool(accounts)
-
-    until(there_is_one, "an account")
-    with store.write() as session:
-        made = {"file": "", "instruction": "Make a clip of a city at night"}
-        add_job(session, datetime.now(UTC), account_id=accounts[0], **made)
-    store.close()
 
 
 def _answers(port: int, host: str = "127.0.0.1") -> bool:
