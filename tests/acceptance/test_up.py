@@ -174,7 +174,7 @@ def test_nothing_stays_behind_when_it_is_killed(up: Callable[..., Up]) -> None:
     assert what == "worker"
     running.process.kill()
     assert running.end() == -signal.SIGKILL
-    until(lambda: not is_alive(worker), f"the end of process {worker}")
+    until(lambda: not is_alive(worker), f"the end of process {worker}", 100)
 
 
 def _answers(port: int, host: str = "127.0.0.1") -> bool:
