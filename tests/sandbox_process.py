@@ -57,25 +57,25 @@ class SandboxProcess:
 
     def faults(self, **faults: object) -> None:
         """Merge these into the faults in force; None takes one out."""
-        self._control.post("/sandbox/faults", json=faults).raise_for_status()
+        self.control.post("/sandbox/faults", json=faults).raise_for_status()
 
     def clear_faults(self) -> None:
         """Back to those that the process was started with."""
-        self._control.delete("/sandbox/faults").raise_for_status()
+        self.control.delete("/sandbox/faults").raise_for_status()
 
     def ledger(self) -> dict[str, Any]:
-        answer = self._control.get("/sandbox/ledger").raise_for_status()
+        answer = self.control.get("/sandbox/ledger").raise_for_status()
         return dict(answer.json())
 
     def top_up(self, credits_: int, user_id: str | None = None) -> None:
         wanted = {"credits": credits_} | ({"user_id": user_id} if user_id else {})
-        self._control.post("/sandbox/credits", json=wanted).raise_for_status()
+        self.control.post("/sandbox/credits", json=wanted).raise_for_status()
 
     def reset(self) -> None:
-        self._control.post("/sandbox/reset").raise_for_status()
+        self.control.post("/sandbox/reset").raise_for_status()
 
     def kill(self) -> None:
-        """As a crash: no time to clean up. It can be restarted; `stop` removes what it left."""
+        """As a crash: no time to clean up. `stop` removes what it left."""
         self._process.kill()
         self._end()
 
@@ -84,12 +84,6 @@ class SandboxProcess:
         self._process.terminate()
         self._end()
         self._folder.cleanup()
-
-    def restart(self) -> None:
-        """Again at the same address, knowing nothing of what was."""
-        self._process.terminate()
-        self._end()
-        self._begin()
 
     def _begin(self) -> None:
         command = [sys.executable, "-m", "sandbox", "--port", str(self._port), "--end-with-stdin", *self._arguments]
@@ -105,10 +99,10 @@ class SandboxProcess:
             raise RuntimeError(f"the sandbox did not start; it said {line!r}")
         self.url = line.removeprefix(READY)
         self._port = int(self.url.rpartition(":")[2])
-        self._control = httpx.Client(base_url=self.url, trust_env=False, verify=NO_TLS, timeout=60)
+        self.control = httpx.Client(base_url=self.url, trust_env=False, verify=NO_TLS, timeout=60)
 
     def _end(self) -> None:
-        self._control.close()
+        self.control.close()
         self._end_process()
 
     def _end_process(self) -> None:

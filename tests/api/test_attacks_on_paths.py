@@ -12,56 +12,18 @@ from tests.api.test_assets import MP4, upload
 from tests.api.test_submissions import hand_in, nothing_was_made, parts, sha
 
 PATHS = [
-    "../beach.mp4",
-    "clips/../../beach.mp4",
-    "/etc/passwd",
-    "/tmp/beach.mp4",
-    "~/beach.mp4",
-    "..\\beach.mp4",
-    "clips\\beach.mp4",
-    "C:\\clips\\beach.mp4",
-    "C:/clips/beach.mp4",
-    "\\\\server\\share\\beach.mp4",
-]
-NAMES_OF_NOTHING = [
-    ".",
-    "./",
-    "beach.mp4/",
-    "//",
-    "gone.mp4",
-    "sha256:",
-    "sha256:../../etc/passwd",
-    "sha256:" + "G" * 64,
-]
+    "../beach.mp4", "clips/../../beach.mp4", "/etc/passwd", "/tmp/beach.mp4", "~/beach.mp4",
+    "..\\beach.mp4", "clips\\beach.mp4", "C:\\clips\\beach.mp4", "C:/clips/beach.mp4", "\\\\server\\share\\beach.mp4",
+]  # fmt: skip
+NOTHING = [".", "./", "beach.mp4/", "//", "gone.mp4", "sha256:", "sha256:../../etc/passwd", "sha256:" + "G" * 64]
 ADDRESSES = [
     "file:///etc/passwd",
     "FILE:///etc/passwd.mp4",
     "ftp://example.com/a.mp4",
-    "gopher://example.com/a.mp4",
-    "http://localhost/a.mp4",
     "http://LOCALHOST./a.mp4",
-    "http://a.localhost/a.mp4",
-    "http://127.0.0.1/a.mp4",
-    "http://127.1/a.mp4",
     "http://2130706433/a.mp4",
-    "http://0x7f000001/a.mp4",
-    "http://0x7f.0.0.1/a.mp4",
-    "http://0177.0.0.1/a.mp4",
-    "http://0/a.mp4",
-    "http://10.1.2.3/a.mp4",
-    "http://192.168.0.1:8000/a.mp4",
-    "http://172.16.0.1/a.mp4",
-    "http://100.64.0.1/a.mp4",
     "http://169.254.169.254/latest/meta-data/a.mp4",
-    "http://2852039166/a.mp4",
-    "http://[::1]/a.mp4",
-    "http://[::]/a.mp4",
     "http://[::ffff:127.0.0.1]/a.mp4",
-    "http://[::ffff:a9fe:a9fe]/a.mp4",
-    "http://[64:ff9b::7f00:1]/a.mp4",
-    "http://[2002:7f00:1::]/a.mp4",
-    "http://[fd00::1]/a.mp4",
-    "http://[fe80::1]/a.mp4",
     "http://user:secret@example.com/a.mp4",
 ]
 OUTPUTS = ["../out.mp4", "/tmp/out.mp4", "a/../../out.mp4", "C:\\out.mp4", "..\\out.mp4", "results.csv/a.mp4"]
@@ -71,7 +33,7 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-@pytest.mark.parametrize("names", [PATHS, NAMES_OF_NOTHING, ADDRESSES], ids=["paths", "nothing", "addresses"])
+@pytest.mark.parametrize("names", [PATHS, NOTHING, ADDRESSES], ids=["paths", "nothing", "addresses"])
 def test_a_cell_that_would_lead_somewhere_is_a_fault(ann: httpx.Client, served: Served, names: list[str]) -> None:
     lines = "".join(f"{quoted(name)},Trim,{quoted(name)}\n" for name in names)
     refused = ann.post("/v1/batches", files=parts(f"file,instruction,references\n{lines}"))

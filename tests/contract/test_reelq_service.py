@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from reelq import errors
 from reelq.cli.away import resources
 from reelq.cli.away.queue import Away, away
 from reelq.cli.away.service import in_the_clear, service_at
@@ -196,8 +195,3 @@ def test_an_event_that_is_none_is_said_to_be_of_another_version() -> None:
     for text in ("{", "[]", "{}", '{"id": "x"}'):
         with pytest.raises(ServiceRefused, match="can't be understood"):
             resources.event(text)
-
-
-def test_every_error_of_a_service_has_its_exit_code() -> None:
-    assert exit_of(errors.ServiceAway("x")) == 1
-    assert exit_of(errors.ServiceRefused("x")) == 2

@@ -58,14 +58,6 @@ def test_a_token_that_is_missing_or_unknown_is_code_1001(
     assert answer.json()["code"] == 1001
 
 
-def test_a_registered_token_has_credits_of_its_own_and_no_end(
-    start_sandbox: Callable[..., SandboxProcess], make_caller: Callable[..., Caller]
-) -> None:
-    sandbox = start_sandbox(no_latency=True, token="nmv_usr_mine=700", faults={"tokens_expire": 0})
-    caller = make_caller(sandbox.url, token="nmv_usr_mine")
-    assert caller.balance() == {"available": 700, "frozen": 0, "total": 700}
-
-
 def test_the_ledger_names_each_request_that_lacks_an_attribution_header(
     sandbox: SandboxProcess, caller: Caller
 ) -> None:
@@ -107,18 +99,23 @@ def test_what_was_charged_adds_up_to_what_the_account_lost(sandbox: SandboxProce
     assert ledger["charged"] == sum(charges)
 
 
-def test_credits_are_frozen_while_the_agent_works(sandbox: SandboxProcess, caller: Caller) -> None:
-    session = caller.open_session()
-    sandbox.faults(edit_seconds=3)
-    with caller.stream(session, 'add a title "Dawn"') as answer:
-        lines = answer.iter_lines()
-        next(lines)
+def test_what_an_edit_costs_is_frozen_while_the_agent_works_and_a_reset_forgets_everything(
+    sandbox: SandboxProcess, caller: Caller
+) -> None:
+    sandbox.faults(edit_seconds=600)
+    with caller.stream(caller.open_session(), 'add a title "Dawn"') as answer:
+        next(answer.iter_lines())
         during = caller.balance()
-        list(lines)
-    after = caller.balance()
+        sandbox.reset()
     assert during["frozen"] > 0
-    assert during["total"] == 100
-    assert after == {"available": 100 - during["frozen"], "frozen": 0, "total": 100 - during["frozen"]}
+    assert during == {"available": 100 - during["frozen"], "frozen": during["frozen"], "total": 100}
+    assert caller.http.get("/api/credits/balance/simple").json()["code"] == 1001
+    ledger = sandbox.ledger()
+    assert (ledger["sessions"], ledger["charges"]) == ({}, [])
+    assert "edit_seconds" not in sandbox.control.get("/sandbox/faults").json()["now"]
+    caller.take_token()
+    caller.send(caller.open_session(), 'add a title "Dawn"')  # costs as much: prices are drawn anew after a reset
+    assert caller.balance() == {"available": 100 - during["frozen"], "frozen": 0, "total": 100 - during["frozen"]}
 
 
 def test_neither_the_ledger_nor_a_refusal_repeats_a_token(sandbox: SandboxProcess, caller: Caller) -> None:

@@ -1,23 +1,13 @@
 """The stand-in's agent and its streams: what it does to a draft, what it says, and in which form."""
 
-import time
 from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.contract.standin import messages, until
 from tests.sandbox_process import Caller, SandboxProcess, events
-
-
-@pytest.fixture
-def session(sandbox: SandboxProcess, caller: Caller, clip: Path) -> str:
-    """A session with the clip in it, and credits enough."""
-    sandbox.top_up(2000)
-    opened = caller.open_session()
-    caller.upload(opened, ("beach.mp4", clip.read_bytes())).raise_for_status()
-    return opened
 
 
 def _tracks(draft: dict[str, Any]) -> dict[int, list[dict[str, Any]]]:
@@ -116,9 +106,9 @@ def test_every_applied_edit_changes_the_draft_and_so_does_its_repetition(
         caller.send(session, text)
         drafts.append(caller.draft(session))
     assert all(earlier["t"] != later["t"] for earlier, later in pairwise(drafts))
-    messages = sandbox.ledger()["sessions"][session]["messages"]
-    assert [message["repeat"] for message in messages] == [False, True]
-    assert all(message["charge"] > 0 for message in messages)
+    noted = messages(sandbox, session)
+    assert [message["repeat"] for message in noted] == [False, True]
+    assert all(message["charge"] > 0 for message in noted)
 
 
 def test_a_face_swap_without_a_photo_is_asked_back_and_costs_nothing(
@@ -128,7 +118,7 @@ def test_a_face_swap_without_a_photo_is_asked_back_and_costs_nothing(
     stream = caller.send(session, "swap the face with mine").text
     assert "photo" in _words(stream)
     assert caller.draft(session) == before
-    (message,) = sandbox.ledger()["sessions"][session]["messages"]
+    (message,) = messages(sandbox, session)
     assert (message["outcome"], message["charge"]) == ("asked back", 0)
 
 
@@ -141,11 +131,8 @@ def test_a_generated_clip_costs_a_hundred_and_is_followed_by_a_second_pass(
     sandbox.faults(second_pass_seconds=0.1)
     caller.send(session, "generate a clip of the sea")
     assert len(_tracks(caller.draft(session))[0]) == 2
-    over = time.monotonic() + 60
-    while not _tracks(caller.draft(session)).keys() & {1, 7}:
-        assert time.monotonic() < over
-        time.sleep(0.05)
-    (message,) = sandbox.ledger()["sessions"][session]["messages"]
+    until(lambda: bool(_tracks(caller.draft(session)).keys() & {1, 7}))
+    (message,) = messages(sandbox, session)
     assert message["charge"] == 100
     assert caller.state(session).json()["data"]["state"]["generated_media"]
 
@@ -169,10 +156,9 @@ def test_screen_talk_is_mixed_with_real_descriptions(caller: Caller, session: st
 
 
 def test_adk_events_bring_tool_calls_the_new_draft_and_partial_texts_before_the_whole(
-    start_sandbox: Callable[..., SandboxProcess], make_caller: Callable[..., Caller]
+    start_with_caller: Callable[..., tuple[SandboxProcess, Caller]],
 ) -> None:
-    caller = make_caller(start_sandbox(no_latency=True, streams="adk").url)
-    caller.take_token()
+    _, caller = start_with_caller(no_latency=True, streams="adk")
     session = caller.open_session()
     stream = caller.send(session, 'add a title "Dawn"')
     assert stream.headers["content-type"].startswith("text/event-stream")
@@ -188,16 +174,18 @@ def test_adk_events_bring_tool_calls_the_new_draft_and_partial_texts_before_the_
 
 
 def test_the_flat_form_brings_the_same_story_and_keep_alives_in_every_form_while_the_agent_is_busy(
-    start_sandbox: Callable[..., SandboxProcess], make_caller: Callable[..., Caller]
+    start_with_caller: Callable[..., tuple[SandboxProcess, Caller]],
 ) -> None:
-    sandbox = start_sandbox(no_latency=True, keep_alive=0.05, streams="flat", faults={"edit_seconds": 2})
-    caller = make_caller(sandbox.url)
-    caller.take_token()
-    stream = caller.send(caller.open_session(), 'add a title "Dawn"').text
-    told = [event["type"] for event in events(stream)]
+    sandbox, caller = start_with_caller(no_latency=True, keep_alive=0.05, streams="flat")
+    session = caller.open_session()
+    told = [event["type"] for event in events(caller.send(session, 'add a title "Dawn"').text)]
     assert [kind for kind in told if kind != "heartbeat"] == ["tool_call", "tool_result", "text"]
-    expected = {": ping", "data:", "event: heartbeat", "event: heartbeat\ndata: {}", 'data: {"type":"heartbeat"}'}
-    assert expected <= set(stream.split("\n\n"))
+    sandbox.faults(edit_seconds=600)
+    awaited = {": ping", "data:", "event: heartbeat", "event: heartbeat\ndata: {}", 'data: {"type":"heartbeat"}'}
+    with caller.stream(session, 'add a title "Dusk"') as answer:
+        heard = answer.iter_text()
+        while awaited:
+            awaited -= set(next(heard).split("\n\n"))
 
 
 def test_three_edits_in_ten_are_silent_and_applied_all_the_same(sandbox: SandboxProcess, caller: Caller) -> None:

@@ -19,28 +19,32 @@ from sandbox.command import main
 from sandbox.kinds import KINDS
 from sandbox.service import Service
 from sandbox.settings import Settings
-from tests.sandbox_process import NO_TLS, Caller, SandboxProcess, message
+from tests.sandbox_process import Caller, SandboxProcess, message
 
 STREAMS = 200
 ROOT = Path(__file__).parents[2]
 
 
-def test_its_start_says_one_line(start_sandbox: Callable[..., SandboxProcess]) -> None:
-    sandbox = start_sandbox()
-    assert sandbox.url.startswith("http://127.0.0.1:")
-    sandbox.process.terminate()
-    assert sandbox.process.stdout is not None
-    assert sandbox.process.stdout.read() == ""
+@contextmanager
+def _begun(folder: Path, *words: str, stdin: int = subprocess.DEVNULL) -> "Iterator[subprocess.Popen[bytes]]":
+    """A sandbox with its folder in this one; it is killed in the end, as one that could not clean up."""
+    command = [sys.executable, "-m", "sandbox", "--port", "0", *words]
+    env = os.environ | {"TMPDIR": str(folder)}
+    with subprocess.Popen(command, cwd=ROOT, env=env, stdin=stdin, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_at_once_drops_open_streams_and_removes_its_folder(
-    start_sandbox: Callable[..., SandboxProcess], make_caller: Callable[..., Caller], by: signal.Signals
+def test_it_says_one_line_and_a_signal_ends_it_at_once_drops_open_streams_and_removes_its_folder(
+    start_with_caller: Callable[..., tuple[SandboxProcess, Caller]], by: signal.Signals
 ) -> None:
-    sandbox = start_sandbox(faults={"edit_seconds": 600})
+    sandbox, caller = start_with_caller(faults={"edit_seconds": 600})
     assert len(list(sandbox.folder.iterdir())) == 1
-    caller = make_caller(sandbox.url)
-    caller.take_token()
     with caller.stream(caller.open_session(), 'add a title "Dawn"') as answer:
         lines = answer.iter_lines()
         next(lines)
@@ -49,17 +53,14 @@ def test_a_signal_ends_it_at_once_drops_open_streams_and_removes_its_folder(
             list(lines)
     assert sandbox.process.wait(60) == 0
     assert list(sandbox.folder.iterdir()) == []
+    assert sandbox.process.stdout is not None
+    assert sandbox.process.stdout.read() == ""
 
 
 @pytest.mark.parametrize("written", [b"", b"not read"])
 def test_it_ends_with_its_standard_input_and_removes_its_folder(tmp_path: Path, written: bytes) -> None:
-    command = [sys.executable, "-m", "sandbox", "--port", "0", "--end-with-stdin"]
-    env = os.environ | {"TMPDIR": str(tmp_path)}
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, cwd=ROOT, env=env, stdin=pipe, stdout=pipe) as process:
+    with _begun(tmp_path, "--end-with-stdin", stdin=subprocess.PIPE) as process:
         assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdout.readline()
         process.stdin.write(written)
         process.stdin.flush()
         with pytest.raises(subprocess.TimeoutExpired):
@@ -71,13 +72,8 @@ def test_it_ends_with_its_standard_input_and_removes_its_folder(tmp_path: Path, 
 
 
 def test_it_runs_on_without_a_standard_input_unless_it_was_told_to_end_with_it(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "sandbox", "--port", "0"]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(0.5)
-        process.terminate()
+    with _begun(tmp_path) as process, pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.5)
 
 
 def test_a_run_with_it_that_is_killed_leaves_neither_a_sandbox_nor_its_folder(tmp_path: Path) -> None:
@@ -97,29 +93,15 @@ def test_a_run_with_it_that_is_killed_leaves_neither_a_sandbox_nor_its_folder(tm
     assert list(temporary.iterdir()) == []
 
 
-@contextmanager
-def _with_folder_in(folder: Path) -> "Iterator[subprocess.Popen[bytes]]":
-    """A sandbox that is killed in the end, as one that could not clean up."""
-    command = [sys.executable, "-m", "sandbox", "--port", "0"]
-    env = os.environ | {"TMPDIR": str(folder)}
-    with subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
 def test_a_start_removes_the_folders_of_those_that_were_killed_and_no_other(tmp_path: Path) -> None:
     (foreign := tmp_path / "nemo-sandbox-of-another-kind").mkdir()
-    with _with_folder_in(tmp_path):
+    with _begun(tmp_path):
         (killed,) = set(tmp_path.iterdir()) - {foreign}
     (killed / "upload.mp4").write_bytes(b"x")
-    with _with_folder_in(tmp_path):
+    with _begun(tmp_path):
         (living,) = set(tmp_path.iterdir()) - {foreign}
         assert living != killed
-        with _with_folder_in(tmp_path):
+        with _begun(tmp_path):
             assert {living, foreign} < set(tmp_path.iterdir())
 
 
@@ -167,19 +149,19 @@ def test_it_holds_two_hundred_streams_and_answers_others_meanwhile(sandbox: Sand
 
 def test_the_help_and_the_fault_list_name_every_fault(sandbox: SandboxProcess) -> None:
     told = _called("--help").stdout
-    known = httpx.get(f"{sandbox.url}/sandbox/faults", trust_env=False, verify=NO_TLS).json()["known"]
+    known = sandbox.control.get("/sandbox/faults").json()["known"]
     assert known.keys() == KINDS.keys()
     assert all(name in told and kind["means"] in told for name, kind in known.items())
 
 
-def test_faults_can_be_set_on_the_command_line_and_wrong_ones_are_refused(
+def test_faults_and_tokens_can_be_set_on_the_command_line_and_wrong_ones_are_refused(
     start_sandbox: Callable[..., SandboxProcess], make_caller: Callable[..., Caller]
 ) -> None:
-    sandbox = start_sandbox(no_latency=True, faults={"rate_limited": {"count": 2, "on": ["balance", "state"]}})
-    caller = make_caller(sandbox.url)
-    caller.take_token()
-    answers = [caller.http.get("/api/credits/balance/simple").status_code for _ in range(3)]
-    assert answers == [429, 429, 200]
+    faults = {"rate_limited": {"count": 2, "on": ["balance", "state"]}, "tokens_expire": 0}
+    sandbox = start_sandbox(no_latency=True, token="nmv_usr_mine=700", faults=faults)
+    caller = make_caller(sandbox.url, token="nmv_usr_mine")
+    assert [caller.http.get("/api/credits/balance/simple").status_code for _ in range(2)] == [429, 429]
+    assert caller.balance() == {"available": 700, "frozen": 0, "total": 700}  # which no time ends
     refused = _called("rate_limitd=1")
     assert refused.exit_code == 2
     assert "no fault is called" in refused.stderr
@@ -213,30 +195,3 @@ def test_a_length_of_time_that_is_no_number_is_refused(option: str, value: str) 
 def _called(*words: str) -> Result:
     """The command in this process: it says something and ends, or else it would serve until the test's time is up."""
     return CliRunner().invoke(main, words)
-
-
-def test_a_restarted_sandbox_has_the_same_address_and_knows_nothing(
-    start_sandbox: Callable[..., SandboxProcess], make_caller: Callable[..., Caller]
-) -> None:
-    sandbox = start_sandbox(no_latency=True)
-    caller = make_caller(sandbox.url)
-    caller.take_token()
-    address = sandbox.url
-    sandbox.kill()
-    sandbox.restart()
-    assert sandbox.url == address
-    assert caller.http.get("/api/credits/balance/simple").json()["code"] == 1001
-
-
-def test_a_reset_forgets_everything(sandbox: SandboxProcess, caller: Caller) -> None:
-    session = caller.open_session()
-    sandbox.faults(edit_seconds=600)
-    with caller.stream(session, 'add a title "Dawn"') as answer:
-        next(answer.iter_lines())
-        sandbox.reset()
-    assert caller.http.get("/api/credits/balance/simple").json()["code"] == 1001
-    ledger = sandbox.ledger()
-    assert (ledger["sessions"], ledger["charges"]) == ({}, [])
-    assert (
-        "edit_seconds" not in httpx.get(f"{sandbox.url}/sandbox/faults", trust_env=False, verify=NO_TLS).json()["now"]
-    )

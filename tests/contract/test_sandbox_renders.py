@@ -2,35 +2,16 @@
 
 import io
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import httpx
 import imageio_ffmpeg
 import pytest
 from PIL import Image, ImageFont
 
 from sandbox.captions import drawable
 from sandbox.renders import caption
-from tests.sandbox_process import NO_TLS, Caller, SandboxProcess
-
-
-def _outcome(answer: httpx.Response) -> tuple[str, str | None, str | None]:
-    """Status, address and reason out of any of the forms."""
-    body: dict[str, Any] = answer.json()
-    inner = body.get("data", body)
-    return inner["status"], inner.get("outputUrl") or inner.get("output", {}).get("url"), inner.get("error")
-
-
-def _wait(caller: Caller, render_id: str) -> tuple[str, str | None, str | None]:
-    for _ in range(1200):
-        outcome = _outcome(caller.look(render_id))
-        if outcome[0] in {"completed", "failed"}:
-            return outcome
-        time.sleep(0.05)
-    raise AssertionError(f"{render_id} never ended")
+from tests.contract.standin import end_of, outcome, until
+from tests.sandbox_process import Caller, SandboxProcess
 
 
 def _described(path: Path) -> str:
@@ -38,17 +19,9 @@ def _described(path: Path) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30).stderr
 
 
-@pytest.fixture
-def session(caller: Caller, clip: Path) -> str:
-    """A session with the clip in it."""
-    opened = caller.open_session()
-    caller.upload(opened, ("beach.mp4", clip.read_bytes())).raise_for_status()
-    return opened
-
-
 def _result(caller: Caller, session: str, tmp_path: Path) -> Path:
     caller.render(session, "render_a").raise_for_status()
-    status, url, reason = _wait(caller, "render_a")
+    status, url, reason = end_of(caller, "render_a")
     assert status == "completed", reason
     path = tmp_path / "result.mp4"
     path.write_bytes(caller.http.get(str(url)).raise_for_status().content)
@@ -112,7 +85,7 @@ def test_a_clip_that_no_encoder_can_read_ends_as_failed_with_a_reason(caller: Ca
     session = caller.open_session()
     caller.upload(session, ("odd.mp4", b"not a video")).raise_for_status()
     caller.render(session, "render_odd").raise_for_status()
-    status, url, reason = _wait(caller, "render_odd")
+    status, url, reason = end_of(caller, "render_odd")
     assert (status, url) == ("failed", None)
     assert reason is not None
     assert "encoder" in reason
@@ -126,7 +99,7 @@ def test_equal_orders_are_encoded_once(sandbox: SandboxProcess, caller: Caller, 
         caller.upload(session, (f"beach-{number}.mp4", clip.read_bytes()))
         caller.send(session, "make it warmer")
         caller.render(session, f"render_{number}")
-        urls.append(str(_wait(caller, f"render_{number}")[1]))
+        urls.append(str(end_of(caller, f"render_{number}")[1]))
         tags.append(caller.http.get(urls[-1]).headers["etag"])
     assert len(set(urls)) == 3
     # A tag tells a file's time and size: what was encoded again would have another time.
@@ -139,9 +112,10 @@ def test_the_answer_comes_in_each_of_its_forms(caller: Caller, clip: Path) -> No
         session = caller.open_session()
         caller.upload(session, ("beach.mp4", clip.read_bytes()))
         caller.render(session, f"render_{number}")
-        _wait(caller, f"render_{number}")
+        end_of(caller, f"render_{number}")
         body = caller.look(f"render_{number}").json()
         shapes.append((sorted(body), sorted(body.get("data", {}))))
+        assert body.get("data", {}).get("progress", 100) == 100
     data = ["id", "outputUrl", "progress", "status"]
     envelope = ["code", "data", "message"]
     assert shapes == [
@@ -153,44 +127,18 @@ def test_the_answer_comes_in_each_of_its_forms(caller: Caller, clip: Path) -> No
 
 
 def test_a_render_goes_from_pending_through_processing_to_completed(
-    start_sandbox: Callable[..., SandboxProcess], make_caller: Callable[..., Caller]
+    sandbox: SandboxProcess, caller: Caller, session: str
 ) -> None:
-    sandbox = start_sandbox(no_latency=True, renders="data", faults={"render_seconds": 3})
-    caller = make_caller(sandbox.url)
-    caller.take_token()
-    session = caller.open_session()
-    caller.send(session, 'add a title "Dawn"')
-    seen = [caller.render(session, "render_a").json()["data"]["status"]]
-    progress = []
-    while seen[-1] != "completed":
-        time.sleep(0.05)
-        looked = caller.look("render_a").json()["data"]
-        seen.append(looked["status"])
-        progress.append(looked["progress"])
-    assert list(dict.fromkeys(seen)) == ["pending", "processing", "completed"]
-    assert progress == sorted(progress)
-    assert progress[-1] == 100
-    (note,) = sandbox.ledger()["renders"]
-    assert [look["status"] for look in note["looks"]] == seen[1:]
-    assert all(gap >= 0.05 for gap in note["spacing"])
-
-
-def test_a_used_id_is_refused_as_a_duplicate(caller: Caller, session: str) -> None:
-    caller.render(session, "render_a").raise_for_status()
-    again = caller.render(session, "render_a")
-    assert again.status_code == 409
-    assert "duplicate" in again.json()["message"]
-
-
-def test_a_session_has_one_export_at_a_time(sandbox: SandboxProcess, caller: Caller, session: str) -> None:
-    sandbox.faults(render_stuck={"count": 1})
-    caller.render(session, "render_a").raise_for_status()
-    second = caller.render(session, "render_b")
-    assert second.status_code == 409
-    assert "duplicate" not in second.json()["message"]
-    assert caller.http.post("/api/render/proxy/lambda/render_a/cancel").json()["code"] == 0
-    assert _outcome(caller.look("render_a"))[0] == "failed"
-    assert caller.render(session, "render_c").status_code == 200
+    sandbox.faults(render_seconds=0.5, render_stuck={"count": 1})
+    assert outcome(caller.render(session, "render_stuck"))[0] == "pending"
+    until(lambda: outcome(caller.look("render_stuck"))[0] == "processing")
+    other = caller.open_session()
+    caller.render(other, "render_a", caller.draft(session)).raise_for_status()
+    assert end_of(caller, "render_a")[0] == "completed"
+    note = sandbox.ledger()["renders"][1]
+    states = [look["status"] for look in note["looks"]]
+    assert states == sorted(states, key=["pending", "processing", "completed"].index)
+    assert len(note["spacing"]) == len(states)
 
 
 def test_an_empty_draft_is_not_rendered(caller: Caller) -> None:
@@ -204,30 +152,6 @@ def test_an_export_without_an_attribution_header_answers_402(caller: Caller, ses
     draft = caller.draft(session)
     del caller.http.headers[header]
     assert caller.render(session, "render_a", draft).status_code == 402
-
-
-def test_an_unknown_render_is_a_404_and_so_is_another_accounts(
-    caller: Caller, make_caller: Callable[..., Caller], session: str
-) -> None:
-    caller.render(session, "render_a").raise_for_status()
-    other = make_caller()
-    other.take_token()
-    assert caller.look("render_none").status_code == 404
-    assert other.look("render_a").status_code == 404
-
-
-def test_the_download_endpoint_gives_the_file_in_ranges_where_the_address_leads_nowhere(
-    sandbox: SandboxProcess, caller: Caller, session: str
-) -> None:
-    sandbox.faults(result_unreachable=1)
-    caller.render(session, "render_a").raise_for_status()
-    _, url, _ = _wait(caller, "render_a")
-    with pytest.raises(httpx.ConnectError):
-        httpx.get(str(url), trust_env=False, verify=NO_TLS)
-    whole = caller.http.get("/api/render/proxy/render_a/download")
-    part = caller.http.get("/api/render/proxy/render_a/download", headers={"Range": "bytes=100-"})
-    assert whole.content[4:8] == b"ftyp"
-    assert (part.status_code, part.content) == (206, whole.content[100:])
 
 
 def test_the_caption_of_a_session_is_its_newest_instruction_with_its_number() -> None:

@@ -104,7 +104,7 @@ def test_no_token_is_in_any_log_error_repr_or_address(
 def test_a_refused_token_of_the_users_own_is_not_told(loud: pytest.LogCaptureFixture, sandbox: SandboxProcess) -> None:
     with open_http(Settings(nemo_api_url=sandbox.url), tls=NO_TLS) as http:
         remote = Remote(http, OwnToken(SecretStr(OWN)), ATTRIBUTION)
-        with pytest.raises(errors.TokenRefused) as caught:
+        with pytest.raises(errors.TokenRefused, match="NEMO_TOKEN") as caught:
             remote.balance()
     assert OWN not in _everything_told(caught.value)
     assert OWN not in loud.text

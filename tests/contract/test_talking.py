@@ -159,11 +159,6 @@ def test_a_session_that_nobody_knows_is_gone(http: Http, shared_partner: Partner
         _remote(http).send("ses_nobody", shared_partner.scene("text"), PATIENT)
 
 
-def test_two_instructions_in_a_row_use_one_session(http: Http, shared_partner: Partner) -> None:
-    assert _hear(http, shared_partner, "tools")[0].reply
-    assert _hear(http, shared_partner, "tools")[0].reply
-
-
 def test_a_server_that_dies_midway_leaves_a_cut_stream(http: Http, shared_partner: Partner) -> None:
     """The last of this file, as nobody talks to this partner afterwards."""
     words = shared_partner.scene("forever")
