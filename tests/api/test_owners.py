@@ -14,6 +14,7 @@ from api.routing import Route
 from reelq.store.clients import DeliveryState, Scope, WebhookDelivery
 from reelq.store.ids import new_id
 from reelq.store.session import Store
+from tests.api.rough import kept
 from tests.api.serving import Served, on_each_database
 from tests.api.stock import Stock, fill
 
@@ -122,6 +123,7 @@ def test_what_is_made_can_hold_nothing_of_another_owner(
     assert bob.post("/v1/batches", json=by_name).status_code == 422
     upload = bob.post("/v1/assets", params={"name": "bobs.mp4"}, content=clip.read_bytes())
     assert (upload.status_code, upload.json()["name"]) == (201, "bobs.mp4")  # not: you need not, somebody has it
+    assert len(kept(served)) == 1
     assert bob.post("/v1/webhooks", json={"url": "https://example.com/anns"}).status_code == 201
 
 

@@ -4,11 +4,11 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from reelq.job import Status
 from reelq.store import accounts
-from reelq.store.models import CreditReading
+from reelq.store.models import CreditReading, Job
 from tests.api.serving import Served, on_each_database
 from tests.api.stock import Stock, fill
 from tests.databases import add_account, add_batch, add_job, add_send
@@ -118,6 +118,20 @@ def test_a_row_is_cancelled_and_retried_as_often_as_one_likes(ann: httpx.Client,
     assert ask("running", "cancel") == (0, 1, 0, "running")
     assert ask("failed", "retry") == (1, 0, 0, "queued")
     assert ask("failed", "retry") == (0, 0, 1, "queued")
+
+
+def test_a_refinement_whose_session_is_lost_is_refused_as_described(ann: httpx.Client, served: Served) -> None:
+    row = {"file": "https://cdn.example/a.mp4", "instruction": "Add a title"}
+    first = ann.post("/v1/jobs", json=row).json()["id"]
+    with served.store.write() as session:
+        session.execute(update(Job).where(Job.id == first).values(remote_session_id="ses_1", status=Status.SUCCEEDED))
+    refined = ann.post(f"/v1/jobs/{first}/refine", json={"instruction": "Warmer"}).json()["id"]
+    with served.store.write() as session:
+        lost = {"status": Status.FAILED, "cause": None, "error_code": "session_lost"}
+        session.execute(update(Job).where(Job.id == refined).values(**lost))
+    refused = ann.post(f"/v1/jobs/{refined}/retry")
+    assert (refused.status_code, refused.json()["code"]) == (409, "cannot_refine")
+    assert "409" in served.app.openapi()["paths"]["/v1/jobs/{job_id}/retry"]["post"]["responses"]
 
 
 def test_credits_are_the_last_reading_and_what_the_owner_spent(served: Served, ann: httpx.Client) -> None:

@@ -175,7 +175,7 @@ def test_an_agent_that_does_not_do_it_changes_and_charges_nothing_and_its_error_
 
 def test_an_edit_in_two_steps_changes_the_draft_twice(sandbox: SandboxProcess, caller: Caller, session: str) -> None:
     def drafts_seen(seconds: float) -> int:
-        seen = [caller.draft(session)["t"]]
+        seen: list[object] = [caller.draft(session)["t"]]
         sandbox.faults(two_step_edit=1, edit_seconds=seconds)
         with caller.stream(session, SECOND):
             while messages(sandbox, session)[-1]["outcome"] != "applied":

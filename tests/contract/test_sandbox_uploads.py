@@ -102,10 +102,14 @@ def test_a_file_that_is_too_large_is_code_4002_and_a_large_one_is_never_held_who
     assert _memory_mb(sandbox.process.pid) - before < 30
 
 
-def test_a_session_of_another_account_is_code_1002(caller: Caller, make_caller: Callable[..., Caller]) -> None:
+def test_sessions_and_exports_of_another_account_are_not_there(
+    caller: Caller, make_caller: Callable[..., Caller], session: str
+) -> None:
+    caller.render(session, "render_a").raise_for_status()
     other = make_caller()
     other.take_token()
-    assert other.state(caller.open_session()).json()["code"] == 1002
+    assert other.state(session).json()["code"] == 1002
+    assert other.look("render_a").status_code == 404
 
 
 def test_the_state_names_its_session_and_keeps_the_drafts_other_keys(caller: Caller) -> None:
