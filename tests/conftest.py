@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -58,6 +59,8 @@ _STEADY = {"silent_edit": 0, "temporary_issue": 0}
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What waits longest goes first: several files run at a time, and none should run on when the others are done."""
+    if twice := [name for name, count in Counter(item.nodeid for item in items).items() if count > 1]:
+        raise pytest.UsageError(f"several tests share a name, of which xdist would run one: {', '.join(twice)}")
     items.sort(key=lambda item: item.path.parent.name != "queue")
 
 
