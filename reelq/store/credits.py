@@ -226,11 +226,18 @@ def refused_at(session: Transaction, account_id: str) -> int:
 
 def reserve_needed(session: Transaction, batch_id: str, account_id: str, *, generates: bool = False) -> int:
     """What has to be left of the batch's limit for the sends that it has open, and for one more."""
-    known = highest_cost(session, account_id)
+    most, known = highest_cost(session, account_id), _knows_a_cost(session, account_id)
     query = select(Send.cost).where(Send.batch_id == batch_id, Send.bears_costs)
     # What the open ones ask for is not known here: until one has shown its cost, each may be a generation.
-    still_to_come = sum(max((known or GENERATION_COST) - cost, 0) for cost in session.scalars(query))
-    return still_to_come + (known or (GENERATION_COST if generates else USUAL_COST))
+    each = most if known else max(most, GENERATION_COST)
+    one_more = most if known else max(most, GENERATION_COST if generates else USUAL_COST)
+    return sum(max(each - cost, 0) for cost in session.scalars(query)) + one_more
+
+
+def _knows_a_cost(session: Transaction, account_id: str) -> bool:
+    """Whether a send has borne a cost alone. A part of a drop that several share can be far below what each costs."""
+    alone = select(Send.id).where(Send.account_id == account_id, Send.cost > 0, ~Send.shared)
+    return session.execute(alone.limit(1)).first() is not None
 
 
 def room_for(session: Transaction, job_id: str) -> bool:

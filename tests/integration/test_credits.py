@@ -349,6 +349,16 @@ def test_a_known_cost_is_reserved_for_each_that_is_open_less_what_it_has_paid(bo
         assert credits.reserve_needed(session, books.batch, books.account) == 70
 
 
+def test_a_share_of_a_drop_does_not_count_as_what_a_send_costs(books: Books) -> None:
+    books.read()
+    several = [books.open_send() for _ in range(5)]
+    books.service.lose(45)  # one of them has ended, and each bears a fifth of it
+    books.read()
+    with books.store.read() as session:
+        reserved = credits.reserve_needed(session, books.batch, books.account)
+    assert reserved == len(several) * (credits.GENERATION_COST - 9) + credits.USUAL_COST
+
+
 @pytest.mark.parametrize(("limit", "room"), [(None, True), (140, True), (139, False), (0, False)])
 def test_a_limit_leaves_room_for_a_send_while_what_it_may_cost_is_left(
     store: Store, limit: int | None, room: bool
