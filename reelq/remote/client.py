@@ -38,7 +38,7 @@ class Limits:
     quick_at_once: int = 64
     """Of one process: a thousand rows ask in bursts, and a connection for each would cost more than to wait."""
     pools: int = 16
-    """In the place of each of httpx's."""
+    """How many small pools replace each of httpx's large ones."""
     spare_connections: int = 16
     """Above what can be in flight: in a pool that is full, httpcore can close a connection under a request."""
     kept_seconds: float = 5

@@ -25,7 +25,7 @@ pytestmark = on_each_database  # most of it is SQL
 
 @pytest.fixture
 def prometheus(served: Served) -> httpx.Client:
-    """Whoever scrapes; all is counted anew each time."""
+    """A client that scrapes the metrics; every scrape counts again."""
     served.app.state.exposition = Exposition(kept_seconds=0, share=0)
     return served.client("prometheus", Scope.METRICS)
 

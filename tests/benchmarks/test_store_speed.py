@@ -28,7 +28,7 @@ SUBMITTED: Final = size(3_000, 100_000)
 SUBMIT_SECONDS: Final = 30
 JOINED: Final = size(1_000, 20_000)
 TICK_SECONDS: Final = 0.5
-"""A tick comes five times a second, and takes its time only while there is something to let in."""
+"""A tick comes five times a second, and only takes long while rows wait to be admitted."""
 
 
 @pytest.fixture(params=KINDS)

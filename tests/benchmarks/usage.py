@@ -30,7 +30,7 @@ def memory_mb(roots: Iterable[int]) -> float:
 def peak_mb(process: int | str = "self") -> float:
     """The most memory that this process, or another that still runs, has had, by Linux's own note of it.
 
-    Not `ru_maxrss`: a process inherits that one from whoever started it, be it ten times as large.
+    Not `ru_maxrss`: a process inherits that one from its parent, even if it is ten times as large.
     """
     lines = Path(f"/proc/{process}/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) / 1024

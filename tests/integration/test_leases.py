@@ -1,4 +1,4 @@
-"""A lease is renewed by whoever holds it; a job whose worker fell silent goes on under the next run."""
+"""A worker renews its own leases; a job whose lease has expired goes on under the next run number."""
 
 from datetime import datetime, timedelta
 from typing import Final

@@ -117,7 +117,7 @@ def test_what_a_status_forbids_is_cleared_when_a_job_comes_to_it(store: Store) -
         job, ended = found(store, Job, at.job_id), after in FINAL
         assert job.worker == ("one" if after is Status.RUNNING else "")
         assert job.publish_at == (CAME_IN if after is Status.QUEUED else None)
-        assert job.admitted == (after in {Status.QUEUED, Status.RUNNING}), "whoever waits or ends makes room"
+        assert job.admitted == (after in {Status.QUEUED, Status.RUNNING}), "a row that waits or ends frees its place"
         assert (job.finished_at, job.cancel_wished) == ((NOW, False) if ended else (None, True))
 
 

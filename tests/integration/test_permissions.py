@@ -46,7 +46,7 @@ def test_a_file_without_permission_is_a_fault(folder: Path) -> None:
 
 
 def notes_and_broken(folder: Path) -> list[object]:
-    """What a user is told of the profiles in a folder; nobody may be able to read the built-in ones."""
+    """What a user sees of the skills in a folder, without the built-in ones, which this user may not read."""
     with TemporaryDirectory() as none:
         loaded = skills.load([folder], built_in=Path(none))
     return [list(loaded.notes), dict(loaded.broken)]

@@ -107,7 +107,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "leases",
-        "A rescued job goes on under the run of the worker that fell silent",
+        "A rescued job keeps the run number of the worker that lost it",
         "reelq/store/jobs.py",
         'what="rescued", run=job.run + 1,',
         'what="rescued", run=job.run,',
@@ -440,7 +440,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "webhooks",
-        "An endpoint is told of the rows of other owners",
+        "An endpoint gets events about other owners' rows",
         "reelq/store/outbox.py",
         "_OPEN.join(Job, Job.owner == Webhook.owner)",
         "_OPEN.join(Job, Job.id.is_not(None))",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from reelq import errors
 from reelq.errors import Fault, ReelqError
 from reelq.job import PIPELINE, Cause, Stage
-from worker.verdict import PARKED, Case, CheckBackIn, GiveUp, Park, RetryIn, Verdict, judge
+from worker.verdict import PARKED, RETRIES, Case, CheckBackIn, GiveUp, Park, RetryIn, Verdict, judge
 
 PLAIN: Final = Case(
     stage=Stage.EDIT,
@@ -323,3 +323,8 @@ def test_a_lost_stream_is_never_taken_for_an_edit_that_is_known_to_have_failed(
     verdict = judge(error, case)
     # Not EditUnconfirmed: that says the session was read and shows no edit, and lets the instruction go out anew.
     assert verdict == GiveUp(error) or isinstance(verdict, RetryIn)
+
+
+@pytest.mark.parametrize(("attempts", "follows"), [(0, RetryIn), (RETRIES - 1, RetryIn), (RETRIES, GiveUp)])
+def test_a_passing_fault_is_retried_up_to_the_limit_and_no_further(attempts: int, follows: type[object]) -> None:
+    assert isinstance(judge(errors.ServerTrouble(), replace(PLAIN, attempts=attempts)), follows)
