@@ -20,7 +20,7 @@ from api.service import Service
 from reelq.job import Cause, Stage, Status
 from reelq.store.clients import Scope
 from tests.api.serving import serving
-from tests.queue.farm import CLIP, KINDS, ROOT, farm, until
+from tests.queue.farm import CLIP, KINDS, ROOT, Farm, farm, until
 from tests.queue.scraping import Samples, asked_at, samples, summed
 from tests.servers import free_port
 from worker.ending import Came
@@ -66,8 +66,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
         batches = [made.submit([f"beach.mp4,Scene {number}" for number in range(_ROWS)], name="first")]
         first = made.start_worker()
         # A decision to send is not enough: killed before it is carried out, it leaves a row in doubt.
-        sessions = lambda: made.sandbox.ledger()["sessions"].values()  # noqa: E731
-        until(lambda: sum(len(one["messages"]) for one in sessions()) == _ROWS, "all being edited")
+        until(lambda: _instructions(made) == _ROWS, "all instructions at the service")
         first.kill()
         first.wait()
         made.lapse_leases()
@@ -92,6 +91,10 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
             ends,
             {job.id: batch for batch in batches for job in made.jobs(batch)},
         )
+
+
+def _instructions(made: Farm) -> int:
+    return sum(len(session["messages"]) for session in made.sandbox.ledger()["sessions"].values())
 
 
 def _labels(text: str) -> dict[str, set[str]]:
