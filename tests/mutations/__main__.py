@@ -8,160 +8,114 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Final
 
-from tests.mutations.catalogue import MUTATIONS
-from tests.mutations.checkout import CHECKOUT, Copy, Ran
-from tests.mutations.mutation import Mutation, Outdated
+from tests.mutations.checkout import Copy, Mutation, Outdated, Ran, catalogue
 
-_LAST_LINES: Final = 30
-
-
-class Fate(StrEnum):
-    """What became of a mutation."""
-
-    KILLED = "killed"
-    SURVIVED = "SURVIVED"
-    CRASHED = "CRASHED"
-    """A test failed, but by an error that any test would fail by: the mutation is none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What became of one mutation, by which test, and after how long."""
-
-    mutation: Mutation
-    fate: Fate
-    why: str
-    seconds: float
+_KILLED, _SURVIVED, _CRASHED = "killed", "SURVIVED", "CRASHED"
+"""One that crashed failed a test by an error that any test would fail by: it is no mutation."""
+_NO_ASSERTIONS: Final = {
+    "NameError",
+    "ImportError",
+    "ModuleNotFoundError",
+    "SyntaxError",
+    "AttributeError",
+    "TypeError",
+}
+"""What a clumsy mutation makes of the code. A test that fails by it proves nothing."""
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main() -> int:
     """The command."""
-    asked = _parser().parse_args(words)
+    parser = argparse.ArgumentParser(prog="python -m tests.mutations", description=__doc__)
+    parser.add_argument("select", nargs="*", help="areas, or parts of names; all mutations where none is given")
+    parser.add_argument("--list", action="store_true", help="list the mutations and run nothing")
+    parser.add_argument("--at-once", type=int, default=2, metavar="N", help="copies to work in at once (2)")
+    asked = parser.parse_args()
     try:
         chosen = _chosen(asked.select)
-        tests = {each: sorted({*each.tests_in(CHECKOUT), *asked.tests}) for each in chosen}
         for each in chosen:
-            each.applied_to((CHECKOUT / each.file).read_text(encoding="utf-8"))
-    except (Outdated, ValueError, FileNotFoundError) as error:
+            each.check()
+    except (Outdated, FileNotFoundError) as error:
         print(error, file=sys.stderr)
         return 2
     if asked.list:
         for each in chosen:
-            print(f"{each.area:15} {each.name}  [{each.file}; {' '.join(tests[each])}]")
+            print(f"{each.area:15} {each.name}  [{each.file}; {' '.join(each.tests)}]")
         return 0
-    with _copies(asked.at_once) as copies:
-        if not asked.unchecked and not _is_green(copies, tests):
-            return 2
-        return _run(copies, tests)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m tests.mutations", description=__doc__)
-    parser.add_argument("select", nargs="*", help="areas, or parts of names; all mutations where none is given")
-    parser.add_argument("--list", action="store_true", help="list the mutations and run nothing")
-    parser.add_argument("--tests", nargs="+", default=[], metavar="PATH", help="run these test files and folders too")
-    parser.add_argument("--unchecked", action="store_true", help="do not run them without a mutation first of all")
-    parser.add_argument("--at-once", type=int, default=2, metavar="N", help="copies to work in at once (2)")
-    return parser
+    with tempfile.TemporaryDirectory(prefix="reelq-mutations-") as name:
+        Path(name).chmod(0o755)  # PostgreSQL runs as another user
+        copies = [Copy(Path(name, str(number))) for number in range(asked.at_once)]
+        return _run(copies, chosen) if _is_green(copies, chosen) else 2
 
 
 def _chosen(select: Sequence[str]) -> list[Mutation]:
-    def fits(mutation: Mutation, word: str) -> bool:
-        return word.lower() == mutation.area.lower() or word.lower() in mutation.name.lower()
-
-    for word in select:
-        if not any(fits(each, word) for each in MUTATIONS):
-            raise ValueError(f"no mutation is called {word!r}, and no area; the areas: {', '.join(_areas())}")
-    return [each for each in MUTATIONS if not select or any(fits(each, word) for word in select)]
-
-
-def _areas() -> list[str]:
-    return list(dict.fromkeys(each.area for each in MUTATIONS))
+    known = list(catalogue())
+    chosen = set()
+    for word in map(str.lower, select):
+        found = {each for each in known if word == each.area.lower() or word in each.name.lower()}
+        if not found:
+            areas = ", ".join(dict.fromkeys(each.area for each in known))
+            raise Outdated(f"no mutation is called {word!r}, and no area; the areas: {areas}")
+        chosen |= found
+    return [each for each in known if not select or each in chosen]
 
 
-@contextmanager
-def _copies(count: int) -> Iterator[list[Copy]]:
-    with tempfile.TemporaryDirectory(prefix="reelq-mutations-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)  # PostgreSQL runs as another user
-        yield [Copy(folder / str(number)) for number in range(1, count + 1)]
-
-
-def _is_green(copies: Sequence[Copy], tests: dict[Mutation, list[str]]) -> bool:
+def _is_green(copies: Sequence[Copy], mutations: Sequence[Mutation]) -> bool:
     """Whether a failure means anything."""
     began = time.monotonic()
     print("first of all without a mutation …", flush=True)
-    every = sorted({path for paths in tests.values() for path in paths})
+    every = tuple(sorted({path for each in mutations for path in each.tests}))
     whole = copies[0].test(every, "-n", str(len(copies)))
     if whole.is_green:
         print(f"green, {time.monotonic() - began:.0f} s", flush=True)
     else:
-        print(f"not green without any mutation:\n{_end(whole)}", file=sys.stderr)
+        print(f"not green without any mutation:\n{whole.end}", file=sys.stderr)
     return whole.is_green
 
 
-def _run(copies: Sequence[Copy], tests: dict[Mutation, list[str]]) -> int:
-    began = time.monotonic()
-    verdicts = _each_in_a_copy(copies, tests)
-    alive = [verdict for verdict in verdicts if verdict.fate is not Fate.KILLED]
-    print(f"{len(verdicts) - len(alive)} of {len(verdicts)} killed, {time.monotonic() - began:.0f} s")
-    for verdict in alive:
-        print(f"  {verdict.fate}: {verdict.mutation.name} ({verdict.mutation.file})")
-    return int(bool(alive))
-
-
-def _each_in_a_copy(copies: Sequence[Copy], tests: dict[Mutation, list[str]]) -> list[Verdict]:
+def _run(copies: Sequence[Copy], mutations: Sequence[Mutation]) -> int:
     """So many at a time as there are copies; each is told as soon as it is known."""
+    began = time.monotonic()
     free: SimpleQueue[Copy] = SimpleQueue()
     for copy in copies:
         free.put(copy)
 
-    def work(mutation: Mutation) -> Verdict:
-        copy = free.get()
+    def work(mutation: Mutation) -> str:
+        copy, start = free.get(), time.monotonic()
         try:
-            return _told(_try(copy, mutation, tests[mutation]))
+            fate, why = _fate(_tried(copy, mutation))
         finally:
             free.put(copy)
+        print(f"{fate:8} {time.monotonic() - start:4.0f} s  {mutation.area}: {mutation.name} — {why}", flush=True)
+        return fate
 
     with ThreadPoolExecutor(len(copies)) as pool:
-        return list(pool.map(work, tests))
+        fates = list(pool.map(work, mutations))
+    print(f"{fates.count(_KILLED)} of {len(fates)} killed, {time.monotonic() - began:.0f} s")
+    alive = [(fate, each) for fate, each in zip(fates, mutations, strict=True) if fate != _KILLED]
+    for fate, each in alive:
+        print(f"  {fate}: {each.name} ({each.file})")
+    return int(bool(alive))
 
 
-def _told(verdict: Verdict) -> Verdict:
-    mutation, area = verdict.mutation, verdict.mutation.area
-    print(f"{verdict.fate:8} {verdict.seconds:4.0f} s  {area}: {mutation.name} — {verdict.why}", flush=True)
-    return verdict
-
-
-def _try(copy: Copy, mutation: Mutation, tests: Sequence[str]) -> Verdict:
-    began = time.monotonic()
+def _tried(copy: Copy, mutation: Mutation) -> Ran:
     with copy.broken(mutation):
-        ran = copy.test(tests, "-k", "not postgresql")  # most bugs show on any database, and this one has to be started
-        if ran.is_green:
-            ran = copy.test(tests, "-k", "postgresql")
-    fate, why = _fate(ran)
-    return Verdict(mutation, fate, why, time.monotonic() - began)
+        ran = copy.test(mutation.tests, "-k", "not postgresql")  # most bugs show on any database: this one is slow
+        return copy.test(mutation.tests, "-k", "postgresql") if ran.is_green else ran
 
 
-def _fate(ran: Ran) -> tuple[Fate, str]:
+def _fate(ran: Ran) -> tuple[str, str]:
     if ran.is_green:
-        return Fate.SURVIVED, "every test is green"
-    if not ran.killer:
-        return Fate.CRASHED, f"no test failed, but pytest ended with {ran.code}:\n{_end(ran)}"
-    return (Fate.CRASHED, f"{ran.killer}: {ran.crash}") if ran.crash else (Fate.KILLED, ran.killer)
-
-
-def _end(ran: Ran) -> str:
-    return "\n".join(ran.output.splitlines()[-_LAST_LINES:])
+        return _SURVIVED, "every test is green"
+    killer, reason = ran.failure
+    if not killer:
+        return _CRASHED, f"no test failed, but pytest ended with {ran.code}:\n{ran.end}"
+    return (_CRASHED, f"{killer}: {reason}") if reason.split(":")[0] in _NO_ASSERTIONS else (_KILLED, killer)
 
 
 if __name__ == "__main__":
