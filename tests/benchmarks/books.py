@@ -1,5 +1,6 @@
 """What the stand-in's books tell about a contender: the same questions for all, asked of the one who was called."""
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -11,6 +12,19 @@ Note = Mapping[str, Any]
 _FILES: Final = ("cdn", "download")
 
 
+def percentile(values: Sequence[float], part: float) -> float:
+    """The smallest of the values that so large a part of them does not exceed."""
+    return sorted(values)[max(0, math.ceil(part * len(values)) - 1)]
+
+
+def spread(values: Sequence[float]) -> dict[str, float] | None:
+    """The middle, what nineteen of twenty don't exceed, and the worst; None where nothing was seen, which is not 0."""
+    if not values:
+        return None
+    median, p95 = percentile(values, 0.5), percentile(values, 0.95)
+    return {"median": median, "p95": p95, "most": max(values), "count": len(values)}
+
+
 class Books:
     """The ledger and the requests of one run. All times are of the stand-in's one clock."""
 
@@ -19,6 +33,15 @@ class Books:
         self._renders: Sequence[Note] = ledger["renders"]
         self._requests = requests
 
+    def figures(self, look_every: float) -> dict[str, Any]:
+        """All that nobody can colour."""
+        return {
+            "stage_delay_s": spread(self.stage_delays()),
+            "noticed_s": spread(self.noticed()),
+            "look_late_s": spread(self.late_looks(look_every)),
+            "sent_twice": self.sent_twice(),
+        }
+
     def stage_delays(self) -> list[float]:
         """From the end of an upload, an edit, a first look at what it did and a look at a finished render to the row's
         next request."""
@@ -26,8 +49,8 @@ class Books:
 
     def noticed(self) -> list[float]:
         """How long each finished render waited until its owner was told."""
-        told = ((render, self._telling(render)) for render in self._renders)
-        return [look["at"] - render["ended_at"] for render, look in told if look]
+        ends = {render["id"]: render["ended_at"] for render in self._renders}
+        return [told - ends[id_] for id_, told in self._told_at.items()]
 
     def late_looks(self, interval: float) -> list[float]:
         """How much more than the interval lay before each look."""
@@ -45,12 +68,10 @@ class Books:
         """Rows that were under way at this time, each with the seconds to its next request; None where none came."""
         times: dict[str, list[float]] = defaultdict(list)
         finished = set()
-        for request in self._requests:
-            session = self._session_of(request)
-            if session is None:
-                continue
-            times[self._row(session)].append(request["at"])
-            if request["endpoint"] in _FILES and request["ended_at"] and request["ended_at"] <= since:
+        for session, requests in self._by_session.items():
+            times[self._row(session)] += [request["at"] for request in requests]
+            files = (request["ended_at"] for request in requests if request["endpoint"] in _FILES)
+            if any(ended_at and ended_at <= since for ended_at in files):
                 finished.add(self._row(session))
         under_way = {row: at for row, at in times.items() if min(at) <= since and row not in finished}
         return {row: min((one - since for one in at if one > since), default=None) for row, at in under_way.items()}
@@ -59,8 +80,7 @@ class Books:
     def _by_session(self) -> dict[str, list[Note]]:
         found: dict[str, list[Note]] = defaultdict(list)
         for request in self._requests:
-            session = self._session_of(request)
-            if session is not None:
+            if (session := self._session_of(request)) is not None:
                 found[session].append(request)
         return found
 
@@ -79,10 +99,6 @@ class Books:
         uploads = self._sessions[session]["uploads"]
         return str(uploads[0]["filename"]) if uploads else session
 
-    def _telling(self, render: Note) -> Note | None:
-        """The first look that was told that it is done."""
-        return next((look for look in render["looks"] if look["status"] == "completed"), None)
-
     def _delays_of(self, session: str) -> Iterator[float]:
         requests = self._by_session[session]
         edit_end = next((each["ended_at"] for each in requests if each["endpoint"] == "edit"), None)
@@ -96,10 +112,12 @@ class Books:
         if request["endpoint"] == "state":
             return edit_end is not None and request["at"] >= edit_end
         if request["endpoint"] == "poll":
-            return any(request["at"] <= at <= request["ended_at"] for at in self._told_at.get(request["about"], []))
+            told = self._told_at.get(request["about"])
+            return told is not None and request["at"] <= told <= request["ended_at"]
         return request["endpoint"] in ("upload", "edit")
 
     @cached_property
-    def _told_at(self) -> dict[str, list[float]]:
-        tellings = ((render["id"], self._telling(render)) for render in self._renders)
-        return {id_: [look["at"]] if look else [] for id_, look in tellings}
+    def _told_at(self) -> dict[str, float]:
+        """By render: when a look was first told that it is done."""
+        looks = ((render["id"], look) for render in reversed(self._renders) for look in reversed(render["looks"]))
+        return {id_: look["at"] for id_, look in looks if look["status"] == "completed"}

@@ -29,8 +29,7 @@ class Goal:
 
 def of(which: str, records: Records, /, **wanted: Any) -> float | None:
     """One figure of the newest record of a kind."""
-    found = newest(records, **wanted)
-    return figure(found, which) if found else None
+    return figure(newest(records, **wanted) or {}, which)
 
 
 def worst(which: str, records: Records, /, **wanted: Any) -> float | None:
@@ -42,35 +41,38 @@ def worst(which: str, records: Records, /, **wanted: Any) -> float | None:
     return max(float("inf") if each is None else each for each in found)
 
 
+_SHORT: Final[dict[str, Any]] = {"kind": "race", "name": "reelq-1", "latencies": "short", "at_once": 0}
+_KILL: Final[dict[str, Any]] = {"kind": "kill", "name": "reelq-1"}
+
+
 def _beside_bare(records: Records) -> float | None:
     """The makespan of one worker in times of asyncio's, both with an open window."""
-    alike: dict[str, Any] = {"kind": "race", "latencies": "real", "rows": 1000, "at_once": 0}
-    if last := newest(records, name="reelq-1", **alike):
+    alike = _SHORT | {"latencies": "real", "rows": 1000}
+    if last := newest(records, **alike):
         alike["factor"] = last["factor"]
-    ours, bare = (of("makespan_s", records, name=name, **alike) for name in ("reelq-1", "asyncio-bare"))
+    ours, bare = (of("makespan_s", records, **alike | {"name": name}) for name in ("reelq-1", "asyncio-bare"))
     return ours / bare if ours and bare else None
 
 
 def _beside_durable(records: Records) -> float | None:
     """The makespan of one worker in times of the best durable contender's, where it is worst over all sizes."""
+    rivals = [one.name for one in CONTENDERS.values() if one.durable and not one.name.startswith("reelq")]
     ratios = []
-    for rows in sorted({each["rows"] for each in records if each["kind"] == "race" and each["latencies"] == "short"}):
-        alike = {"kind": "race", "latencies": "short", "rows": rows, "at_once": 0}
-        ours = of("makespan_s", records, name="reelq-1", **alike)
-        others = [
-            each
-            for name, contender in CONTENDERS.items()
-            if contender.durable and not name.startswith("reelq")
-            if (each := of("makespan_s", records, name=name, **alike))
-        ]
+    for rows in {each["rows"] for each in records if fits(each, _SHORT)}:
+        alike = _SHORT | {"rows": rows}
+        ours = of("makespan_s", records, **alike)
+        others = [took for name in rivals if (took := of("makespan_s", records, **alike | {"name": name}))]
         ratios += [ours / min(others)] if ours and others else []
     return max(ratios, default=None)
 
 
 def _beyond_the_service(records: Records) -> float | None:
-    alike = {"kind": "race", "name": "reelq-1", "latencies": "short", "rows": 1, "at_once": 0}
-    took, ideal = of("makespan_s", records, **alike), of("ideal_s", records, **alike)
+    took, ideal = (of(which, records, **_SHORT, rows=1) for which in ("makespan_s", "ideal_s"))
     return took - ideal if took and ideal else None
+
+
+def _race(rows: int, what: str) -> Read:
+    return partial(of, what, **_SHORT, rows=rows)
 
 
 def _probe(name: str, size: int, what: str) -> Read:
@@ -78,8 +80,7 @@ def _probe(name: str, size: int, what: str) -> Read:
     return partial(of, f"figures.{what}", kind="probe", name=name, rows=size)
 
 
-_SHORT: Final[dict[str, Any]] = {"kind": "race", "name": "reelq-1", "latencies": "short", "at_once": 0}
-_KILL: Final[dict[str, Any]] = {"kind": "kill", "name": "reelq-1"}
+_submission: Final = partial(_probe, "manifest-100000", 100_000)
 
 GOALS: Final = (
     Goal("real-life proportions, 1,000 rows, window open: makespan beside bare asyncio's", 1.10, "×", _beside_bare),
@@ -89,28 +90,21 @@ GOALS: Final = (
         "×",
         _beside_durable,
     ),
-    Goal(
-        "worker's processor time for a row, 1,000 rows",
-        40,
-        "ms",
-        partial(of, "cpu_ms_per_row.worker", **_SHORT, rows=1000),
-    ),
-    Goal("delay between stages, median, 100 rows", 0.05, "s", partial(of, "stage_delay_s.median", **_SHORT, rows=100)),
-    Goal("delay between stages, median, 1,000 rows", 1, "s", partial(of, "stage_delay_s.median", **_SHORT, rows=1000)),
-    Goal("1,000 open streams in one worker: its memory", 300, "MB", _probe("open-streams", 1_000, "worker_mb")),
+    Goal("worker's processor time for a row, 1,000 rows", 40, "ms", _race(1000, "cpu_ms_per_row.worker")),
+    Goal("delay between stages, median, 100 rows", 0.05, "s", _race(100, "stage_delay_s.median")),
+    Goal("delay between stages, median, 1,000 rows", 1, "s", _race(1000, "stage_delay_s.median")),
+    Goal("1,000 open streams in one worker: its memory", 300, "MB", _probe("open-streams", 1000, "worker_mb")),
     Goal(
         "5,000 rows that wait for renders: the worker's share of a core",
         1,
         "%",
-        _probe("waiting", 5_000, "worker_percent"),
+        _probe("waiting", 5000, "worker_percent"),
     ),
     Goal("the latest look at a render, at the worst size", 2, "s", partial(worst, "look_late_s.most", **_SHORT)),
-    Goal("a manifest of 100,000 rows checked", 10, "s", _probe("manifest-100000", 100_000, "check_s")),
-    Goal("and submitted, beyond the check", 20, "s", _probe("manifest-100000", 100_000, "submit_more_s")),
-    Goal("memory of the submission", 300, "MB", _probe("manifest-100000", 100_000, "peak_mb")),
-    Goal(
-        "the first row started after a submission of 100,000", 2, "s", _probe("manifest-100000", 100_000, "first_row_s")
-    ),
+    Goal("a manifest of 100,000 rows checked", 10, "s", _submission("check_s")),
+    Goal("and submitted, beyond the check", 20, "s", _submission("submit_more_s")),
+    Goal("memory of the submission", 300, "MB", _submission("peak_mb")),
+    Goal("the first row started after a submission of 100,000", 2, "s", _submission("first_row_s")),
     Goal(
         "from SIGKILL to all rows claimed again, at the worst size; the lease is 20 s",
         30,

@@ -1,13 +1,13 @@
 """Where a contender runs: a stand-in for the service, and a Redis and a PostgreSQL that nobody else uses."""
 
+import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final
 
 import httpx
@@ -58,6 +58,10 @@ class Latencies:
         """The critical path: no client can be faster."""
         return self.upload + self.edit + self.render
 
+    def ideal(self, rows: int, window: int) -> float:
+        """The critical path of one row, once for each time that the window has to be filled; 0 is an open window."""
+        return self.one_row * math.ceil(rows / (window or rows))
+
 
 def scaled(factor: float) -> Latencies:
     """Real-life proportions, all of them divided by the same number."""
@@ -66,7 +70,6 @@ def scaled(factor: float) -> Latencies:
 
 
 SHORT: Final = Latencies("short", upload=0.05, edit=5.0, render=3.0, look_every=1.0, keep_alive=1.0)
-ALL: Final[Mapping[str, Latencies]] = MappingProxyType({"short": SHORT, "real": scaled(10.0)})
 
 
 @dataclass
@@ -115,9 +118,13 @@ class Ground:
         """How often the stand-in was asked for this so far."""
         return int(self.sandbox.ledger()["requests"].get(endpoint, 0))
 
+    def requests(self) -> list[dict[str, Any]]:
+        """The stand-in's own book of them."""
+        told = httpx.get(f"{self.sandbox.url}/sandbox/requests", trust_env=False, timeout=120).json()
+        return list(told["requests"])
+
     def books(self) -> Books:
-        requests = httpx.get(f"{self.sandbox.url}/sandbox/requests", trust_env=False, timeout=120).json()["requests"]
-        return Books(self.sandbox.ledger(), requests)
+        return Books(self.sandbox.ledger(), self.requests())
 
     def _results(self) -> "Iterator[os.DirEntry[str]]":
         if self.out.exists():

@@ -21,16 +21,29 @@ _PLOTS: Final = (
     ("stage-delay", "Delay between stages, median", "seconds", "stage_delay_s.median"),
     ("memory", "Memory of the worker at most", "MB", "peak_mb.worker"),
 )
-_RACE: Final = (
-    "contender", "makespan, s", "over the ideal", "worker, ms a row", "handing in", "server", "broker", "database",
-    "stand-in", "memory, MB", "between stages: median, 95 %, most, s", "done to noticed: median, most, s",
-    "latest look, s", "measured",
-)  # fmt: skip
-_KILL: Final = (
-    "contender", "under way", "lost", "sent twice", "claimed again after, s", "all go on after, s", "all done after, s",
-    "what a human does", "measured",
-)  # fmt: skip
-_PROBE: Final = ("what", "figure", "value", "measured")
+_RACE: Final = {
+    "makespan, s": ("makespan_s",),
+    "over the ideal": ("over_ideal",),
+    "worker, ms a row": ("cpu_ms_per_row.worker",),
+    "handing in": ("cpu_ms_per_row.handing_in",),
+    "server": ("cpu_ms_per_row.server",),
+    "broker": ("cpu_ms_per_row.broker",),
+    "database": ("cpu_ms_per_row.database",),
+    "stand-in": ("cpu_ms_per_row.sandbox",),
+    "memory, MB": ("peak_mb.worker",),
+    "between stages: median, 95 %, most, s": ("stage_delay_s.median", "stage_delay_s.p95", "stage_delay_s.most"),
+    "done to noticed: median, most, s": ("noticed_s.median", "noticed_s.most"),
+    "latest look, s": ("look_late_s.most",),
+}
+"""Columns, each with its figures."""
+_KILL: Final = {
+    "under way": "under_way",
+    "lost": "lost",
+    "sent twice": "sent_twice",
+    "claimed again after, s": "claimed_again_s",
+    "all go on after, s": "all_going_on_s",
+    "all done after, s": "whole_after_s",
+}
 _NO_MODEL: Final = re.compile(r"\((?:R|TM)\)|\b(?:CPU|Processor)\b|@")
 """What a processor's name says beside its maker, its model and its pace."""
 _HOW_TO_READ: Final = """\
@@ -44,6 +57,12 @@ speed. Rows that wait are looked at one by one, as the service knows no other wa
 take is `bare_looks_percent`, below which no client over httpx can come;
 [what others take](decisions/0013-a-wait-costs-its-looks.md). Runs of the same code differ by a tenth, and machines by
 half: figures that are to be held beside each other are those of one day.
+"""
+_OF_KILLS: Final = """\
+An instruction that was on its way to the service when the worker was killed may have arrived, or not. Who sends it
+again may pay twice: that is what "sent twice" counts. reelq reads what became of it, for as long as a stream can live
+(900 s where an edit takes 20 s, and in that proportion here); then the row has failed as `edit_unconfirmed`, and a
+retry sends it.
 """
 
 
@@ -80,17 +99,9 @@ def _page(records: Sequence[Record], folder: str) -> Iterator[str]:
     yield _OF_KILLS
     for rows in _sizes(records, "kill"):
         yield f"### {rows:,} rows killed half-way\n"
-        yield from _table(_KILL, _kills(records, rows))
+        yield from _table(("contender", *_KILL, "what a human does", "measured"), _kills(records, rows))
     yield "## Beside the runs\n"
-    yield from _table(_PROBE, _probes(records))
-
-
-_OF_KILLS: Final = """\
-An instruction that was on its way to the service when the worker was killed may have arrived, or not. Who sends it
-again may pay twice: that is what "sent twice" counts. reelq reads what became of it, for as long as a stream can live
-(900 s where an edit takes 20 s, and in that proportion here); then the row has failed as `edit_unconfirmed`, and a
-retry sends it.
-"""
+    yield from _table(("what", "figure", "value", "measured"), _probes(records))
 
 
 def _provenance(records: Sequence[Record]) -> Iterator[str]:
@@ -125,52 +136,33 @@ def _races(records: Sequence[Record], latencies: str, factor: float, at_once: in
         window = f"{at_once} at once" if at_once else "window open"
         yield f"### {rows:,} rows, {named}, {window}\n"
         found = (newest(alike, kind="race", rows=rows, name=name) for name in CONTENDERS)
-        yield from _table(_RACE, (_race(each) for each in found if each))
+        yield from _table(("contender", *_RACE, "measured"), (_race(each) for each in found if each))
 
 
 def _race(record: Record) -> Row:
-    title = CONTENDERS[record["name"]].title
-    if not record.get("finished"):
+    if record.get("finished"):
+        cells = [", ".join(_said(figure(record, name)) for name in names) for names in _RACE.values()]
+    else:
         why = "did not start" if record.get("failed") else f"not within {record['limit_s']:g} s"
-        return title, f"{why} ({record.get('done', 0)} done)", *[""] * (len(_RACE) - 3), _measured(record)
-    costs = ("worker", "handing_in", "server", "broker", "database", "sandbox")
-    spreads = ("median", "p95", "most")
-    return (
-        title,
-        _said(record["makespan_s"]),
-        _said(record["over_ideal"]),
-        *(_said(figure(record, f"cpu_ms_per_row.{name}")) for name in costs),
-        _said(figure(record, "peak_mb.worker")),
-        ", ".join(_said(figure(record, f"stage_delay_s.{name}")) for name in spreads),
-        ", ".join(_said(figure(record, f"noticed_s.{name}")) for name in ("median", "most")),
-        _said(figure(record, "look_late_s.most")),
-        _measured(record),
-    )
+        cells = [f"{why} ({record.get('done', 0)} done)", *[""] * (len(_RACE) - 1)]
+    return CONTENDERS[record["name"]].title, *cells, _measured(record)
 
 
 def _kills(records: Sequence[Record], rows: int) -> Iterator[Row]:
     for name, contender in CONTENDERS.items():
         record = newest(records, kind="kill", rows=rows, name=name)
         if record and record.get("killed"):
-            never = record["never_went_on"]
-            yield (
-                contender.title,
-                *(record[count] for count in ("under_way", "lost", "sent_twice")),
-                _said(record.get("claimed_again_s")),
-                f"{never} never" if never else _said(record["all_going_on_s"]),
-                _said(record["whole_after_s"]),
-                ", then ".join(record["human"]),
-                _measured(record),
-            )
+            cells = {head: _said(figure(record, which)) for head, which in _KILL.items()}
+            if never := record["never_went_on"]:
+                cells["all go on after, s"] = f"{never} never"
+            yield contender.title, *cells.values(), ", then ".join(record["human"]), _measured(record)
 
 
 def _probes(records: Sequence[Record]) -> Iterator[Row]:
-    names = dict.fromkeys(each["name"] for each in records if each["kind"] == "probe")
-    for name in names:
-        record = newest(records, kind="probe", name=name)
-        if record:
-            for what, value in record["figures"].items():
-                yield name, what, _said(value) if isinstance(value, int | float) else value, _measured(record)
+    probes = {each["name"]: each for each in records if each["kind"] == "probe"}
+    for name, record in probes.items():
+        for what, value in record["figures"].items():
+            yield name, what, _said(value), _measured(record)
 
 
 def _lines(records: Sequence[Record], latencies: str, which: str) -> dict[str, list[tuple[float, float]]]:

@@ -7,14 +7,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
 
-from tests.benchmarks.arithmetic import ideal_seconds, spread
-from tests.benchmarks.books import Books
 from tests.benchmarks.contenders import Command, Contender
 from tests.benchmarks.grounds import Ground
 from tests.benchmarks.usage import Peak, cpu_seconds, peak_mb
@@ -56,7 +54,7 @@ class Run:
 
     @property
     def cpu_seconds(self) -> float:
-        return self._used or 0.0 if self.over else cpu_seconds([self.pid])
+        return self._used or 0.0 if self.over else cpu_seconds(self.pid)
 
     def kill(self, by: signal.Signals = signal.SIGKILL) -> None:
         """With SIGKILL, as the kernel does when memory is short: nobody has time to clean up."""
@@ -81,16 +79,16 @@ class Used:
     peak_mb: float
 
 
-def seen_through(command: Command, environment: dict[str, str], log: Path) -> Used:
-    """Run a command to its good end, which may take some minutes."""
+def seen_through(command: Command, environment: dict[str, str], log: Path, code: int = 0) -> Used:
+    """Run a command to the end that it is to have, which may take some minutes."""
     began, peak, run = time.monotonic(), 0.0, Run(command, environment, log)
     while not run.over:
         if time.monotonic() - began > _LONGEST:
             run.kill()
-        with suppress(OSError, StopIteration):  # it ends as we look
+        with suppress(OSError, KeyError):  # it ends as we look
             peak = max(peak, peak_mb(run.pid))
         time.sleep(_OFTEN)
-    if run.process.returncode:
+    if run.process.returncode != code:
         raise RuntimeError(run.tail())
     return Used(time.monotonic() - began, run.cpu_seconds, peak)
 
@@ -175,9 +173,9 @@ class Race:
             "worker": sum(run.cpu_seconds for run in self.working),
             "handing_in": 0.0 if itself else sum(run.cpu_seconds for run in self.handed_in),
             "server": sum(run.cpu_seconds for run in self.servers),
-            "broker": cpu_seconds([ground.redis.process.pid]),
-            "database": cpu_seconds([ground.postgres.process.pid]),
-            "sandbox": cpu_seconds([ground.sandbox.process.pid]),
+            "broker": cpu_seconds(ground.redis.process.pid),
+            "database": cpu_seconds(ground.postgres.process.pid),
+            "sandbox": cpu_seconds(ground.sandbox.process.pid),
         }
 
     def _start(self, command: Command, name: str) -> Run:
@@ -209,7 +207,7 @@ def run(contender: Contender, ground: Ground, limit: float) -> Figures:
         before = race.cpu()
         began, clock = time.time(), time.monotonic()
         race.hand_in()
-        peak = Peak({"worker": [one.pid for one in race.working]})
+        peak = Peak(*(one.pid for one in race.working))
         peak.start()
         until(lambda: race.is_complete() or race.is_given_up(), limit, ground.look_every)
         waited = time.monotonic() - clock
@@ -217,36 +215,21 @@ def run(contender: Contender, ground: Ground, limit: float) -> Figures:
         books, done = ground.books(), ground.done()
         said = "" if race.is_complete() else race.working[0].tail()
     cpu_s = {name: after[name] - before[name] for name in after}
+    ideal = ground.latencies.ideal(ground.rows, ground.at_once)
+    makespan = max(done) - began if len(done) >= ground.rows else None
     figures = {
         "done": len(done),
-        "finished": len(done) >= ground.rows,
+        "finished": makespan is not None,
         "waited_s": waited,
-        "makespan_s": max(done) - began if len(done) >= ground.rows else None,
+        "makespan_s": makespan,
+        "ideal_s": ideal,
+        "over_ideal": None if makespan is None else makespan / ideal,
         "cpu_s": cpu_s,
         "cpu_ms_per_row": {name: 1000 * each / max(1, len(done)) for name, each in cpu_s.items()},
-        "peak_mb": most,
-        **seen(books, ground),
+        "peak_mb": {"worker": most},
+        **books.figures(ground.latencies.look_every),
     }
-    return {**figures, **({"said": said} if said else {}), **over_ideal(figures, ground)}
-
-
-def over_ideal(figures: Figures, ground: Ground) -> Figures:
-    """The makespan in ideals."""
-    ideal = ideal_seconds(ground.rows, ground.latencies.one_row, ground.at_once)
-    makespan = figures["makespan_s"]
-    return {"ideal_s": ideal, "over_ideal": None if makespan is None else makespan / ideal}
-
-
-def seen(books: Books, ground: Ground) -> Figures:
-    """What the stand-in's books tell, and nobody can colour."""
-    values = {
-        "stage_delay_s": books.stage_delays(),
-        "noticed_s": books.noticed(),
-        "look_late_s": books.late_looks(ground.latencies.look_every),
-    }
-    spreads = {name: spread(each) for name, each in values.items()}
-    told = {name: asdict(each) if each else None for name, each in spreads.items()}
-    return {**told, "sent_twice": books.sent_twice()}
+    return {**figures, "said": said} if said else figures
 
 
 def _answers(url: str) -> bool:

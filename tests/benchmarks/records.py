@@ -13,8 +13,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
-from tests.benchmarks.arithmetic import change
-
 Record = dict[str, Any]
 
 ROOT: Final = Path(__file__).parents[2]
@@ -42,17 +40,31 @@ def stamp(packages: Sequence[str]) -> Record:
 
 def machine() -> Record:
     """What the figures hang on, and nothing that names the place."""
-    return {"cores": len(os.sched_getaffinity(0)), "processor": _processor(), "memory_gb": _memory_gb()}
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "cores": len(os.sched_getaffinity(0)),
+        "processor": next(named, platform.machine()),
+        "memory_gb": round(memory / 2**30),
+    }
 
 
-def read(path: Path = RESULTS) -> list[Record]:
+def read(path: Path) -> list[Record]:
     """All that was kept, the oldest first."""
     if not path.exists():
         return []
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
 
 
-def keep(record: Record, path: Path = RESULTS) -> None:
+def tell_and_keep(record: Record, path: Path) -> None:
+    """Print how it stands to the last of its kind, and add it to all that was kept."""
+    for line in changes(record, last_like(record, read(path))):
+        print(f"  {line}")
+    keep(record, path)
+
+
+def keep(record: Record, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(record, sort_keys=True) + "\n")
@@ -74,12 +86,12 @@ def last_like(record: Record, records: Sequence[Record]) -> Record | None:
 
 def changes(record: Record, before: Record | None) -> Iterator[str]:
     """A line for each figure: what it is, and how it stands to its last one."""
-    for name in _FIGURES_TOLD if record["kind"] != "probe" else _numbers(record["figures"], "figures."):
+    for name in _FIGURES_TOLD if record["kind"] != "probe" else [f"figures.{each}" for each in record["figures"]]:
         now = figure(record, name)
         if now is not None:
             earlier = figure(before, name) if before else None
             since = f" since {before['commit']}" if before and earlier is not None else ""
-            yield f"{name.removeprefix('figures.'):28} {now:12.3f}   {change(earlier, now)}{since}"
+            yield f"{name.removeprefix('figures.'):28} {now:12.3f}   {_change(earlier, now)}{since}"
 
 
 def figure(record: Mapping[str, Any], name: str) -> float | None:
@@ -90,10 +102,13 @@ def figure(record: Mapping[str, Any], name: str) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
-def _numbers(figures: Mapping[str, Any], prefix: str) -> Iterator[str]:
-    for name, value in figures.items():
-        if isinstance(value, int | float):
-            yield prefix + name
+def _change(before: float | None, now: float) -> str:
+    """How a figure stands to its last one, in words of a few letters."""
+    if before is None:
+        return "new"
+    if before == now:
+        return "the same"
+    return f"{(now - before) / before:+.0%}".replace("%", " %") if before else "from 0"
 
 
 def _commit() -> str:
@@ -112,13 +127,3 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "none"
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.machine())
-
-
-def _memory_gb() -> int:
-    return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)

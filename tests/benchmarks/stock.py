@@ -2,13 +2,20 @@
 
 import statistics
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 import httpx
-from sqlalchemy import text
+from sqlalchemy import URL, text
 
+from api.service import Service
+from reelq.settings import Settings
+from reelq.store.migrate import upgrade
 from reelq.store.session import Store
-from tests.databases import add_account, add_batch, add_job
+from tests.api.serving import Served, serving
+from tests.databases import add_account, add_batch, add_job, shown
 
 _JOBS: Final = """
 INSERT INTO jobs
@@ -67,27 +74,37 @@ def fill(store: Store, owner: str, batches: int, each: int, *, first: int) -> No
         session.execute(text(_EVENTS), {"owner": owner})
 
 
-def vacuum(store: Store) -> None:
-    """As the database does by itself before long: it has to know what it holds."""
-    with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("VACUUM ANALYZE"))
+@contextmanager
+def served(url: URL, folder: Path, owners: Mapping[str, tuple[int, int]]) -> Iterator[Served]:
+    """The REST service over PostgreSQL, where each owner has so many batches with so many rows each."""
+    settings = Settings(reelq_database_url=shown(url), reelq_data_dir=folder, reelq_secret_key="k" * 32)
+    store = Store(url)
+    try:
+        upgrade(store)
+        first = 0
+        for owner, (batches, each) in owners.items():
+            fill(store, owner, batches, each, first=first)
+            first += batches * each
+        # As the database does by itself before long: it has to know what it holds.
+        with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text("VACUUM ANALYZE"))
+        with serving(Service(settings, store)) as made:
+            yield made
+    finally:
+        store.close()
 
 
-def paths(batch: str, job: str) -> list[str]:
-    """What a page that shows a batch and a job asks for, with every filter that there is."""
-    jobs = f"/v1/batches/{batch}/jobs"
+def questions(client: httpx.Client) -> dict[str, str]:
+    """What a page that shows a batch and a job asks for, with every filter that there is: in general, and of these."""
+    jobs = "/v1/batches/BATCH/jobs"
     filters = (
-        "status=failed",
-        "status=running",
-        "status=waiting&cause=credits",
-        "status=succeeded&cursor=row_900",
-        "error_code=no_effect",
-        "error_code=nothing_such",
-        "stage=poll",
-        "cursor=row_900",
-        "limit=200",
-    )
-    return ["/v1/batches", f"/v1/batches/{batch}", jobs, *(f"{jobs}?{one}" for one in filters), f"/v1/jobs/{job}"]
+        "status=failed", "status=running", "status=waiting&cause=credits", "status=succeeded&cursor=row_900",
+        "error_code=no_effect", "error_code=nothing_such", "stage=poll", "cursor=row_900", "limit=200",
+    )  # fmt: skip
+    general = ["/v1/batches", "/v1/batches/BATCH", jobs, *(f"{jobs}?{one}" for one in filters), "/v1/jobs/JOB"]
+    batch = client.get("/v1/batches").json()["items"][0]["id"]
+    job = client.get(f"/v1/batches/{batch}/jobs", params={"status": "failed"}).json()["items"][0]["id"]
+    return {one: one.replace("BATCH", batch).replace("JOB", job) for one in general}
 
 
 def median_ms(client: httpx.Client, path: str) -> float:

@@ -1,4 +1,4 @@
-"""How long the store takes over very large manifests: to take them in, again, changed, joined, and at each tick."""
+"""How long the store takes over very large batches: to take them in, again, changed, joined; at each tick and look."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -9,21 +9,26 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import insert, update
 
-from reelq.job import Route, Stage
+from reelq.job import Route, Status
 from reelq.manifest import Row
+from reelq.results import write_results
 from reelq.store import due, jobs, submissions, turns
 from reelq.store.models import Job
 from reelq.store.orders import Fate, Order
+from reelq.store.overview import snapshot
 from reelq.store.session import Store
 from tests.databases import KINDS, add_account, add_batch, job_row, new_database
 from tests.queue.sizes import size
 
 SERVICE: Final = "https://service.example"
 MOMENT: Final = datetime(2026, 3, 29, tzinfo=UTC)
-INSERTED: Final = size(5_000, 100_000)
-INSERT_SECONDS: Final = size(10, 30)
+ROWS: Final = 100_000
+DONE: Final = ROWS * 6 // 10
+INSERT_SECONDS: Final = 30
+LOOK_SECONDS: Final = 0.5
+WRITE_SECONDS: Final = 20
 SUBMITTED: Final = size(3_000, 100_000)
 SUBMIT_SECONDS: Final = 30
 JOINED: Final = size(1_000, 20_000)
@@ -60,16 +65,28 @@ def timed(store: Store, capsys: pytest.CaptureFixture[str]) -> Timed:
 
 
 @pytest.mark.benchmark
-def test_many_jobs_come_in_within_seconds_in_one_transaction(store: Store, timed: Timed) -> None:
+def test_very_many_jobs_come_in_and_are_looked_at_and_written_within_seconds(
+    store: Store, timed: Timed, tmp_path: Path
+) -> None:
     def insert_all() -> None:
         with store.write() as session:
-            batch_id, account_id = add_batch(session, MOMENT), add_account(session, MOMENT)
-            session.execute(insert(Job), [job_row(batch_id, account_id, MOMENT, row=row) for row in range(INSERTED)])
+            session.execute(insert(Job), rows)
 
-    timed(f"{INSERTED:,} jobs inserted", INSERT_SECONDS, insert_all)
-    with store.read() as session:
-        assert session.scalar(select(func.count()).select_from(Job)) == INSERTED
-        assert session.scalar(select(func.max(Job.row)).where(Job.stage == Stage.UPLOAD)) == INSERTED - 1
+    def look() -> tuple[int, int]:
+        """As the live view does again and again."""
+        with store.read() as session:
+            seen = snapshot(session, made[0], store.now(session))
+        return seen.total, seen.ended
+
+    with store.write() as session:
+        made = add_batch(session, MOMENT), add_account(session, MOMENT)
+    states = [Status.SUCCEEDED] * DONE + [Status.QUEUED] * (ROWS - DONE)
+    rows = [job_row(*made, MOMENT, row=row, name=str(row), status=each) for row, each in enumerate(states, 1)]
+    timed(f"{ROWS:,} jobs inserted", INSERT_SECONDS, insert_all)
+    look()
+    assert timed("a look at them", LOOK_SECONDS, look) == (ROWS, DONE)
+    path = timed("their results", WRITE_SECONDS, partial(write_results, store, made[0], tmp_path / "results.csv"))
+    assert path.read_bytes().count(b"\n") == ROWS + 1
 
 
 def _order(folder: Path, count: int, name: str) -> Order:

@@ -16,15 +16,19 @@ _LOOK_EVERY: Final = 1.0
 _PARENT, _OWN, _CHILDREN = 1, slice(11, 13), slice(13, 15)
 
 
-def cpu_seconds(roots: Iterable[int]) -> float:
+def cpu_seconds(*roots: int) -> float:
     """What these processes have used so far, with their children, living and ended."""
     stats = _stats()
     return sum(sum(map(int, (*stats[pid][_OWN], *stats[pid][_CHILDREN]))) for pid in _trees(roots, stats)) / _TICKS
 
 
-def memory_mb(roots: Iterable[int]) -> float:
+def memory_mb(*roots: int) -> float:
     """What these processes hold now, with their living children; a page that several share counts in parts."""
-    return sum(map(_held_kb, _trees(roots, _stats()))) / 1024
+    held = 0.0
+    for pid in _trees(roots, _stats()):
+        with suppress(OSError, KeyError):  # it ends as we look
+            held += _noted_mb(pid, "smaps_rollup", "Pss")
+    return held
 
 
 def peak_mb(process: int | str = "self") -> float:
@@ -32,32 +36,27 @@ def peak_mb(process: int | str = "self") -> float:
 
     Not `ru_maxrss`: a process inherits that one from its parent, even if it is ten times as large.
     """
-    lines = Path(f"/proc/{process}/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) / 1024
+    return _noted_mb(process, "status", "VmHWM")
 
 
 class Peak(threading.Thread):
-    """Looks at the memory of a few groups of processes once a second, and keeps the most of each."""
+    """Looks at the memory of some processes once a second, and keeps the most."""
 
-    def __init__(self, groups: Mapping[str, list[int]]) -> None:
+    def __init__(self, *roots: int) -> None:
         super().__init__(daemon=True)
-        self.groups = groups
-        self.most: dict[str, float] = defaultdict(float)
+        self._roots = roots
+        self._most = 0.0
         self._over = threading.Event()
 
     def run(self) -> None:
         while not self._over.wait(_LOOK_EVERY):
-            self.look()
+            self._most = max(self._most, memory_mb(*self._roots))
 
-    def look(self) -> None:
-        for name, roots in self.groups.items():
-            self.most[name] = max(self.most[name], memory_mb(list(roots)))
-
-    def stop(self) -> dict[str, float]:
-        """The most of each group, in MB."""
+    def stop(self) -> float:
+        """The most, in MB."""
         self._over.set()
         self.join()
-        return dict(self.most)
+        return self._most
 
 
 def _stats() -> dict[int, list[str]]:
@@ -65,27 +64,21 @@ def _stats() -> dict[int, list[str]]:
     found = {}
     for path in Path("/proc").iterdir():
         if path.name.isdigit():
-            with suppress(OSError):  # it ends as we look
+            with suppress(OSError):
                 found[int(path.name)] = (path / "stat").read_text().rpartition(")")[2].split()
     return found
 
 
-def _trees(roots: Iterable[int], stats: Mapping[int, list[str]]) -> set[int]:
+def _trees(roots: Iterable[int], stats: Mapping[int, list[str]]) -> list[int]:
     children = defaultdict(list)
     for pid, fields in stats.items():
         children[int(fields[_PARENT])].append(pid)
-    found: set[int] = set()
-    waiting = [pid for pid in roots if pid in stats]
-    while waiting:
-        pid = waiting.pop()
-        if pid not in found:
-            found.add(pid)
-            waiting.extend(children[pid])
+    found = [pid for pid in roots if pid in stats]
+    for pid in found:  # which grows meanwhile
+        found += children[pid]
     return found
 
 
-def _held_kb(pid: int) -> int:
-    with suppress(OSError, StopIteration, ValueError):
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-        return int(next(line for line in lines if line.startswith("Pss:")).split()[1])
-    return 0
+def _noted_mb(process: int | str, file: str, what: str) -> float:
+    lines = (line.split() for line in Path(f"/proc/{process}/{file}").read_text().splitlines())
+    return int({words[0]: words[1] for words in lines if len(words) > 1}[f"{what}:"]) / 1024

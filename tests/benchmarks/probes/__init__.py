@@ -1,1 +1,0 @@
-"""What is measured beside the races: one part of the product at a time, and only the product."""
