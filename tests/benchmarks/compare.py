@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import click
 
-from tests.benchmarks import killing, race, records
+from tests.benchmarks import race, records
 from tests.benchmarks.contenders import CONTENDERS, Contender
 from tests.benchmarks.grounds import ROOMY, SHORT, ground, scaled
 from tests.servers import own_postgres
@@ -64,8 +64,8 @@ def main(
             click.echo(f"\n{record['kind']}: {contender.name}, {count:,} rows, {times.name} latencies")
             try:
                 with ground(times, count, at_once, postgresql) as place:
-                    record |= (killing.kill if kills else race.run)(contender, place, limit)
-            except (race.DidNotStart, OSError, RuntimeError) as error:
+                    record |= (race.kill if kills else race.run)(contender, place, limit)
+            except (OSError, RuntimeError) as error:
                 record["failed"] = str(error)
             if why := record.get("failed") or record.get("said"):
                 click.echo(f"  {why.strip()[-1000:]}")

@@ -30,10 +30,8 @@ class Contender:
     """What each worker writes when it has started."""
     retry: Callable[[Ground], Command] | None = None
     """What has rows go again that it says have failed, where it says so."""
-    servers: Callable[[Ground], list[Command]] = _NONE
-    """What has to run beside the workers and is not killed with them."""
-    healthy_at: Callable[[Ground], str] = lambda _: ""
-    """Where each server answers once it has started."""
+    server: Callable[[Ground], tuple[Command, str]] | None = None
+    """What has to run beside the workers and is not killed with them, and where it answers once it has started."""
     prepare: Callable[[Ground], list[Command]] = _NONE
     environment: Callable[[Ground], dict[str, str]] = lambda _: {}
     durable: bool = False
@@ -83,8 +81,9 @@ def _procrastinate_worker(ground: Ground) -> list[Command]:
     return [_procrastinate("-v", "worker", "--concurrency", str(ground.window), *look)]
 
 
-def _prefect(ground: Ground) -> list[Command]:
-    return [_python("prefect", "server", "start", "--port", str(ground.spare_port), "--no-ui")]
+def _prefect(ground: Ground) -> tuple[Command, str]:
+    command = _python("prefect", "server", "start", "--port", str(ground.spare_port), "--no-ui")
+    return command, f"http://127.0.0.1:{ground.spare_port}/api/health"
 
 
 def reelq(*words: str) -> Command:
@@ -136,8 +135,7 @@ _TABLE: Final = (
         "prefect",
         "Prefect, a flow a row",
         _script("prefect_flow"),
-        servers=_prefect,
-        healthy_at=lambda ground: f"http://127.0.0.1:{ground.spare_port}/api/health",
+        server=_prefect,
         environment=lambda ground: {
             "PREFECT_HOME": str(ground.folder / "prefect"),
             "PREFECT_API_URL": f"http://127.0.0.1:{ground.spare_port}/api",

@@ -18,7 +18,6 @@ from tests.sandbox_process import SandboxProcess
 from tests.servers import Postgres, Redis, free_port
 
 TOKEN: Final = "nmv_usr_benchmark"
-_CREDITS: Final = 10**9
 ROOMY: Final = "max_connections=400"
 """For PostgreSQL: every contender may connect as often as it likes."""
 _MOST_LINKS: Final = 10_000
@@ -37,21 +36,6 @@ class Latencies:
     keep_alive: float
     factor: float = 1.0
     """What the real times were divided by."""
-
-    @property
-    def settle_first_wait(self) -> float:
-        """How long a careful client leaves a lost stream alone, in proportion: 30 s where an edit takes 20."""
-        return 1.5 * self.edit
-
-    @property
-    def settle_wait(self) -> float:
-        """And between two looks at what it did: 60 s."""
-        return 3 * self.edit
-
-    @property
-    def edit_timeout(self) -> float:
-        """The longest life of a stream, before whose end nobody knows that an instruction did not go out: 900 s."""
-        return 45 * self.edit
 
     @property
     def one_row(self) -> float:
@@ -107,12 +91,13 @@ class Ground:
         """Seconds between two looks at how far it is: of many rows less often, as a look costs more."""
         return max(0.1, self.rows / 2000)
 
+    def results(self) -> "list[os.DirEntry[str]]":
+        """What was written so far."""
+        return [entry for entry in os.scandir(self.out) if entry.name.endswith(".mp4")] if self.out.exists() else []
+
     def done(self) -> list[float]:
         """When each result was written."""
-        return [entry.stat().st_mtime for entry in self._results()]
-
-    def done_count(self) -> int:
-        return sum(1 for _ in self._results())
+        return [entry.stat().st_mtime for entry in self.results()]
 
     def asked(self, endpoint: str) -> int:
         """How often the stand-in was asked for this so far."""
@@ -125,10 +110,6 @@ class Ground:
 
     def books(self) -> Books:
         return Books(self.sandbox.ledger(), self.requests())
-
-    def _results(self) -> "Iterator[os.DirEntry[str]]":
-        if self.out.exists():
-            yield from (entry for entry in os.scandir(self.out) if entry.name.endswith(".mp4"))
 
 
 @contextmanager
@@ -163,15 +144,9 @@ def write_rows(manifest: Path, rows: int, clips: int = 0) -> None:
 
 
 def _sandbox(latencies: Latencies) -> SandboxProcess:
-    faults: dict[str, Any] = {
-        "silent_edit": 0,
-        "temporary_issue": 0,
-        "screen_talk": 0,
-        "upload_seconds": latencies.upload,
-        "edit_seconds": latencies.edit,
-        "render_seconds": latencies.render,
-    }
-    token = f"{TOKEN}={_CREDITS}"
+    faults = dict.fromkeys(("silent_edit", "temporary_issue", "screen_talk"), 0.0)
+    faults |= {f"{step}_seconds": getattr(latencies, step) for step in ("upload", "edit", "render")}
+    token = f"{TOKEN}={10**9}"
     return SandboxProcess.start(faults=faults, no_latency=True, token=token, keep_alive=latencies.keep_alive)
 
 
@@ -193,7 +168,9 @@ def _environment(ground: Ground) -> dict[str, str]:
         "REELQ_DATA_DIR": str(ground.folder / "data"),
         "REELQ_POLL_INTERVAL": look,
         "REELQ_MAX_IN_FLIGHT": str(ground.window),
-        "REELQ_SETTLE_FIRST_WAIT": str(ground.latencies.settle_first_wait),
-        "REELQ_SETTLE_WAIT": str(ground.latencies.settle_wait),
-        "REELQ_EDIT_TIMEOUT": str(ground.latencies.edit_timeout),
+        # How long a careful client leaves a lost stream alone, and how often it looks then; and the longest life of a
+        # stream, before whose end nobody knows that an instruction did not go out: 30, 60 and 900 s for an edit of 20.
+        "REELQ_SETTLE_FIRST_WAIT": str(1.5 * ground.latencies.edit),
+        "REELQ_SETTLE_WAIT": str(3 * ground.latencies.edit),
+        "REELQ_EDIT_TIMEOUT": str(45 * ground.latencies.edit),
     }

@@ -1,4 +1,4 @@
-"""One contender's run from the first process to the last figure."""
+"""One contender's run from the first process to the last figure, also where its worker is killed half-way."""
 
 import os
 import signal
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
+import psycopg
 
 from tests.benchmarks.contenders import Command, Contender
 from tests.benchmarks.grounds import Ground
@@ -23,11 +24,18 @@ _START_SECONDS: Final = 120
 _LOOK_EVERY: Final = 0.1
 _STOP_SECONDS: Final = 10
 _LONGEST: Final = 600.0
-_OFTEN: Final = 0.02
-
-
-class DidNotStart(Exception):
-    """A contender that could not even be started; the message has the end of what it wrote."""
+_PATIENCE: Final = 100.0
+"""Seconds without a request after which a user gives up waiting and hands in again."""
+_CLAIMED_AGAIN: Final = """
+SELECT extract(epoch FROM max(taken)), extract(epoch FROM max(claimed)), count(*) FILTER (WHERE claimed IS NULL)
+FROM (
+  SELECT min(at) FILTER (WHERE what = 'rescued') AS taken,
+    min(at) FILTER (WHERE what = 'running' AND at > to_timestamp(%(killed)s)) AS claimed
+  FROM job_events GROUP BY job_id
+  HAVING min(at) FILTER (WHERE what = 'running') <= to_timestamp(%(killed)s)
+    AND max(at) > to_timestamp(%(killed)s)
+) AS under_way
+"""
 
 
 class Run:
@@ -55,6 +63,11 @@ class Run:
     @property
     def cpu_seconds(self) -> float:
         return self._used or 0.0 if self.over else cpu_seconds(self.pid)
+
+    def wait_for(self, words: str) -> None:
+        """Until it has written them."""
+        if not until(lambda: self.over or words in self.log.read_text(errors="replace"), _START_SECONDS) or self.over:
+            raise RuntimeError(f"not ready: {self.tail()}")
 
     def kill(self, by: signal.Signals = signal.SIGKILL) -> None:
         """With SIGKILL, as the kernel does when memory is short: nobody has time to clean up."""
@@ -87,7 +100,7 @@ def seen_through(command: Command, environment: dict[str, str], log: Path, code:
             run.kill()
         with suppress(OSError, KeyError):  # it ends as we look
             peak = max(peak, peak_mb(run.pid))
-        time.sleep(_OFTEN)
+        time.sleep(0.02)
     if run.process.returncode != code:
         raise RuntimeError(run.tail())
     return Used(time.monotonic() - began, run.cpu_seconds, peak)
@@ -99,8 +112,7 @@ def rest_service(environment: dict[str, str], folder: Path, port: int) -> Iterat
     command = [sys.executable, "-m", "uvicorn", "api.app:app", "--port", str(port), "--ws", "none"]
     api = Run(command, environment, folder / "api.log")
     try:
-        if not until(lambda: "Uvicorn running" in api.tail() or api.over, _START_SECONDS) or api.over:
-            raise DidNotStart(api.tail())
+        api.wait_for("Uvicorn running")
         yield api
     finally:
         api.stop()
@@ -120,18 +132,19 @@ class Race:
     def prepare(self) -> None:
         """Everything that would be running anyway."""
         for command in self.contender.prepare(self.ground):
-            run = self._start(command, "prepare")
-            if not until(lambda run=run: run.over, _START_SECONDS) or run.process.returncode:  # type: ignore[misc]
-                raise DidNotStart(run.tail())
-        self.servers = [self._start(command, "server") for command in self.contender.servers(self.ground)]
-        if self.servers and not until(lambda: _answers(self.contender.healthy_at(self.ground)), _START_SECONDS):
-            raise DidNotStart(self.servers[0].tail())
+            seen_through(command, self.environment, self.ground.folder / "prepare.log")
+        if self.contender.server:
+            command, address = self.contender.server(self.ground)
+            self.servers = [self._start(command, "server")]
+            if not until(lambda: _answers(address), _START_SECONDS):
+                raise RuntimeError(self.servers[0].tail())
         self.start_workers()
 
     def start_workers(self) -> None:
         """Also again, after they were killed."""
         self.workers = [self._start(command, "worker") for command in self.contender.workers(self.ground)]
-        self._wait_for(self.workers, self.contender.ready)
+        for run in self.workers:
+            run.wait_for(self.contender.ready)
 
     def hand_in(self) -> None:
         self.handed_in.append(self._start(self.contender.hand_in(self.ground), "handing-in"))
@@ -146,10 +159,6 @@ class Race:
         else:
             until(lambda: run.over, _START_SECONDS)
 
-    def kill_workers(self) -> None:
-        for run in self.working:
-            run.kill()
-
     def stop(self) -> None:
         for run in [*self.handed_in, *self.workers, *self.servers]:
             run.stop()
@@ -160,7 +169,7 @@ class Race:
         return self.handed_in if self.contender.works_by_itself else self.workers
 
     def is_complete(self) -> bool:
-        return self.ground.done_count() >= self.ground.rows
+        return len(self.ground.results()) >= self.ground.rows
 
     def is_given_up(self) -> bool:
         """Whether nobody is left who could go on."""
@@ -181,13 +190,6 @@ class Race:
     def _start(self, command: Command, name: str) -> Run:
         count = len(list(self.ground.folder.glob(f"{name}-*.log")))
         return Run(command, self.environment, self.ground.folder / f"{name}-{count}.log")
-
-    def _wait_for(self, runs: list[Run], words: str) -> None:
-        for run in runs:
-            if not until(lambda run=run: run.over or words in run.log.read_text(errors="replace"), _START_SECONDS):  # type: ignore[misc]
-                raise DidNotStart(f"not ready after {_START_SECONDS} s: {run.tail()}")
-            if run.over:
-                raise DidNotStart(run.tail())
 
 
 @contextmanager
@@ -230,6 +232,81 @@ def run(contender: Contender, ground: Ground, limit: float) -> Figures:
         **books.figures(ground.latencies.look_every),
     }
     return {**figures, "said": said} if said else figures
+
+
+def kill(contender: Contender, ground: Ground, limit: float, patience: float = _PATIENCE) -> Figures:
+    """SIGKILL when half of the rows are in the edit or beyond, then what a user would do, step by step."""
+    with prepared(contender, ground) as race:
+        race.hand_in()
+        began = time.monotonic()
+        half = ground.rows / 2
+        if not until(lambda: ground.asked("edit") >= half or race.is_given_up(), limit, ground.look_every):
+            return {"killed": False, "said": "half of the rows did not come to the edit in time"}
+        killed, at = time.monotonic(), time.time()
+        for worker in race.working:
+            worker.kill()
+        if not race.is_given_up():
+            raise RuntimeError("a worker outlived SIGKILL")
+        steps = _mend(race, limit, patience)
+        books, done = ground.books(), ground.done()
+        gone = list(books.going_on(killed).values())
+        events = _events(ground, at) if contender.keeps_events else {}
+    seconds = [each for each in gone if each is not None]
+    return {
+        "killed": True,
+        "killed_after_s": killed - began,
+        "under_way": len(gone),
+        "lost": ground.rows - len(done),
+        "sent_twice": books.sent_twice(),
+        "first_going_on_s": min(seconds, default=None),
+        "all_going_on_s": max(seconds) if gone and len(seconds) == len(gone) else None,
+        "never_went_on": len(gone) - len(seconds),
+        "human": steps,
+        "whole_after_s": max(done) - at if len(done) >= ground.rows else None,
+        **events,
+    }
+
+
+def _events(ground: Ground, killed: float) -> Figures:
+    """When the last row was taken back from the dead worker, and when each that had been begun was claimed again."""
+    with psycopg.connect(ground.database) as connection:
+        row = connection.execute(_CLAIMED_AGAIN, {"killed": killed}).fetchone()
+    taken, claimed, never = row or (None, None, 0)
+    return {
+        "taken_back_s": None if taken is None else float(taken) - killed,
+        "claimed_again_s": None if claimed is None or never else float(claimed) - killed,
+    }
+
+
+def _mend(race: Race, limit: float, patience: float) -> list[str]:
+    """What it took until all rows had results: the steps of a user who tries the least first."""
+    steps: list[tuple[str, Callable[[], None]]] = (
+        [("the same command again", race.hand_in)]
+        if race.contender.works_by_itself
+        else [("start the worker again", race.start_workers), ("hand the manifest in again", race.hand_in)]
+    )
+    if race.contender.retry:
+        steps.append(("retry what it says has failed", race.retry))
+    taken = []
+    for words, act in steps:
+        act()
+        taken.append(words)
+        _watch(race, limit, patience)
+        if race.is_complete():
+            return taken
+    return [*taken, "look through the results by hand"]
+
+
+def _watch(race: Race, limit: float, patience: float) -> None:
+    """Until all is there, or nothing has been asked of the service for too long."""
+    deadline, quiet_since, asked = time.monotonic() + limit, time.monotonic(), -1
+    while not race.is_complete() and time.monotonic() < min(deadline, quiet_since + patience):
+        if race.contender.works_by_itself and race.handed_in[-1].over:
+            return
+        count = sum(race.ground.sandbox.ledger()["requests"].values())
+        if count != asked:
+            asked, quiet_since = count, time.monotonic()
+        time.sleep(1)
 
 
 def _answers(url: str) -> bool:

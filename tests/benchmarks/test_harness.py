@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks import killing, race
+from tests.benchmarks import race
 from tests.benchmarks.contenders import CONTENDERS
 from tests.benchmarks.grounds import ROOMY, Latencies, ground
 from tests.benchmarks.usage import memory_mb
@@ -62,11 +62,11 @@ def test_one_that_does_not_end_in_time_is_stopped_and_told_apart(postgresql: Pos
 
 def test_a_script_that_keeps_nothing_sends_everything_twice_when_it_is_killed(postgresql: Postgres) -> None:
     with ground(TIMES, ROWS, 0, postgresql) as place:
-        seen = killing.kill(CONTENDERS["asyncio-bare"], place, 30, patience=5)
+        seen = race.kill(CONTENDERS["asyncio-bare"], place, 30, patience=5)
     assert seen["killed"]
     assert (seen["lost"], seen["sent_twice"]) == (0, seen["under_way"])
     assert seen["under_way"] >= ROWS / 2
-    assert seen["human"] == [killing.AGAIN]
+    assert seen["human"] == ["the same command again"]
     assert 0 < seen["all_going_on_s"] < seen["whole_after_s"]
 
 

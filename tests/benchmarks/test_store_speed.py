@@ -1,12 +1,12 @@
 """How long the store takes over very large batches: to take them in, again, changed, joined; at each tick and look."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 from sqlalchemy import insert, update
@@ -22,13 +22,12 @@ from reelq.store.session import Store
 from tests.databases import KINDS, add_account, add_batch, job_row, new_database
 from tests.queue.sizes import size
 
+pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(600)]
+
 SERVICE: Final = "https://service.example"
 MOMENT: Final = datetime(2026, 3, 29, tzinfo=UTC)
 ROWS: Final = 100_000
 DONE: Final = ROWS * 6 // 10
-INSERT_SECONDS: Final = 30
-LOOK_SECONDS: Final = 0.5
-WRITE_SECONDS: Final = 20
 SUBMITTED: Final = size(3_000, 100_000)
 SUBMIT_SECONDS: Final = 30
 JOINED: Final = size(1_000, 20_000)
@@ -45,48 +44,56 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
         opened.close()
 
 
-Timed = Callable[[str, float, Callable[[], Any]], Any]
+@contextmanager
+def within(limit: float, what: str) -> Iterator[None]:
+    """Prints how long it took, and fails where that was longer than the limit."""
+    began = time.monotonic()
+    yield
+    seconds = time.monotonic() - began
+    print(f"\n{what}: {seconds:.2f} s (limit {limit:g})")
+    assert seconds < limit
 
 
-@pytest.fixture
-def timed(store: Store, capsys: pytest.CaptureFixture[str]) -> Timed:
-    """Does something, prints how long it took, and fails where that was longer than the limit."""
-
-    def time_it(what: str, limit: float, act: Callable[[], Any]) -> Any:
-        began = time.monotonic()
-        result = act()
-        seconds = time.monotonic() - began
-        with capsys.disabled():
-            print(f"\n{what}, {store.url.get_backend_name()}: {seconds:.2f} s (limit {limit:g})")
-        assert seconds < limit
-        return result
-
-    return time_it
-
-
-@pytest.mark.benchmark
-def test_very_many_jobs_come_in_and_are_looked_at_and_written_within_seconds(
-    store: Store, timed: Timed, tmp_path: Path
-) -> None:
-    def insert_all() -> None:
-        with store.write() as session:
-            session.execute(insert(Job), rows)
-
-    def look() -> tuple[int, int]:
-        """As the live view does again and again."""
-        with store.read() as session:
-            seen = snapshot(session, made[0], store.now(session))
-        return seen.total, seen.ended
-
+def test_very_many_jobs_come_in_and_are_looked_at_and_written_within_seconds(store: Store, tmp_path: Path) -> None:
     with store.write() as session:
-        made = add_batch(session, MOMENT), add_account(session, MOMENT)
+        batch, account = add_batch(session, MOMENT), add_account(session, MOMENT)
     states = [Status.SUCCEEDED] * DONE + [Status.QUEUED] * (ROWS - DONE)
-    rows = [job_row(*made, MOMENT, row=row, name=str(row), status=each) for row, each in enumerate(states, 1)]
-    timed(f"{ROWS:,} jobs inserted", INSERT_SECONDS, insert_all)
-    look()
-    assert timed("a look at them", LOOK_SECONDS, look) == (ROWS, DONE)
-    path = timed("their results", WRITE_SECONDS, partial(write_results, store, made[0], tmp_path / "results.csv"))
+    rows = [job_row(batch, account, MOMENT, row=row, name=str(row), status=each) for row, each in enumerate(states, 1)]
+    with within(30, f"{ROWS:,} jobs inserted"), store.write() as session:
+        session.execute(insert(Job), rows)
+    for limit in (10.0, 0.5):  # as the live view does again and again
+        with within(limit, "a look at them"), store.read() as session:
+            seen = snapshot(session, batch, store.now(session))
+        assert (seen.total, seen.ended) == (ROWS, DONE)
+    with within(20, "their results"):
+        path = write_results(store, batch, tmp_path / "results.csv")
     assert path.read_bytes().count(b"\n") == ROWS + 1
+
+
+def test_a_large_manifest_is_handed_in_again_and_changed_and_joined_within_seconds(
+    store: Store, tmp_path: Path
+) -> None:
+    with store.write() as session:
+        account = add_account(session, store.now(session), service_url=SERVICE)
+
+    def submit(what: str, order: Order) -> submissions.Submitted:
+        with within(SUBMIT_SECONDS, what):
+            return submissions.submit(store, order, service=SERVICE, account_id=account)
+
+    order = _order(tmp_path, SUBMITTED, "bulk")
+    first = submit(f"{SUBMITTED:,} rows handed in", order)
+    again = submit("… and again", order)
+    assert (again.batch_id, again.plan.count(Fate.GOES_ON)) == (first.batch_id, SUBMITTED)
+    less = _order(tmp_path, JOINED, "other")
+    assert submit(f"{JOINED:,} rows joined", less).plan.count(Fate.JOINED) == JOINED
+    moved = submit("… and less one row", replace(less, rows=less.rows[1:]))
+    assert (moved.plan.count(Fate.JOINED), moved.left_behind[0].rows) == (JOINED - 1, 1)
+    for batch_id in (None, first.batch_id, moved.batch_id):
+        _tick(store, batch_id)
+        with store.write() as session:
+            session.execute(update(Job).where(Job.admitted).values(admitted=False))
+        with within(TICK_SECONDS, "a tick, a batch alone" if batch_id else "a tick, everything"):
+            _tick(store, batch_id)
 
 
 def _order(folder: Path, count: int, name: str) -> Order:
@@ -100,41 +107,6 @@ def _order(folder: Path, count: int, name: str) -> Order:
         for number in range(1, count + 1)
     ]  # fmt: skip
     return Order("me", name, folder, folder / name, rows, limit_credits=None)
-
-
-@pytest.mark.benchmark
-@pytest.mark.timeout(600)
-def test_a_large_manifest_is_handed_in_again_and_changed_and_joined_within_seconds(
-    store: Store, timed: Timed, tmp_path: Path
-) -> None:
-    with store.write() as session:
-        account = add_account(session, store.now(session), service_url=SERVICE)
-
-    def submit(what: str, order: Order) -> submissions.Submitted:
-        def act() -> submissions.Submitted:
-            return submissions.submit(store, order, service=SERVICE, account_id=account)
-
-        submitted: submissions.Submitted = timed(what, SUBMIT_SECONDS, act)
-        return submitted
-
-    order = _order(tmp_path, SUBMITTED, "bulk")
-    first = submit(f"{SUBMITTED:,} rows handed in", order)
-    again = submit("… and again", order)
-    assert (again.batch_id, again.plan.count(Fate.GOES_ON)) == (first.batch_id, SUBMITTED)
-    less = _order(tmp_path, JOINED, "other")
-    assert submit(f"{JOINED:,} rows joined", less).plan.count(Fate.JOINED) == JOINED
-    moved = submit("… and less one row", replace(less, rows=less.rows[1:]))
-    assert (moved.plan.count(Fate.JOINED), moved.left_behind[0].rows) == (JOINED - 1, 1)
-    for batch_id in (None, first.batch_id, moved.batch_id):
-        _tick(store, batch_id)
-        _let_none_in(store)
-        what = "a tick, a batch alone" if batch_id else "a tick, everything"
-        timed(what, TICK_SECONDS, partial(_tick, store, batch_id))
-
-
-def _let_none_in(store: Store) -> None:
-    with store.write() as session:
-        session.execute(update(Job).where(Job.admitted).values(admitted=False))
 
 
 def _tick(store: Store, batch_id: str | None) -> None:

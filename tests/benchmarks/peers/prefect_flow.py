@@ -15,7 +15,7 @@ from pathlib import Path
 from prefect import flow, task
 from prefect.cache_policies import INPUTS, TASK_SOURCE
 
-from tests.benchmarks.peers.steps import AT_ONCE, AsyncSteps, Job, jobs
+from tests.benchmarks.peers.steps import AsyncSteps, Job, side_by_side
 
 
 @cache
@@ -64,18 +64,5 @@ async def row(job: Job) -> None:
     await download(rendered)
 
 
-async def main() -> int:
-    """Argument: the manifest. The number of rows that failed."""
-    wanted = jobs(Path(sys.argv[1]))
-    room = asyncio.Semaphore(AT_ONCE or max(1, len(wanted)))
-
-    async def one(job: Job) -> None:
-        async with room:
-            await row(job)
-
-    ends = await asyncio.gather(*map(one, wanted), return_exceptions=True)
-    return sum(isinstance(end, BaseException) for end in ends)
-
-
 if __name__ == "__main__":
-    sys.exit(min(1, asyncio.run(main())))
+    sys.exit(min(1, asyncio.run(side_by_side(row, Path(sys.argv[1])))))

@@ -9,9 +9,10 @@ import csv
 import hashlib
 import json
 import os
+import sys
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -46,6 +47,22 @@ def jobs(manifest: Path) -> list[Job]:
         rows = list(csv.DictReader(file))
     folder = str(manifest.parent.resolve())
     return [{**row, "folder": folder} for row in rows if not (OUT / row["output"]).exists()]
+
+
+async def side_by_side(one: Callable[[Job], Awaitable[None]], manifest: Path) -> int:
+    """As many rows at once as may be. The number of those that failed; one that does leaves the others alone."""
+    wanted = jobs(manifest)
+    room = asyncio.Semaphore(AT_ONCE or max(1, len(wanted)))
+
+    async def within(job: Job) -> None:
+        async with room:
+            await one(job)
+
+    ends = await asyncio.gather(*map(within, wanted), return_exceptions=True)
+    failures = [end for end in ends if isinstance(end, BaseException)]
+    for failure in failures:
+        print(f"{type(failure).__name__}: {failure}", file=sys.stderr)
+    return len(failures)
 
 
 def _options() -> dict[str, Any]:
