@@ -14,7 +14,6 @@ Command = list[str]
 _MOST_PROCESSES: Final = 32
 """Of a pool of processes: each holds tens of megabytes, and a machine with two cores has to hold them all."""
 _PEERS: Final = "tests.benchmarks.peers"
-_NONE: Final[Callable[[Ground], list[Command]]] = lambda _: []  # noqa: E731 - a default that says what it is
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Contender:
     name: str
     title: str
     hand_in: Callable[[Ground], Command]
-    workers: Callable[[Ground], list[Command]] = _NONE
+    workers: Callable[[Ground], list[Command]] | None = None
     """Without any, handing in is working, and ends with the last row."""
     ready: str = ""
     """What each worker writes when it has started."""
@@ -32,7 +31,7 @@ class Contender:
     """What has rows go again that it says have failed, where it says so."""
     server: Callable[[Ground], tuple[Command, str]] | None = None
     """What has to run beside the workers and is not killed with them, and where it answers once it has started."""
-    prepare: Callable[[Ground], list[Command]] = _NONE
+    prepare: Command | None = None
     environment: Callable[[Ground], dict[str, str]] = lambda _: {}
     durable: bool = False
     """Whether it claims to go on after its worker was killed."""
@@ -43,7 +42,7 @@ class Contender:
 
     @property
     def works_by_itself(self) -> bool:
-        return self.workers is _NONE
+        return self.workers is None
 
 
 def _python(*words: str) -> Command:
@@ -150,7 +149,7 @@ _TABLE: Final = (
         _script("procrastinate_tasks"),
         _procrastinate_worker,
         "Starting worker",
-        prepare=lambda _: [_procrastinate("schema", "--apply")],
+        prepare=_procrastinate("schema", "--apply"),
         durable=True,
         packages=("procrastinate", "psycopg", "httpx"),
     ),
@@ -170,7 +169,7 @@ _TABLE: Final = (
             _reelq_workers(count),
             " ready.",
             retry=lambda _: reelq("retry", "last"),
-            prepare=lambda _: [reelq("db", "upgrade")],
+            prepare=reelq("db", "upgrade"),
             environment=_reelq_environment,
             durable=True,
             keeps_events=True,

@@ -131,8 +131,8 @@ class Race:
 
     def prepare(self) -> None:
         """Everything that would be running anyway."""
-        for command in self.contender.prepare(self.ground):
-            seen_through(command, self.environment, self.ground.folder / "prepare.log")
+        if self.contender.prepare:
+            seen_through(self.contender.prepare, self.environment, self.ground.folder / "prepare.log")
         if self.contender.server:
             command, address = self.contender.server(self.ground)
             self.servers = [self._start(command, "server")]
@@ -142,7 +142,8 @@ class Race:
 
     def start_workers(self) -> None:
         """Also again, after they were killed."""
-        self.workers = [self._start(command, "worker") for command in self.contender.workers(self.ground)]
+        commands = self.contender.workers(self.ground) if self.contender.workers else []
+        self.workers = [self._start(command, "worker") for command in commands]
         for run in self.workers:
             run.wait_for(self.contender.ready)
 

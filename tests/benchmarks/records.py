@@ -9,7 +9,7 @@ import platform
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,7 +34,7 @@ def stamp(packages: Sequence[str]) -> Record:
         "commit": _commit(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
     }
 
 
@@ -120,10 +120,3 @@ def _commit() -> str:
 def _git(*words: str) -> str:
     told = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
     return told.stdout.strip()
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "none"

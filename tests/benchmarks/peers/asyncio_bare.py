@@ -2,25 +2,19 @@
 
 import asyncio
 import sys
-from pathlib import Path
 
 from tests.benchmarks.peers.steps import AsyncSteps, Job, side_by_side
 
+steps = AsyncSteps()
 
-async def main() -> int:
-    """Argument: the manifest. The number of rows that failed."""
-    steps = AsyncSteps()
 
-    async def row(job: Job) -> None:
-        uploaded = await steps.upload(job)
-        edited = await steps.verify(await steps.edit(uploaded))
-        rendered = await steps.poll(await steps.render(edited))
-        await steps.download(rendered)
-
-    failed = await side_by_side(row, Path(sys.argv[1]))
-    await steps.close()
-    return failed
+async def row(job: Job) -> None:
+    """One row, from its upload to its file."""
+    uploaded = await steps.upload(job)
+    edited = await steps.verify(await steps.edit(uploaded))
+    rendered = await steps.poll(await steps.render(edited))
+    await steps.download(rendered)
 
 
 if __name__ == "__main__":
-    sys.exit(min(1, asyncio.run(main())))
+    sys.exit(asyncio.run(side_by_side(row)))

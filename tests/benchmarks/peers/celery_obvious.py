@@ -4,9 +4,7 @@ The worker is `celery -A tests.benchmarks.peers.celery_obvious worker`; this mod
 """
 
 import os
-import sys
 from functools import cache
-from pathlib import Path
 from typing import Final
 
 import httpx
@@ -58,11 +56,6 @@ def download(job: Job) -> Job:
     return steps().download(job)
 
 
-def main() -> None:
-    """Argument: the manifest."""
-    for job in jobs(Path(sys.argv[1])):
-        chain(upload.s(job), edit.s(), verify.s(), render.s(), poll.s(), download.s()).delay()
-
-
 if __name__ == "__main__":
-    main()
+    for job in jobs():
+        chain(upload.s(job), edit.s(), verify.s(), render.s(), poll.s(), download.s()).delay()

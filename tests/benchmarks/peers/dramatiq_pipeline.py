@@ -6,9 +6,7 @@ The worker is `dramatiq tests.benchmarks.peers.dramatiq_pipeline`; this module a
 # mypy: disable-error-code="import-not-found,untyped-decorator"
 
 import os
-import sys
 from functools import cache
-from pathlib import Path
 
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker
@@ -62,13 +60,8 @@ def download(job: Job) -> None:
     steps().download(job)
 
 
-def main() -> None:
-    """Argument: the manifest."""
-    for job in jobs(Path(sys.argv[1])):
+if __name__ == "__main__":
+    for job in jobs():
         look = poll.message().copy(options={"delay": LOOK_EVERY_MS})
         stages = [upload.message(job), edit.message(), verify.message(), render.message(), look, download.message()]
         dramatiq.pipeline(stages).run()
-
-
-if __name__ == "__main__":
-    main()

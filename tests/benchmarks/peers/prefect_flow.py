@@ -10,7 +10,6 @@ has; the other, a served deployment, starts a process of Python for each row.
 import asyncio
 import sys
 from functools import cache
-from pathlib import Path
 
 from prefect import flow, task
 from prefect.cache_policies import INPUTS, TASK_SOURCE
@@ -65,4 +64,4 @@ async def row(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(min(1, asyncio.run(side_by_side(row, Path(sys.argv[1])))))
+    sys.exit(asyncio.run(side_by_side(row)))

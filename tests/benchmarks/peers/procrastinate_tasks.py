@@ -8,9 +8,7 @@ hands the rows in. What a worker that was killed had in hand is put back by a pe
 
 import asyncio
 import os
-import sys
 from functools import cache
-from pathlib import Path
 
 from procrastinate import App, JobContext, PsycopgConnector
 
@@ -74,9 +72,8 @@ async def retry_stalled_jobs(_context: JobContext, timestamp: int) -> None:
 
 
 async def main() -> None:
-    """Argument: the manifest."""
     async with app.open_async():
-        for job in jobs(Path(sys.argv[1])):
+        for job in jobs():
             await upload.defer_async(job=job)
 
 

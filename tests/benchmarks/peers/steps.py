@@ -41,17 +41,19 @@ class StepFailed(Exception):
     """A step did not do what it should; the message says which and why."""
 
 
-def jobs(manifest: Path) -> list[Job]:
-    """The rows whose results are not there yet: whoever starts the script again does not want to pay twice."""
+def jobs() -> list[Job]:
+    """The rows of the manifest that the script was given, but for those whose results are there: nobody wants to pay
+    twice for starting it again."""
+    manifest = Path(sys.argv[1])
     with manifest.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     folder = str(manifest.parent.resolve())
     return [{**row, "folder": folder} for row in rows if not (OUT / row["output"]).exists()]
 
 
-async def side_by_side(one: Callable[[Job], Awaitable[None]], manifest: Path) -> int:
-    """As many rows at once as may be. The number of those that failed; one that does leaves the others alone."""
-    wanted = jobs(manifest)
+async def side_by_side(one: Callable[[Job], Awaitable[None]]) -> int:
+    """As many rows at once as may be. Whether any failed, as an exit code; one that does leaves the others alone."""
+    wanted = jobs()
     room = asyncio.Semaphore(AT_ONCE or max(1, len(wanted)))
 
     async def within(job: Job) -> None:
@@ -62,7 +64,7 @@ async def side_by_side(one: Callable[[Job], Awaitable[None]], manifest: Path) ->
     failures = [end for end in ends if isinstance(end, BaseException)]
     for failure in failures:
         print(f"{type(failure).__name__}: {failure}", file=sys.stderr)
-    return len(failures)
+    return int(bool(failures))
 
 
 def _options() -> dict[str, Any]:
@@ -191,11 +193,6 @@ class AsyncSteps:
                 async for piece in answer.aiter_bytes():
                     file.write(piece)
         return downloaded(job, part, answer)
-
-    async def close(self) -> None:
-        await self._http.aclose()
-        await self._streams.aclose()
-        await self._files.aclose()
 
     async def _ask(self, method: str, path: str, **body: Any) -> Job:
         while True:
