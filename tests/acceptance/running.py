@@ -4,6 +4,7 @@ import atexit
 import fcntl
 import gc
 import os
+import re
 import runpy
 import shutil
 import subprocess
@@ -13,7 +14,7 @@ import termios
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from multiprocessing.reduction import DupFd
+from multiprocessing.connection import Connection
 from pathlib import Path
 from types import ModuleType
 from typing import IO, Any, Final, Self
@@ -39,6 +40,7 @@ SOON_MISSED: Final = {"REELQ_LEASE_SECONDS": "3", "REELQ_EDIT_TIMEOUT": "10"}
 """Where a process is killed, and its rows are to go on soon: the longest wait is for an instruction in doubt."""
 STEADY: Final = {"silent_edit": 0, "temporary_issue": 0, "edit_seconds": 0.3, "render_seconds": 0.3}
 NOBODY: Final = "http://127.0.0.1:9"
+_ADDED: Final = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 
 
 class Forked(ForkedProcess):
@@ -47,32 +49,55 @@ class Forked(ForkedProcess):
     Whatever is about the first moments of a process needs the real executable.
     """
 
+    stdout: IO[str]
+    stderr: IO[str]
+    """Our ends, unless it writes to a terminal or into a file."""
+
     def __init__(
         self,
         words: Sequence[str],
         *,
-        cwd: Path,
         env: Mapping[str, str],
-        stdout: int | IO[Any] = subprocess.PIPE,
-        stderr: int | IO[Any] = subprocess.PIPE,
+        cwd: Path = ROOT,
+        log: Path | None = None,
         terminal: int | None = None,
     ) -> None:
-        """`reelq …` or `-m MODULE …`; on a terminal, if there is one for it."""
-        self.stdout, out = _stream(stdout if terminal is None else terminal)
-        self.stderr, err = (None, out) if stderr == subprocess.STDOUT else _stream(stderr if terminal is None else out)
-        with Path(os.devnull).open() as nothing:
-            streams = [_Sent(number) for number in (nothing.fileno() if terminal is None else terminal, out, err)]
-            super().__init__(_become, list(words), str(cwd), dict(env), streams)
-        for ours, number in ((self.stdout, out), (self.stderr, err)):
-            if ours:
-                os.close(number)
+        """`reelq …` or `-m MODULE …`; on a terminal, or with its outputs added to a file, if there is one for it."""
+        self._log = log
+        self._ours: list[IO[str]] = []
+        if terminal is not None:
+            theirs = [os.dup(terminal) for _ in range(3)]
+        else:
+            theirs = [os.open(os.devnull, os.O_RDONLY)]
+            theirs += [os.open(log, _ADDED, 0o644) if log else self._pipe() for _ in range(2)]
+        if self._ours:
+            self.stdout, self.stderr = self._ours
+        sent = [Connection(number) for number in theirs]  # what can be handed over to a process that is there already
+        super().__init__(_become, list(words), str(cwd), dict(env), sent)
+        for each in sent:
+            each.close()
+
+    def _pipe(self) -> int:
+        reads, writes = os.pipe()
+        self._ours.append(os.fdopen(reads, encoding="utf-8"))
+        return writes
+
+    @property
+    def text(self) -> str:
+        """What it has added to its file."""
+        assert self._log
+        return self._log.read_text(encoding="utf-8")
+
+    def wait_for(self, words: str, times: int = 1) -> None:
+        """Wait until it has said so, that often."""
+        until(lambda: len(re.findall(words, self.text)) >= times, lambda: self.text)
 
     def communicate(self, timeout: float = 90) -> tuple[str, str]:
         """What it writes from now on to standard output and to standard error, to its end."""
         with ThreadPoolExecutor() as pool:
-            reads = [pool.submit(stream.read) if stream else None for stream in (self.stdout, self.stderr)]
+            reads = [pool.submit(stream.read) for stream in self._ours]
             try:
-                out, err = (read.result(timeout) if read else "" for read in reads)
+                out, err = (read.result(timeout) for read in reads)
                 self.wait(timeout)
             except BaseException:
                 self.kill()
@@ -81,10 +106,9 @@ class Forked(ForkedProcess):
         return out, err
 
     def close(self) -> None:
-        """Close this end of its streams."""
-        for stream in (self.stdout, self.stderr):
-            if stream:
-                stream.close()
+        """Close our ends of its streams."""
+        for stream in self._ours:
+            stream.close()
 
     def __enter__(self) -> Self:
         return self
@@ -94,36 +118,12 @@ class Forked(ForkedProcess):
         self.wait()
 
 
-class _Sent:
-    """A descriptor that the new process gets, as a number of its own."""
-
-    def __init__(self, number: int) -> None:
-        self._number = number
-
-    def __reduce__(self) -> tuple[Callable[[Any], int], tuple[Any]]:
-        return _received, (DupFd(self._number),)
-
-
-def _received(sent: Any) -> int:
-    return int(sent.detach())
-
-
-def _stream(wanted: int | IO[Any]) -> tuple[IO[str] | None, int]:
-    """Our end where it is a pipe, and the descriptor for the process."""
-    if not isinstance(wanted, int):
-        return None, wanted.fileno()
-    if wanted != subprocess.PIPE:
-        return None, wanted
-    reads, writes = os.pipe()
-    return os.fdopen(reads, encoding="utf-8"), writes
-
-
-def _become(words: list[str], folder: str, environment: dict[str, str], streams: list[int]) -> None:
+def _become(words: list[str], folder: str, environment: dict[str, str], streams: list[Any]) -> None:
     """In the forked process: go on as if it had been started with these words."""
     gc.freeze()
     for place, (name, stream) in enumerate(zip(("stdin", "stdout", "stderr"), streams, strict=True)):
-        os.dup2(stream, place)
-        os.close(stream)
+        os.dup2(stream.fileno(), place)
+        stream.close()
         mode, errors = ("w" if place else "r"), ("backslashreplace" if name == "stderr" else "strict")
         made = os.fdopen(place, mode, 1 if name == "stderr" else -1, encoding="utf-8", errors=errors, closefd=False)
         setattr(sys, name, made)
@@ -160,7 +160,7 @@ class User:
 
     def __init__(self, folder: Path, service: SandboxProcess | None = None, **environment: str) -> None:
         self.folder = folder
-        self.service = service
+        self.service: Any = service
         address = {"NEMO_API_URL": service.url} if service else {}
         home = {"HOME": str(folder), "REELQ_DATA_DIR": str(folder / "data")}
         self.environment = {**BARE, **home, **QUICK, **address, **environment}
@@ -176,20 +176,13 @@ class User:
         """Call it, and wait for it."""
         return reelq(*words, cwd=self.folder, **{**self.environment, **environment})
 
-    def starts(self, *words: str, **options: Any) -> Forked:
+    def starts(self, *words: str) -> Forked:
         """Call it, and go on."""
-        return Forked(["reelq", *words], cwd=self.folder, env=self.environment, **options)
-
-    def executes(self, *words: str, **options: Any) -> "subprocess.Popen[str]":
-        """Start the real executable, where its first moments or all that it costs are what is tested."""
-        pipe = subprocess.PIPE
-        told = {"stdout": pipe, "stderr": pipe, "text": True, "encoding": "utf-8", **options}
-        return subprocess.Popen([REELQ, *words], cwd=self.folder, env=self.environment, **told)
+        return Forked(["reelq", *words], cwd=self.folder, env=self.environment)
 
     @property
     def messages(self) -> list[str]:
         """Every instruction that the service has taken on."""
-        assert self.service is not None
         sessions = self.service.ledger()["sessions"].values()
         heard = (message for session in sessions for message in session["messages"])
         return sorted(message["text"] for message in heard if message["outcome"] != "refused")

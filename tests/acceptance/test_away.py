@@ -1,26 +1,43 @@
 """The command line and a service somewhere else: real processes, and lines between them that break."""
 
 import csv
-import io
 import json
 import shutil
 import signal
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
-from reelq.store.clients import Asset
-from tests.acceptance.elsewhere import Elsewhere, Line, elsewhere
+from reelq.store import apikeys
+from reelq.store.clients import Asset, Scope
+from tests.acceptance.line import Line
 from tests.acceptance.running import ROOT, User, titles, until
 from tests.acceptance.terminal import Terminal
+from tests.api.serving import ApiProcess
+from tests.queue.farm import KINDS, Farm, farm
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A deployment and its HTTP process; no worker, unless a test starts one."""
+
+    farm: Farm
+    api: ApiProcess
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Elsewhere]:
-    with elsewhere(tmp_path_factory.mktemp("place"), reelq_allowed_networks="127.0.0.0/8") as made:
-        yield made
+    """As real as there is one here: Redis and PostgreSQL where they are installed."""
+    folder = tmp_path_factory.mktemp("place")
+    with (
+        farm(KINDS[-1], folder, reelq_allowed_networks="127.0.0.0/8") as deployment,
+        closing(ApiProcess(deployment.environment(), folder / "api.log")) as api,
+    ):
+        yield Elsewhere(deployment, api)
 
 
 @pytest.fixture
@@ -28,13 +45,17 @@ def there(place: Elsewhere) -> Iterator[Elsewhere]:
     """Without anybody at work."""
     place.farm.sandbox.clear_faults()
     yield place
-    place.send_workers_home()
+    for process in place.farm.workers:
+        process.kill()
+        process.wait()
 
 
 @pytest.fixture
 def user(there: Elsewhere, tmp_path: Path) -> User:
-    """Whom the service has not met before."""
-    return there.comes(tmp_path.name, tmp_path / "home")
+    """With a key and at another machine; the service has not met this owner before."""
+    (home := tmp_path / "home").mkdir()
+    key = apikeys.make(there.farm.store, tmp_path.name, Scope.SUBMIT)[1]
+    return User(home, None, REELQ_API_URL=there.api.url, REELQ_API_KEY=key)
 
 
 @pytest.fixture
@@ -77,22 +98,19 @@ def test_a_manifest_goes_there_its_videos_come_home_and_nothing_goes_twice(
     done = user.calls("results", "last", "--videos", "out", "-o", "results.csv")
     assert (done.returncode, "2 videos brought to out." in done.stderr) == (0, True), done.stderr
     with (user.folder / "results.csv").open(encoding="utf-8-sig", newline="") as file:
-        outputs = [row["output"] for row in csv.DictReader(file)]
-    assert outputs == ["1-beach.mp4", "2-beach.mp4", ""]
-    for name in outputs[:2]:
+        listed = [(row["status"], row["output"]) for row in csv.DictReader(file)]
+    assert listed == [("succeeded", "1-beach.mp4"), ("succeeded", "2-beach.mp4"), ("succeeded", "")]
+    for name in ("1-beach.mp4", "2-beach.mp4"):
         assert b"ftyp" in (user.folder / "out" / name).read_bytes()[:12]
     once_more = user.calls("results", "last", "--videos", "out")
-    assert once_more.stderr == "0 videos brought to out, 2 were there already.\n"
-    assert once_more.stdout == ""
+    assert (once_more.stdout, once_more.stderr) == ("", "0 videos brought to out, 2 were there already.\n")
     (user.folder / "1-beach.mp4").write_bytes(b"of this user's own")
     beside = user.calls("results", "last", "--videos", ".")
     assert beside.returncode == 1
     assert "is there already, and is not this row's video" in beside.stderr
     assert (user.folder / "1-beach.mp4").read_bytes() == b"of this user's own"
-    table = csv.DictReader(io.StringIO(user.calls("results", "jobs.csv").stdout))
-    assert [row["status"] for row in table] == ["succeeded"] * 3
     lines = user.calls("results", "jobs", "--format", "jsonl").stdout.splitlines()
-    assert [json.loads(one)["output"] for one in lines] == outputs
+    assert [json.loads(one)["output"] for one in lines] == [output for _, output in listed]
 
 
 def test_what_is_done_to_a_batch_there_is_told_as_it_is_here(there: Elsewhere, user: User) -> None:
@@ -100,16 +118,15 @@ def test_what_is_done_to_a_batch_there_is_told_as_it_is_here(there: Elsewhere, u
     user.writes(titles(3))
     batch = user.calls("submit", "jobs.csv", "--first", "2").stdout.strip()
     assert "1 waiting" in user.calls("status", batch[4:12]).stdout
-    assert user.calls("pause", "last").stdout == (f"Paused: 3 rows held. `reelq resume {batch}` lets them go on.\n")
+    assert user.calls("pause", "last").stdout == f"Paused: 3 rows held. `reelq resume {batch}` lets them go on.\n"
     waits = user.calls("watch", "jobs")
     assert (waits.returncode, "held by a pause" in waits.stdout) == (3, True)
-    assert user.calls("resume", "jobs.csv").stdout == "3 rows released.\n"
-    assert user.calls("cancel", f"{batch}:2").stdout == "Row 2 is cancelled.\n"
-    assert user.calls("cancel", "last").stdout == "2 rows cancelled; 1 row had ended.\n"
-    again = user.calls("retry", "last:3")
-    assert again.stdout == "Row 3 is queued again.\n"
-    assert "A worker of the service takes them." in again.stderr
-    assert "0 rows queued again; 3 rows had not failed." in user.calls("retry", "last").stdout
+    for words, said in (
+        (("resume", "jobs.csv"), "3 rows released."), (("cancel", f"{batch}:2"), "Row 2 is cancelled."),
+        (("cancel", "last"), "2 rows cancelled; 1 row had ended."), (("retry", "last:3"), "Row 3 is queued again."),
+        (("retry", "last"), "0 rows queued again; 3 rows had not failed."),
+    ):  # fmt: skip
+        assert user.calls(*words).stdout.startswith(said)
     told = json.loads(user.calls("status", "--json").stdout)
     assert (told["batch"], told["cancelled"], told["queued"], told["state"]) == (batch, 2, 1, "active")
     there.farm.start_worker()
@@ -155,20 +172,18 @@ def test_a_watcher_outlives_the_service_and_misses_nothing(there: Elsewhere, use
     user.writes(titles(3))
     batch = user.calls("submit", "jobs.csv").stdout.strip()
     there.farm.sandbox.faults(edit_seconds=2)
-    said = user.folder / "said"
-    with said.open("w") as aside, user.starts("watch", batch, "--json", stderr=aside) as watch:
-        assert watch.stdout is not None
+    with user.starts("watch", batch, "--json") as watch:
         until(lambda: f"/v1/batches/{batch}/events" in there.api.log, "somebody who listens")
         before = there.farm.sql("select coalesce(max(id), 0) from job_events")[0][0]
         there.farm.start_worker()
         first = watch.stdout.readline()
-        there.api.kill()
-        until(lambda: there.farm.over(batch), "the end of the work", 60)
+        there.api.close()
+        until(lambda: there.farm.over(batch), "the end of the work")
         there.api.start()
-        rest = watch.stdout.read()
-    assert watch.returncode == 0, said.read_text()
-    assert "asking again" in said.read_text()
-    assert "Traceback" not in said.read_text()
+        rest, said = watch.communicate()
+    assert watch.returncode == 0, said
+    assert "asking again" in said
+    assert "Traceback" not in said
     *told, end = (json.loads(one) for one in (first, *rest.splitlines()))
     happened = there.farm.sql(
         f"select job_id, what, words from job_events where batch_id = '{batch}' and id > {before}"
@@ -185,7 +200,7 @@ def test_an_upload_that_breaks_off_is_done_again_and_a_download_goes_on_where_it
     line.left["there"] = 20_000
     with user.starts("submit", "jobs.csv") as submit:
         assert line.cut.wait(60)
-        there.api.kill()
+        there.api.close()
         line.mended.set()
         there.api.start()
         batch, said = submit.communicate()

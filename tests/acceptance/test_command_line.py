@@ -1,7 +1,7 @@
 """The command as a user calls it: a process, its output, its exit code."""
 
 import os
-import signal
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,28 +14,14 @@ from reelq.cli import COMMANDS
 from tests.acceptance.running import BARE, REELQ, ROOT, reelq
 
 
-def test_the_example_manifest_can_run() -> None:
-    done = reelq("check", "jobs.example.csv")
-    assert done.returncode == 0
-    it_can_run, cost = done.stdout.splitlines()
-    assert it_can_run == "9 rows (8 edit, 1 export), 0 warnings: it can run."
-    assert cost.startswith("About 450 credits for 8 instructions, at what is usual; the balance is not known yet (")
-    assert done.stderr == ""
-
-
 def test_every_fault_is_shown_at_once_with_its_place_and_its_mend(tmp_path: Path) -> None:
     (tmp_path / "beach.mp4").write_bytes(b"x")
-    manifest = tmp_path / "jobs.csv"
-    manifest.write_text("file,instruction,skill\nbeech.mp4,Trim it to 5 s,\nbeach.mp4,Trim it to 5 s,video-model\n")
+    manifest = "file,instruction,skill\nbeech.mp4,Trim it to 5 s,\nbeach.mp4,Trim it to 5 s,video-model\n"
+    (tmp_path / "jobs.csv").write_text(manifest)
     done = reelq("check", "jobs.csv", cwd=tmp_path)
     assert done.returncode == 2
-    first, second = (index for index, line in enumerate(done.stdout.splitlines()) if line.startswith("jobs.csv:"))
-    lines = done.stdout.splitlines()
-    assert lines[first].startswith("jobs.csv:2: file: fault: ")
-    assert "beech.mp4" in lines[first + 1]
-    assert "beach.mp4" in lines[first + 2]
-    assert lines[second].startswith("jobs.csv:3: skill: fault: ")
-    assert lines[-1] == "2 faults, 0 warnings: it can't run."
+    shape = r"jobs\.csv:2: file: fault: .*\n.*beech\.mp4\n.*beach\.mp4.*\njobs\.csv:3: skill: fault: (.*\n)+"
+    assert re.fullmatch(f"{shape}2 faults, 0 warnings: it can't run.\n", done.stdout), done.stdout
 
 
 def test_the_skills_are_listed_with_those_of_the_user(tmp_path: Path) -> None:
@@ -71,12 +57,7 @@ def test_a_wrong_call_ends_with_2_and_its_reason(words: list[str], environment: 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_a_help_with_an_example(command: str) -> None:
     done = reelq(command, "--help")
-    assert done.returncode == 0
-    assert "Example" in done.stdout
-
-
-def test_the_help_lists_every_command() -> None:
-    assert set(COMMANDS) <= set(reelq("--help").stdout.split())
+    assert (done.returncode, "Example" in done.stdout) == (0, True)
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "gb18030"])
@@ -88,10 +69,11 @@ def test_a_value_that_no_terminal_could_show_is_told_all_the_same(tmp_path: Path
     assert rb"\ud800.mp4" in done.stdout
 
 
-def test_help_imports_nothing_that_takes_long() -> None:
+def test_the_help_lists_every_command_and_imports_nothing_that_takes_long() -> None:
     words = [sys.executable, "-X", "importtime", REELQ, "--help"]
-    imports = subprocess.run(words, capture_output=True, text=True, check=True, env=BARE).stderr.splitlines()
-    names = {line.rpartition("|")[2].strip() for line in imports}
+    done = subprocess.run(words, capture_output=True, text=True, check=True, env=BARE)
+    assert set(COMMANDS) <= set(done.stdout.split())
+    names = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "reelq.cli" in names
     assert not names & {"celery", "httpx", "pydantic", "reelq.settings", "sqlalchemy"}
 
@@ -125,19 +107,6 @@ def test_output_onto_a_full_disk_is_told_in_one_line(words: list[str]) -> None:
         )
     assert done.returncode == 1
     assert done.stderr == "reelq: No space left on device\n"
-
-
-def test_an_interrupted_command_ends_with_130_and_no_traceback(tmp_path: Path) -> None:
-    manifest = tmp_path / "jobs.csv"
-    os.mkfifo(manifest)
-    with (
-        subprocess.Popen([REELQ, "check", str(manifest)], stderr=subprocess.PIPE, text=True) as process,
-        manifest.open("w"),  # from here on it reads and waits
-    ):
-        process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "Traceback" not in told
 
 
 def test_what_a_terminal_would_obey_is_spelt_out_and_lines_stay_below_their_fault(tmp_path: Path) -> None:

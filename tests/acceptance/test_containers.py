@@ -18,8 +18,8 @@ import pytest
 from sqlalchemy import URL
 
 from tests.acceptance.running import User
-from tests.acceptance.test_doctor import answering
 from tests.compose import ROOT, compose, copied, dockerfile, seconds
+from tests.contract.scripted_service import ScriptedService, reply
 from tests.databases import empty_database
 from tests.servers import HAS_POSTGRES, HAS_REDIS, Redis, free_port
 
@@ -241,22 +241,20 @@ def _flower_asks_who_is_there(containers: Containers) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "code", "said"),
+    ("status", "text", "code", "said"),
     [
-        ((200, 'age{of="me"} {now}'), 0, ""),
-        ((200, 'age{of="me"} {old}'), 1, r"\b1\d\d seconds old"),
-        ((200, 'age{of="you"} {now}'), 1, "inf seconds old"),
-        ((503, "the database does not answer"), 1, "503: the database does not answer"),
+        ("200 OK", 'age{of="me"} {now}', 0, ""),
+        ("200 OK", 'age{of="me"} {old}', 1, r"\b1\d\d seconds old"),
+        ("200 OK", 'age{of="you"} {now}', 1, "inf seconds old"),
+        ("503 Away", "the database does not answer", 1, "503: the database does not answer"),
     ],
 )
 def test_a_health_check_tells_whether_it_is_answered_and_how_old_the_news_is(
-    answer: tuple[int, str], code: int, said: str
+    status: str, text: str, code: int, said: str
 ) -> None:
-    status, text = answer
     told = text.replace("{now}", f"{time.time():.15e}").replace("{old}", str(time.time() - 100))
-    with answering(told.encode(), status=status) as address:
-        words = [sys.executable, str(ROOT / "deploy" / "healthy.py"), f"{address}/metrics", 'age{of="me"}', "60"]
+    with ScriptedService(reply(status, told.encode())) as asked:
+        words = [sys.executable, str(ROOT / "deploy" / "healthy.py"), f"{asked.url}/metrics", 'age{of="me"}', "60"]
         environment = {"http_proxy": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
         done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
-    assert done.returncode == code
-    assert re.search(said, done.stderr)
+    assert (done.returncode, bool(re.search(said, done.stderr))) == (code, True), done.stderr

@@ -1,25 +1,19 @@
 """`reelq credits`, and the estimate that `reelq check` sets beside the balance."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 
-import pytest
 from sqlalchemy import insert
 
 from reelq.store.models import CreditReading
 from reelq.store.session import Store
-from tests.acceptance.test_doctor import Patient, edited, patient
+from tests.acceptance.test_doctor import Patient, patient
 from tests.databases import add_account, add_batch, add_job, add_send
 from tests.sandbox_process import SandboxProcess
 
 __all__ = ["patient"]
 NOBODY = "http://127.0.0.1:1"
-
-
-@pytest.fixture
-def jobs(patient: Patient) -> None:
-    """Two rows that go to the agent, one of them out of nothing, and an export."""
-    patient.writes(["beach.mp4,Cut the pauses", ",Make a clip of a city", "beach.mp4,export"])
 
 
 def _spend(store: Store, service: str) -> None:
@@ -43,8 +37,7 @@ def _spend(store: Store, service: str) -> None:
 
 def test_the_free_account_is_asked_and_shown_with_its_link(patient: Patient, sandbox: SandboxProcess) -> None:
     done = patient.calls("credits")
-    assert done.returncode == 0
-    assert done.stderr == ""
+    assert (done.returncode, done.stderr) == (0, "")
     assert "100 available" in done.stdout
     assert "token ends" in done.stdout
     assert "https://nemovideo.com/register?bind=anon_" in done.stdout
@@ -56,7 +49,7 @@ def test_the_free_account_is_asked_and_shown_with_its_link(patient: Patient, san
 
 
 def test_what_was_spent_is_told_by_the_day_and_by_the_batch_though_the_service_is_away(patient: Patient) -> None:
-    with edited(patient.database) as store:
+    with patient.edits() as store:
         _spend(store, NOBODY)
     done = patient.calls("credits", NEMO_API_URL=NOBODY)
     assert done.returncode == 1
@@ -69,42 +62,26 @@ def test_what_was_spent_is_told_by_the_day_and_by_the_batch_though_the_service_i
     assert [(batch["name"], batch["credits"]) for batch in told["batches"]] == [("new", 30), ("old", 70)]
 
 
-@pytest.mark.usefixtures("jobs")
-def test_check_says_that_no_balance_is_known_and_makes_no_database(patient: Patient) -> None:
-    done = patient.calls("check", "jobs.csv")
-    assert done.returncode == 0
-    *_, it_can_run, cost = done.stdout.splitlines()
-    assert it_can_run.endswith(": it can run.")
-    assert cost.startswith("About 150 credits for 2 instructions, at what is usual; the balance is not known yet")
+def test_check_sets_the_cost_beside_what_is_known_of_the_balance_and_makes_no_database(
+    patient: Patient, sandbox: SandboxProcess
+) -> None:
+    patient.writes(["beach.mp4,Cut the pauses", ",Make a clip of a city", "beach.mp4,export"])
+
+    def last_line(**environment: str) -> str:
+        done = patient.calls("check", "jobs.csv", **environment)
+        assert (done.returncode, "3 rows" in done.stdout) == (0, True)
+        return done.stdout.splitlines()[-1]
+
+    unknown = "About 150 credits for 2 instructions, at what is usual; the balance is not known yet"
+    assert last_line().startswith(unknown)
     assert not (patient.folder / "data").exists()
-
-
-@pytest.mark.usefixtures("jobs")
-def test_check_asks_with_the_token_that_is_there(patient: Patient, sandbox: SandboxProcess) -> None:
+    away = patient.calls("check", "jobs.csv", REELQ_DATABASE_URL="postgresql://me@127.0.0.1:1/reelq")
+    assert (away.returncode, unknown in away.stdout) == (0, True)
+    assert re.fullmatch(r"The database does not answer \(.*the cost is that of all rows.*\n", away.stderr)
     patient.calls("credits")
-    assert (
-        patient.calls("check", "jobs.csv").stdout.splitlines()[-1].endswith("at what is usual; balance 100, 50 short.")
-    )
+    assert last_line().endswith("at what is usual; balance 100, 50 short.")
     assert len(sandbox.ledger()["token_requests"]) == 1
-
-
-@pytest.mark.usefixtures("jobs")
-def test_check_falls_back_to_the_last_reading_and_says_of_when_it_is(patient: Patient) -> None:
-    with edited(patient.database) as store:
+    with patient.edits() as store:
         _spend(store, NOBODY)
-    cost = patient.calls("check", "jobs.csv", NEMO_API_URL=NOBODY).stdout.splitlines()[-1]
-    day = datetime.now().astimezone().strftime("%Y-%m-%d")
-    assert cost.startswith(
-        "About 140 credits for 2 instructions, at the most that one has cost yet; balance 120 (as of "
-    )
-    assert f"(as of {day}" in cost
-
-
-@pytest.mark.usefixtures("jobs")
-def test_check_goes_on_without_a_database_that_answers(patient: Patient) -> None:
-    done = patient.calls("check", "jobs.csv", REELQ_DATABASE_URL="postgresql://me@127.0.0.1:1/reelq")
-    assert done.returncode == 0
-    assert "the balance is not known yet" in done.stdout
-    assert done.stderr.startswith("The database does not answer (")
-    assert "the cost is that of all rows" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    cost = "About 140 credits for 2 instructions, at the most that one has cost yet; balance 120"
+    assert last_line(NEMO_API_URL=NOBODY).startswith(f"{cost} (as of {datetime.now().astimezone():%Y-%m-%d}")

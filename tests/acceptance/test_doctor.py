@@ -1,28 +1,30 @@
 """`reelq doctor`, told by planted faults: each is found, and the way to mend it stands beside it."""
 
 import json
-import os
 import re
 import shutil
 import socket
-import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from sqlalchemy import URL
 
+from reelq.cli.doctor import machine
+from reelq.cli.doctor.finding import Grade
+from reelq.cli.doctor.finding import Patient as Looked
+from reelq.settings import Settings
 from reelq.store.migrate import downgrade, upgrade
 from reelq.store.session import Store
-from tests.acceptance.running import REELQ, User
+from tests.acceptance.running import User
 from tests.acceptance.terminal import Terminal
+from tests.contract.scripted_service import ScriptedService, reply
 from tests.databases import empty_database, shown
 from tests.sandbox_process import SandboxProcess
 from tests.servers import HAS_POSTGRES
@@ -39,8 +41,6 @@ SECRETS = {
     "REELQ_DATABASE_URL": "postgresql://boss:hushhush5@127.0.0.1:1/reelq",
     "FLOWER_BASIC_AUTH": "boss:hushhush6",
 }
-EMPTY_DRAWER = ["unshare", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"]), "--mount", "sh", "-c"]
-"""Runs a command where a disk can be mounted that nobody else sees."""
 
 
 class Patient(User):
@@ -51,19 +51,29 @@ class Patient(User):
         (self.folder / "data").mkdir(exist_ok=True)
         return self.folder / "data" / "reelq.db"
 
+    @contextmanager
+    def edits(self) -> Iterator[Store]:
+        """The database at the newest version, to be spoilt."""
+        store = Store(URL.create("sqlite", database=str(self.database)))
+        try:
+            upgrade(store)
+            yield store
+        finally:
+            store.close()
+
     def doctor(self, **more: str) -> tuple[int, list[dict[str, Any]]]:
-        """Its exit code and what it found."""
+        """Its exit code, which has to fit, and what it found."""
         done = self.calls("doctor", "--json", **more)
         assert done.stderr == ""
-        return done.returncode, json.loads(done.stdout)["findings"]
+        findings = json.loads(done.stdout)["findings"]
+        assert done.returncode == any(each["grade"] == "wrong" for each in findings)
+        return done.returncode, findings
 
-    def finding(self, about: str, grade: str, **more: str) -> dict[str, Any]:
-        """The one finding of that grade; the exit code has to fit it."""
-        code, findings = self.doctor(**more)
-        assert code == int(any(each["grade"] == "wrong" for each in findings))
-        fitting = [each for each in findings if each["about"] == about and each["grade"] == grade]
-        assert len(fitting) == 1, findings
-        return fitting[0]
+    def finding(self, about: str, grade: str, **more: str) -> str:
+        """The one finding of that grade, with its mend."""
+        _, findings = self.doctor(**more)
+        (fitting,) = (each for each in findings if (each["about"], each["grade"]) == (about, grade))
+        return f"{fitting['what']} - {fitting['mend']}"
 
 
 @pytest.fixture
@@ -85,7 +95,7 @@ def test_looking_changes_nothing_and_asks_for_no_token(patient: Patient, sandbox
     assert sandbox.ledger()["token_requests"] == {}
     patient.calls("credits")  # makes a database and a key, and asks for a token
     before = files()
-    assert patient.finding("credits", "ok")["what"] == "100 available"
+    assert patient.finding("credits", "ok") == "100 available - "
     assert files() == before
     assert len(sandbox.ledger()["token_requests"]) == 1
 
@@ -94,38 +104,28 @@ def test_looking_changes_nothing_and_asks_for_no_token(patient: Patient, sandbox
 def test_a_shared_database_without_its_migrations_or_a_key_is_found(patient: Patient) -> None:
     with empty_database("postgresql", patient.folder) as url:
         more = {"REELQ_DATABASE_URL": shown(url), "REELQ_SECRET_KEY": "long enough for a key"}
-        assert "reelq db upgrade" in patient.finding("database", "wrong", **more)["mend"]
-        assert patient.calls("db", **more).returncode == 1
-        assert patient.calls("db", "upgrade", **more).returncode == 0
-        assert patient.calls("db", **more).returncode == 0
-        code, _ = patient.doctor(**more)
-        assert code == 0
-        found = patient.finding("key", "wrong", REELQ_DATABASE_URL=shown(url))
-    assert "the same on every machine" in found["mend"]
+        assert "reelq db upgrade" in patient.finding("database", "wrong", **more)
+        assert [patient.calls(*words, **more).returncode for words in (["db"], ["db", "upgrade"], ["db"])] == [1, 0, 0]
+        assert patient.doctor(**more)[0] == 0
+        assert "the same on every machine" in patient.finding("key", "wrong", REELQ_DATABASE_URL=shown(url))
 
 
-def test_a_full_disk_is_found(patient: Patient) -> None:
-    drawer = patient.folder / "drawer"
-    drawer.mkdir()
-    mount = f"mount -t tmpfs -o size=1m none {drawer}"
-    if not shutil.which("unshare") or subprocess.run([*EMPTY_DRAWER, mount], check=False).returncode:
-        pytest.skip("no small disk can be mounted here")
-    env = {**patient.environment, "REELQ_DATA_DIR": str(drawer)}
-    looked = [*EMPTY_DRAWER, f"{mount} && exec {REELQ} doctor"]
-    done = subprocess.run(looked, cwd=patient.folder, env=env, capture_output=True, text=True, check=False)
-    line = next(line for line in done.stdout.splitlines() if "0.0 GB left" in line)
-    assert line.startswith("warning  data folder")
-    assert "Make room" in done.stdout
+def test_a_full_disk_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1_999_999_999))
+    looked = Looked(Settings(reelq_data_dir=tmp_path), {}, {}, tmp_path / "out")
+    for found in machine.check_folders(looked):
+        assert (found.grade, "has only 2.0 GB left" in found.what, "Make room" in found.mend) == (
+            Grade.WARNING, True, True,
+        )  # fmt: skip
 
 
 def test_a_key_that_does_not_open_the_token_is_found(patient: Patient) -> None:
     assert patient.calls("credits").returncode == 0  # there is a token now, locked with the key that was made for it
     found = patient.finding("key", "wrong", REELQ_SECRET_KEY="another key, and long enough")
-    assert "locked with another key" in found["what"]
-    assert "REELQ_SECRET_KEY" in found["mend"]
-    (patient.folder / "data" / "secret.key").unlink()
-    assert "secret.key is gone" in patient.finding("key", "wrong")["what"]
-    assert not (patient.folder / "data" / "secret.key").exists()
+    assert re.search("locked with another key.* - .*REELQ_SECRET_KEY", found)
+    (key := patient.folder / "data" / "secret.key").unlink()
+    assert "secret.key is gone" in patient.finding("key", "wrong")
+    assert not key.exists()
 
 
 FAULTS: list[tuple[dict[str, str], list[tuple[str, str, str, str]]]] = [
@@ -189,16 +189,19 @@ def test_faults_in_the_environment_are_found_with_their_mends(
     assert "hushhush" not in json.dumps(findings)
 
 
-def test_a_page_that_stands_in_between_is_not_taken_for_the_service(patient: Patient) -> None:
-    with answering(b"<html>Please log in</html>") as url:
-        found = patient.finding("service", "wrong", NEMO_API_URL=url)
-    assert "login page" in found["mend"]
-
-
-def test_a_free_token_that_is_refused_is_found_and_not_renewed(patient: Patient, sandbox: SandboxProcess) -> None:
+def test_what_answers_in_place_of_the_service_or_with_another_clock_is_found(
+    patient: Patient, sandbox: SandboxProcess
+) -> None:
+    with ScriptedService(reply(body=b"<html>Please log in</html>", Content_Type="text/html")) as page:
+        assert "login page" in patient.finding("service", "wrong", NEMO_API_URL=page.url)
+    early = format_datetime(datetime.now(UTC) - timedelta(minutes=59), usegmt=True)
+    refusal = reply(body=b'{"code": 1001, "message": "no token"}', Content_Type="application/json", Date=early)
+    with ScriptedService(refusal) as slow:
+        found = patient.finding("clock", "warning", NEMO_API_URL=slow.url)
+    assert re.match("this machine's clock is 59 minutes ahead of the service's - .*timedatectl", found)
     assert patient.calls("credits").returncode == 0
     sandbox.reset()  # a service that knows no token any more
-    assert "register" in patient.finding("token", "warning")["mend"]
+    assert "register" in patient.finding("token", "warning")
     assert sandbox.ledger()["token_requests"] == {}
 
 
@@ -208,31 +211,21 @@ def test_folders_and_files_of_the_user_that_can_not_be_used_are_found(patient: P
     profile.parent.mkdir(parents=True)
     profile.write_text("no front matter")
     patient.database.touch()
-    code, findings = patient.doctor()
-    assert code == 1
-    told = {(each["about"], each["grade"]): each for each in findings}
-    assert "is not a folder" in told["output folder", "wrong"]["what"]
-    assert f"{profile}: line 1" in told["skills", "warning"]["what"]
-    assert "reelq db upgrade" in told["database", "warning"]["mend"]
+    assert "is not a folder" in patient.finding("output folder", "wrong")
+    assert f"{profile}: line 1" in patient.finding("skills", "warning")
+    assert "reelq db upgrade" in patient.finding("database", "warning")
     if Path("/proc/self").exists():  # nobody writes there, not even root
-        assert "REELQ_DATA_DIR" in patient.finding("data folder", "wrong", REELQ_DATA_DIR="/proc/reelq")["mend"]
-
-
-def test_a_clock_that_is_an_hour_off_is_found(patient: Patient) -> None:
-    with answering(b'{"code": 1001, "message": "no token"}', datetime.now(UTC) - timedelta(minutes=59)) as url:
-        found = patient.finding("clock", "warning", NEMO_API_URL=url)
-    assert found["what"] == "this machine's clock is 59 minutes ahead of the service's"
-    assert "timedatectl" in found["mend"]
+        assert "REELQ_DATA_DIR" in patient.finding("data folder", "wrong", REELQ_DATA_DIR="/proc/reelq")
 
 
 def test_settings_that_can_not_be_understood_do_not_end_it(patient: Patient) -> None:
     broken = {"REELQ_POLL_INTERVAL": "often", "REELQ_MAX_IN_FLIGHT": "many", "REELQ_DATABASE_URL": "nonsense"}
     code, findings = patient.doctor(**broken)
-    told = [each["what"] for each in findings if each["grade"] == "wrong"]
+    told = "\n".join(each["what"] for each in findings if each["grade"] == "wrong")
     assert code == 1
-    assert [what for what in told if "often" in what]
-    assert [what for what in told if "many" in what]
-    assert [what for what in told if what.startswith("REELQ_DATABASE_URL")]
+    assert "often" in told
+    assert "many" in told
+    assert re.search("^REELQ_DATABASE_URL", told, re.MULTILINE)
     assert [each for each in findings if each["about"] == "service" and each["grade"] == "ok"]
 
 
@@ -269,16 +262,15 @@ def test_a_database_is_shown_and_migrated_by_hand_and_one_of_a_newer_reelq_is_fo
     assert list(patient.folder.rglob("*.db")) == []
     assert "made, at version" in patient.calls("db", "upgrade").stdout
     assert "already: nothing to do" in patient.calls("db", "upgrade").stdout
-    with edited(patient.database) as store:
+    with patient.edits() as store:
         downgrade(store, "base")
     behind = patient.calls("db")
     assert (behind.returncode, behind.stderr) == (1, "Run `reelq db upgrade`.\n")
-    with edited(patient.database) as store, store.write() as session:
+    with patient.edits() as store, store.write() as session:
         session.connection().exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
-    assert "Update reelq" in patient.finding("database", "wrong")["mend"]
+    assert "Update reelq" in patient.finding("database", "wrong")
     done = patient.calls("db", "upgrade")
-    assert done.returncode == 2
-    assert "newer reelq" in done.stderr
+    assert (done.returncode, "newer reelq" in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(("more", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
@@ -291,36 +283,3 @@ def test_on_a_terminal_lines_are_as_wide_as_it_is_and_coloured_if_that_is_wished
     lines = re.sub(r"\x1b\[[0-9;]*m", "", looked.written).splitlines()
     assert "Nothing is wrong." in lines
     assert [line for line in lines if len(line) > 60 and "/" not in line] == []  # a path stays whole
-
-
-@contextmanager
-def edited(file: Path) -> Iterator[Store]:
-    """A database at the newest version, to be spoilt."""
-    store = Store(URL.create("sqlite", database=str(file)))
-    try:
-        upgrade(store)
-        yield store
-    finally:
-        store.close()
-
-
-@contextmanager
-def answering(body: bytes, date: datetime | None = None, status: int = 200) -> Iterator[str]:
-    """A server that gives the same answer to everything, with a clock of its own."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response_only(status)
-            self.send_header("Date", format_datetime(date or datetime.now(UTC), usegmt=True))
-            self.send_header("Content-Type", "application/json" if body.startswith(b"{") else "text/html")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()

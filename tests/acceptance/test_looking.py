@@ -6,9 +6,7 @@ import json
 import re
 import signal
 
-import pytest
-
-from tests.acceptance.running import NOBODY, SOON_MISSED, User, titles, until
+from tests.acceptance.running import SOON_MISSED, User, titles, until
 from tests.acceptance.terminal import Terminal
 
 
@@ -26,11 +24,9 @@ def test_after_a_run_every_command_tells_the_same_story(user: User) -> None:
     story = json.loads(user.calls("show", "last:1", "--json").stdout)
     assert [event["status"] for event in story["events"]][-1] == "succeeded"
     assert story["credits"] == story["sends"][0]["cost"] > 0
-    table = list(csv.DictReader(io.StringIO(user.calls("results", "jobs.csv").stdout)))
-    assert [(row["id"], row["status"], row["output"]) for row in table] == [
-        ("海滩", "succeeded", "1-beach.mp4"),
-        ("b", "succeeded", ""),
-    ]
+    table = csv.DictReader(io.StringIO(user.calls("results", "jobs.csv").stdout))
+    rows = [(row["id"], row["status"], row["output"]) for row in table]
+    assert rows == [("海滩", "succeeded", "1-beach.mp4"), ("b", "succeeded", "")]
     again = user.calls("results", "last", "-o", "again.csv")
     assert (again.returncode, again.stdout) == (0, "")
     assert user.calls("check", "again.csv").returncode == 0
@@ -41,39 +37,23 @@ def test_after_a_run_every_command_tells_the_same_story(user: User) -> None:
         assert not re.search(r"\x1b\[(3|4|9|10)[0-9]", seen.written), command
 
 
-@pytest.fixture(scope="module")
-def handed_in(tmp_path_factory: pytest.TempPathFactory) -> User:
-    """A user with a batch of one row."""
-    user = User(tmp_path_factory.mktemp("handed_in"), None, NEMO_API_URL=NOBODY)
+def test_without_any_batch_the_way_to_one_is_told_and_a_name_that_nothing_has_is_refused_in_words(user: User) -> None:
+    none = user.calls("status")
+    assert (none.returncode, "reelq run" in none.stderr, user.calls("watch", "last").returncode) == (0, True, 2)
     user.writes(["beach.mp4,show tracks"])
     assert user.calls("submit", "jobs.csv").returncode == 0
-    return user
-
-
-@pytest.mark.parametrize(
-    ("words", "code", "said"),
-    [
+    for words, code, said in (
         (["status", "nothing"], 2, "nothing"),
-        (["watch", "bat_"], 2, "bat_"),
         (["show", "last:9"], 2, "'9'"),
         (["show", "last"], 2, "BATCH:ROW"),
-        (["retry", "job_none"], 2, "job_none"),
         (["pause", "last:1"], 2, "whole batch"),
         (["refine", "last:7", "More"], 2, "'7'"),
         (["results", "last", "-o", "gone/r.csv"], 1, "there is no folder gone"),
-    ],
-)
-def test_a_name_that_nothing_has_is_refused_in_words(handed_in: User, words: list[str], code: int, said: str) -> None:
-    done = handed_in.calls(*words)
-    assert (done.returncode, done.stdout) == (code, "")
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_without_any_batch_the_way_to_one_is_told(user: User) -> None:
-    assert "reelq run" in user.calls("status").stderr
-    assert user.calls("status").returncode == 0
-    assert user.calls("watch", "last").returncode == 2
+    ):
+        done = user.calls(*words)
+        assert (done.returncode, done.stdout) == (code, "")
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 def test_rows_are_paused_released_cancelled_and_retried_and_each_says_how_many(user: User) -> None:
@@ -101,7 +81,7 @@ def test_rows_are_paused_released_cancelled_and_retried_and_each_says_how_many(u
 
 def test_a_watcher_that_leaves_stops_nothing_and_without_anybody_at_work_it_does_not_wait(user: User) -> None:
     user.environment |= SOON_MISSED
-    user.service.faults(edit_seconds=30)  # type: ignore[union-attr]
+    user.service.faults(edit_seconds=30)
     user.writes(titles(2))
     with user.starts("run", "jobs.csv") as run:
         until(lambda: len(user.messages) == 2, "the instructions")
@@ -119,14 +99,12 @@ def test_a_watcher_that_leaves_stops_nothing_and_without_anybody_at_work_it_does
 
 
 def test_a_refinement_that_was_cut_off_goes_on_and_is_a_video_of_its_own_from_the_same_session(user: User) -> None:
-    assert user.service is not None
     user.environment |= SOON_MISSED
     user.writes(titles(1))
     user.calls("run", "jobs.csv")
     user.service.faults(edit_seconds=2)
     wish = (f"{json.loads(user.calls('status', '--json').stdout)['batch']}:1", "Add a title that says More")
     with user.starts("refine", *wish) as first:
-        assert first.stderr is not None
         assert any("credits for 1 instruction" in line for line in first.stderr)
         until(lambda: len(user.messages) == 2, "the second instruction")
         first.kill()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.running import User, titles, until
-from tests.acceptance.terminal import CTRL_C, Screen, Terminal
+from tests.acceptance.terminal import CTRL_C, Terminal
 from tests.sandbox_process import SandboxProcess
 
 _BAR = "━"
@@ -19,25 +19,23 @@ def user(tmp_path: Path, service: SandboxProcess) -> User:
     return made
 
 
-def is_clean(screen: Screen) -> bool:
+def is_clean(run: Terminal) -> bool:
     """Whether nothing is left of the view, and the cursor is back."""
-    return screen.cursor_is_shown and _BAR not in screen.text and "beach.mp4" not in screen.text
+    return run.cursor_is_shown and _BAR not in run.screen and "beach.mp4" not in run.screen
 
 
 def test_after_a_yes_it_shows_a_view_only_the_report_stays_and_there_is_nothing_more_to_ask(user: User) -> None:
-    user.service.faults(edit_seconds=2)  # type: ignore[union-attr]
+    user.service.faults(edit_seconds=2)
     run = Terminal(user, "run", "jobs.csv")
     until(lambda: run.says(_QUESTION), "the question")
     run.types("\n")
-    until(lambda: _BAR in run.screen.text and "beach.mp4" in run.screen.text, "the view")
-    during = run.screen
-    assert not during.cursor_is_shown
-    view = during.text[during.text.index("\njobs.csv  0 of 3 rows done") :]
-    assert max(map(len, view.splitlines())) < run.width
+    until(lambda: _BAR in run.screen and "beach.mp4" in run.screen, "the view")
+    assert not run.cursor_is_shown
+    view = run.screen[run.screen.index("\njobs.csv  0 of 3 rows done") :]
+    assert max(map(len, view.splitlines())) < 80
     assert run.ends() == 0
-    after = run.screen
-    assert is_clean(after), after.text
-    first, *_, report, where = after.text.splitlines()
+    assert is_clean(run), run.screen
+    first, *_, report, where = run.screen.splitlines()
     assert first == "3 rows: 3 new."
     assert "3 of 3 rows done" in report
     assert where == "Results: reelq-out/jobs/results.csv"
@@ -48,28 +46,27 @@ def test_after_a_yes_it_shows_a_view_only_the_report_stays_and_there_is_nothing_
 
 
 def test_after_ctrl_c_the_screen_is_clean_and_says_how_to_go_on(user: User) -> None:
-    user.service.faults(edit_seconds=60)  # type: ignore[union-attr]
+    user.service.faults(edit_seconds=60)
     run = Terminal(user, "run", "jobs.csv", "--yes")
-    until(lambda: _BAR in run.screen.text and len(user.messages) == 3, "work")
+    until(lambda: _BAR in run.screen and len(user.messages) == 3, "work")
     run.types(CTRL_C)
     assert run.ends() == 130
     assert not run.says(_QUESTION)
-    after = run.screen
-    assert is_clean(after), after.text
-    assert "Stopping: 3 rows are in the midst of something" in after.text.replace("\n", " ")
-    assert "Interrupted; nothing is lost. `reelq run jobs.csv` goes on." in after.text
-    assert "Traceback" not in after.text
+    assert is_clean(run), run.screen
+    assert "Stopping: 3 rows are in the midst of something" in run.screen
+    assert "Interrupted; nothing is lost. `reelq run jobs.csv` goes on." in run.screen
+    assert "Traceback" not in run.screen
 
 
 @pytest.mark.parametrize(("key", "code"), [("n\n", 0), (CTRL_C, 130)])
 def test_it_asks_before_credits_can_be_spent_and_without_a_yes_nothing_is(user: User, key: str, code: int) -> None:
     run = Terminal(user, "run", "jobs.csv")
     until(lambda: run.says(_QUESTION), "the question")
-    assert "About 150 credits for 3 instructions" in run.screen.text
+    assert "About 150 credits for 3 instructions" in run.screen
     run.types(key)
     assert run.ends() == code
     assert run.says("Nothing was run, nothing was spent.") is (code == 0)
-    assert "Traceback" not in run.screen.text
+    assert "Traceback" not in run.screen
     assert user.messages == []
     assert user.calls("status", "--json").stdout == ""
     assert not (user.folder / "reelq-out").exists()

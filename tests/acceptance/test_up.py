@@ -2,76 +2,64 @@
 
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
-from tests.acceptance.running import BARE, ROOT, Forked, reelq, until
+from tests.acceptance.running import BARE, Forked, reelq, until
 from tests.sandbox_process import SandboxProcess
 from tests.servers import HAS_REDIS, Redis, free_port
 
 needs_redis = pytest.mark.skipif(not HAS_REDIS, reason="needs Redis")
 
 
-class Up:
-    """`reelq up` as a process, and what it has written so far."""
-
-    def __init__(self, words: list[str], environment: dict[str, str], log: Path) -> None:
-        self._log = log
-        with log.open("w") as file:
-            self.process = Forked(["reelq", "up", *words], cwd=ROOT, env=environment, stdout=file, stderr=file)
-
-    @property
-    def text(self) -> str:
-        return self._log.read_text(encoding="utf-8")
-
-    def wait_for(self, words: str, times: int = 1) -> None:
-        until(lambda: len(re.findall(words, self.text)) >= times, lambda: self.text)
-
-    def answers(self, port: int, host: str = "127.0.0.1") -> None:
-        """Wait for it."""
-        until(lambda: _answers(port, host), lambda: self.text)
-
-    def end(self) -> int:
-        """Its exit code."""
-        return self.process.wait(60)
+@pytest.fixture
+def place(tmp_path: Path, sandbox: SandboxProcess) -> dict[str, Any]:
+    return {"HOME": str(tmp_path), "REELQ_DATA_DIR": str(tmp_path / "data"), "NEMO_API_URL": sandbox.url}
 
 
 @pytest.fixture
-def up(tmp_path: Path, sandbox: SandboxProcess) -> Iterator[Callable[..., Up]]:
+def up(tmp_path: Path, place: dict[str, Any]) -> Iterator[Callable[..., Forked]]:
     """Starts it with a Redis of its own."""
     broker = Redis(tmp_path)
-    place = {"HOME": str(tmp_path), "REELQ_DATA_DIR": str(tmp_path / "data"), "NEMO_API_URL": sandbox.url}
-    started: list[Up] = []
+    started: list[Forked] = []
 
-    def start(*words: str, **more: str) -> Up:
+    def start(*words: str, **more: str) -> Forked:
         environment = {**BARE, **place, "REELQ_BROKER_URL": broker.url, **more}
-        started.append(Up(list(words), environment, tmp_path / f"up{len(started)}.log"))
+        started.append(Forked(["reelq", "up", *words], env=environment, log=tmp_path / f"up{len(started)}.log"))
         return started[-1]
 
     yield start
     for each in started:
-        each.process.kill()  # its children end with its end of their input
-        each.end()
+        each.kill()  # its children end with its end of their input
+        each.wait(60)
     broker.stop()
 
 
-def children_of(pid: int) -> dict[str, int]:
-    """The processes that it started, by what they are."""
-    found = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True, text=True, check=True)
-    rows = [line.split() for line in found.stdout.splitlines()]
-    return {row[row.index("reelq.cli.child") + 1]: int(row[0]) for row in rows if "reelq.cli.child" in row}
+def answers(port: int, host: str = "127.0.0.1") -> bool:
+    with suppress(OSError):
+        socket.create_connection((host, port), 1).close()
+        return True
+    return False
 
 
-def is_alive(pid: int) -> bool:
-    found = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return not found.stdout.strip().startswith("Z") and found.returncode == 0
+def processes(*asked: str) -> list[list[str]]:
+    """Their ids, states and words."""
+    shown = subprocess.run(["ps", "-o", "pid=,stat=,args=", *asked], capture_output=True, text=True, check=False).stdout
+    return [line.split() for line in shown.splitlines()]
+
+
+def worker_of(running: Forked) -> int:
+    """The one worker that it started."""
+    (found,) = (int(pid) for pid, _, *words in processes("--ppid", str(running.pid)) if "worker" in words)
+    return found
 
 
 def test_without_a_redis_it_says_how_to_get_one(tmp_path: Path) -> None:
@@ -86,12 +74,12 @@ def test_without_a_redis_it_says_how_to_get_one(tmp_path: Path) -> None:
 
 
 @needs_redis
-def test_what_would_end_a_process_at_once_is_told_before_any_is_started(up: Callable[..., Up]) -> None:
+def test_what_would_end_a_process_at_once_is_told_before_any_is_started(up: Callable[..., Forked]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken, free = str(other.getsockname()[1]), str(free_port())
         service, flower = up("--port", taken), up("--port", free, FLOWER_PORT=taken)
         seen = up("--port", free, FLOWER_ADDRESS="0.0.0.0")
-        assert (service.end(), flower.end(), seen.end()) == (2, 2, 2)
+        assert (service.wait(60), flower.wait(60), seen.wait(60)) == (2, 2, 2)
     assert "Address already in use. --host and --port name another place" in service.text
     assert f"Flower can't listen at 127.0.0.1:{taken}: Address already in use. --flower-port" in flower.text
     assert "without a password, whoever reaches 0.0.0.0 would see every row" in seen.text
@@ -101,26 +89,25 @@ def test_what_would_end_a_process_at_once_is_told_before_any_is_started(up: Call
 
 @needs_redis
 def test_all_run_together_until_they_are_told_to_stop_which_they_do_in_order(
-    up: Callable[..., Up], tmp_path: Path
+    up: Callable[..., Forked], place: dict[str, Any]
 ) -> None:
     port, rest, metrics = free_port(), free_port(), free_port()
-    place = {"REELQ_METRICS_ADDRESS": str(metrics)}
-    running = up("--workers", "2", "--flower-port", str(port), "--port", str(rest), **place)
+    ports = ("--flower-port", str(port), "--port", str(rest))
+    running = up("--workers", "2", *ports, REELQ_METRICS_ADDRESS=str(metrics))
     running.wait_for(r"worker \d +│ .* ready\.", times=2)
     running.wait_for(rf"worker 1 +│ .* metrics .*127.0.0.1:{metrics}\b")
     running.wait_for(rf"worker 2 +│ .* metrics .*127.0.0.1:{metrics + 1}\b")
     running.wait_for(r"api      │ .* Uvicorn running")
-    running.answers(port)
+    until(lambda: answers(port), lambda: running.text)
     assert f"REST service at http://127.0.0.1:{rest}, its description at http://127.0.0.1:{rest}/docs" in running.text
     assert "nobody has a key to it yet: `reelq keys create --owner NAME` makes one" in running.text
-    at_home, data = str(tmp_path), str(tmp_path / "data")
-    key = reelq("keys", "create", "--owner", "ann", HOME=at_home, REELQ_DATA_DIR=data).stdout.strip()
-    asked = reelq("status", "--api", f"http://127.0.0.1:{rest}", REELQ_API_KEY=key, HOME=at_home)
+    key = reelq("keys", "create", "--owner", "ann", **place).stdout.strip()
+    asked = reelq("status", "--api", f"http://127.0.0.1:{rest}", REELQ_API_KEY=key, **place)
     assert (asked.returncode, "There is no batch yet" in asked.stderr) == (0, True), asked.stderr
     assert f"Flower at http://127.0.0.1:{port} (this machine alone" in running.text
-    assert not _answers(port, "127.0.0.2")  # where it would, if it listened everywhere
-    running.process.terminate()
-    assert running.end() == 0
+    assert not answers(port, "127.0.0.2")  # where it would, if it listened everywhere
+    running.terminate()
+    assert running.wait(60) == 0
     assert [line for line in running.text.splitlines() if line.startswith("reelq: ")][-3:] == [
         "reelq: stopping worker 1, worker 2, api; Ctrl-C again stops at once",
         "reelq: stopping flower; Ctrl-C again stops at once",
@@ -130,19 +117,18 @@ def test_all_run_together_until_they_are_told_to_stop_which_they_do_in_order(
 
 @needs_redis
 def test_flower_that_others_reach_asks_for_the_password_and_a_worker_that_dies_takes_all_along(
-    up: Callable[..., Up],
+    up: Callable[..., Forked],
 ) -> None:
     port = free_port()
     others = {"FLOWER_ADDRESS": "0.0.0.0", "FLOWER_BASIC_AUTH": "me:hush"}
     running = up("--flower-port", str(port), "--no-api", **others, REELQ_LOG_FORMAT="json")
-    running.answers(port)
-    running.answers(port, "127.0.0.2")  # as it listens everywhere
+    until(lambda: answers(port) and answers(port, "127.0.0.2"), lambda: running.text)  # as it listens everywhere
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as browser:
         assert browser.get("/").status_code == 401
         assert browser.get("/", auth=("me", "hush")).status_code == 200
     running.wait_for(r"ready\.")
-    os.kill(children_of(running.process.pid)["worker"], signal.SIGKILL)
-    assert running.end() == 1
+    os.kill(worker_of(running), signal.SIGKILL)
+    assert running.wait(60) == 1
     assert "worker 1 ended by itself (exit code -9); stopping the rest" in running.text
     assert all(json.loads(line)["message"] for line in running.text.splitlines() if not line.startswith("reelq: "))
     assert "hush" not in running.text
@@ -150,36 +136,27 @@ def test_flower_that_others_reach_asks_for_the_password_and_a_worker_that_dies_t
 
 @needs_redis
 def test_a_second_interrupt_does_not_wait_for_what_is_under_way(
-    up: Callable[..., Up], tmp_path: Path, start_sandbox: Callable[..., SandboxProcess]
+    up: Callable[..., Forked], place: dict[str, Any], tmp_path: Path, start_sandbox: Callable[..., SandboxProcess]
 ) -> None:
     slow = start_sandbox(faults={"slow_stream": 100}, no_latency=True)
-    running = up("--no-flower", "--no-api", NEMO_API_URL=slow.url, REELQ_STOP_GRACE="600")
+    place["NEMO_API_URL"] = slow.url
+    running = up("--no-flower", "--no-api", REELQ_STOP_GRACE="600")
     running.wait_for(r"ready\.")
     (tmp_path / "jobs.csv").write_text("file,instruction\n,Make a clip of a city at night\n")
-    place = {"HOME": str(tmp_path), "REELQ_DATA_DIR": str(tmp_path / "data"), "NEMO_API_URL": slow.url}
     assert reelq("submit", "jobs.csv", cwd=tmp_path, **place).returncode == 0
     until(lambda: slow.ledger()["requests"].get("edit", 0) == 1, lambda: running.text)
-    running.process.send_signal(signal.SIGINT)
+    running.send_signal(signal.SIGINT)
     running.wait_for("Ctrl-C again stops at once")
-    assert running.process.poll() is None
-    running.process.send_signal(signal.SIGINT)
-    assert running.end() == 130  # long before the grace is over
+    assert running.poll() is None
+    running.send_signal(signal.SIGINT)
+    assert running.wait(60) == 130  # long before the grace is over
 
 
 @needs_redis
-def test_nothing_stays_behind_when_it_is_killed(up: Callable[..., Up]) -> None:
+def test_nothing_stays_behind_when_it_is_killed(up: Callable[..., Forked]) -> None:
     running = up("--no-flower", "--no-api")
     running.wait_for(r"ready\.")
-    ((what, worker),) = children_of(running.process.pid).items()
-    assert what == "worker"
-    running.process.kill()
-    assert running.end() == -signal.SIGKILL
-    until(lambda: not is_alive(worker), f"the end of process {worker}")
-
-
-def _answers(port: int, host: str = "127.0.0.1") -> bool:
-    try:
-        socket.create_connection((host, port), 1).close()
-    except OSError:
-        return False
-    return True
+    worker = worker_of(running)
+    running.kill()
+    assert running.wait(60) == -signal.SIGKILL
+    until(lambda: all(state.startswith("Z") for _, state, *_ in processes("-p", str(worker))), "the worker's end")

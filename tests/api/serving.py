@@ -1,13 +1,8 @@
 """The REST service on a socket of its own, in a thread of the test, and clients with keys to it."""
 
-import os
-import re
-import subprocess
-import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -25,11 +20,10 @@ from reelq.store import apikeys
 from reelq.store.clients import Scope
 from reelq.store.migrate import upgrade
 from reelq.store.session import Store, database_url
+from tests.acceptance.running import BARE, Forked, until
 from tests.databases import KINDS, new_database, shown
 from tests.sandbox_process import NO_TLS
-
-_ROOT: Final = Path(__file__).parents[2]
-_SAID: Final = re.compile(r"Uvicorn running on (\S+) ")
+from tests.servers import free_port
 
 on_each_database: Final = pytest.mark.parametrize("service", KINDS, indirect=True)
 """For tests of what the kind of database can make a difference to."""
@@ -50,10 +44,6 @@ class Served:
     def store(self) -> Store:
         """Its database."""
         return self.service.store
-
-    def app_routes(self) -> Sequence[Any]:
-        """Whatever the app answers to."""
-        return self.app.routes
 
     def key(self, owner: str, scope: Scope = Scope.ADMIN) -> str:
         """A new key."""
@@ -76,7 +66,7 @@ class Server:
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, name="api under test")
         self._thread.start()
-        wait_until(lambda: self._server.started)
+        until(lambda: self._server.started, "the server answers")
         self.url = f"http://127.0.0.1:{self._server.servers[0].sockets[0].getsockname()[1]}"
 
     @property
@@ -97,7 +87,7 @@ class Server:
             service.stopping.set()
             for client in served.clients:
                 client.close()
-            wait_until(lambda: not self.is_at_work)
+            until(lambda: not self.is_at_work, "nothing is under way")
             state.service, state.exposition = before
 
     def stop(self) -> None:
@@ -132,46 +122,57 @@ def serving(service: Service) -> Iterator[Served]:
         server.stop()
 
 
+class ApiProcess:
+    """The service as people start it, always at the same address."""
+
+    def __init__(self, environment: dict[str, str], log: Path) -> None:
+        self._environment = environment
+        self._log = log
+        self._starts = 0
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.start()
+
+    def start(self) -> None:
+        """Run it, and wait until it answers."""
+        words = ["-m", "uvicorn", "api.app:app", "--port", str(self.port)]
+        self.process = Forked(words, env=self._environment, log=self._log)
+        self._starts += 1
+        self.process.wait_for("Uvicorn running on", self._starts)
+
+    @property
+    def log(self) -> str:
+        """What it wrote since it was first started, of its requests too."""
+        return self.process.text
+
+    def close(self) -> None:
+        """As a crash."""
+        self.process.kill()
+        self.process.wait()
+
+
 @dataclass
 class Running:
-    """The service as people start it, and where its log goes."""
+    """A process of the service, and a client of `ann`'s with the key that it uses."""
 
     client: httpx.Client
     key_id: str
     secret: str
     store: Store
-    process: "subprocess.Popen[bytes]"
-    log: Path
+    api: ApiProcess
 
 
 @contextmanager
 def running(folder: Path, **environment: str) -> Iterator[Running]:
-    """A process of the service with its data in this folder, and a client of `ann`'s; killed in the end."""
-    settings = Settings(reelq_data_dir=folder)
-    upgrade(store := Store(database_url(settings)))
+    """One with its data in this folder."""
+    store = Store(database_url(Settings(reelq_data_dir=folder)))
+    upgrade(store)
     key, secret = apikeys.make(store, "ann")
-    command = [sys.executable, "-m", "uvicorn", "api.app:app", "--port", "0"]
-    told = {"REELQ_DATA_DIR": str(folder), "NEMO_CLIENT_ID": "tests", "HOME": str(folder), **environment}
-    env, log = {"PATH": os.environ["PATH"], **told}, folder / "log"
-    with log.open("wb") as out:
-        process = subprocess.Popen(command, cwd=_ROOT, env=env, stdout=out, stderr=out)
-    try:
-        wait_until(lambda: process.poll() is not None or _SAID.search(log.read_text()))
-        found = _SAID.search(log.read_text())
-        assert found, log.read_text()
-        headers = {"Authorization": f"Bearer {secret}"}
-        with httpx.Client(base_url=found[1], headers=headers, timeout=60, trust_env=False, verify=NO_TLS) as client:
-            yield Running(client, key.id, secret, store, process, log)
-    finally:
-        process.kill()
-        process.wait()
-        store.close()
-
-
-def wait_until(so: Callable[[], object], seconds: float = 60) -> None:
-    """Wait for a condition; fail when it takes too long."""
-    over = time.monotonic() + seconds
-    while not so():
-        if time.monotonic() > over:
-            raise TimeoutError(f"{so} is not so after {seconds:g} s")
-        time.sleep(0.005)
+    told = {"REELQ_DATA_DIR": str(folder), "NEMO_CLIENT_ID": "tests", "HOME": str(folder)}
+    headers = {"Authorization": f"Bearer {secret}"}
+    with (
+        closing(store),
+        closing(ApiProcess(BARE | told | environment, folder / "log")) as api,
+        httpx.Client(base_url=api.url, headers=headers, timeout=60, trust_env=False, verify=NO_TLS) as client,
+    ):
+        yield Running(client, key.id, secret, store, api)

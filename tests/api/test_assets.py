@@ -9,8 +9,9 @@ import httpx
 import pytest
 
 from reelq import media
+from tests.acceptance.running import until
 from tests.api.rough import kept, rough, status
-from tests.api.serving import Served, wait_until
+from tests.api.serving import Served
 
 MP4 = b"\0\0\0\x18ftypmp42" + bytes(100)
 
@@ -91,8 +92,8 @@ def test_an_upload_that_breaks_off_leaves_nothing_behind(served: Served, header:
     began = b"493e0\r\n" + piece if "chunked" in header else piece
     with rough(served, "ann", "POST /v1/assets?name=a.mp4", header) as line:
         line.sendall(began)
-        wait_until(lambda: len(kept(served)) == 1)
-    wait_until(lambda: kept(served) == [])
+        until(lambda: len(kept(served)) == 1, "a part is there")
+    until(lambda: kept(served) == [], "nothing is left")
     assert served.client("ann").get(f"/v1/assets/sha256:{hashlib.sha256(piece).hexdigest()}").status_code == 404
 
 

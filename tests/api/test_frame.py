@@ -1,7 +1,11 @@
-"""What holds for every route: keys, scopes, problems, limits, and a schema that says so."""
+"""What holds for every route: keys, scopes, problems, limits, a schema that says so, and the lines of the log."""
 
+import json
 import logging
+import re
+import signal
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,7 +15,7 @@ from sqlalchemy import create_engine, select, text, update
 from api.app import ROUTES
 from reelq.store import apikeys, batchlist
 from reelq.store.clients import ApiKey, Scope
-from tests.api.serving import Served
+from tests.api.serving import Served, running
 from tests.databases import shown
 from tests.servers import HAS_POSTGRES
 
@@ -29,7 +33,7 @@ def test_health_and_docs_need_no_key_and_everything_else_does(served: Served) ->
     opened = {line.path for line in ROUTES if nobody.request(line.method, line.path).status_code != 401}
     assert opened == {"/healthz", "/readyz"}
     assert nobody.get("/docs").status_code == nobody.get("/openapi.json").status_code == 200
-    paths = {getattr(route, "path", "") for route in served.app_routes()}
+    paths = {getattr(route, "path", "") for route in served.app.routes}
     assert paths - {line.path for line in ROUTES} == {"/docs", "/openapi.json"}
 
 
@@ -182,3 +186,26 @@ def test_operations_have_names_of_their_own() -> None:
 def test_the_address_of_the_database_is_told_to_nobody(served: Served, ann: httpx.Client) -> None:
     answers = [ann.get(path).text for path in ("/readyz", "/v1/credits", f"/v1/batches/{NOBODY}", "/openapi.json")]
     assert not any(shown(served.store.url) in answer for answer in answers)
+
+
+def test_every_line_is_an_object_and_a_requests_lines_say_which_and_whose(tmp_path: Path) -> None:
+    with running(tmp_path, REELQ_LOG_FORMAT="json") as service:
+        client = service.client
+        ours = client.get("/v1/batches").raise_for_status().headers["X-Request-ID"]
+        named = client.get("/v1/skills", headers={"X-Request-ID": "from-the-proxy_1"})
+        assert named.headers["X-Request-ID"] == "from-the-proxy_1"
+        evil = client.get("/v1/skills", headers={"X-Request-ID": "a b\x01{}"}).headers["X-Request-ID"]
+        assert re.fullmatch("[0-9a-f]{16}", evil)
+        refused = client.get("/v1/batches", headers={"Authorization": "Bearer rq_wrong"})
+        assert refused.status_code == 401
+        service.api.process.send_signal(signal.SIGTERM)
+        service.api.process.wait(60)
+        text = service.api.log
+    lines = [json.loads(line) for line in text.splitlines()]
+    by_request = {line["request"]: line for line in lines if "request" in line}
+    assert by_request.keys() == {ours, "from-the-proxy_1", evil, refused.headers["X-Request-ID"]}
+    for request in (ours, "from-the-proxy_1", evil):
+        assert (by_request[request]["key"], by_request[request]["owner"]) == (service.key_id, "ann")
+    assert "owner" not in by_request[refused.headers["X-Request-ID"]]
+    assert service.secret not in text
+    assert "Started server process" in lines[0]["message"]

@@ -17,7 +17,8 @@ from reelq.store.clients import Scope
 from reelq.store.models import Job
 from reelq.store.moves import Position, move, note
 from reelq.store.session import Store
-from tests.api.serving import Served, Server, on_each_database, running, wait_until
+from tests.acceptance.running import until
+from tests.api.serving import Served, Server, on_each_database, running
 from tests.api.stock import Stock, fill
 from tests.servers import HAS_POSTGRES
 
@@ -148,7 +149,7 @@ def test_nobody_works_for_a_client_that_is_gone(server: Server, ann: httpx.Clien
     with listening(ann, f"/v1/batches/{stock.batch}/events") as events:
         next(events)
         assert server.is_at_work
-    wait_until(lambda: not server.is_at_work)
+    until(lambda: not server.is_at_work, "nothing is under way")
 
 
 def test_a_stream_ends_when_its_key_is_revoked(served: Served, stock: Stock) -> None:
@@ -165,6 +166,6 @@ def test_a_server_that_is_told_to_stop_does_not_wait_for_its_streams(tmp_path: P
         stock = fill(service.store, "ann")
         with listening(service.client, f"/v1/batches/{stock.batch}/events") as events:
             next(events)
-            service.process.send_signal(signal.SIGTERM)
+            service.api.process.send_signal(signal.SIGTERM)
             list(events)
-        assert service.process.wait(60) in {0, -signal.SIGTERM}
+        assert service.api.process.wait(60) in {0, -signal.SIGTERM}

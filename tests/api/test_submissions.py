@@ -11,8 +11,9 @@ from sqlalchemy import func, select
 from api import handing_in
 from reelq.store.clients import Asset
 from reelq.store.models import Batch, Job
+from tests.acceptance.running import until
 from tests.api.rough import kept, rough, status
-from tests.api.serving import Served, on_the_stricter_one, wait_until
+from tests.api.serving import Served, on_the_stricter_one
 from tests.api.test_assets import MP4, upload
 
 CSV = "file,instruction,mood\nclips/beach.mp4,Trim to 5 s,calm\nforest.mp4,Trim to 3 s,wild\n"
@@ -210,8 +211,8 @@ def test_a_form_that_breaks_off_leaves_nothing_behind(ann: httpx.Client, served:
     headers = (f"Content-Type: {kind}", f"Content-Length: {len(body)}")
     with rough(served, "ann", "POST /v1/batches", *headers) as line:
         line.sendall(body[:1_500_000])
-        wait_until(lambda: len(kept(served)) == 1)
-    wait_until(lambda: nothing_was_made(served))
+        until(lambda: len(kept(served)) == 1, "a part is there")
+    until(lambda: nothing_was_made(served), "nothing is left")
     cut = ann.post("/v1/batches", content=body[:1_500_000], headers={"Content-Type": kind})
     assert (cut.status_code, cut.json()["code"]) == (400, "bad_form")
     assert nothing_was_made(served)
