@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import cache
+from graphlib import TopologicalSorter
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +18,7 @@ import httpx
 import pytest
 from sqlalchemy import URL
 
-from tests.acceptance.running import User
+from tests.acceptance.running import User, until
 from tests.compose import ROOT, compose, copied, dockerfile, seconds
 from tests.contract.scripted_service import ScriptedService, reply
 from tests.databases import empty_database
@@ -87,22 +88,17 @@ class Containers:
     def become_healthy(self, name: str) -> None:
         """Wait for it."""
         check = self.services[name]["healthcheck"]
-        most = seconds(check["start_period"]) + check["retries"] * seconds(check["interval"])
-        over = time.monotonic() + BUSY * most
-        while (checked := self.check(name)).returncode:
-            late = self.started[name].poll() is not None or time.monotonic() > over
-            assert not late, f"{name} is not well: {checked.stderr}{self.log(name)}"
-            time.sleep(1)
+        most = BUSY * (seconds(check["start_period"]) + check["retries"] * seconds(check["interval"]))
+        until(lambda: self.check(name).returncode == 0, lambda: self.check(name).stderr + self.log(name), most)
 
     def stop(self, name: str) -> int:
-        """As Docker does it, which kills whoever takes longer than the file allows; the exit code."""
+        """As Docker does it; the exit code. It may take no longer than the file allows."""
         process = self.started.pop(name)
-        process.send_signal(signal.SIGTERM)
+        process.terminate()
         try:
             return process.wait(BUSY * seconds(self.services[name].get("stop_grace_period", "10s")))
-        except subprocess.TimeoutExpired:
+        finally:
             process.kill()
-            return process.wait()
 
     def log(self, name: str) -> str:
         """What it has written."""
@@ -173,28 +169,20 @@ def test_a_module_that_the_image_lacks_is_not_there() -> None:
     assert not {"celery", "psycopg", "psycopg_binary", "yaml", "reelq", "worker"} & absent("service")
 
 
-def in_order(services: dict[str, Any]) -> list[str]:
-    """Our own, each after those that it depends on."""
-    ours = {name: set(each.get("depends_on", {})) for name, each in services.items() if "build" in each}
-    order: list[str] = []
-    while left := [name for name in ours if name not in order]:
-        order.append(next(name for name in left if ours[name] & ours.keys() <= set(order)))
-    return order
-
-
 @needs_servers
 @pytest.mark.timeout(600)
 def test_what_compose_starts_brings_a_video_home_and_ends_when_it_is_told_to(
     containers: Containers, tmp_path: Path
 ) -> None:
-    order = in_order(containers.services)
-    assert order[0] == "migrate"
+    needs = {name: each.get("depends_on", ()) for name, each in containers.services.items()}
+    order = [name for name in TopologicalSorter(needs).static_order() if "build" in containers.services[name]]
     early = containers.run("api", "reelq", "keys", "create", "--owner", "ann")
     assert (early.returncode, "reelq db upgrade" in early.stderr) == (2, True), "the migration comes first"
     done = containers.run("migrate", *containers.services["migrate"]["command"])
     assert (done.returncode, done.stderr) == (0, "")
     running = [name for name in order if name != "migrate"]
     assert set(running) == {"api", "worker", "flower", "sandbox"}
+    assert order.index("migrate") < min(map(order.index, ("api", "worker")))
     for name in running:
         assert containers.check(name).returncode == 1, f"{name} counts as well before it runs"
         containers.start(name)
@@ -204,7 +192,8 @@ def test_what_compose_starts_brings_a_video_home_and_ends_when_it_is_told_to(
     httpx.post(f"{sandbox}/sandbox/faults", json={"silent_edit": 0, "temporary_issue": 0}).raise_for_status()
 
     _hand_in_and_fetch(containers, tmp_path / "laptop")
-    _flower_asks_who_is_there(containers)
+    page = f"http://127.0.0.1:{containers.ports['5555']}/"
+    assert [httpx.get(page, auth=auth).status_code for auth in (None, ("me", "hush"))] == [401, 200]
     asked = httpx.get(f"{sandbox}/sandbox/ledger").json()
     assert sum(len(session["messages"]) for session in asked["sessions"].values()) == 1
     kept = containers.folder / "data"
@@ -232,12 +221,6 @@ def _hand_in_and_fetch(containers: Containers, laptop: Path) -> None:
     assert watched.returncode == 0, watched.stdout + watched.stderr + containers.log("worker")
     user.calls("results", "last", "--videos", "out", "--api", address)
     assert b"ftyp" in (laptop / "out" / "1-beach.mp4").read_bytes()[:12]
-
-
-def _flower_asks_who_is_there(containers: Containers) -> None:
-    page = f"http://127.0.0.1:{containers.ports['5555']}/"
-    assert httpx.get(page).status_code == 401
-    assert httpx.get(page, auth=("me", "hush")).status_code == 200
 
 
 @pytest.mark.parametrize(

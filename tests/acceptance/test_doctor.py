@@ -1,4 +1,4 @@
-"""`reelq doctor`, told by planted faults: each is found, and the way to mend it stands beside it."""
+"""`reelq doctor`, told by planted faults, each of which it finds with its mend; `reelq db`; and `reelq credits`."""
 
 import json
 import re
@@ -14,18 +14,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from sqlalchemy import URL
+from sqlalchemy import URL, insert
 
 from reelq.cli.doctor import machine
 from reelq.cli.doctor.finding import Grade
 from reelq.cli.doctor.finding import Patient as Looked
 from reelq.settings import Settings
 from reelq.store.migrate import downgrade, upgrade
+from reelq.store.models import CreditReading
 from reelq.store.session import Store
 from tests.acceptance.running import User
 from tests.acceptance.terminal import Terminal
 from tests.contract.scripted_service import ScriptedService, reply
-from tests.databases import empty_database, shown
+from tests.databases import add_account, add_batch, add_job, add_send, empty_database, shown
 from tests.sandbox_process import SandboxProcess
 from tests.servers import HAS_POSTGRES
 
@@ -283,3 +284,74 @@ def test_on_a_terminal_lines_are_as_wide_as_it_is_and_coloured_if_that_is_wished
     lines = re.sub(r"\x1b\[[0-9;]*m", "", looked.written).splitlines()
     assert "Nothing is wrong." in lines
     assert [line for line in lines if len(line) > 60 and "/" not in line] == []  # a path stays whole
+
+
+def _spend(store: Store, service: str) -> None:
+    """Two batches on the free account: one of today, one of last month; a top-up, and a loss that nobody explains."""
+    with store.write() as session:
+        now = datetime.now(UTC)
+        account_id = add_account(session, now, service_url=service)
+        for name, at, cost in (("old", now - timedelta(days=40), 70), ("new", now, 30)):
+            batch_id = add_batch(session, at, name=name)
+            job_id = add_job(session, at, batch_id=batch_id, account_id=account_id)
+            add_send(session, at, job_id, account_id, cost=cost)
+        row = {"account_id": account_id, "frozen": 5, "total": None}
+        session.execute(
+            insert(CreditReading),
+            [
+                {**row, "at": now - timedelta(days=9), "moment": "before", "available": 80, "unattributed": 12},
+                {**row, "at": now, "moment": "after", "available": 120, "top_up": 40, "unattributed": 0},
+            ],
+        )
+
+
+def test_the_free_account_is_asked_and_shown_with_its_link(patient: Patient, sandbox: SandboxProcess) -> None:
+    done = patient.calls("credits")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "100 available" in done.stdout
+    assert "token ends" in done.stdout
+    assert "https://nemovideo.com/register?bind=anon_" in done.stdout
+    sandbox.top_up(40)
+    told = json.loads(patient.calls("credits", "--json").stdout)
+    assert told["balance"]["available"] == 140
+    assert told["spent"]["today"] == {"spent": 0, "unattributed": 0, "top_ups": 40}
+    assert len(sandbox.ledger()["token_requests"]) == 1
+
+
+def test_what_was_spent_is_told_by_the_day_and_by_the_batch_though_the_service_is_away(patient: Patient) -> None:
+    with patient.edits() as store:
+        _spend(store, NOWHERE)
+    done = patient.calls("credits", NEMO_API_URL=NOWHERE)
+    assert done.returncode == 1
+    assert "could not be read: No connection" in done.stderr
+    assert "120 available, 5 set aside" in done.stdout
+    told = json.loads(patient.calls("credits", "--json", NEMO_API_URL=NOWHERE).stdout)
+    assert told["fresh"] is False
+    assert told["spent"]["today"] == {"spent": 30, "unattributed": 0, "top_ups": 40}
+    assert told["spent"]["all"] == {"spent": 100, "unattributed": 12, "top_ups": 40}
+    assert [(batch["name"], batch["credits"]) for batch in told["batches"]] == [("new", 30), ("old", 70)]
+
+
+def test_check_sets_the_cost_beside_what_is_known_of_the_balance_and_makes_no_database(
+    patient: Patient, sandbox: SandboxProcess
+) -> None:
+    patient.writes(["beach.mp4,Cut the pauses", ",Make a clip of a city", "beach.mp4,export"])
+
+    def last_line(**environment: str) -> str:
+        done = patient.calls("check", "jobs.csv", **environment)
+        assert (done.returncode, "3 rows" in done.stdout) == (0, True)
+        return done.stdout.splitlines()[-1]
+
+    unknown = "About 150 credits for 2 instructions, at what is usual; the balance is not known yet"
+    assert last_line().startswith(unknown)
+    assert not (patient.folder / "data").exists()
+    away = patient.calls("check", "jobs.csv", REELQ_DATABASE_URL="postgresql://me@127.0.0.1:1/reelq")
+    assert (away.returncode, unknown in away.stdout) == (0, True)
+    assert re.fullmatch(r"The database does not answer \(.*the cost is that of all rows.*\n", away.stderr)
+    patient.calls("credits")
+    assert last_line().endswith("at what is usual; balance 100, 50 short.")
+    assert len(sandbox.ledger()["token_requests"]) == 1
+    with patient.edits() as store:
+        _spend(store, NOWHERE)
+    cost = "About 140 credits for 2 instructions, at the most that one has cost yet; balance 120"
+    assert last_line(NEMO_API_URL=NOWHERE).startswith(f"{cost} (as of {datetime.now().astimezone():%Y-%m-%d}")

@@ -72,19 +72,30 @@ def test_rows_do_not_wait_for_a_service_that_does_not_answer_where_nobody_is_ask
     assert bound == "No more than 90 credits will be spent (--limit-credits)."
 
 
-@pytest.mark.parametrize("moment", [0.05, 0.3, 1.0])  # whatever a machine has come to by then
-def test_a_run_is_interrupted_in_words_at_whichever_moment(user: User, moment: float) -> None:
-    command, err = [REELQ, "run", "jobs.csv", "--sandbox"], subprocess.PIPE
-    with subprocess.Popen(
-        command, cwd=user.folder, env=user.environment, stderr=err, text=True, start_new_session=True
-    ) as process:
-        time.sleep(moment)  # the moment is what is tested
+@pytest.mark.parametrize("moment", [0.05, 0.3, None])  # whatever a machine has come to by then; and in an edit
+def test_a_run_is_interrupted_in_words_at_whichever_moment_and_leaves_no_sandbox(
+    user: User, moment: float | None
+) -> None:
+    (temporary := user.folder / "tmp").mkdir()
+    process = subprocess.Popen(
+        [REELQ, "run", "jobs.csv", "--sandbox"], cwd=user.folder, env=user.environment | {"TMPDIR": str(temporary)},
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    with process:
+        assert process.stderr
+        if moment:
+            time.sleep(moment)
+        else:
+            next(line for line in process.stderr if "edit begins" in line)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate()
+        # Ends only when all who can write have gone: the sandbox too.
+        _, said = process.communicate(timeout=60)
+    assert list(temporary.iterdir()) == []
     if process.returncode == -signal.SIGINT:  # so early that it had not come to what makes words of it
         assert "in main" not in said
         return
-    assert (process.returncode, "Interrupted; nothing " in said) == (130, True), said
+    assert process.returncode == 130
+    assert "Interrupted; nothing " in said
     assert "Traceback" not in said
     assert "Exception" not in said
 

@@ -1,11 +1,13 @@
 """The REST service on a socket of its own, in a thread of the test, and clients with keys to it."""
 
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -120,6 +122,26 @@ def serving(service: Service) -> Iterator[Served]:
             yield served
     finally:
         server.stop()
+
+
+@contextmanager
+def rough(served: Served, owner: str, head: str, *headers: str) -> Iterator[socket.socket]:
+    """A connection on which a request with these lines has begun: it may announce what it does not send, or hang up."""
+    address = urlsplit(served.url)
+    with socket.create_connection((address.hostname or "", address.port or 0), 60) as line:
+        lines = [f"{head} HTTP/1.1", "Host: test", f"Authorization: Bearer {served.key(owner)}", *headers, "", ""]
+        line.sendall("\r\n".join(lines).encode())
+        yield line
+
+
+def status(line: socket.socket) -> int:
+    """The status of what comes back."""
+    return int(line.recv(4096).split()[1])
+
+
+def kept(served: Served) -> list[Path]:
+    """All files in the storage, whole or not."""
+    return sorted(path for path in (served.service.settings.reelq_data_dir / "storage").rglob("*") if path.is_file())
 
 
 class ApiProcess:

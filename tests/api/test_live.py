@@ -20,7 +20,6 @@ from reelq.store.session import Store
 from tests.acceptance.running import until
 from tests.api.serving import Served, Server, on_each_database, running
 from tests.api.stock import Stock, fill
-from tests.servers import HAS_POSTGRES
 
 
 @contextmanager
@@ -87,13 +86,8 @@ def test_whoever_comes_back_after_any_event_misses_nothing_and_hears_nothing_twi
     assert len(told) == 9
     for number, one in enumerate(events[1:-1], 1):
         assert words(everything(ann, path, Last_Event_ID=one.id)) == told[number:]
-    for one in (events[0], events[-1]):
-        assert words(everything(ann, path, Last_Event_ID=one.id)) == (told if one.event == "begin" else [])
-
-
-def test_a_mark_that_is_none_begins_anew_as_nothing_may_be_missed(ann: httpx.Client, stock: Stock) -> None:
-    path = f"/v1/batches/{stock.ended_batch}/events"
-    assert len(words(everything(ann, path, Last_Event_ID="yesterday"))) == 1
+    for mark, rest in ((events[0].id, told), (events[-1].id, []), ("yesterday", told)):
+        assert words(everything(ann, path, Last_Event_ID=mark)) == rest
 
 
 @on_each_database
@@ -119,23 +113,6 @@ def test_what_happens_is_told_as_it_happens_until_all_has_ended(
     assert [one.event for one in rest] == ["job", "job", "end"]
     counts = json.loads(rest[-1].data)["counts"]
     assert (counts["failed"], counts["waiting"], counts["queued"]) == (3, 1, 0)
-
-
-@pytest.mark.skipif(not HAS_POSTGRES, reason="SQLite has one writer: nothing comes to light late")
-@pytest.mark.parametrize("service", ["postgresql"], indirect=True)
-def test_an_event_that_comes_to_light_late_reaches_whoever_came_back_meanwhile(
-    served: Served, ann: httpx.Client, stock: Stock
-) -> None:
-    path = f"/v1/batches/{stock.batch}/events"
-    with served.store.write() as late:
-        note(late, Position.of(late.get_one(Job, stock.jobs["running"])), served.store.now(late), "progress", "late")
-        say(served.store, stock.jobs["failed"], "early")
-        with listening(ann, path) as events:
-            until_early = [next(events) for _ in range(8)]
-    assert words(until_early)[-1] == "early"
-    with listening(ann, path, Last_Event_ID=until_early[-1].id) as events:
-        assert next(events).event == "begin"
-        assert words([next(events)]) == ["late"]
 
 
 def test_a_silent_stream_says_that_it_lives(ann: httpx.Client, stock: Stock, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,8 @@
-"""Batches and rows over HTTP: every way in which they come, what is wrong with them, and that a worker runs them."""
+"""Batches and rows over HTTP: every way in which they come, what is wrong with them, and where no name leads."""
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -9,11 +10,11 @@ import pytest
 from sqlalchemy import func, select
 
 from api import handing_in
+from reelq.storage import Storage
 from reelq.store.clients import Asset
 from reelq.store.models import Batch, Job
 from tests.acceptance.running import until
-from tests.api.rough import kept, rough, status
-from tests.api.serving import Served, on_the_stricter_one
+from tests.api.serving import Served, kept, on_the_stricter_one, rough, status
 from tests.api.test_assets import MP4, upload
 
 CSV = "file,instruction,mood\nclips/beach.mp4,Trim to 5 s,calm\nforest.mp4,Trim to 3 s,wild\n"
@@ -30,7 +31,7 @@ def parts(manifest: str = CSV, files: dict[str, bytes] | None = None, **more: An
     return [*found, ("manifest", ("shots.csv", manifest)), *more.items()]
 
 
-def hand_in(client: httpx.Client, content: str, kind: str = "text/csv", **query: Any) -> httpx.Response:
+def hand_in(client: httpx.Client, content: str | bytes, kind: str = "text/csv", **query: Any) -> httpx.Response:
     return client.post("/v1/batches", content=content, headers={"Content-Type": kind}, params=query)
 
 
@@ -47,7 +48,7 @@ def nothing_was_made(served: Served) -> bool:
 
 @on_the_stricter_one
 def test_a_manifest_comes_with_its_files_in_one_request(ann: httpx.Client, served: Served) -> None:
-    made = ann.post("/v1/batches", files=parts())
+    made = ann.post("/v1/batches", files=parts(files={**FILES, "spare.mp4": MP4 + b"spare"}))
     assert made.status_code == 201, made.text
     told = made.json()
     assert made.headers["location"] == f"/v1/batches/{told['id']}"
@@ -55,7 +56,9 @@ def test_a_manifest_comes_with_its_files_in_one_request(ann: httpx.Client, serve
     beach, forest = jobs_of(served, told["id"])
     assert (beach.file, beach.inputs, beach.output) == ("clips/beach.mp4", [sha(MP4 + b"beach")], "1-beach.mp4")
     assert (forest.extra, forest.inputs) == ({"mood": "wild"}, [sha(MP4 + b"forest")])
-    assert {path.name for path in kept(served)} == {sha(content) for content in FILES.values()}
+    assert {path.name for path in kept(served)} == {
+        sha(content) for content in FILES.values()
+    }  # none that no row names
     with served.store.read() as session:
         batch = session.get_one(Batch, told["id"])
         assert (batch.source, batch.out, batch.owner) == ("", "", "ann")
@@ -65,6 +68,7 @@ def test_a_manifest_comes_with_its_files_in_one_request(ann: httpx.Client, serve
     ("kind", "content"),
     [
         ("text/csv; charset=utf-8", "file,instruction,references\n{0},Swap,{1}\n"),
+        ("text/csv", "\ufefffile,instruction,references\n{0},裁剪,{1}\n"),
         ("application/jsonl", '{{"file": "{0}", "instruction": "Swap", "references": ["{1}"]}}'),
         ("application/x-ndjson", '{{"file": "{0}", "instruction": "Swap", "references": "{1}"}}\n'),
         ("application/json", '{{"rows": [{{"file": "{0}", "instruction": "Swap", "references": ["{1}"]}}]}}'),
@@ -72,7 +76,8 @@ def test_a_manifest_comes_with_its_files_in_one_request(ann: httpx.Client, serve
 )
 def test_rows_name_assets_in_every_form(ann: httpx.Client, served: Served, kind: str, content: str) -> None:
     clip, photo = upload(ann).json()["id"], upload(ann, b"\xff\xd8\xff" + bytes(50), "face.jpg").json()["id"]
-    made = hand_in(ann, content.format(clip, photo), kind, name="faces")
+    encoding = "utf-16-le" if content.startswith("\ufeff") else "utf-8"
+    made = hand_in(ann, content.format(clip, photo).encode(encoding), kind, name="faces")
     assert made.status_code == 201, made.text
     assert made.json()["name"] == "faces"
     (job,) = jobs_of(served, made.json()["id"])
@@ -104,12 +109,6 @@ def test_every_fault_is_told_with_its_line_and_nothing_is_made(ann: httpx.Client
     assert told == [(2, 1, "skill", "nonsense"), (3, 2, "file", "gone.mp4")]
     assert "upload" in refused.json()["faults"][1]["hint"].lower()
     assert nothing_was_made(served)
-
-
-def test_faults_of_json_rows_name_the_row(ann: httpx.Client) -> None:
-    rows = [{"instruction": "Make a clip of the sea"}, {"file": "gone.mp4", "instruction": 'a\n"b"'}]
-    refused = ann.post("/v1/batches", json={"rows": rows})
-    assert [(one["row"], one["column"]) for one in refused.json()["faults"]] == [(2, "file")]
 
 
 def test_a_dry_run_tells_faults_warnings_and_cost_and_keeps_nothing(ann: httpx.Client, served: Served) -> None:
@@ -218,13 +217,108 @@ def test_a_form_that_breaks_off_leaves_nothing_behind(ann: httpx.Client, served:
     assert nothing_was_made(served)
 
 
-def test_a_file_of_the_form_that_no_row_names_is_not_kept(ann: httpx.Client, served: Served) -> None:
-    made = ann.post("/v1/batches", files=parts(files={**FILES, "spare.mp4": MP4 + b"spare"}))
-    assert made.status_code == 201
-    assert {path.name for path in kept(served)} == {sha(content) for content in FILES.values()}
+PATHS = [
+    "../beach.mp4", "clips/../../beach.mp4", "/etc/passwd", "/tmp/beach.mp4", "~/beach.mp4",
+    "..\\beach.mp4", "clips\\beach.mp4", "C:\\clips\\beach.mp4", "C:/clips/beach.mp4", "\\\\server\\share\\beach.mp4",
+]  # fmt: skip
+NOTHING = [".", "./", "beach.mp4/", "//", "gone.mp4", "sha256:", "sha256:../../etc/passwd", "sha256:" + "G" * 64]
+ADDRESSES = [
+    "file:///etc/passwd", "FILE:///etc/passwd.mp4", "ftp://example.com/a.mp4", "http://LOCALHOST./a.mp4",
+    "http://2130706433/a.mp4", "http://169.254.169.254/latest/meta-data/a.mp4", "http://[::ffff:127.0.0.1]/a.mp4",
+    "http://user:secret@example.com/a.mp4",
+]  # fmt: skip
+"""Names and addresses that would lead somewhere."""
 
 
-def test_a_manifest_in_another_encoding_names_assets_as_well(ann: httpx.Client) -> None:
-    clip = upload(ann).json()["id"]
-    content = f"file,instruction\n{clip},裁剪\n".encode("utf-16")
-    assert ann.post("/v1/batches", content=content, headers={"Content-Type": "text/csv"}).status_code == 201
+def quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+@pytest.mark.parametrize("names", [PATHS, NOTHING, ADDRESSES], ids=["paths", "nothing", "addresses"])
+def test_a_cell_that_would_lead_somewhere_is_a_fault(ann: httpx.Client, served: Served, names: list[str]) -> None:
+    lines = "".join(f"{quoted(name)},Trim,{quoted(name)}\n" for name in names)
+    refused = ann.post("/v1/batches", files=parts(f"file,instruction,references\n{lines}"))
+    assert refused.status_code == 422, refused.text
+    for column in ("file", "references"):
+        told = [one for one in refused.json()["faults"] if one["column"] == column]
+        assert [one["row"] for one in told] == list(range(1, len(names) + 1))
+        assert all(one["message"] and one["hint"] for one in told)
+    assert nothing_was_made(served)
+
+
+@pytest.mark.parametrize("name", ["../beach.mp4", "/tmp/beach.mp4", "a/../../b.mp4", "a\\b.mp4", "a\x7f.mp4", "a.mp4/"])
+def test_a_file_is_not_called_by_a_path(ann: httpx.Client, served: Served, name: str) -> None:
+    as_asset = upload(ann, name=name)
+    assert (as_asset.status_code, as_asset.json()["code"]) == (422, "invalid_name")
+    boundary = {"Content-Type": "multipart/form-data; boundary=x"}
+    head = f'--x\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'.encode()
+    as_part = ann.post("/v1/batches", content=head + MP4 + b"\r\n--x--\r\n", headers=boundary)
+    assert (as_part.status_code, as_part.json()["code"]) == (422, "invalid_name")
+    assert nothing_was_made(served)
+
+
+@on_the_stricter_one
+@pytest.mark.parametrize("name", ["..", "../../x", "sha256:..%2f..%2fetc%2fpasswd", "sha256:" + "a" * 63, "%00"])
+def test_an_asset_s_address_leads_nowhere_else(ann: httpx.Client, name: str) -> None:
+    assert ann.get(f"/v1/assets/{name}").status_code == 404
+
+
+def test_a_name_without_its_folders_is_enough_where_it_is_one_file_s(ann: httpx.Client) -> None:
+    one = parts("file,instruction\nclips/beach.mp4,Trim\n", {"beach.mp4": MP4})
+    assert ann.post("/v1/batches", files=one).status_code == 201
+    other_way = parts("file,instruction\nbeach.mp4,Trim\n", {"clips/beach.mp4": MP4})
+    assert ann.post("/v1/batches", files=other_way).status_code == 201
+    two = {"a/beach.mp4": MP4, "b/beach.mp4": MP4 + b"b"}
+    for manifest, files in (
+        ("file,instruction\nbeach.mp4,Trim\n", two),
+        ("file,instruction\na/beach.mp4,Trim\nb/beach.mp4,Trim\n", {"beach.mp4": MP4}),
+        ("file,instruction\nbeach.mp4,Trim\nb/beach.mp4,Trim\n", {"beach.mp4": MP4}),
+        ("file,instruction\nb/beach.mp4,Trim\nbeach.mp4,Trim\n", {"beach.mp4": MP4}),
+    ):
+        refused = ann.post("/v1/batches", files=parts(manifest, files))
+        assert [one["message"] for one in refused.json()["faults"]] == ["which uploaded file is meant can't be told"]
+    both = ann.post("/v1/batches", files=parts("file,instruction\na/beach.mp4,Trim\nb/beach.mp4,Trim\n", two))
+    assert both.status_code == 201
+
+
+def test_a_name_that_says_another_kind_than_what_came_is_a_fault(ann: httpx.Client) -> None:
+    photo = upload(ann, b"\x89PNG\r\n" + bytes(50), "face.png").json()["id"]
+    refused = ann.post(
+        "/v1/batches", json={"rows": [{"file": "a.mp4", "instruction": "Trim"}], "assets": {"a.mp4": photo}}
+    )
+    assert [one["message"] for one in refused.json()["faults"]] == ["this is not what its name says"]
+
+
+@pytest.mark.parametrize("planted", ["content", "folder", "incoming"])
+def test_a_link_planted_in_the_storage_is_not_followed(
+    ann: httpx.Client, served: Served, tmp_path: Path, planted: str
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    sha256 = sha(MP4)
+    folder = served.service.settings.reelq_data_dir / "storage"
+    made = upload(ann).json()["id"]
+    content = folder / sha256[:2] / sha256
+    if planted == "content":
+        (outside / "secret.mp4").write_bytes(b"secret")
+        content.unlink()
+        content.symlink_to(outside / "secret.mp4")
+    else:
+        link = content.parent if planted == "folder" else folder / "incoming"
+        link.rename(outside / link.name)
+        link.symlink_to(outside / link.name)
+    before = sorted(path.name for path in outside.rglob("*"))
+    shown = ann.get(f"/v1/assets/{made}").status_code
+    again = upload(ann)
+    if planted == "incoming":
+        assert (shown, again.status_code) == (200, 507)
+    else:
+        assert shown == 404
+        assert hand_in(ann, f"file,instruction\n{made},Trim\n").status_code == (201 if planted == "content" else 422)
+        assert again.status_code == (200 if planted == "content" else 507)  # a link gives way to what belongs there
+    assert sorted(path.name for path in outside.rglob("*")) == before
+    if planted == "content":
+        with Storage.of(served.service.settings).open(sha256) as file:
+            assert file.read() == MP4
+        assert (outside / "secret.mp4").read_bytes() == b"secret"
+        assert not [path for path in kept(served) if path.is_symlink()]
