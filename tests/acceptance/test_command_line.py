@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from sqlalchemy import URL
 
@@ -18,26 +17,29 @@ from reelq.store.session import Store
 from tests.acceptance.running import BARE, REELQ, ROOT, User, reelq
 
 
-def test_every_fault_is_shown_at_once_with_its_place_and_its_mend(tmp_path: Path) -> None:
+def test_every_fault_is_shown_at_once_below_its_place_with_its_mend_and_nothing_that_a_terminal_obeys(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "beach.mp4").write_bytes(b"x")
-    manifest = "file,instruction,skill\nbeech.mp4,Trim it to 5 s,\nbeach.mp4,Trim it to 5 s,video-model\n"
-    (tmp_path / "jobs.csv").write_text(manifest)
+    rows = [",beech.mp4,Trim it,", '"two\r\nnames",beach.mp4,Trim it,', ",be\x1b[31mach.mp4,Trim it,video-model"]
+    (tmp_path / "jobs.csv").write_text("\n".join(["id,file,instr\x1b[2Juction,skill", *rows, ""]))
     done = reelq("check", "jobs.csv", cwd=tmp_path)
-    assert done.returncode == 2
-    shape = r"jobs\.csv:2: file: fault: .*\n.*beech\.mp4\n.*beach\.mp4.*\njobs\.csv:3: skill: fault: (.*\n)+"
-    assert re.fullmatch(f"{shape}2 faults, 0 warnings: it can't run.\n", done.stdout), done.stdout
+    assert (done.returncode, "\x1b" in done.stdout) == (2, False)
+    assert r"jobs.csv:1: instr\x1b[2Juction: " in done.stdout
+    assert re.search(r"jobs\.csv:2: file: fault: .*\n    .*beech\.mp4\n    .*beach\.mp4", done.stdout), done.stdout
+    assert "    two\n    names\n" in done.stdout
+    assert r"    be\x1b[31mach.mp4" in done.stdout
+    *findings, total = done.stdout.splitlines()
+    assert all(line.startswith(("jobs.csv:", "    ")) for line in findings), findings
+    assert re.fullmatch(r"\d faults, \d warnings?: it can't run\.", total)
 
 
 def test_the_skills_are_listed_with_those_of_the_user(tmp_path: Path) -> None:
-    own = tmp_path / "skills" / "wedding-cut"
-    own.mkdir(parents=True)
-    (own / "SKILL.md").write_text(
-        "---\nname: wedding-cut\nversion: 2.1.0\ndescription: Cuts weddings.\n---\nBe kind.\n"
-    )
-    done = reelq("skills", REELQ_DATA_DIR=str(tmp_path))
-    assert done.returncode == 0
-    names = [line.split()[0] for line in done.stdout.splitlines()]
-    assert {"video-models", "ai-video-face-swap", "wedding-cut"} <= set(names)
+    (own := tmp_path / "skills" / "wedding-cut").mkdir(parents=True)
+    head = "name: wedding-cut\nversion: 2.1.0\ndescription: Cuts weddings."
+    (own / "SKILL.md").write_text(f"---\n{head}\n---\nBe kind.\n")
+    listed = {line.split()[0] for line in reelq("skills", REELQ_DATA_DIR=str(tmp_path)).stdout.splitlines()}
+    assert {"video-models", "ai-video-face-swap", "wedding-cut"} <= listed
     assert "Be kind." in reelq("skills", "wedding-cut", REELQ_DATA_DIR=str(tmp_path)).stdout
 
 
@@ -82,24 +84,12 @@ def test_the_help_lists_every_command_and_imports_nothing_that_takes_long() -> N
     assert not names & {"celery", "httpx", "pydantic", "reelq.settings", "sqlalchemy"}
 
 
-def test_the_sandbox_starts_by_its_command_and_stops_when_told() -> None:
-    with subprocess.Popen([REELQ, "sandbox", "--port", "0"], stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            url = process.stdout.readline().split()[-1]
-            assert httpx.get(f"{url}/sandbox/ledger", trust_env=False).status_code == 200
-        finally:
-            process.terminate()
-        assert process.wait(60) == 0
-
-
 def test_output_into_a_pipe_that_closes_is_no_crash() -> None:
     reads, writes = os.pipe()
     os.close(reads)
     done = subprocess.run([REELQ, "skills"], stdout=writes, stderr=subprocess.PIPE, text=True, env=BARE, check=False)
     os.close(writes)
-    assert done.returncode == 1
-    assert done.stderr == ""
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is always full")
@@ -109,23 +99,7 @@ def test_output_onto_a_full_disk_is_told_in_one_line(words: list[str]) -> None:
         done = subprocess.run(
             [REELQ, *words], stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=BARE, check=False
         )
-    assert done.returncode == 1
-    assert done.stderr == "reelq: No space left on device\n"
-
-
-def test_what_a_terminal_would_obey_is_spelt_out_and_lines_stay_below_their_fault(tmp_path: Path) -> None:
-    (tmp_path / "jobs.csv").write_text(
-        'id,file,instr\x1b[2Juction\n,be\x1b[31mach.mp4,Trim it\n"two\r\nnames",beach.mp4,Trim it\n'
-    )
-    done = reelq("check", "jobs.csv", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "\x1b" not in done.stdout
-    assert r"jobs.csv:1: instr\x1b[2Juction: " in done.stdout
-    assert r"    be\x1b[31mach.mp4" in done.stdout
-    assert "    two\n    names\n" in done.stdout
-    *findings, total = done.stdout.splitlines()
-    assert all(line.startswith(("jobs.csv:", "    ")) for line in findings), findings
-    assert "it can't run" in total
+    assert (done.returncode, done.stderr) == (1, "reelq: No space left on device\n")
 
 
 def test_a_shell_can_complete_commands_and_options() -> None:
