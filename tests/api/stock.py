@@ -9,7 +9,7 @@ from reelq.store.ids import new_id
 from reelq.store.models import Outcome
 from reelq.store.moves import Position, note
 from reelq.store.session import Store, Transaction
-from tests.databases import add_account, add_batch, add_job, add_send
+from tests.databases import add_account, add_batch, add_job, add_send, moment
 
 
 @dataclass
@@ -42,8 +42,7 @@ _EXTRAS: dict[Status, dict[str, Any]] = {
 
 def fill(store: Store, owner: str) -> Stock:
     """Put both batches into the database."""
-    with store.write() as session:
-        now = store.now(session)
+    with moment(store) as (session, now):
         account = add_account(session, now, credential=f"of {owner}")
         batch, ended = (add_batch(session, now, id=new_id("bat"), owner=owner, name=f"{owner}.csv") for _ in range(2))
         put = _Putter(session, now, owner, account)

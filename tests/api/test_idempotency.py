@@ -18,7 +18,7 @@ from reelq.store.models import Batch
 from tests.api.serving import Served, on_each_database, serving
 from tests.api.test_assets import MP4
 from tests.api.test_submissions import parts
-from tests.databases import KINDS, add_account, add_batch, add_job
+from tests.databases import KINDS, add_account, add_batch, add_job, moment
 from tests.forked import ForkedProcess
 
 KEY = {"Idempotency-Key": "order-17"}
@@ -74,8 +74,7 @@ def test_a_key_is_its_owner_s_own(ann: httpx.Client, bob: httpx.Client, served: 
 def test_rows_and_refinements_have_keys_as_well(ann: httpx.Client, served: Served) -> None:
     first, again = (ann.post("/v1/jobs", json=ROW, headers=KEY) for _ in range(2))
     assert first.json() == again.json()
-    with served.store.write() as session:
-        now = served.store.now(session)
+    with moment(served.store) as (session, now):
         batch = add_batch(session, now, owner="ann")
         account = add_account(session, now, credential="another")
         told = {"owner": "ann", "remote_session_id": "s1", "status": "succeeded", "stage": "download"}

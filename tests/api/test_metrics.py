@@ -1,22 +1,21 @@
 """`/metrics`: the truth in figures, all owners together and none by name, counted once however many ask."""
 
-from datetime import timedelta
-from typing import Any, Final
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from sqlalchemy import event, insert, update
+from sqlalchemy import event, insert
 
 from api.exposition import Exposition
 from reelq.job import Cause, Stage, Status
 from reelq.store.clients import DeliveryState, Scope, Webhook, WebhookDelivery
 from reelq.store.ids import new_id
-from reelq.store.models import Account, Batch, BatchState, CreditReading
-from reelq.store.session import Transaction
+from reelq.store.models import Batch, BatchState, CreditReading
 from tests.api.serving import Served, on_each_database
 from tests.api.stock import fill
-from tests.databases import add_account, add_batch, add_job
+from tests.databases import add_account, add_batch, add_job, change, moment
 
 _MINUTE: Final = timedelta(minutes=1)
 
@@ -67,20 +66,13 @@ def test_an_empty_deployment_has_figures_too(prometheus: httpx.Client) -> None:
     assert not [name for name, _ in told if name.startswith("reelq_account_credits")]
 
 
-def _queued(session: Transaction, now: Any, account: str, **more: Any) -> str:
-    batch = add_batch(session, now, owner="ann")
-    return add_job(session, now, batch_id=batch, account_id=account, owner="ann", row=1, **more)
-
-
 def test_a_row_that_is_due_and_that_nobody_takes_is_overdue_since_then(
     served: Served, prometheus: httpx.Client
 ) -> None:
-    with served.store.write() as session:
-        now = served.store.now(session)
+    with moment(served.store) as (session, now):
         account = add_account(session, now)
-        _queued(session, now, account, admitted=True, due_at=now - 3 * _MINUTE)
-        _queued(session, now, account, admitted=True, due_at=now - 2 * _MINUTE)
-        _queued(session, now, account, admitted=True, due_at=now + _MINUTE)
+        for minutes in (-3, -2, 1):
+            add_job(session, now, account_id=account, admitted=True, due_at=now + minutes * _MINUTE)
     told = _told(prometheus)
     assert told["reelq_jobs_overdue", ()] == 2
     assert 180 <= told["reelq_queue_late_seconds", ()] < 200
@@ -88,22 +80,17 @@ def test_a_row_that_is_due_and_that_nobody_takes_is_overdue_since_then(
 
 
 @pytest.mark.parametrize(
-    ("window", "paused", "late"),
-    [(64, False, True), (1, False, False), (64, True, False)],
+    ("window", "state", "late"),
+    [(64, BatchState.ACTIVE, True), (1, BatchState.ACTIVE, False), (64, BatchState.PAUSED, False)],
     ids=["room for it", "no room", "paused"],
 )
 def test_rows_that_could_begin_while_nothing_happens_make_the_queue_late(
-    served: Served, prometheus: httpx.Client, window: int, paused: bool, late: bool
+    served: Served, prometheus: httpx.Client, window: int, state: BatchState, late: bool
 ) -> None:
-    with served.store.write() as session:
-        now = served.store.now(session)
-        account = add_account(session, now)
-        session.execute(update(Account).values(window=window))
-        lease = {"status": Status.RUNNING, "lease_until": now + _MINUTE}
-        _queued(session, now, account, admitted=True, **lease)
-        _queued(session, now, account, due_at=now - 5 * _MINUTE)
-        if paused:
-            session.execute(update(Batch).values(state=BatchState.PAUSED))
+    with moment(served.store) as (session, now):
+        row = {"account_id": add_account(session, now, window=window), "batch_id": add_batch(session, now, state=state)}
+        add_job(session, now, admitted=True, status=Status.RUNNING, lease_until=now + _MINUTE, **row)
+        add_job(session, now, row=2, due_at=now - 5 * _MINUTE, **row)
     told = _told(prometheus)
     assert told["reelq_jobs_overdue", ()] == 0
     assert told["reelq_queue_late_seconds", ()] == (pytest.approx(300, abs=20) if late else 0)
@@ -111,11 +98,10 @@ def test_rows_that_could_begin_while_nothing_happens_make_the_queue_late(
 
 def test_the_oldest_row_of_a_status_is_as_old_as_its_batch(served: Served, prometheus: httpx.Client) -> None:
     stock, younger = fill(served.store, "ann"), fill(served.store, "bob")
-    with served.store.write() as session:
-        now = served.store.now(session)
-        for batch, minutes in ((stock.batch, 60), (younger.batch, 5), (stock.ended_batch, 600)):
-            session.execute(update(Batch).where(Batch.id == batch).values(created_at=now - minutes * _MINUTE))
-        session.execute(update(Batch).where(Batch.id == stock.ended_batch).values(finished_at=now))
+    now = datetime.now(UTC)
+    for batch, minutes in ((stock.batch, 60), (younger.batch, 5), (stock.ended_batch, 600)):
+        change(served.store, Batch, batch, created_at=now - minutes * _MINUTE)
+    change(served.store, Batch, stock.ended_batch, finished_at=now)
     told = _told(prometheus)
     ages = {at[0]: age for (name, at), age in told.items() if name == "reelq_job_oldest_seconds"}
     assert ages == {status: pytest.approx(3600, abs=20) for status in ("queued", "running", "waiting")}
@@ -123,11 +109,9 @@ def test_the_oldest_row_of_a_status_is_as_old_as_its_batch(served: Served, prome
 
 
 def test_an_account_tells_what_holds_it_back(served: Served, prometheus: httpx.Client) -> None:
-    with served.store.write() as session:
-        now = served.store.now(session)
-        account = add_account(session, now)
+    with moment(served.store) as (session, now):
         values = {"blocked_until": now + _MINUTE, "parked": Cause.TOKEN, "parked_why": "refused", "window": 7.5}
-        session.execute(update(Account).values(**values))
+        account = add_account(session, now, **values)
     told = _told(prometheus)
     assert told["reelq_account_window", (account,)] == 7
     assert 40 < told["reelq_account_blocked_seconds", (account,)] <= 60
@@ -136,16 +120,15 @@ def test_an_account_tells_what_holds_it_back(served: Served, prometheus: httpx.C
 
 
 def _read(served: Served, account: str, *balances: tuple[int, int, int, int]) -> None:
-    with served.store.write() as session:
-        now = served.store.now(session)
+    with moment(served.store) as (session, now):
         for available, frozen, top_up, unattributed in balances:
             values = {"available": available, "frozen": frozen, "top_up": top_up, "unattributed": unattributed}
             session.execute(insert(CreditReading).values(account_id=account, at=now, moment="before", **values))
 
 
 def test_what_is_spent_adds_up_over_readings_and_scrapes(served: Served, prometheus: httpx.Client) -> None:
-    with served.store.write() as session:
-        account, other = (add_account(session, served.store.now(session), credential=word) for word in "ab")
+    with moment(served.store) as (session, now):
+        account, other = (add_account(session, now, credential=word) for word in "ab")
     _read(served, account, (1000, 0, 0, 0), (900, 50, 0, 50), (880, 0, 0, 0))
     assert _spent(prometheus, account) == (120, 50, 0)
     _read(served, account, (1380, 0, 500, 0), (1300, 10, 0, 0))
@@ -164,8 +147,7 @@ def _spent(prometheus: httpx.Client, account: str) -> tuple[float, ...]:
 
 
 def test_messages_to_endpoints_are_told_by_what_became_of_them(served: Served, prometheus: httpx.Client) -> None:
-    with served.store.write() as session:
-        now = served.store.now(session)
+    with moment(served.store) as (session, now):
         for name, disabled_at in (("hook_a", None), ("hook_b", now)):
             hook = {"id": name, "owner": "ann", "url": "https://example.com", "secret": b"", "events": []}
             session.execute(insert(Webhook).values(**hook, created_at=now, disabled_at=disabled_at, why=""))

@@ -16,6 +16,7 @@ from reelq.store.ids import new_id
 from reelq.store.session import Store
 from tests.api.serving import Served, kept, on_each_database
 from tests.api.stock import Stock, fill
+from tests.databases import moment
 
 _PARAMETER: Final = re.compile(r"{(\w+)}")
 _OPEN: Final = {"/healthz", "/readyz"}
@@ -38,8 +39,7 @@ def anns(served: Served, ann: httpx.Client, clip: Path) -> dict[str, str]:
 
 
 def _delivery(store: Store, webhook_id: str, stock: Stock) -> str:
-    with store.write() as session:
-        now = store.now(session)
+    with moment(store) as (session, now):
         made = new_id("msg")
         told = {"event": "job.failed", "batch_id": stock.batch, "job_id": stock.jobs["failed"], "body": "{}"}
         state = {"state": DeliveryState.FAILED, "attempts": 8, "due_at": now, "created_at": now}

@@ -4,14 +4,14 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import insert, update
+from sqlalchemy import insert
 
 from reelq.job import Status
 from reelq.store import accounts
 from reelq.store.models import CreditReading, Job
 from tests.api.serving import Served, on_each_database
 from tests.api.stock import Stock, fill
-from tests.databases import add_account, add_batch, add_job, add_send
+from tests.databases import add_account, add_batch, add_job, add_send, change, moment
 
 pytestmark = on_each_database  # most of it is SQL
 
@@ -34,8 +34,7 @@ def pages(client: httpx.Client, path: str, **params: Any) -> list[list[dict[str,
 
 
 def test_batches_come_in_pages_the_newest_first_whatever_is_added_meanwhile(served: Served, ann: httpx.Client) -> None:
-    with served.store.write() as session:
-        now = served.store.now(session)
+    with moment(served.store) as (session, now):
         account = add_account(session, now)
         ids = [add_batch(session, now, owner="ann", id=f"bat_{number:022d}", name=f"{number}") for number in range(5)]
         add_batch(session, now, owner="ann", id=f"bat_{9:022d}", name="its rows were taken along")
@@ -93,10 +92,11 @@ def test_results_are_the_manifest_with_what_came_of_it(ann: httpx.Client, stock:
     assert len(lines) == 7
 
 
-def test_a_batch_is_paused_resumed_cancelled_and_retried_as_often_as_one_likes(ann: httpx.Client, stock: Stock) -> None:
-    def ask(what: str) -> tuple[int, int, int, str]:
-        told = ann.post(f"/v1/batches/{stock.batch}/{what}").raise_for_status().json()
-        return told["done"], told["soon"], told["not_so"], told["batch"]["state"]
+def test_batches_and_rows_are_acted_upon_as_often_as_one_likes(ann: httpx.Client, stock: Stock) -> None:
+    def ask(what: str, status: str = "") -> tuple[int, int, int, str]:
+        path = f"jobs/{stock.jobs[status]}" if status else f"batches/{stock.batch}"
+        told = ann.post(f"/v1/{path}/{what}").raise_for_status().json()
+        return told["done"], told["soon"], told["not_so"], told["job"]["status"] if status else told["batch"]["state"]
 
     assert ask("pause") == (2, 1, 0, "paused")
     assert ask("pause")[3] == "paused"
@@ -104,31 +104,21 @@ def test_a_batch_is_paused_resumed_cancelled_and_retried_as_often_as_one_likes(a
     assert ask("resume") == (0, 0, 0, "active")
     assert ask("cancel") == (2, 1, 3, "cancelled")
     assert ask("cancel") == (0, 1, 5, "cancelled")
-    assert ask("retry") == (1, 0, 5, "active")
+    assert ask("retry") == (1, 0, 5, "active")  # the failed one
     assert ask("retry") == (0, 0, 6, "active")
-
-
-def test_a_row_is_cancelled_and_retried_as_often_as_one_likes(ann: httpx.Client, stock: Stock) -> None:
-    def ask(which: str, what: str) -> tuple[int, int, int, str]:
-        told = ann.post(f"/v1/jobs/{stock.jobs[which]}/{what}").raise_for_status().json()
-        return told["done"], told["soon"], told["not_so"], told["job"]["status"]
-
-    assert ask("queued", "cancel") == (1, 0, 0, "cancelled")
-    assert ask("queued", "cancel") == (0, 0, 1, "cancelled")
-    assert ask("running", "cancel") == (0, 1, 0, "running")
-    assert ask("failed", "retry") == (1, 0, 0, "queued")
-    assert ask("failed", "retry") == (0, 0, 1, "queued")
+    assert ask("cancel", "failed") == (1, 0, 0, "cancelled")
+    assert ask("cancel", "failed") == (0, 0, 1, "cancelled")
+    assert ask("cancel", "running") == (0, 1, 0, "running")
+    assert ask("retry", "failed") == (1, 0, 0, "queued")
+    assert ask("retry", "failed") == (0, 0, 1, "queued")
 
 
 def test_a_refinement_whose_session_is_lost_is_refused_as_described(ann: httpx.Client, served: Served) -> None:
     row = {"file": "https://cdn.example/a.mp4", "instruction": "Add a title"}
     first = ann.post("/v1/jobs", json=row).json()["id"]
-    with served.store.write() as session:
-        session.execute(update(Job).where(Job.id == first).values(remote_session_id="ses_1", status=Status.SUCCEEDED))
+    change(served.store, Job, first, remote_session_id="ses_1", status=Status.SUCCEEDED)
     refined = ann.post(f"/v1/jobs/{first}/refine", json={"instruction": "Warmer"}).json()["id"]
-    with served.store.write() as session:
-        lost = {"status": Status.FAILED, "cause": None, "error_code": "session_lost"}
-        session.execute(update(Job).where(Job.id == refined).values(**lost))
+    change(served.store, Job, refined, status=Status.FAILED, cause=None, error_code="session_lost")
     refused = ann.post(f"/v1/jobs/{refined}/retry")
     assert (refused.status_code, refused.json()["code"]) == (409, "cannot_refine")
     assert "409" in served.app.openapi()["paths"]["/v1/jobs/{job_id}/retry"]["post"]["responses"]
@@ -137,8 +127,7 @@ def test_a_refinement_whose_session_is_lost_is_refused_as_described(ann: httpx.C
 def test_credits_are_the_last_reading_and_what_the_owner_spent(served: Served, ann: httpx.Client) -> None:
     assert ann.get("/v1/credits").json()["balance"] is None
     account = accounts.account_for(served.store, served.service.vault, served.service.settings)
-    with served.store.write() as session:
-        now = served.store.now(session)
+    with moment(served.store) as (session, now):
         read = {"account_id": account, "at": now, "moment": "asked", "available": 90, "frozen": 10}
         session.execute(insert(CreditReading).values(**read))
         for owner, cost in (("ann", 7), ("bob", 30)):

@@ -11,7 +11,7 @@ from reelq.store import deliveries
 from reelq.store.clients import IdempotencyKey, Webhook, WebhookDelivery
 from reelq.store.moves import Position, move
 from tests.api.serving import Served, on_each_database
-from tests.databases import add_account, add_batch, add_job
+from tests.databases import add_account, add_batch, add_job, moment
 
 URL = "https://example.com/hook"
 OWN_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -27,8 +27,7 @@ def _make(client: httpx.Client, **values: object) -> dict[str, object]:
 
 def _ended(service: Service, owner: str, rows: int = 1) -> list[str]:
     """Rows of the owner's that come to an end now; their ids."""
-    with service.store.write() as session:
-        now = service.store.now(session)
+    with moment(service.store) as (session, now):
         batch, account = add_batch(session, now, owner=owner), add_account(session, now, credential=owner)
         ids = [
             add_job(session, now, batch_id=batch, account_id=account, owner=owner, row=row)
