@@ -172,9 +172,11 @@ class User:
         """A manifest of these lines."""
         (self.folder / name).write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
 
-    def calls(self, *words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-        """Call it, and wait for it."""
-        return reelq(*words, cwd=self.folder, **{**self.environment, **environment})
+    def calls(self, *words: str, code: Any = 0, **environment: str) -> "subprocess.CompletedProcess[str]":
+        """Call it, and wait for it. It has to end with this code, whichever that is for None."""
+        done = reelq(*words, cwd=self.folder, **{**self.environment, **environment})
+        assert code in {None, done.returncode}, f"{words} ended with {done.returncode}: {done.stdout}{done.stderr}"
+        return done
 
     def starts(self, *words: str) -> Forked:
         """Call it, and go on."""

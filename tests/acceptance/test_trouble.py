@@ -26,8 +26,7 @@ def user(tmp_path: Path) -> User:
 @pytest.mark.parametrize("url", ["sqlite:///junk.db", "postgresql://somebody:secret@127.0.0.1:9/reelq"])
 def test_a_database_that_cannot_be_used_is_told_in_words(user: User, url: str, words: list[str]) -> None:
     (user.folder / "junk.db").write_text("This is a letter, and it is long enough to be read as something else.")
-    done = user.calls(*words, REELQ_DATABASE_URL=url, REELQ_SECRET_KEY="a key that is long enough")
-    assert done.returncode == 1
+    done = user.calls(*words, REELQ_DATABASE_URL=url, REELQ_SECRET_KEY="a key that is long enough", code=1)
     assert "The database can't be used: " in done.stderr.splitlines()[0 if words == ["db"] else -2]
     assert "Traceback" not in done.stderr
     assert "secret" not in done.stdout + done.stderr
@@ -35,16 +34,14 @@ def test_a_database_that_cannot_be_used_is_told_in_words(user: User, url: str, w
 
 
 def test_a_key_that_does_not_open_the_tokens_is_told_before_any_row_fails_by_it(user: User) -> None:
-    assert user.calls("submit", "jobs.csv", NEMO_TOKEN="my-own-token").returncode == 0
-    done = user.calls("run", "jobs.csv", NEMO_TOKEN="my-own-token", REELQ_SECRET_KEY="another key, long enough")
-    assert done.returncode == 2
+    user.calls("submit", "jobs.csv", NEMO_TOKEN="my-own-token")
+    done = user.calls("run", "jobs.csv", NEMO_TOKEN="my-own-token", REELQ_SECRET_KEY="another key, long enough", code=2)
     assert "REELQ_SECRET_KEY: the tokens in the database were locked with another key" in done.stderr
 
 
 def test_without_its_broker_a_manifest_is_taken_in_with_a_warning_and_nobody_at_work_is_told(user: User) -> None:
     user.environment["REELQ_BROKER_URL"] = "redis://127.0.0.1:9/0"
     done = user.calls("submit", "jobs.csv")
-    assert done.returncode == 0
     assert done.stdout.startswith("bat_")
     assert "The broker does not answer" in done.stderr
     with user.starts("watch", "last") as watch:
@@ -109,7 +106,7 @@ def test_a_check_tells_what_is_done_and_costs_only_what_is_sent(tmp_path: Path, 
         return user.calls("check", "jobs.csv").stdout
 
     checks(1, "Add music")
-    assert user.calls("run", "jobs.csv").returncode == 0
+    user.calls("run", "jobs.csv")
     more = checks(3, "Add music")
     assert "5 rows: 2 new, 3 done before." in more
     assert "for 2 instructions, at the most that one has cost yet" in more

@@ -1,14 +1,14 @@
 """Batches to look at and to act upon: rows of every status, with what went out for them and what happened."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from reelq.job import Cause, Stage, Status
 from reelq.store.ids import new_id
 from reelq.store.models import Outcome
 from reelq.store.moves import Position, note
-from reelq.store.session import Store, Transaction
+from reelq.store.session import Store
 from tests.databases import add_account, add_batch, add_job, add_send, moment
 
 
@@ -44,26 +44,19 @@ def fill(store: Store, owner: str) -> Stock:
     """Put both batches into the database."""
     with moment(store) as (session, now):
         account = add_account(session, now, credential=f"of {owner}")
+
+        def put(batch: str, row: int, status: Status) -> str:
+            job = add_job(
+                session, now, batch_id=batch, account_id=account, row=row, status=status, owner=owner,
+                name=f"row {row}", started_at=now, output=f"{row}-beach.mp4",
+                lease_until=now + timedelta(minutes=1) if status is Status.RUNNING else None, **_EXTRAS.get(status, {}),
+            )  # fmt: skip
+            if status in {Status.SUCCEEDED, Status.FAILED}:
+                add_send(session, now, job, account, outcome=Outcome.APPLIED, cost=7, bears_costs=False)
+            at = Position(job, batch, 1, _EXTRAS.get(status, {}).get("stage", Stage.UPLOAD), status)
+            note(session, at, now, "progress", f"{owner}'s row {row} was touched")
+            return job
+
         batch, ended = (add_batch(session, now, id=new_id("bat"), owner=owner, name=f"{owner}.csv") for _ in range(2))
-        put = _Putter(session, now, owner, account)
         jobs = {str(status): put(batch, row, status) for row, status in enumerate(Status, 1)}
         return Stock(batch, jobs, ended, put(ended, 1, Status.FAILED))
-
-
-@dataclass
-class _Putter:
-    session: Transaction
-    now: datetime
-    owner: str
-    account: str
-
-    def __call__(self, batch: str, row: int, status: Status) -> str:
-        lease = {"lease_until": self.now + timedelta(minutes=1)} if status is Status.RUNNING else {}
-        values: dict[str, Any] = {"row": row, "status": status, "owner": self.owner, "name": f"row {row}"}
-        values |= {"started_at": self.now, "output": f"{row}-beach.mp4"} | lease | _EXTRAS.get(status, {})
-        job = add_job(self.session, self.now, batch_id=batch, account_id=self.account, **values)
-        if status in {Status.SUCCEEDED, Status.FAILED}:
-            add_send(self.session, self.now, job, self.account, outcome=Outcome.APPLIED, cost=7, bears_costs=False)
-        at = Position(job, batch, 1, values.get("stage", Stage.UPLOAD), status)
-        note(self.session, at, self.now, "progress", f"{self.owner}'s row {row} was touched")
-        return job
