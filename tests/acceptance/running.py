@@ -4,9 +4,11 @@ import atexit
 import fcntl
 import gc
 import os
+import pty
 import re
 import runpy
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -40,6 +42,8 @@ SOON_MISSED: Final = {"REELQ_LEASE_SECONDS": "3", "REELQ_EDIT_TIMEOUT": "10"}
 """Where a process is killed, and its rows are to go on soon: the longest wait is for an instruction in doubt."""
 STEADY: Final = {"silent_edit": 0, "temporary_issue": 0, "edit_seconds": 0.3, "render_seconds": 0.3}
 NOBODY: Final = "http://127.0.0.1:9"
+CTRL_C: Final = "\x03"
+_ESCAPE: Final = re.compile(r"\x1b\[([0-9;?]*)([A-Za-z])")
 _ADDED: Final = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 
 
@@ -92,17 +96,18 @@ class Forked(ForkedProcess):
         """Wait until it has said so, that often."""
         until(lambda: len(re.findall(words, self.text)) >= times, lambda: self.text)
 
-    def communicate(self, timeout: float = 90) -> tuple[str, str]:
-        """What it writes from now on to standard output and to standard error, to its end."""
+    def communicate(self, code: int | None = 0) -> tuple[str, str]:
+        """What it writes from now on to standard output and to standard error, to its end with this code, if any."""
         with ThreadPoolExecutor() as pool:
             reads = [pool.submit(stream.read) for stream in self._ours]
             try:
-                out, err = (read.result(timeout) for read in reads)
-                self.wait(timeout)
+                out, err = (read.result(90) for read in reads)
+                self.wait(90)
             except BaseException:
                 self.kill()
                 raise
         self.close()
+        assert code in {None, self.returncode}, f"it ended with {self.returncode}: {out}{err}"
         return out, err
 
     def close(self) -> None:
@@ -173,10 +178,8 @@ class User:
         (self.folder / name).write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
 
     def calls(self, *words: str, code: Any = 0, **environment: str) -> "subprocess.CompletedProcess[str]":
-        """Call it, and wait for it. It has to end with this code, whichever that is for None."""
-        done = reelq(*words, cwd=self.folder, **{**self.environment, **environment})
-        assert code in {None, done.returncode}, f"{words} ended with {done.returncode}: {done.stdout}{done.stderr}"
-        return done
+        """Call it, and wait for it. It has to end with this code, if one is named."""
+        return reelq(*words, code=code, cwd=self.folder, **{**self.environment, **environment})
 
     def starts(self, *words: str) -> Forked:
         """Call it, and go on."""
@@ -195,10 +198,81 @@ class User:
         return sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.suffix == ".mp4")
 
 
-def reelq(*words: str, cwd: Path = ROOT, **environment: str) -> "subprocess.CompletedProcess[str]":
+class Terminal:
+    """A command on a terminal of 24 lines; what it wrote there."""
+
+    def __init__(self, user: User, *words: str, width: int = 80, **environment: str) -> None:
+        self._ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+        env = {**user.environment, "TERM": "xterm", **environment}
+        self.process = Forked(["reelq", *words], cwd=user.folder, env=env, terminal=theirs)
+        os.close(theirs)
+        os.set_blocking(self._ours, False)
+        self.written = ""
+
+    def says(self, words: str) -> bool:
+        """Whether it has said so by now."""
+        self._read()
+        return words in _ESCAPE.sub("", self.written)
+
+    def types(self, text: str) -> None:
+        os.write(self._ours, text.encode())
+
+    def ends(self) -> int | None:
+        # It is read all the while: a terminal that nobody reads holds up whoever writes to it.
+        until(lambda: self.says("") and self.process.poll() is not None, "the command's end")
+        self._read()
+        os.close(self._ours)
+        self._ours = -1
+        return self.process.returncode
+
+    @property
+    def screen(self) -> str:
+        """What can be seen by now."""
+        self._read()
+        return screen(self.written)
+
+    @property
+    def cursor_is_shown(self) -> bool:
+        """Whether it is there by now."""
+        self._read()
+        return self.written.rfind("\x1b[?25l") <= self.written.rfind("\x1b[?25h")
+
+    def _read(self) -> None:
+        if self._ours < 0:
+            return
+        try:
+            while data := os.read(self._ours, 65536):
+                self.written += data.decode(errors="replace")
+        except OSError:  # nothing now, or nobody is there any more
+            return
+
+
+def screen(written: str) -> str:
+    """What stands on a terminal after this, as long as nothing scrolls away. It knows what `reelq` sends, no more."""
+    lines, row = [""], 0
+    for text, numbers, what in re.findall(r"([^\x1b]*)(?:\x1b\[([0-9;?]*)([A-Za-z]))?", written):
+        for piece in re.split("([\r\n])", text):
+            if piece == "\n":
+                row += 1
+                lines += [""] * (row == len(lines))
+            else:
+                assert piece == "\r" or piece.strip("\a").isprintable(), f"not expected on a terminal: {piece!r}"
+                lines[row] += piece.strip("\r\a")
+        match what, numbers:
+            case "A", _:
+                row = max(row - int(numbers or 1), 0)
+            case "K", "2":
+                lines[row] = ""
+            case _:
+                assert (what, numbers) in {("h", "?25"), ("l", "?25"), ("", "")} or what == "m", f"{numbers}{what}"
+    return "\n".join(line.rstrip() for line in lines).rstrip()
+
+
+def reelq(*words: str, code: Any = 0, cwd: Any = ROOT, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Call it in an environment of its own, and wait for it."""
     process = Forked(["reelq", *words], cwd=cwd, env={**BARE, **environment})
-    out, err = process.communicate()
+    out, err = process.communicate(code)
     return subprocess.CompletedProcess(words, process.wait(), out, err)
 
 

@@ -23,8 +23,7 @@ from reelq.settings import Settings
 from reelq.store.migrate import downgrade, upgrade
 from reelq.store.models import CreditReading
 from reelq.store.session import Store
-from tests.acceptance.running import User
-from tests.acceptance.terminal import Terminal
+from tests.acceptance.running import Terminal, User
 from tests.contract.scripted_service import ScriptedService, reply
 from tests.databases import add_account, add_batch, add_job, add_send, empty_database, shown
 from tests.sandbox_process import SandboxProcess
@@ -130,48 +129,27 @@ def test_a_key_that_does_not_open_the_token_is_found(patient: Patient) -> None:
 
 
 FAULTS: list[tuple[dict[str, str], list[tuple[str, str, str, str]]]] = [
-    (
-        {"REELQ_BROKER_URL": NO_REDIS, "NEMO_API_URL": NOWHERE, "IMAGEIO_FFMPEG_EXE": "/nowhere/ffmpeg",
-         "REELQ_BROKERURL": "redis://127.0.0.1/0"},
-        [
-            ("broker", "wrong", "Connection refused", "REELQ_BROKER_URL"),
-            ("service", "wrong", "", "firewall"),
-            ("flower", "ok", "this machine alone", ""),
-            ("encoder", "warning", "/nowhere/ffmpeg: No such file or directory", "IMAGEIO_FFMPEG_EXE"),
-            ("environment", "warning", "REELQ_BROKERURL is set, but nothing reads it", "Did you mean REELQ_BROKER_URL"),
-        ],
-    ),
-    (
-        OPEN_FLOWER | {"NEMO_API_URL": "http://no-such-host.invalid", "REELQ_API_KEY": "rq_hushhush"},
-        [
-            ("flower", "wrong", "whoever reaches 0.0.0.0", "FLOWER_BASIC_AUTH=NAME:PASSWORD"),
-            ("service", "wrong", "", "DNS"),
-            ("reelq service", "warning", "REELQ_API_KEY is set, but REELQ_API_URL is not", ""),
-        ],
-    ),
-    (
-        OPEN_FLOWER | {"FLOWER_BASIC_AUTH": "me:hush", "NEMO_API_URL": "https://service.example",
-                       "HTTPS_PROXY": "http://me:secret@127.0.0.1:1", "REELQ_API_URL": NOWHERE, "REELQ_API_KEY": ""},
-        [
-            ("flower", "ok", "asks for a password", ""),
-            ("service", "wrong", "through http://me:***@127.0.0.1:1", ""),
-            ("reelq service", "wrong", "REELQ_API_KEY is not set", ""),
-        ],
-    ),
-    (
-        {"NEMO_TOKEN": "nmv_usr_nobody", "REELQ_API_URL": NOWHERE, "REELQ_API_KEY": "rq_hushhush"},
-        [
-            ("token", "wrong", "NEMO_TOKEN", "unset it"),
-            ("reelq service", "wrong", "No reelq service answers at http://127.0.0.1:1", ""),
-        ],
-    ),
-    (
-        {"NEMO_API_URL": "https://{sandbox}", "REELQ_API_URL": "http://{sandbox}", "REELQ_API_KEY": "rq_hushhush"},
-        [
-            ("service", "wrong", "", "SSL_CERT_FILE"),
-            ("reelq service", "wrong", "not as a reelq service does", ""),
-        ],
-    ),
+    ({"REELQ_BROKER_URL": NO_REDIS, "NEMO_API_URL": NOWHERE, "IMAGEIO_FFMPEG_EXE": "/nowhere/ffmpeg",
+      "REELQ_BROKERURL": "redis://127.0.0.1/0"},
+     [("broker", "wrong", "Connection refused", "REELQ_BROKER_URL"),
+      ("service", "wrong", "", "firewall"),
+      ("flower", "ok", "this machine alone", ""),
+      ("encoder", "warning", "/nowhere/ffmpeg: No such file or directory", "IMAGEIO_FFMPEG_EXE"),
+      ("environment", "warning", "REELQ_BROKERURL is set, but nothing reads it", "Did you mean REELQ_BROKER_URL")]),
+    (OPEN_FLOWER | {"NEMO_API_URL": "http://no-such-host.invalid", "REELQ_API_KEY": "rq_hushhush"},
+     [("flower", "wrong", "whoever reaches 0.0.0.0", "FLOWER_BASIC_AUTH=NAME:PASSWORD"),
+      ("service", "wrong", "", "DNS"),
+      ("reelq service", "warning", "REELQ_API_KEY is set, but REELQ_API_URL is not", "")]),
+    (OPEN_FLOWER | {"FLOWER_BASIC_AUTH": "me:hush", "NEMO_API_URL": "https://service.example",
+                    "HTTPS_PROXY": "http://me:secret@127.0.0.1:1", "REELQ_API_URL": NOWHERE, "REELQ_API_KEY": ""},
+     [("flower", "ok", "asks for a password", ""),
+      ("service", "wrong", "through http://me:***@127.0.0.1:1", ""),
+      ("reelq service", "wrong", "REELQ_API_KEY is not set", "")]),
+    ({"NEMO_TOKEN": "nmv_usr_nobody", "REELQ_API_URL": NOWHERE, "REELQ_API_KEY": "rq_hushhush"},
+     [("token", "wrong", "NEMO_TOKEN", "unset it"),
+      ("reelq service", "wrong", "No reelq service answers at http://127.0.0.1:1", "")]),
+    ({"NEMO_API_URL": "https://{sandbox}", "REELQ_API_URL": "http://{sandbox}", "REELQ_API_KEY": "rq_hushhush"},
+     [("service", "wrong", "", "SSL_CERT_FILE"), ("reelq service", "wrong", "not as a reelq service does", "")]),
 ]  # fmt: skip
 
 

@@ -6,8 +6,7 @@ import json
 import re
 import signal
 
-from tests.acceptance.running import SOON_MISSED, User, titles, until
-from tests.acceptance.terminal import Terminal
+from tests.acceptance.running import SOON_MISSED, Terminal, User, titles, until
 
 
 def test_after_a_run_every_command_tells_the_same_story(user: User) -> None:

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.running import User, titles, until
-from tests.acceptance.terminal import CTRL_C, Terminal
+from tests.acceptance.running import CTRL_C, Terminal, User, titles, until
 from tests.sandbox_process import SandboxProcess
 
 _BAR = "━"

@@ -63,12 +63,10 @@ def worker_of(running: Forked) -> int:
 
 
 def test_without_a_redis_it_says_how_to_get_one(tmp_path: Path) -> None:
-    done = reelq("up", HOME=str(tmp_path))
-    assert done.returncode == 2
+    done = reelq("up", code=2, HOME=str(tmp_path))
     assert "apt install redis-server" in done.stderr
     assert "`reelq run`" in done.stderr
-    away = reelq("up", HOME=str(tmp_path), REELQ_BROKER_URL="redis://me:hush@127.0.0.1:1/0")
-    assert away.returncode == 2
+    away = reelq("up", code=2, HOME=str(tmp_path), REELQ_BROKER_URL="redis://me:hush@127.0.0.1:1/0")
     assert "Connection refused" in away.stderr
     assert "hush" not in away.stderr
 
@@ -103,7 +101,7 @@ def test_all_run_together_until_they_are_told_to_stop_which_they_do_in_order(
     assert "nobody has a key to it yet: `reelq keys create --owner NAME` makes one" in running.text
     key = reelq("keys", "create", "--owner", "ann", **place).stdout.strip()
     asked = reelq("status", "--api", f"http://127.0.0.1:{rest}", REELQ_API_KEY=key, **place)
-    assert (asked.returncode, "There is no batch yet" in asked.stderr) == (0, True), asked.stderr
+    assert "There is no batch yet" in asked.stderr
     assert f"Flower at http://127.0.0.1:{port} (this machine alone" in running.text
     assert not answers(port, "127.0.0.2")  # where it would, if it listened everywhere
     running.terminate()
@@ -143,7 +141,7 @@ def test_a_second_interrupt_does_not_wait_for_what_is_under_way(
     running = up("--no-flower", "--no-api", REELQ_STOP_GRACE="600")
     running.wait_for(r"ready\.")
     (tmp_path / "jobs.csv").write_text("file,instruction\n,Make a clip of a city at night\n")
-    assert reelq("submit", "jobs.csv", cwd=tmp_path, **place).returncode == 0
+    reelq("submit", "jobs.csv", cwd=tmp_path, **place)
     until(lambda: slow.ledger()["requests"].get("edit", 0) == 1, lambda: running.text)
     running.send_signal(signal.SIGINT)
     running.wait_for("Ctrl-C again stops at once")
