@@ -74,6 +74,7 @@ def test_what_changes_anything_needs_more_than_to_read() -> None:
     assert {line.method for line in reading} == {"GET", "HEAD"}
     to_webhooks = [line for line in ROUTES if line.path.startswith("/v1/webhooks") and line not in reading]
     assert {line.scope for line in to_webhooks} == {Scope.ADMIN}
+    assert [line.path for line in ROUTES if line.scope is Scope.METRICS] == ["/metrics"]  # all owners' figures
 
 
 def test_the_use_of_a_key_is_noted_once_a_minute(served: Served) -> None:
