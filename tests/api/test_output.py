@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,12 +46,13 @@ clips/beach.mp4,Add a title,,Strände/海滩.mp4
 """
 
 
-@pytest.fixture(scope="module", params=KINDS[-1:])
-def ran(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, clip: Path) -> Iterator[Ran]:
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory, clip: Path) -> Iterator[Ran]:
     folder = tmp_path_factory.mktemp("output")
-    with ExitStack() as stack:
-        made = stack.enter_context(farm(request.param, folder, nemo_client_id="tests"))
-        served = stack.enter_context(serving(Service(made.settings, made.store)))
+    with (
+        farm(KINDS[-1], folder, nemo_client_id="tests") as made,
+        serving(Service(made.settings, made.store)) as served,
+    ):
         ann = served.client("ann")
         asset = ann.post("/v1/assets", params={"name": "dawn.mp4"}, content=clip.read_bytes()).json()["id"]
         files: list[Any] = [

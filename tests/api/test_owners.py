@@ -13,9 +13,8 @@ from api.app import ROUTES
 from api.routing import Route
 from reelq.store.clients import DeliveryState, WebhookDelivery
 from reelq.store.ids import new_id
-from reelq.store.session import Store
 from tests.api.serving import Served, kept, on_each_database
-from tests.api.stock import Stock, fill
+from tests.api.stock import fill
 from tests.databases import moment
 
 _PARAMETER: Final = re.compile(r"{(\w+)}")
@@ -33,18 +32,12 @@ def anns(served: Served, ann: httpx.Client, clip: Path) -> dict[str, str]:
     stock = fill(served.store, "ann")
     asset = ann.post("/v1/assets", params={"name": "anns.mp4"}, content=clip.read_bytes()).raise_for_status().json()
     hook = ann.post("/v1/webhooks", json={"url": "https://example.com/anns"}).raise_for_status().json()
-    delivery = _delivery(served.store, hook["id"], stock)
-    names = {"batch_id": stock.batch, "job_id": stock.jobs["failed"], "asset_id": asset["id"]}
-    return names | {"webhook_id": hook["id"], "delivery_id": delivery}
-
-
-def _delivery(store: Store, webhook_id: str, stock: Stock) -> str:
-    with moment(store) as (session, now):
-        made = new_id("msg")
-        told = {"event": "job.failed", "batch_id": stock.batch, "job_id": stock.jobs["failed"], "body": "{}"}
-        state = {"state": DeliveryState.FAILED, "attempts": 8, "due_at": now, "created_at": now}
-        session.execute(insert(WebhookDelivery).values(id=made, webhook_id=webhook_id, **told, **state))
-        return made
+    ids = {"batch_id": stock.batch, "job_id": stock.jobs["failed"], "webhook_id": hook["id"]}
+    delivery = ids | {"id": new_id("msg"), "event": "job.failed", "body": "{}", "attempts": 8}
+    with moment(served.store) as (session, now):
+        state = {"state": DeliveryState.FAILED, "due_at": now, "created_at": now}
+        session.execute(insert(WebhookDelivery).values(**delivery, **state))
+    return ids | {"asset_id": asset["id"], "delivery_id": delivery["id"]}
 
 
 def _ask(client: httpx.Client, line: Route, names: dict[str, str]) -> httpx.Response:
