@@ -208,15 +208,15 @@ def test_settings_that_can_not_be_understood_do_not_end_it(patient: Patient) -> 
     assert [each for each in findings if each["about"] == "service" and each["grade"] == "ok"]
 
 
-@pytest.mark.parametrize("words", [["doctor", "--all"], ["doctor", "--json"]])
-def test_no_secret_is_shown(patient: Patient, words: list[str]) -> None:
+@pytest.mark.parametrize("how", ["--all", "--json"])
+def test_no_secret_is_shown(patient: Patient, how: str) -> None:
     spoilt = {
         "NEMO_TOKEN": "hushhush7 with a blank",
         "REELQ_BROKER_URL": "redis://boss:hushhush3/hushhush@127.0.0.1:1/0",
         "REELQ_DATABASE_URL": "postgresql://boss@127.0.0.1:1/reelq?password=hushhush5",
     }
     for more in (SECRETS, SECRETS | spoilt):
-        done = patient.calls(*words, code=1, **more)
+        done = patient.calls("doctor", how, code=1, **more)
         assert "NEMO_TOKEN" in done.stdout
         assert "hushhush" not in done.stdout + done.stderr
 

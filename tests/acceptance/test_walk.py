@@ -29,6 +29,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+"""What stands between fences: its language, and its lines."""
 _REDIS = "redis://127.0.0.1:6379/0"
 _PORTS = (8000, 5555)
 _LEFT_OUT = "make test"
@@ -36,11 +37,6 @@ _STAYS = "reelq up"
 _INSTALLING = 900
 _ROWS_WAIT = "--first"
 """What ends with 3, as the rows that it keeps back wait for whoever looks at the first ones."""
-
-
-def blocks() -> list[tuple[str, str]]:
-    """What stands in the README between fences: its language, and its lines."""
-    return _BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))
 
 
 class Terminal:
@@ -89,13 +85,12 @@ def clone(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def environment(tmp_path: Path, redis: Redis) -> Iterator[dict[str, str]]:
+def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
     """A user's who has set nothing, and whose home is empty."""
     (tmp_path / "home").mkdir()
     ours = ("REELQ_", "NEMO_", "MAKE", "MFLAGS", "VIRTUAL_ENV", "PYTEST_", "PYTHON")
     kept = {name: text for name, text in os.environ.items() if not name.startswith(ours)}
     path = os.pathsep.join(part for part in kept["PATH"].split(os.pathsep) if not Path(part).is_relative_to(ROOT))
-    assert redis.url
     with SandboxProcess.start(faults=STEADY, no_latency=True, credits=10_000) as service:
         yield {**kept, **QUICK, "PATH": path, "HOME": str(tmp_path / "home"), "NEMO_API_URL": service.url}
 
@@ -125,7 +120,7 @@ def test_the_readmes_commands_in_their_order_lead_where_it_says(
     began = time.monotonic()
     up: subprocess.Popen[str] | None = None
     with ExitStack() as stack:
-        for language, block in blocks():
+        for language, block in _BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8")):
             if language == "csv":
                 (clone / "jobs.csv").write_text(block, encoding="utf-8")
                 continue
