@@ -72,6 +72,11 @@ def until(met: Callable[[], object], what: str, seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
+def lines(count: int, what: str = "Take") -> list[str]:
+    """Rows that differ in what they say, so that the service's ledger can tell them apart."""
+    return [f"{CLIP},Add a title that says {what} {number}" for number in range(count)]
+
+
 class Farm:
     """One deployment; its workers are processes."""
 
@@ -129,6 +134,11 @@ class Farm:
         """All jobs of a batch, by row."""
         with self.store.read() as session:
             return list(session.scalars(select(Job).where(Job.batch_id == batch_id).order_by(Job.row)))
+
+    def heard(self) -> list[tuple[str, dict[str, Any]]]:
+        """All that the agent was told, refusals included, each with its session's id."""
+        sessions = self.sandbox.ledger()["sessions"].items()
+        return [(session_id, message) for session_id, one in sessions for message in one["messages"]]
 
     def sends(self) -> list[Send]:
         """Every decision to send."""

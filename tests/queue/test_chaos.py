@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.queue.farm import CLIP, KINDS, Farm, farm
+from tests.queue.farm import KINDS, Farm, farm, lines
 from tests.queue.sizes import PROVING, size
 
 ROWS = size(24, 300)
@@ -24,20 +24,13 @@ FAULTS: dict[str, object] = {
 }
 
 
-def lines(count: int) -> list[str]:
-    """Rows that differ in what they say, so that the ledger can tell them apart."""
-    return [f"{CLIP},Add a title that says Take {number}" for number in range(count)]
-
-
 def nothing_is_wrong(made: Farm) -> None:
     """The four promises, as far as the sandbox's ledger and the database can tell."""
     ledger = made.sandbox.ledger()
     interval = made.settings.reelq_poll_interval
-    messages = [
-        (session_id, message["text"]) for session_id, one in ledger["sessions"].items() for message in one["messages"]
-    ]
+    messages = Counter((session_id, message["text"]) for session_id, message in made.heard())
     decided = Counter((job.remote_session_id, send.text) for job, send in made.decisions())
-    unforeseen = Counter(messages) - decided
+    unforeseen = messages - decided
     assert not unforeseen, f"messages beyond the decisions to send: {unforeseen}"
     assert ledger["missing_headers"] == []
     assert ledger["tokens_at_cdn"] == 0

@@ -1,6 +1,5 @@
 """Endpoints are told by real workers: of every row's end and of the batch's, signed, again where it did not arrive."""
 
-import json
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -12,11 +11,9 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-from reelq.job import Status
-from reelq.store import actions, handling, webhooks
+from reelq.store import webhooks
 from reelq.store.outbox import Event
-from tests.queue.farm import KINDS, Farm, farm, until
-from tests.queue.test_actions import ask, lines
+from tests.queue.farm import KINDS, Farm, farm, lines, until
 from tests.receiver import Receiver, receiving, says
 
 pytestmark = pytest.mark.skipif("redis" not in KINDS, reason="needs Redis and PostgreSQL")
@@ -80,26 +77,6 @@ def test_each_rows_end_and_the_batchs_are_told_once_and_signed(tmp_path: Path) -
         assert others.came == []
 
 
-def test_a_retried_batch_finishes_again_and_its_failure_is_told_with_what_to_do(tmp_path: Path) -> None:
-    with deployment(tmp_path, faults={"agent_error": {"count": 1}}) as made, receiving() as receiver:
-        verifier = endpoint(made, receiver.url)
-        batch = made.submit(lines(1))
-        made.start_worker()
-        assert made.ended(batch) == {"agent_failed": 1}
-        until(lambda: states(made) == {"delivered": 2}, "its end told")
-        failed = next(message["data"] for message in told(receiver, verifier) if message["type"] == "job.failed")
-        assert (failed["error_code"], failed["status"], failed["result"]) == ("agent_failed", "failed", None)
-        assert failed["error"]
-        assert failed["advice"]
-        (job,) = made.jobs(batch)
-        assert ask(made, actions.retry, job.id)
-        assert made.sql(f"select finished_at from batches where id = '{batch}'") == [(None,)]
-        assert made.ended(batch) == {"succeeded": 1}
-        until(lambda: states(made) == {"delivered": 4}, "its second end told")
-        kinds = Counter(message["type"] for message in told(receiver, verifier))
-        assert kinds == {"job.failed": 1, "job.succeeded": 1, "batch.finished": 2}
-
-
 def test_a_worker_killed_while_it_tells_leaves_it_to_the_next_under_the_same_id(tmp_path: Path) -> None:
     held = threading.Event()
 
@@ -125,61 +102,3 @@ def test_a_worker_killed_while_it_tells_leaves_it_to_the_next_under_the_same_id(
         assert first.body == second.body
         assert len(told(receiver, verifier)) == 2
         assert made.sql("select attempts, status_code from webhook_deliveries") == [(2, 200)]
-
-
-def test_what_an_endpoint_missed_while_it_was_down_arrives_when_it_is_up(tmp_path: Path) -> None:
-    with deployment(tmp_path) as made:
-        with receiving() as gone:
-            url, port = gone.url, gone.port
-        verifier = endpoint(made, url)
-        batch = made.submit(lines(2))
-        made.start_worker()
-        made.ended(batch)
-        until(lambda: len(made.sql("select 1 from webhook_deliveries where error <> ''")) == 3, "three that failed")
-        assert states(made) == {"pending": 3}
-        with receiving(port=port) as receiver:
-            until(lambda: states(made) == {"delivered": 3}, "all arrive by themselves", 30)
-            assert Counter(message["type"] for message in told(receiver, verifier)) == {
-                "job.succeeded": 2,
-                "batch.finished": 1,
-            }
-            assert {row.attempts for row in made.sql("select attempts from webhook_deliveries")} == {2}
-
-
-def test_a_slow_endpoint_holds_up_neither_rows_nor_other_endpoints(tmp_path: Path) -> None:
-    over = threading.Event()
-    at_once, most = 0, 0
-    lock = threading.Lock()
-
-    def slow(_request: BaseHTTPRequestHandler) -> None:
-        nonlocal at_once, most
-        with lock:
-            at_once += 1
-            most = max(most, at_once)
-        over.wait(30)
-        with lock:
-            at_once -= 1
-
-    with deployment(tmp_path, concurrency=8) as made, receiving(slow) as sleepy, receiving() as quick:
-        endpoint(made, sleepy.url)
-        verifier = endpoint(made, quick.url)
-        batch = made.submit(lines(10))
-        made.start_worker()
-        assert made.ended(batch) == {"succeeded": 10}
-        until(lambda: len(quick.came) == 11, "the quick one has all", 20)
-        assert len(told(quick, verifier)) == 11
-        assert most == len(sleepy.came) == 4
-        over.set()
-
-
-def test_a_batch_that_is_cancelled_whole_is_told_of_once(tmp_path: Path) -> None:
-    with deployment(tmp_path) as made, receiving() as receiver:
-        verifier = endpoint(made, receiver.url)
-        batch = made.submit(lines(5))
-        handling.cancel_batch(made.store, batch)
-        made.start_worker()
-        until(lambda: states(made) == {"delivered": 1}, "its end told")
-        (message,) = told(receiver, verifier)
-        assert (message["type"], message["data"]["counts"]["cancelled"]) == ("batch.finished", 5)
-        assert {job.status for job in made.jobs(batch)} == {Status.CANCELLED}
-        assert json.loads(receiver.came[0].body)["timestamp"].endswith("Z")

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from reelq.store import actions
-from tests.queue.farm import KINDS, Farm, farm, until
+from tests.queue.farm import KINDS, Farm, farm, lines, until
 from tests.queue.sizes import PROVING, size
-from tests.queue.test_chaos import lines, nothing_is_wrong
+from tests.queue.test_chaos import nothing_is_wrong
 
 ROWS = size(16, 200)
 KILLS = size(4, 40)

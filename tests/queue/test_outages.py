@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from tests.queue.farm import CLIP, KINDS, Farm, farm, until
+from tests.queue.farm import KINDS, Farm, farm, lines, until
 from tests.queue.sizes import PROVING, size
 from tests.queue.test_chaos import nothing_is_wrong
 from tests.servers import own_postgres
@@ -20,11 +20,6 @@ SLOTS = 4
 EDIT: dict[str, object] = {"edit_seconds": 1.5}
 # The stand-in encodes two exports at a time, and the row that is last has to wait for all before it.
 PATIENT: dict[str, Any] = {"reelq_edit_timeout": 20.0, "reelq_silence_timeout": 15.0, "reelq_poll_limit": 500}
-
-
-def lines(count: int, what: str = "Take") -> list[str]:
-    """Rows that differ in what they say."""
-    return [f"{CLIP},Add a title that says {what} {number}" for number in range(count)]
 
 
 def succeeded(made: Farm, batch: str) -> int:

@@ -77,16 +77,3 @@ def test_rows_of_other_manifests_take_the_file_once_it_is_there(kind: str, tmp_p
         files = [tmp_path / out / name for out in ("out", "second", "third")]
         assert all(file.samefile(files[0]) for file in files)  # one file, downloaded once
         assert (len(made.sends()), len(made.sandbox.ledger()["renders"])) == (1, 1)
-
-
-@pytest.mark.parametrize("kind", IN_PROCESS)
-def test_a_file_that_is_not_what_it_was_is_not_taken(kind: str, tmp_path: Path) -> None:
-    with farm(kind, tmp_path) as made:
-        made.start_worker()
-        _, (job,) = _ended(made, ROW)
-        result = _result(made, job)
-        result.write_bytes(bytes(result.stat().st_size))
-        taken = made.submit([ROW], header=HEADER, name="taken", out="second")
-        assert made.ended(taken) == {"succeeded": 1}
-        assert is_whole_mp4(tmp_path / "second" / job.output)
-        assert len(made.sends()) == 1

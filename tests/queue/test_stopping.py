@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.queue.farm import CLIP, KINDS, Farm, farm, until
+from tests.queue.farm import CLIP, KINDS, Farm, farm, lines, until
 from tests.queue.sizes import crossed, size
 from tests.queue.test_chaos import nothing_is_wrong
 from tests.queue.worker_process import WorkerProcess
@@ -31,15 +31,9 @@ PATIENT: dict[str, Any] = {
 """A lease and streams that outlast the grace by far: what frees the jobs is that they are let go of."""
 
 
-def lines(count: int, what: str = "Take") -> list[str]:
-    """Rows that differ in what they say."""
-    return [f"{CLIP},Add a title that says {what} {number}" for number in range(count)]
-
-
 def streams(made: Farm) -> int:
     """How many instructions the agent is at."""
-    sessions = made.sandbox.ledger()["sessions"].values()
-    return sum(message["outcome"] == "under way" for one in sessions for message in one["messages"])
+    return sum(message["outcome"] == "under way" for _, message in made.heard())
 
 
 def seconds_to_exit(worker: WorkerProcess, *signals: signal.Signals, between: float = 0.3) -> float:
@@ -205,3 +199,24 @@ def test_what_a_worker_does_that_slept_beyond_its_lease_is_refused(
         assert made.costs() == made.sandbox.ledger()["charged"]
         made.workers[1].kill()
         assert made.ended(made.submit(lines(3, "Scene")), 60) == {"succeeded": 3}  # it is of use again
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_what_a_stopping_worker_has_not_looked_at_is_looked_at_by_the_next_one_at_once(
+    kind: str, tmp_path: Path
+) -> None:
+    rows = 40  # more than are looked at at once
+    with farm(kind, tmp_path, faults={"render_stuck": 1}, reelq_poll_limit=500, reelq_poll_interval=4.0) as made:
+        batch = made.submit([f"{CLIP},export"] * rows)
+        first = made.start_worker()
+        until(lambda: made.where(batch) == {("poll", "queued"): rows}, "all exports")
+        until(lambda: made.sandbox.ledger()["polls"] >= rows, "a look at each")
+        made.sandbox.faults(slow_answer={"seconds": 3, "on": "poll"})
+        before = made.sandbox.ledger()["polls"]
+        until(lambda: made.sandbox.ledger()["polls"] > before, "looks that take long")
+        seconds_to_exit(first, signal.SIGTERM)
+        made.sandbox.faults(slow_answer=None)
+        before = made.sandbox.ledger()["polls"]
+        made.start_worker()
+        # Sooner than what is lost, which is looked at again after a minute.
+        until(lambda: made.sandbox.ledger()["polls"] >= before + rows, "a look at each by the next worker", 45)

@@ -4,20 +4,17 @@ import logging
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
 from celery.exceptions import Ignore
 
-from reelq.job import FINAL, PIPELINE, Stage, Status
+from reelq.job import PIPELINE, Stage, Status
 from reelq.settings import Settings
 from reelq.store.models import Job
 from reelq.store.moves import Position, move
 from tests import databases
 from tests.databases import add_job, new_database, shown
-from tests.queue.farm import CLIP, KINDS, farm
-from tests.queue.test_chaos import nothing_is_wrong
 from worker.process import Process
 
 
@@ -152,25 +149,3 @@ def test_a_message_that_names_no_job_and_run_is_dropped_with_a_warning(
 def test_arguments_beyond_job_and_run_are_those_of_a_newer_version_and_do_no_harm(process: Process) -> None:
     job_id = job_in(process, Stage.RENDER, Status.QUEUED)
     assert hand_over(process, Stage.EDIT, job_id, 3, "more", also="this")
-
-
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind == "redis"] or KINDS)
-def test_a_worker_outlives_strays_of_every_kind(kind: str, tmp_path: Path) -> None:
-    with farm(kind, tmp_path) as made:
-        batch = made.submit([f"{CLIP},Add a title that says Take {number}" for number in range(4)])
-        worker = made.start_worker()
-        if made.redis:
-            from reelq.dispatch import make_celery
-
-            app = make_celery(made.settings)
-            for job in made.jobs(batch):
-                for stage in PIPELINE:
-                    # The first is true: when it takes a stage from its chain, the row must not wait for the lifeline.
-                    for arguments in ((job.id, 1), (job.id, 7), (job.id, 0), (), ("job_of_last_year", 1)):
-                        app.send_task(str(stage), arguments)
-            app.send_task("transcode", ("job_1", 1))
-        assert made.ended(batch) == {"succeeded": 4}
-        assert worker.poll() is None
-        assert all(job.status in FINAL and job.run == 1 for job in made.jobs(batch))
-        nothing_is_wrong(made)
-        assert made.ended(made.submit([f"{CLIP},Add music"])) == {"succeeded": 1}
