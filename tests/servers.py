@@ -128,9 +128,9 @@ class Postgres:
             )  # fmt: skip
         wait_for_start(self.process, self._answers)
 
-    def stop(self, how: signal.Signals = signal.SIGQUIT) -> None:
-        """Stop it: by SIGQUIT as a crash does, by SIGINT in good order. Every connection breaks."""
-        self.process.send_signal(how)
+    def stop(self, how: signal.Signals = signal.SIGKILL) -> None:
+        """Stop it, as a crash does or, told by another signal, in good order. Every connection breaks."""
+        self.process.send_signal(signal.SIGQUIT if how is signal.SIGKILL else signal.SIGINT)
         self.process.wait(START_SECONDS)
 
     def database(self) -> AbstractContextManager[str]:

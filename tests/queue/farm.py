@@ -219,14 +219,20 @@ def farm(
     *,
     faults: dict[str, object] | None = None,
     concurrency: int = 16,
-    sandbox: dict[str, object] | None = None,
+    sandbox: SandboxProcess | dict[str, object] | None = None,
     database_kind: str = "",
     **settings: Any,
 ) -> Iterator[Farm]:
-    """A deployment of this kind, without a worker yet; SQLite or PostgreSQL as usual for it, if none is named."""
+    """A deployment of this kind, without a worker yet; SQLite or PostgreSQL as usual for it, if none is named.
+
+    Its sandbox is one that runs already, or one with these options.
+    """
     with ExitStack() as stack:
-        options = {"no_latency": True, "credits": 10_000_000, "keep_alive": 0.2, **(sandbox or {})}
-        service = stack.enter_context(_sandbox(faults or {}, options))
+        if isinstance(sandbox, SandboxProcess):
+            service = sandbox
+        else:
+            options = {"no_latency": True, "credits": 10_000_000, "keep_alive": 0.2, **(sandbox or {})}
+            service = stack.enter_context(_sandbox(faults or {}, options))
         redis = Redis(folder) if kind == "redis" else None
         if redis:
             stack.callback(redis.stop)

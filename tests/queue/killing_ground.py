@@ -1,36 +1,31 @@
 """Where rows lose their worker at a named moment: a deployment for each row, and workers that cost next to nothing."""
 
-import threading
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from subprocess import TimeoutExpired
 from typing import Any, Final
 
-from pydantic import SecretStr
 from sqlalchemy import select, update
 
 from reelq.job import FINAL, Status
 from reelq.media import is_whole_mp4
-from reelq.settings import Settings
 from reelq.store import actions
 from reelq.store.models import Account, Job, JobEvent, Send
-from tests.databases import new_database, shown
-from tests.queue.farm import QUICK, STEADY, Farm
+from tests.queue.farm import STEADY, Farm, farm
 from tests.queue.fates import LOST_BEFORE_A_RESCUE, RESCUE
 from tests.queue.killed_worker import watch
 from tests.queue.worker_process import WorkerProcess
 from tests.sandbox_process import SandboxProcess
-from tests.servers import Redis
 
-THREADS: Final = 4
 PATIENCE: Final = 90.0
 INTERVAL: Final = 0.4
-WAITS: Final = QUICK | {
+WAITS: Final[dict[str, Any]] = {
     "reelq_poll_interval": INTERVAL,
     "reelq_rate_limit_wait": 0.3,
     # Room for a busy machine: a stream that is given up, or a lease that lapses, would be another story.
@@ -72,30 +67,52 @@ class Ground:
         self._folder = folder
         self._service = service
         self._clip = clip
-        self._one_by_one = threading.Lock()  # migrations of one process share Alembic's context
+
+    @staticmethod
+    def service() -> SandboxProcess:
+        """One for all of a ground's deployments."""
+        options: dict[str, Any] = {"no_latency": True, "credits": 100_000, "keep_alive": 0.2}
+        return SandboxProcess.start(faults=SERVICE, clients_per_address=1000, **options)
+
+    def submit(self, made: Farm, text: str) -> str:
+        """Hand in the row; its batch."""
+        return made.submit([f"{self._clip},{text}"])
+
+    def files(self, made: Farm) -> list[Path]:
+        """All files where results go."""
+        return [path for path in (made.folder / "out").rglob("*") if path.is_file()]
+
+    def broken(self, made: Farm) -> list[str]:
+        """Files that stand in a result's place and are not whole."""
+        return [path.name for path in self.files(made) if path.suffix == ".mp4" and not is_whole_mp4(path)]
+
+    def stories(self, moments: Sequence[str], at_once: int) -> dict[str, Story]:
+        """Of all these moments, some at a time."""
+        with ThreadPoolExecutor(at_once) as pool:
+            return dict(zip(moments, pool.map(self.story, range(len(moments)), moments), strict=True))
 
     def story(self, number: int, moment: str) -> Story:
         """A worker is killed at this moment, and another takes over."""
         began, story = time.monotonic(), Story(moment, f"Add a title that says Take {number}")
         with self._deployment(f"{number}") as made:
-            batch = made.submit([f"{self._clip},{story.text}"])
+            batch = self.submit(made, story.text)
             if moment.startswith(RESCUE):
                 self._lose_worker(made, batch, LOST_BEFORE_A_RESCUE)
             story.exitcode = self._lose_worker(made, batch, moment)
-            story.broken_at_kill = [path.name for path in _results(made) if not is_whole_mp4(path)]
+            story.broken_at_kill = self.broken(made)
             successor = self._worker(made)
             try:
                 self._to_its_end(made, batch, story)
             finally:
                 _end(successor)
-            _gather(made, batch, story)
+            self._gather(made, batch, story)
         story.seconds = time.monotonic() - began
         return story
 
     def trace(self) -> list[str]:
         """The moments of a row that nothing happens to."""
         with self._deployment("trace") as made:
-            batch = made.submit([f"{self._clip},Add a title that says Nothing happened"])
+            batch = self.submit(made, "Add a title that says Nothing happened")
             worker = self._worker(made, trace=made.folder / "trace")
             try:
                 made.ended(batch, PATIENCE)
@@ -103,28 +120,11 @@ class Ground:
                 _end(worker)
             return (made.folder / "trace").read_text().splitlines()
 
-    @contextmanager
-    def _deployment(self, name: str) -> Iterator[Farm]:
+    def _deployment(self, name: str) -> AbstractContextManager[Farm]:
         folder = self._folder / name
         folder.mkdir()
-        redis = Redis(folder) if self._kind == "redis" else None
-        with new_database("postgresql" if redis else "sqlite", folder) as database:
-            told: dict[str, Any] = {
-                "nemo_api_url": self._service.url,
-                "nemo_client_id": str(uuid.uuid4()),
-                "reelq_data_dir": folder / "data",
-                "reelq_database_url": SecretStr(shown(database)),
-                "reelq_secret_key": SecretStr("a key for tests, long enough"),
-                "reelq_broker_url": SecretStr(redis.url) if redis else None,
-            }
-            with self._one_by_one:
-                made = Farm(folder, self._service, Settings(**told, **WAITS), redis, THREADS)
-            try:
-                yield made
-            finally:
-                made.stop()
-                if redis:
-                    redis.stop()
+        client = str(uuid.uuid4())
+        return farm(self._kind, folder, concurrency=4, sandbox=self._service, nemo_client_id=client, **WAITS)
 
     def _worker(self, made: Farm, **moments: Any) -> WorkerProcess:
         return made.start_worker("--without-heartbeat", prepare=watch, **moments)
@@ -152,6 +152,15 @@ class Ground:
             with made.store.write() as session:
                 assert actions.retry(session, session.get_one(Job, job.id), made.store.now(session))
             _settled(made, batch)
+
+    def _gather(self, made: Farm, batch: str, story: Story) -> None:
+        (story.job,) = made.jobs(batch)
+        story.sends = sorted(made.sends(), key=lambda send: send.number)
+        story.events = made.events(story.job.id)
+        story.files = {path.name: path for path in self.files(made)}
+        story.costs = made.costs()
+        with made.store.read() as session:
+            story.user = session.scalars(select(Account.remote_user_id)).one()
 
 
 def _end(worker: WorkerProcess) -> None:
@@ -183,21 +192,3 @@ def _settled(made: Farm, batch: str) -> Job:
         time.sleep(0.2)
         (job,) = made.jobs(batch)
     return job
-
-
-def _files(made: Farm) -> list[Path]:
-    return [path for path in (made.folder / "out").rglob("*") if path.is_file()]
-
-
-def _results(made: Farm) -> list[Path]:
-    return [path for path in _files(made) if path.suffix == ".mp4"]
-
-
-def _gather(made: Farm, batch: str, story: Story) -> None:
-    (story.job,) = made.jobs(batch)
-    story.sends = sorted(made.sends(), key=lambda send: send.number)
-    story.events = made.events(story.job.id)
-    story.files = {path.name: path for path in _files(made)}
-    story.costs = made.costs()
-    with made.store.read() as session:
-        story.user = session.scalars(select(Account.remote_user_id)).one()

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Self
 
 import httpx
 from httpx_sse import EventSource
@@ -25,19 +25,8 @@ from tests.queue.farm import CLIP, ROOT, Farm, farm
 from tests.servers import Postgres, Redis, free_port, own_postgres
 
 WORKERS: Final = ("worker 1", "worker 2")
-SLOTS: Final = 4
-"""Of each worker."""
+_WORKER: Final = ("celery", "-A", "worker", "worker", "-c", "4", "--loglevel=INFO")
 _HANGS_UP_AFTER: Final = 25
-
-
-class Part(Protocol):
-    """Whatever can be stopped and started."""
-
-    def start(self) -> None:
-        """Begin; it need not answer yet."""
-
-    def stop(self, how: signal.Signals) -> None:
-        """End it, and wait until it has ended."""
 
 
 @dataclass
@@ -67,37 +56,11 @@ class Process:
 
 
 @dataclass
-class Broker:
-    """Redis; whatever it held is gone, either way."""
-
-    server: Redis
-
-    def start(self) -> None:
-        self.server.start()
-
-    def stop(self, how: signal.Signals) -> None:
-        self.server.stop(how)
-
-
-@dataclass
-class Database:
-    """PostgreSQL; told to stop, it breaks connections off in order."""
-
-    server: Postgres
-
-    def start(self) -> None:
-        self.server.start()
-
-    def stop(self, how: signal.Signals) -> None:
-        self.server.stop(signal.SIGQUIT if how is signal.SIGKILL else signal.SIGINT)
-
-
-@dataclass
 class Deployment:
     """All of them, and somebody with a key to the REST service."""
 
     made: Farm
-    parts: dict[str, Part]
+    parts: dict[str, Redis | Postgres | Process]
     api: httpx.Client
     flower: httpx.Client
     away: set[str] = field(default_factory=set)
@@ -152,11 +115,11 @@ def deployed(folder: Path, faults: dict[str, object], **settings: Any) -> Iterat
     ):
         assert made.redis
         ports = {name: free_port() for name in ("api", "flower")}
-        parts: dict[str, Part] = {"redis": Broker(made.redis), "postgresql": Database(server)}
+        parts: dict[str, Redis | Postgres | Process] = {"redis": made.redis, "postgresql": server}
         for name, command in _commands(ports).items():
             parts[name] = Process(command, made.environment(), folder / f"{name}.log")
         key = apikeys.make(made.store, "ann", Scope.ADMIN)[1]
-        with client(ports["api"], {"Authorization": f"Bearer {key}"}) as api, client(ports["flower"], {}) as flower:
+        with _client(ports["api"], {"Authorization": f"Bearer {key}"}) as api, _client(ports["flower"], {}) as flower:
             whole = Deployment(made, parts, api, flower)
             try:
                 yield whole
@@ -171,18 +134,12 @@ def deployed(folder: Path, faults: dict[str, object], **settings: Any) -> Iterat
 def _commands(ports: dict[str, int]) -> dict[str, list[str]]:
     return {
         "api": ["uvicorn", "api.app:app", "--port", str(ports["api"])],
-        **{name: worker_command(name.replace(" ", "")) for name in WORKERS},
+        **{name: [*_WORKER, "-n", f"{name.replace(' ', '')}@%h"] for name in WORKERS},
         "flower": ["celery", "-A", "worker", "flower", "--address=127.0.0.1", f"--port={ports['flower']}"],
     }
 
 
-def worker_command(name: str, slots: int = SLOTS) -> list[str]:
-    """A worker by this name, with few slots."""
-    options = ["-c", str(slots), "-n", f"{name}@%h", "--loglevel=INFO"]
-    return ["celery", "-A", "worker", "worker", *options]
-
-
-def client(port: int, headers: dict[str, str]) -> httpx.Client:
+def _client(port: int, headers: dict[str, str]) -> httpx.Client:
     """Somebody who asks this machine."""
     return httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=20, trust_env=False)
 

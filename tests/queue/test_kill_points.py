@@ -3,12 +3,11 @@
 import signal
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pytest
 
@@ -17,11 +16,8 @@ from reelq.media import is_whole_mp4
 from reelq.store.models import Outcome
 from tests.queue.farm import KINDS
 from tests.queue.fates import AS_THE_LEDGER_SAYS, FATES, MOMENTS, RESCUE, STREAM_LOST, TOKEN_LOST
-from tests.queue.killing_ground import INTERVAL, SERVICE, Ground, Story
+from tests.queue.killing_ground import INTERVAL, Ground, Story
 from tests.queue.sizes import PROVING
-from tests.sandbox_process import SandboxProcess
-
-AT_ONCE: Final = 8
 
 
 @dataclass(slots=True)
@@ -45,14 +41,10 @@ class Trial:
 @pytest.fixture(scope="module", params=KINDS if PROVING else KINDS[:1])
 def trial(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, clip: Path) -> Iterator[Trial]:
     """Every moment of the table, some at a time."""
-    folder = tmp_path_factory.mktemp("killed")
-    options: dict[str, Any] = {"no_latency": True, "credits": 100_000, "keep_alive": 0.2, "clients_per_address": 1000}
-    with SandboxProcess.start(faults=SERVICE, **options) as service:
-        ground = Ground(request.param, folder, service, clip)
+    with Ground.service() as service:
+        ground = Ground(request.param, tmp_path_factory.mktemp("killed"), service, clip)
         trace = ground.trace()
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            stories = list(pool.map(ground.story, range(len(MOMENTS)), MOMENTS))
-        yield Trial({story.moment: story for story in stories}, trace, service.ledger())
+        yield Trial(ground.stories(MOMENTS, at_once=8), trace, service.ledger())
 
 
 each_moment = pytest.mark.parametrize("moment", MOMENTS)

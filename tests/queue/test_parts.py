@@ -6,8 +6,6 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,13 +15,14 @@ import pytest
 
 from reelq.dispatch import make_celery
 from reelq.settings import Settings
-from tests.queue.farm import CLIP, KINDS, Farm, farm, until
-from tests.queue.parts import WORKERS, Deployment, Follower, Process, deployed, worker_command
+from tests.queue.farm import KINDS, Farm, farm, lines, until
+from tests.queue.parts import WORKERS, Deployment, Follower, deployed
 from tests.queue.sizes import PROVING, size
 from tests.queue.test_chaos import nothing_is_wrong
 from tests.queue.test_messages import STRAYS, push, queue_of
-from tests.queue.test_outages import at_work, let_a_minute_pass
+from tests.queue.test_outages import PATIENT, both_take_work, let_a_minute_pass
 from tests.queue.test_stopping import pauses_after_release, released
+from tests.queue.worker_process import WorkerProcess
 
 pytestmark = pytest.mark.skipif("redis" not in KINDS, reason="needs Redis and PostgreSQL")
 
@@ -34,11 +33,6 @@ ROUNDS: Final = size(1, 4)
 MORE: Final = 2
 """Rows that are handed in while something is away."""
 NEWER: Final = ("more-arguments", "unknown-task", "unknown-stage-next")
-PATIENT: Final[dict[str, Any]] = {
-    "reelq_edit_timeout": 20.0,
-    "reelq_silence_timeout": 15.0,
-    "reelq_poll_limit": 500,
-}
 
 
 class Orders:
@@ -79,18 +73,9 @@ class Orders:
         return not self.open
 
 
-def said_once(made: Farm) -> bool:
-    """Whether the agent was told nothing twice in one session."""
-    sessions = made.sandbox.ledger()["sessions"]
-    heard = Counter((name, message["text"]) for name, one in sessions.items() for message in one["messages"])
-    return set(heard.values()) <= {1}
-
-
-def takes_of(made: Farm) -> "Counter[str]":
-    """How often each row's own instruction was taken, in all sessions."""
-    sessions = made.sandbox.ledger()["sessions"].values()
-    texts = (message["text"] for one in sessions for message in one["messages"])
-    return Counter(text for text in texts if " Take " in text)
+def times_told(made: Farm) -> "Counter[str]":
+    """How often the agent was told each instruction, in all sessions."""
+    return Counter(message["text"] for _, message in made.heard())
 
 
 def is_playable(video: bytes, folder: Path) -> bool:
@@ -161,8 +146,7 @@ def test_parts_stopped_and_started_in_any_order_leave_no_row_stuck(
         # Killed between its decision to send and the sending, a worker leaves a doubt that no reading settles.
         assert set(ends) <= ({"succeeded", "edit_unconfirmed"} if killed else {"succeeded"}), ends
         assert ends["edit_unconfirmed"] <= 1
-        assert set(takes_of(made).values()) == {1}
-        assert said_once(made)
+        assert set(times_told(made).values()) == {1}
         nothing_is_wrong(made)
         assert made.costs() == made.sandbox.ledger()["charged"]
         done = [job for job in jobs if job.status == "succeeded"]
@@ -172,19 +156,13 @@ def test_parts_stopped_and_started_in_any_order_leave_no_row_stuck(
         _told_whole(made, follower, orders.batches[0])
         until(whole.shows, "Flower")
         if PROVING:
-            _both_take_work(whole, orders)
+            both_take_work(made)
 
 
 def _told_whole(made: Farm, follower: Follower, batch: str) -> None:
     happened = Counter((job.id, event.what, event.words) for job in made.jobs(batch) for event in made.events(job.id))
     heard = Counter((event["job"], event["what"], event["words"]) for event in follower.heard)
     assert heard == happened
-
-
-def _both_take_work(whole: Deployment, orders: Orders) -> None:
-    orders.place(12)
-    until(lambda: at_work(whole.made) == 2, "work in the hands of both workers", 40)
-    until(lambda: all_over(whole.made), "their end", 60)
 
 
 @pytest.mark.timeout(150)
@@ -232,53 +210,44 @@ def test_a_rolling_restart_under_load_loses_nothing_and_repeats_nothing(
 ) -> None:
     rows = size(24, 60)
     settings: dict[str, Any] = {**PATIENT, "reelq_max_in_flight": rows // 3}  # there is work left for the second worker
-    with farm("redis", tmp_path, faults={"edit_seconds": size(3, 6)}, **settings) as made, queue_of(made) as queue:
-        batch = made.submit([f"{CLIP},Add a title that says Take {number}" for number in range(rows)])
-        left: dict[str, int] = {}
-        with workers(made, {"sees its edits out": 30.0, "has no time for that": 0.3}) as each:
-            for name, worker in each.items():
-                until(lambda worker=worker: edits_of(made, worker, 1) >= 2, "open streams", 60)  # type: ignore[misc]
-                worker.stop(signal.SIGTERM)
-                left[name] = released(made).total() - sum(left.values())
-                # Left behind by a newer version, of which there was a worker for a while.
-                for job, newer in zip(made.jobs(batch), NEWER, strict=False):
-                    push(queue, STRAYS[newer], job=job.id)
-                worker.start()
-            let_a_minute_pass(made)
-            assert made.ended(batch, 200 if PROVING else 120) == {"succeeded": rows}
+    faults: dict[str, object] = {"edit_seconds": size(3, 6)}
+    with farm("redis", tmp_path, faults=faults, concurrency=4, **settings) as made, queue_of(made) as queue:
+        batch = made.submit(lines(rows))
+        graces = (30.0, 0.3)  # the first sees its edits out, the second has no time for that
+        left: list[int] = []
+        for grace, worker in [(grace, start(made, grace)) for grace in graces]:
+            until(lambda worker=worker: has_begun_edits(made, worker), "open streams")  # type: ignore[misc]
+            worker.terminate()
+            worker.wait(40)
+            left.append(released(made).total() - sum(left))
+            # Left behind by a newer version, of which there was a worker for a while.
+            for job, newer in zip(made.jobs(batch), NEWER, strict=False):
+                push(queue, STRAYS[newer], job=job.id)
+            start(made, grace)
+        let_a_minute_pass(made)
+        assert made.ended(batch, 200 if PROVING else 120) == {"succeeded": rows}
         with capsys.disabled():
             print(f"\n{rows} rows, two workers restarted in turn: {left} let go of", end="; ")
             print(f"those were in other hands within {max(pauses_after_release(made)):.1f} s")
-        assert left["sees its edits out"] == 0
-        assert left["has no time for that"] > 0
+        assert left[0] == 0
+        assert left[1] > 0
         assert {job.run for job in made.jobs(batch) if job.id not in released(made)} == {1}
-        assert set(takes_of(made).values()) == {1}
-        assert takes_of(made).total() == rows
-        assert said_once(made)
+        assert set(times_told(made).values()) == {1}
+        assert times_told(made).total() == rows
         assert len(made.sandbox.ledger()["renders"]) == rows
         nothing_is_wrong(made)
         assert made.costs() == made.sandbox.ledger()["charged"]
 
 
-@contextmanager
-def workers(made: Farm, graces: dict[str, float]) -> Iterator[dict[str, Process]]:
-    """Workers by their names, each with its own grace."""
-    found = {}
-    for number, (name, grace) in enumerate(graces.items()):
-        environment = made.environment() | {"REELQ_STOP_GRACE": str(grace)}
-        found[name] = Process(worker_command(f"w{number}"), environment, made.folder / f"worker{number}.log")
-        found[name].start()
-    try:
-        yield found
-    finally:
-        for worker in found.values():
-            worker.stop(signal.SIGKILL)
+def start(made: Farm, grace: float) -> WorkerProcess:
+    """A worker that has so much time when it is told to stop."""
+    made.settings = made.settings.model_copy(update={"reelq_stop_grace": grace})
+    return made.start_worker()
 
 
-def edits_of(made: Farm, worker: Process, lately: float = 3600) -> int:
-    """How many edits this worker is at, past the beginning of the stream, which was so many seconds ago at most."""
-    assert worker.running
-    held = f"status = 'running' and stage = 'edit' and worker like '%:{worker.running.pid}:%'"
+def has_begun_edits(made: Farm, worker: WorkerProcess) -> bool:
+    """Whether this worker is at two edits or more, whose streams began within the last second."""
+    held = f"status = 'running' and stage = 'edit' and worker like '%:{worker.pid}:%'"
     sent = f"select count(*) from sends join jobs on jobs.id = sends.job_id where outcome = 'open' and {held}"
-    sent += f" and sent_at > now() - interval '{lately} seconds'"
-    return int(made.sql(sent)[0][0])
+    sent += " and sent_at > now() - interval '1 second'"
+    return int(made.sql(sent)[0][0]) >= 2

@@ -10,8 +10,8 @@ import pytest
 import redis
 
 from tests.queue.farm import CLIP, ON_REDIS, Farm, farm, until
-from tests.queue.scraping import asked_at, samples, summed
 from tests.queue.sizes import PROVING, size
+from tests.queue.test_metrics import asked_at, samples
 from tests.servers import free_port
 
 ROWS = size(40, 1_000)
@@ -37,7 +37,8 @@ def messages_for_looks(made: Farm) -> int:
         return 0
     place = made.settings.metrics_place
     assert place
-    return int(summed(samples(asked_at(place[1])), "reelq_messages_total", "poll"))
+    told = samples(asked_at(place[1])).items()
+    return int(sum(value for (name, at), value in told if name == "reelq_messages_total" and "poll" in at))
 
 
 def exports(made: Farm) -> list[dict[str, Any]]:
