@@ -20,6 +20,7 @@ from reelq.store import accounts, batches, credits, submissions
 from reelq.store.migrate import upgrade
 from reelq.store.models import Job, JobEvent, Send
 from reelq.store.orders import Order
+from reelq.store.secrets import Vault, open_vault
 from reelq.store.session import AWAY, Store, database_url
 from tests.databases import new_database, shown
 from tests.queue.sizes import PROVING
@@ -109,9 +110,7 @@ class Farm:
         wanted = Order("me", name, self.folder, self.folder / out, checked.rows_or_raise(), checked.columns, **order)
         return submissions.submit(self.store, wanted, service=self.settings.nemo_api_url, account_id=account).batch_id
 
-    def vault(self) -> Any:
-        from reelq.store.secrets import open_vault
-
+    def vault(self) -> Vault:
         return open_vault(self.settings, local=self.store.is_sqlite)
 
     def start_worker(self, *more: str, **prepared: Any) -> WorkerProcess:

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
 
@@ -23,6 +23,9 @@ class Fate:
     """It was under a lease that has lapsed, so its run rises; else no more than its message was lost. None where the
     worker was at something else, and the row is wherever it is."""
     sessions: int = 1
+    small: bool = field(default=False, compare=False)
+    """Tried in the small form too, which has one of each kind: a claim, a receipt before and after its commit, every
+    write and every request that can't be undone, and each duty of the lifeline."""
 
 
 RESCUED: Final = Fate()
@@ -36,82 +39,83 @@ IN_DOUBT: Final = Fate("edit_unconfirmed")
 """The decision stands and nothing went out, which nobody can tell from a stream that was lost."""
 
 
-def _at(step: str, before: Fate, after: Fate) -> Mapping[str, Fate]:
-    """The fates of a row whose worker is killed before this step and after it."""
+def _at(step: str, before: Fate, after: Fate, *small: str) -> Mapping[str, Fate]:
+    """The fates of a row whose worker is killed before this step and after it; which of them the small form tries."""
     where, _, what = step.partition(": ")
-    return {f"{where}: before {what}": before, f"{where}: after {what}": after}
+    both = {"before": before, "after": after}
+    return {f"{where}: {when} {what}": replace(fate, small=when in small) for when, fate in both.items()}
 
 
-def _claim(stage: str) -> Mapping[str, Fate]:
-    return _at(f"{stage}: writing jobs.status=running", MESSAGE_LOST, RESCUED)
+def _claim(stage: str, *small: str) -> Mapping[str, Fate]:
+    return _at(f"{stage}: writing jobs.status=running", MESSAGE_LOST, RESCUED, *small)
 
 
-def _receipt(stage: str, to: str, before: Fate = RESCUED) -> Mapping[str, Fate]:
-    return _at(f"{stage}: writing jobs.{to}", before, MESSAGE_LOST)
+def _receipt(stage: str, to: str, *small: str, before: Fate = RESCUED) -> Mapping[str, Fate]:
+    return _at(f"{stage}: writing jobs.{to}", before, MESSAGE_LOST, *small)
 
 
 FATES: Final = MappingProxyType(
     {
         # The lifeline lets the job in: it is marked, then published.
-        **_at("due work: writing jobs.admitted", MESSAGE_LOST, MESSAGE_LOST),
+        **_at("due work: writing jobs.admitted", MESSAGE_LOST, MESSAGE_LOST, "after"),
         # The session, and the token that it needs: the right to ask for it, the request, the token on record.
-        **_claim("upload"),
-        **_at("upload: open_session", RESCUED, SECOND_SESSION),
+        **_claim("upload", "after"),
+        **_at("upload: open_session", RESCUED, SECOND_SESSION, "after"),
         **_at("upload: writing accounts.refreshing_until", RESCUED, RESCUED),
-        **_at("upload: ask_for_token", RESCUED, TOKEN_LOST),
-        **_at("upload: writing accounts.token", TOKEN_LOST, RESCUED),
+        **_at("upload: ask_for_token", RESCUED, TOKEN_LOST, "after"),
+        **_at("upload: writing accounts.token", TOKEN_LOST, RESCUED, "after"),
         # The file, and words about its progress.
         **_at("upload: upload", SECOND_SESSION, SECOND_SESSION),
         **_at("upload: writing job_events", SECOND_SESSION, SECOND_SESSION),
-        **_receipt("upload", "stage=edit", SECOND_SESSION),
+        **_receipt("upload", "stage=edit", "before", before=SECOND_SESSION),
         # The balance before: the right to read it, the request, the reading. Then the baseline.
         **_claim("edit"),
-        **_at("edit: writing accounts.reading_until", RESCUED, RESCUED),
+        **_at("edit: writing accounts.reading_until", RESCUED, RESCUED, "after"),
         **_at("edit: balance", RESCUED, RESCUED),
-        **_at("edit: writing credit_readings", RESCUED, RESCUED),
+        **_at("edit: writing credit_readings", RESCUED, RESCUED, "after"),
         **_at("edit: state", RESCUED, RESCUED),
         # The decision to send.
-        **_at("edit: writing sends", RESCUED, IN_DOUBT),
+        **_at("edit: writing sends", RESCUED, IN_DOUBT, "before", "after"),
         # The instruction goes out; words about the agent's first tool, while the stream goes on.
         **_at("edit: send", IN_DOUBT, RESCUED),
-        "edit: after the instruction has left": Fate(AS_THE_LEDGER_SAYS),
-        "edit: after the stream has begun": RESCUED,
+        "edit: after the instruction has left": Fate(AS_THE_LEDGER_SAYS, small=True),
+        "edit: after the stream has begun": Fate(small=True),
         **_at("edit: writing job_events", RESCUED, RESCUED),
         # The receipt, with the stream's proper end.
-        **_receipt("edit", "stage=verify"),
+        **_receipt("edit", "stage=verify", "before", "after"),
         # The lifeline's balance after it, as the one before; and that no later drop of it is this row's.
         **_at("costs: writing accounts.reading_until", ELSEWHERE, ELSEWHERE),
         **_at("costs: balance", ELSEWHERE, ELSEWHERE),
-        **_at("costs: writing credit_readings", ELSEWHERE, ELSEWHERE),
+        **_at("costs: writing credit_readings", ELSEWHERE, ELSEWHERE, "after"),
         **_at("costs: writing sends.bears_costs", ELSEWHERE, ELSEWHERE),
         # One look; the receipt settles the decision to send.
         **_claim("verify"),
         **_at("verify: state", RESCUED, RESCUED),
-        **_receipt("verify", "stage=render"),
+        **_receipt("verify", "stage=render", "before"),
         # The draft, the render's id on record, the export under it.
         **_claim("render"),
         **_at("render: state", RESCUED, RESCUED),
-        **_at("render: writing jobs.remote_render_id", RESCUED, RESCUED),
-        **_at("render: render", RESCUED, RESCUED),
+        **_at("render: writing jobs.remote_render_id", RESCUED, RESCUED, "before", "after"),
+        **_at("render: render", RESCUED, RESCUED, "after"),
         **_receipt("render", "stage=poll"),
         # The next look is due: marked, then begun.
-        **_at("due work: writing jobs.due_at", MESSAGE_LOST, MESSAGE_LOST),
+        **_at("due work: writing jobs.due_at", MESSAGE_LOST, MESSAGE_LOST, "after"),
         # One look, under no lease, and when the next one is due.
         **_at("look: progress", MESSAGE_LOST, MESSAGE_LOST),
-        **_at("looks: writing jobs.due_at", MESSAGE_LOST, MESSAGE_LOST),
+        **_at("looks: writing jobs.due_at", MESSAGE_LOST, MESSAGE_LOST, "after"),
         # The look that sees it done, and where the file lies; then the message goes out.
         "look: after progress, done": MESSAGE_LOST,
-        **_at("looks: writing jobs.result_url", MESSAGE_LOST, MESSAGE_LOST),
+        **_at("looks: writing jobs.result_url", MESSAGE_LOST, MESSAGE_LOST, "after"),
         **_claim("poll"),
         **_receipt("poll", "stage=download"),
         # The file, with words about its progress when the first of it is there; the whole file to its place.
         **_claim("download"),
-        **_at("download: download", RESCUED, RESCUED),
+        **_at("download: download", RESCUED, RESCUED, "after"),
         **_at("download: writing job_events", RESCUED, RESCUED),
-        **_at("download: replace", RESCUED, RESCUED),
+        **_at("download: replace", RESCUED, RESCUED, "after"),
         **_receipt("download", "status=succeeded"),
         # The lifeline takes the row back from a worker that was killed before, and is killed over it.
-        **_at("silent workers: writing jobs.status=queued", RESCUED, RESCUED),
+        **_at("silent workers: writing jobs.status=queued", RESCUED, RESCUED, "after"),
     }
 )
 RESCUE: Final = "silent workers"
@@ -127,34 +131,4 @@ STREAM_LOST: Final = (
     "edit: before writing jobs.stage=verify",
 )
 """The instruction may be there, and how its stream ended is known to nobody any more."""
-COVERING: Final = (
-    "due work: after writing jobs.admitted",
-    "upload: after writing jobs.status=running",
-    "upload: after ask_for_token",
-    "upload: after writing accounts.token",
-    "upload: after open_session",
-    "upload: before writing jobs.stage=edit",
-    "edit: after writing accounts.reading_until",
-    "edit: after writing credit_readings",
-    "edit: before writing sends",
-    "edit: after writing sends",
-    "edit: after the instruction has left",
-    "edit: after the stream has begun",
-    "edit: before writing jobs.stage=verify",
-    "edit: after writing jobs.stage=verify",
-    "costs: after writing credit_readings",
-    "verify: before writing jobs.stage=render",
-    "render: before writing jobs.remote_render_id",
-    "render: after writing jobs.remote_render_id",
-    "render: after render",
-    "due work: after writing jobs.due_at",
-    "looks: after writing jobs.due_at",
-    "looks: after writing jobs.result_url",
-    "download: after download",
-    "download: after replace",
-    "silent workers: after writing jobs.status=queued",
-)
-"""One of each kind: a claim, a receipt before and after its commit, every write and every request that can't be undone,
-and each duty of the lifeline. Claims and receipts are the same for all stages.
-"""
-MOMENTS: Final = tuple(moment for moment in FATES if PROVING or moment in COVERING)
+MOMENTS: Final = tuple(moment for moment, fate in FATES.items() if PROVING or fate.small)

@@ -4,7 +4,6 @@ One worker with 64 rows in flight, each an edit of 2 s with its export. What an 
 afterwards, and taken off for as long as the rows took. Needs redis-server and PostgreSQL installed.
 """
 
-import socket
 import sys
 import tempfile
 import time
@@ -12,9 +11,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
+import redis
 from sqlalchemy import text
 
-from tests.queue.farm import CLIP, Farm, farm
+from tests.queue.farm import Farm, farm, lines
 from tests.servers import test_run
 
 IN_FLIGHT: Final = 64
@@ -27,20 +27,15 @@ _OF_REDIS: Final = ("total_commands_processed", "total_net_input_bytes", "total_
 
 def main(rows: int) -> None:
     """One measurement: a line for each figure."""
-    waits: dict[str, Any] = {
-        "reelq_max_in_flight": IN_FLIGHT,
-        "reelq_poll_interval": 1.0,
-        "reelq_edit_timeout": 60.0,
-        "reelq_silence_timeout": 30.0,
-        "reelq_lease_seconds": 20.0,
-    }
+    waits: dict[str, Any] = {"reelq_poll_interval": 1.0, "reelq_edit_timeout": 60.0, "reelq_silence_timeout": 30.0}
+    waits |= {"reelq_max_in_flight": IN_FLIGHT, "reelq_lease_seconds": 20.0}
     faults: dict[str, object] = {"edit_seconds": 2.0, "render_seconds": 1.5}
     with (
         test_run(),
         tempfile.TemporaryDirectory() as folder,
-        farm("redis", Path(folder), faults=faults, concurrency=IN_FLIGHT, database_kind="postgresql", **waits) as made,
+        farm("redis", Path(folder), faults=faults, concurrency=IN_FLIGHT, **waits) as made,
     ):
-        batch = made.submit([f"{CLIP},Add a title that says Take {number}" for number in range(rows)])
+        batch = made.submit(lines(rows))
         time.sleep(SETTLED)
         before, began = _counts(made), time.monotonic()
         made.start_worker()
@@ -65,18 +60,14 @@ def _work(made: Farm, batch: str) -> int:
 
 def _counts(made: Farm) -> Counter[str]:
     counted = made.sql(f"select {', '.join(_COUNTED)} from pg_stat_database where datname = current_database()")[0]
-    told = _info(made, "stats")
-    return Counter({**counted._mapping, **{name: int(told[name]) for name in _OF_REDIS}})
+    told = _info(made)
+    return Counter({**counted._mapping, **{name: told[name] for name in _OF_REDIS}})
 
 
-def _info(made: Farm, section: str) -> dict[str, str]:
+def _info(made: Farm) -> dict[str, Any]:
     assert made.redis
-    with socket.create_connection(("127.0.0.1", made.redis.port), 5) as line, line.makefile("rwb") as file:
-        file.write(f"INFO {section}\r\n".encode())
-        file.flush()
-        size = int(file.readline()[1:])
-        lines = file.read(size).decode().splitlines()
-    return dict(line.split(":", 1) for line in lines if ":" in line)
+    with redis.Redis.from_url(made.redis.url) as asked:
+        return dict(asked.info())
 
 
 def _tell(before: Counter[str], after: Counter[str], idle: Counter[str], busy: float, rows: int) -> None:
@@ -96,7 +87,7 @@ def _tell_the_rest(made: Farm, rows: int, connections: int) -> None:
         connection.execute(text("vacuum full"))
     print(f"{'room, packed':26} {_room(made) / rows:10,.0f} bytes a row")
     print(f"{'connections to PostgreSQL':26} {connections:10}")
-    print(f"{'memory of Redis, at most':26} {_info(made, 'memory')['used_memory_peak_human']:>10}")
+    print(f"{'memory of Redis, at most':26} {_info(made)['used_memory_peak_human']:>10}")
 
 
 def _room(made: Farm) -> int:

@@ -62,20 +62,20 @@ def test_a_row_whose_worker_was_killed_ends_as_it_must(trial: Trial, moment: str
     assert story.first_run in {1, 2}
     retried = story.first_end == "edit_unconfirmed"
     assert story.job.run == story.first_run + retried
-    assert story.job.status == ("waiting" if fate is TOKEN_LOST else "succeeded")
+    assert story.job.status == ("waiting" if fate == TOKEN_LOST else "succeeded")
 
 
 @each_moment
 def test_no_decision_is_delivered_twice_and_one_instruction_takes_effect(trial: Trial, moment: str) -> None:
     story, fate = trial.stories[moment], FATES[moment]
-    decisions = [] if fate is TOKEN_LOST else [("instruction", Outcome.APPLIED)]
+    decisions = [] if fate == TOKEN_LOST else [("instruction", Outcome.APPLIED)]
     if story.first_end == "edit_unconfirmed":
         decisions = [("instruction", Outcome.UNCONFIRMED), ("retry", Outcome.APPLIED)]
     assert [(send.why, send.outcome) for send in story.sends] == decisions
     # What was unconfirmed never arrived: the service got what took effect, and nothing beside it.
     delivered = [(message["text"], message["outcome"]) for message in trial.messages(story)]
     assert delivered == [(send.text, "applied") for send in story.sends if send.outcome is Outcome.APPLIED]
-    assert story.job.timeline.count(story.text.removeprefix("Add a ")) == (fate is not TOKEN_LOST)
+    assert story.job.timeline.count(story.text.removeprefix("Add a ")) == (fate != TOKEN_LOST)
     heard = [send.ended_well for send in story.sends if send.outcome is Outcome.APPLIED]
     lost = moment in STREAM_LOST and story.first_end == "succeeded"
     assert heard == [number > 0 or not lost for number in range(len(heard))]
@@ -88,7 +88,7 @@ def test_no_more_sessions_and_exports_are_asked_for_than_the_kill_explains(trial
     story, fate = trial.stories[moment], FATES[moment]
     assert len(trial.sessions(story)) == fate.sessions
     renders = trial.renders(story)
-    assert [render["id"] for render in renders] == ([] if fate is TOKEN_LOST else [story.job.remote_render_id])
+    assert [render["id"] for render in renders] == ([] if fate == TOKEN_LOST else [story.job.remote_render_id])
     early = [gap for render in renders for gap in render["spacing"][1:] if gap < INTERVAL - 0.01]
     assert early == []
 
@@ -97,7 +97,7 @@ def test_no_more_sessions_and_exports_are_asked_for_than_the_kill_explains(trial
 def test_the_result_is_there_once_and_whole(trial: Trial, moment: str) -> None:
     story, fate = trial.stories[moment], FATES[moment]
     assert story.broken_at_kill == []
-    assert list(story.files) == ([] if fate is TOKEN_LOST else [story.job.result_path])
+    assert list(story.files) == ([] if fate == TOKEN_LOST else [story.job.result_path])
     for path in story.files.values():
         assert is_whole_mp4(path)
         assert path.stat().st_size == story.job.result_size
@@ -112,7 +112,7 @@ def test_the_events_tell_the_whole_story(trial: Trial, moment: str) -> None:
     assert happened["retried"] == (story.first_end == "edit_unconfirmed")
     assert all(after.before == before.after for before, after in pairwise(story.events))
     assert [event.run for event in story.events] == sorted(event.run for event in story.events)
-    if fate is TOKEN_LOST:
+    if fate == TOKEN_LOST:
         assert "token" in story.events[-1].words
     else:
         assert {f"{stage} done" for stage in PIPELINE[:-1]} <= happened.keys()

@@ -20,7 +20,7 @@ from reelq.dispatch import QUEUE
 from reelq.job import PIPELINE, Stage
 from reelq.store.models import Job
 from reelq.store.outbox import Event
-from tests.queue.farm import CLIP, KINDS, Farm, farm, until
+from tests.queue.farm import CLIP, KINDS, Farm, farm, lines, until
 from tests.queue.record_messages import MESSAGES, as_it_lies
 from tests.queue.test_chaos import nothing_is_wrong
 from tests.queue.test_deliveries import endpoint, states, told
@@ -69,7 +69,7 @@ def log_of(made: Farm, number: int = 0) -> str:
 @pytest.mark.timeout(200)
 def test_whatever_lies_in_the_queue_every_row_ends_and_the_worker_works_on(tmp_path: Path) -> None:
     with farm("redis", tmp_path, reelq_poll_limit=500) as made, queue_of(made) as queue:
-        batch = made.submit([f"{CLIP},Add a title that says Take {number}" for number in range(len(STRAYS))])
+        batch = made.submit(lines(len(STRAYS)))
         pairs = list(zip(STRAYS.values(), made.jobs(batch), strict=True))
         for stray, job in pairs:
             push(queue, stray, job=job.id)
@@ -83,9 +83,8 @@ def test_whatever_lies_in_the_queue_every_row_ends_and_the_worker_works_on(tmp_p
         assert {job.run for job in made.jobs(batch)} == {1}
         assert worker.poll() is None
         until(lambda: is_empty(queue), "an empty queue")
-        sessions = made.sandbox.ledger()["sessions"]
-        said = Counter((name, message["text"]) for name, one in sessions.items() for message in one["messages"])
-        assert len(sessions) == len(STRAYS)
+        said = Counter((session_id, message["text"]) for session_id, message in made.heard())
+        assert len(made.sandbox.ledger()["sessions"]) == len(STRAYS)
         assert set(said.values()) == {1}
         nothing_is_wrong(made)
         _told_in_a_line_each(log_of(made))
@@ -136,7 +135,7 @@ def stage_of(process: Process, job_id: str) -> Stage:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_what_an_older_version_left_in_the_queue_is_understood(version: str, tmp_path: Path) -> None:
     with farm("redis", tmp_path) as made, queue_of(made) as queue:
-        batch = made.submit([f"{CLIP},Add a title that says Take {number}" for number in range(len(PIPELINE))])
+        batch = made.submit(lines(len(PIPELINE)))
         process = Process(made.settings, home=made.folder)
         jobs = dict(zip(PIPELINE, made.jobs(batch), strict=True))
         for stage, job in jobs.items():

@@ -17,14 +17,9 @@ ROWS = size(16, 150)
 AWAY_SECONDS = size(2, 15)
 OUTAGES = size(2, 3)
 SLOTS = 4
-EDIT: dict[str, object] = {"edit_seconds": 1.5}
+pytestmark = pytest.mark.skipif("redis" not in KINDS, reason="needs Redis and PostgreSQL")
 # The stand-in encodes two exports at a time, and the row that is last has to wait for all before it.
 PATIENT: dict[str, Any] = {"reelq_edit_timeout": 20.0, "reelq_silence_timeout": 15.0, "reelq_poll_limit": 500}
-
-
-def succeeded(made: Farm, batch: str) -> int:
-    """How many rows are done."""
-    return sum(job.status == "succeeded" for job in made.jobs(batch))
 
 
 def at_work(made: Farm) -> int:
@@ -48,55 +43,42 @@ def both_take_work(made: Farm) -> None:
     assert made.ended(batch, 120) == {"succeeded": 3 * SLOTS}
 
 
-if "redis" in KINDS:  # what runs in one process has neither
-
-    @pytest.mark.timeout(400 if PROVING else 240)
-    def test_a_redis_that_is_emptied_and_restarted_again_and_again_costs_nothing_but_time(
-        tmp_path: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        with farm("redis", tmp_path, faults=EDIT, concurrency=SLOTS, **PATIENT) as made:
-            assert made.redis
-            batch = made.submit(lines(ROWS))
-            workers = [made.start_worker(), made.start_worker()]
-            until(lambda: succeeded(made, batch) >= ROWS // 4, "a quarter done", 120)
+@pytest.mark.timeout(400 if PROVING else 240)
+@pytest.mark.parametrize("what", ["Redis", "PostgreSQL"])
+def test_a_server_that_ends_again_and_again_in_the_midst_costs_nothing_but_time(
+    what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (
+        own_postgres() as postgres,
+        farm(
+            "redis",
+            tmp_path,
+            faults={"edit_seconds": 1.5},
+            concurrency=SLOTS,
+            reelq_database_url=SecretStr(postgres.url()),
+            **PATIENT,
+        ) as made,
+    ):
+        assert made.redis
+        batch = made.submit(lines(ROWS))
+        workers = [made.start_worker(), made.start_worker()]
+        until(lambda: made.ends(batch)["succeeded"] >= ROWS // 4, "a quarter done", 120)
+        if what == "Redis":
             made.redis.empty()
             let_a_minute_pass(made)
-            until(lambda: succeeded(made, batch) >= ROWS // 2, "half done, after the flush", 150)
-            for _ in range(OUTAGES):
-                made.redis.stop()
-                time.sleep(AWAY_SECONDS)
-                made.redis.start()
-                let_a_minute_pass(made)
-                until(lambda: made.over(batch) or at_work(made), "work after an outage", 90)
-            back = time.monotonic()
-            assert made.ended(batch, 200) == {"succeeded": ROWS}
-            with capsys.disabled():
-                took = time.monotonic() - back
-                print(f"\n{ROWS} rows, all done {took:.0f} s after {OUTAGES} restarts of Redis")
-            assert [worker.poll() for worker in workers] == [None, None]
-            both_take_work(made)
-            nothing_is_wrong(made)
-            assert made.costs() == made.sandbox.ledger()["charged"]
-
-    @pytest.mark.timeout(400 if PROVING else 240)
-    def test_a_postgresql_that_crashes_in_the_midst_costs_nothing_but_time(
-        tmp_path: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        with own_postgres() as server:
-            settings = {**PATIENT, "reelq_database_url": SecretStr(server.url())}
-            with farm("redis", tmp_path, faults=EDIT, concurrency=SLOTS, **settings) as made:
-                batch = made.submit(lines(ROWS))
-                workers = [made.start_worker(), made.start_worker()]
-                until(lambda: succeeded(made, batch) >= ROWS // 4, "a quarter done", 120)
-                server.stop()
-                time.sleep(AWAY_SECONDS)
-                server.start()
-                back = time.monotonic()
-                let_a_minute_pass(made)
-                assert made.ended(batch, 200) == {"succeeded": ROWS}
-                with capsys.disabled():
-                    print(f"\n{ROWS} rows, all done {time.monotonic() - back:.0f} s after the crash of PostgreSQL")
-                assert [worker.poll() for worker in workers] == [None, None]
-                both_take_work(made)
-                nothing_is_wrong(made)
-                assert made.costs() == made.sandbox.ledger()["charged"]
+            until(lambda: made.ends(batch)["succeeded"] >= ROWS // 2, "half done, after the flush", 150)
+        server = made.redis if what == "Redis" else postgres
+        for _ in range(OUTAGES):
+            server.stop()
+            time.sleep(AWAY_SECONDS)
+            server.start()
+            let_a_minute_pass(made)
+            until(lambda: made.over(batch) or at_work(made), "work after an outage", 90)
+        back = time.monotonic()
+        assert made.ended(batch, 200) == {"succeeded": ROWS}
+        with capsys.disabled():
+            print(f"\n{ROWS} rows, all done {time.monotonic() - back:.0f} s after {OUTAGES} restarts of {what}")
+        assert [worker.poll() for worker in workers] == [None, None]
+        both_take_work(made)
+        nothing_is_wrong(made)
+        assert made.costs() == made.sandbox.ledger()["charged"]

@@ -2,8 +2,9 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from reelq.store.moves import Position, move
 from tests import databases
 from tests.databases import add_job, new_database, shown
 from worker.process import Process
+
+GOING_ON = (Status.QUEUED, Status.RUNNING, Status.SUCCEEDED)
 
 
 @pytest.fixture(scope="module", params=databases.KINDS)
@@ -73,40 +76,31 @@ def told_once_at_debug(caplog: pytest.LogCaptureFixture, words: str) -> bool:
     return [(record.levelno, words in record.getMessage()) for record in ours] == [(logging.DEBUG, True)]
 
 
-@pytest.mark.parametrize("status", list(Status))
-@pytest.mark.parametrize("run", [1, 2, 4])
-def test_a_message_of_another_run_changes_nothing(
-    process: Process, caplog: pytest.LogCaptureFixture, status: Status, run: int
+@pytest.mark.parametrize(
+    ("at", "statuses", "stages", "runs", "words"),
+    [
+        pytest.param(Stage.EDIT, [*Status], PIPELINE, (1, 2, 4), "under another run", id="of another run"),
+        pytest.param(Stage.RENDER, {*Status} - {Status.QUEUED}, [Stage.RENDER], [3], "elsewhere", id="come twice"),
+        pytest.param(Stage.UPLOAD, [Status.QUEUED], [Stage.DOWNLOAD], [3], "elsewhere", id="too early"),
+        pytest.param(Stage.RENDER, GOING_ON, [Stage.EDIT], [3], "done already", id="recorded, and its chain goes on"),
+    ],
+)
+def test_a_message_that_is_stale_changes_nothing(
+    process: Process,
+    caplog: pytest.LogCaptureFixture,
+    at: Stage,
+    statuses: Collection[Status],
+    stages: Collection[Stage],
+    runs: Collection[int],
+    words: str,
 ) -> None:
-    job_id = job_in(process, Stage.EDIT, status)
-    before = everything(process, job_id)
-    for stage in PIPELINE:
+    for status, stage, run in product(statuses, stages, runs):
         caplog.clear()
-        assert not hand_over(process, stage, job_id, run)
-        assert told_once_at_debug(caplog, "under another run")
-    assert everything(process, job_id) == before
-
-
-@pytest.mark.parametrize("status", [status for status in Status if status is not Status.QUEUED])
-def test_a_message_that_comes_twice_changes_nothing(
-    process: Process, caplog: pytest.LogCaptureFixture, status: Status
-) -> None:
-    job_id = job_in(process, Stage.RENDER, status)
-    before = everything(process, job_id)
-    assert not hand_over(process, Stage.RENDER, job_id, 3)
-    assert told_once_at_debug(caplog, "elsewhere")
-    assert everything(process, job_id) == before
-
-
-@pytest.mark.parametrize("status", [Status.QUEUED, Status.RUNNING, Status.SUCCEEDED])
-def test_a_message_whose_stage_is_recorded_lets_its_chain_go_on(
-    process: Process, caplog: pytest.LogCaptureFixture, status: Status
-) -> None:
-    job_id = job_in(process, Stage.RENDER, status)
-    before = everything(process, job_id)
-    assert hand_over(process, Stage.EDIT, job_id, 3)
-    assert told_once_at_debug(caplog, "done already")
-    assert everything(process, job_id) == before
+        job_id = job_in(process, at, status)
+        before = everything(process, job_id)
+        assert hand_over(process, stage, job_id, run) is (words == "done already"), (status, stage, run)
+        assert told_once_at_debug(caplog, words), (status, stage, run)
+        assert everything(process, job_id) == before, (status, stage, run)
 
 
 def test_of_two_messages_at_the_same_moment_the_slower_one_changes_nothing(
@@ -123,13 +117,6 @@ def test_of_two_messages_at_the_same_moment_the_slower_one_changes_nothing(
         before = everything(process, job_id)
         assert late.result(10) is False
     assert told_once_at_debug(caplog, "elsewhere")
-    assert everything(process, job_id) == before
-
-
-def test_a_message_for_a_stage_that_is_yet_to_come_changes_nothing(process: Process) -> None:
-    job_id = job_in(process, Stage.UPLOAD, Status.QUEUED)
-    before = everything(process, job_id)
-    assert not hand_over(process, Stage.DOWNLOAD, job_id, 3)
     assert everything(process, job_id) == before
 
 
