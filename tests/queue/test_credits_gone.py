@@ -31,9 +31,7 @@ def ends(made: Farm, batch: str) -> "Counter[str]":
 
 @pytest.mark.timeout(400 if PROVING else 150)
 @pytest.mark.parametrize("kind", ON_REDIS)
-def test_rows_wait_for_credits_and_go_on_by_themselves_after_a_top_up(
-    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_rows_wait_for_credits_and_go_on_by_themselves_after_a_top_up(kind: str, tmp_path: Path) -> None:
     with farm(kind, tmp_path, sandbox={"credits": CREDITS}) as made:
         batch = made.submit(lines(ROWS))
         made.start_worker()
@@ -50,8 +48,6 @@ def test_rows_wait_for_credits_and_go_on_by_themselves_after_a_top_up(
         assert made.ended(batch, 180) == {"succeeded": ROWS}
         nothing_is_wrong(made)
         charged = made.sandbox.ledger()["charged"]
-        with capsys.disabled():
-            print(f"\n{kind}: {dict(held)}, then all; {charged} credits charged, {made.costs()} accounted for")
         assert made.costs() == charged
         assert made.sql("select sum(top_up) from credit_readings") == [(TOP_UP,)]
         last = made.sql("select available + frozen from credit_readings order by id desc limit 1")

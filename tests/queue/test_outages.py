@@ -45,9 +45,7 @@ def both_take_work(made: Farm) -> None:
 
 @pytest.mark.timeout(400 if PROVING else 240)
 @pytest.mark.parametrize("what", ["Redis", "PostgreSQL"])
-def test_a_server_that_ends_again_and_again_in_the_midst_costs_nothing_but_time(
-    what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_server_that_ends_again_and_again_in_the_midst_costs_nothing_but_time(what: str, tmp_path: Path) -> None:
     with (
         own_postgres() as postgres,
         farm(
@@ -74,10 +72,7 @@ def test_a_server_that_ends_again_and_again_in_the_midst_costs_nothing_but_time(
             server.start()
             let_a_minute_pass(made)
             until(lambda: made.over(batch) or at_work(made), "work after an outage", 90)
-        back = time.monotonic()
         assert made.ended(batch, 200) == {"succeeded": ROWS}
-        with capsys.disabled():
-            print(f"\n{ROWS} rows, all done {time.monotonic() - back:.0f} s after {OUTAGES} restarts of {what}")
         assert [worker.poll() for worker in workers] == [None, None]
         both_take_work(made)
         nothing_is_wrong(made)

@@ -1,28 +1,35 @@
 """A deployment's parts stopped and started in any order, under load: no row is stuck, none lost, none paid twice."""
 
 import hashlib
+import json
 import random
 import signal
 import subprocess
+import sys
+import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import httpx
 import imageio_ffmpeg
 import pytest
+from httpx_sse import EventSource
+from pydantic import SecretStr
 
 from reelq.dispatch import make_celery
 from reelq.settings import Settings
-from tests.queue.farm import KINDS, Farm, farm, lines, until
-from tests.queue.parts import WORKERS, Deployment, Follower, deployed
+from reelq.store import apikeys
+from reelq.store.clients import Scope
+from tests.queue.farm import CLIP, KINDS, ROOT, Farm, farm, until
 from tests.queue.sizes import PROVING, size
 from tests.queue.test_chaos import nothing_is_wrong
-from tests.queue.test_messages import STRAYS, push, queue_of
 from tests.queue.test_outages import PATIENT, both_take_work, let_a_minute_pass
-from tests.queue.test_stopping import pauses_after_release, released
-from tests.queue.worker_process import WorkerProcess
+from tests.servers import Postgres, Redis, free_port, own_postgres
 
 pytestmark = pytest.mark.skipif("redis" not in KINDS, reason="needs Redis and PostgreSQL")
 
@@ -32,7 +39,167 @@ ROUNDS: Final = size(1, 4)
 """How often each part is stopped."""
 MORE: Final = 2
 """Rows that are handed in while something is away."""
-NEWER: Final = ("more-arguments", "unknown-task", "unknown-stage-next")
+WORKERS: Final = ("worker 1", "worker 2")
+_WORKER: Final = ("celery", "-A", "worker", "worker", "-c", "4", "--loglevel=INFO")
+_HANGS_UP_AFTER: Final = 25
+
+
+@dataclass
+class Process:
+    """A part that is a process of ours."""
+
+    command: list[str]
+    environment: dict[str, str]
+    log_file: Path
+    running: "subprocess.Popen[bytes] | None" = None
+
+    def start(self) -> None:
+        with self.log_file.open("ab") as log:
+            command = [sys.executable, "-m", *self.command]
+            self.running = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=log, stderr=log)
+
+    def stop(self, how: signal.Signals) -> None:
+        if self.running:
+            self.running.send_signal(how)
+            self.running.wait(40)
+            self.running = None
+
+    @property
+    def log(self) -> str:
+        """All that it has said, over all its lives."""
+        return self.log_file.read_text()
+
+
+@dataclass
+class Deployment:
+    """All of them, and somebody with a key to the REST service."""
+
+    made: Farm
+    parts: dict[str, Redis | Postgres | Process]
+    api: httpx.Client
+    flower: httpx.Client
+    away: set[str] = field(default_factory=set)
+
+    def start(self, *names: str) -> None:
+        for name in names:
+            self.parts[name].start()
+            self.away.discard(name)
+
+    def stop(self, how: signal.Signals, *names: str) -> None:
+        for name in names:
+            self.away.add(name)
+            self.parts[name].stop(how)
+
+    def process(self, name: str) -> Process:
+        """One that is a process of ours."""
+        part = self.parts[name]
+        assert isinstance(part, Process)
+        return part
+
+    def answers(self, path: str) -> int:
+        """The status of an answer; 0 without one."""
+        try:
+            return self.api.get(path).status_code
+        except httpx.TransportError:
+            return 0
+
+    def shows(self) -> bool:
+        """Whether Flower answers."""
+        try:
+            return self.flower.get("/").is_success
+        except httpx.TransportError:
+            return False
+
+    def upload(self) -> str:
+        """The clip, as an asset."""
+        answer = self.api.post("/v1/assets", params={"name": CLIP.name}, content=CLIP.read_bytes())
+        return str(answer.raise_for_status().json()["id"])
+
+    def hand_in(self, clip: str, takes: range, key: str) -> httpx.Response:
+        """These rows as a batch; asked again with the same key, it is the same batch."""
+        rows = [{"file": clip, "instruction": f"Add a title that says Take {take}"} for take in takes]
+        return self.api.post("/v1/batches", json={"rows": rows}, headers={"Idempotency-Key": key})
+
+
+@contextmanager
+def deployed(folder: Path, faults: dict[str, object], **settings: Any) -> Iterator[Deployment]:
+    """Redis and PostgreSQL run; what is ours does not yet."""
+    with (
+        own_postgres() as server,
+        farm("redis", folder, faults=faults, reelq_database_url=SecretStr(server.url()), **settings) as made,
+    ):
+        assert made.redis
+        ports = {name: free_port() for name in ("api", "flower")}
+        parts: dict[str, Redis | Postgres | Process] = {"redis": made.redis, "postgresql": server}
+        for name, command in _commands(ports).items():
+            parts[name] = Process(command, made.environment(), folder / f"{name}.log")
+        key = apikeys.make(made.store, "ann", Scope.ADMIN)[1]
+        with _client(ports["api"], {"Authorization": f"Bearer {key}"}) as api, _client(ports["flower"], {}) as flower:
+            whole = Deployment(made, parts, api, flower)
+            try:
+                yield whole
+            finally:
+                for part in parts.values():
+                    if isinstance(part, Process):
+                        part.stop(signal.SIGKILL)
+                for name in whole.away & {"postgresql"}:
+                    parts[name].start()  # it is stopped in order, with its store
+
+
+def _commands(ports: dict[str, int]) -> dict[str, list[str]]:
+    return {
+        "api": ["uvicorn", "api.app:app", "--port", str(ports["api"])],
+        **{name: [*_WORKER, "-n", f"{name.replace(' ', '')}@%h"] for name in WORKERS},
+        "flower": ["celery", "-A", "worker", "flower", "--address=127.0.0.1", f"--port={ports['flower']}"],
+    }
+
+
+def _client(port: int, headers: dict[str, str]) -> httpx.Client:
+    """Somebody who asks this machine."""
+    return httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=20, trust_env=False)
+
+
+class Follower:
+    """A client that follows a batch's events, and comes back when it is cut off. Every few it hangs up by itself."""
+
+    def __init__(self, api: httpx.Client, batch_id: str) -> None:
+        self._api = api
+        self._path = f"/v1/batches/{batch_id}/events"
+        self._mark = ""
+        self.heard: list[dict[str, Any]] = []
+        self.ended = threading.Event()
+        self.connections = 0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="follower", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join(30)
+
+    def _follow(self) -> None:
+        while not (self._over.is_set() or self.ended.is_set()):
+            with suppress(httpx.TransportError):
+                self._listen()
+            time.sleep(0.2)
+
+    def _listen(self) -> None:
+        headers = {"Last-Event-ID": self._mark} if self._mark else {}
+        with self._api.stream("GET", self._path, headers=headers) as told:
+            if not told.is_success:
+                return
+            self.connections += 1
+            for event in EventSource(told).iter_sse():
+                self._mark = event.id
+                if event.event == "job":
+                    self.heard.append(json.loads(event.data))
+                if event.event == "end":
+                    self.ended.set()
+                if event.event == "job" and len(self.heard) % _HANGS_UP_AFTER == 0:
+                    return
 
 
 class Orders:
@@ -71,11 +238,6 @@ class Orders:
         """Whether all orders got through by now."""
         self.try_all()
         return not self.open
-
-
-def times_told(made: Farm) -> "Counter[str]":
-    """How often the agent was told each instruction, in all sessions."""
-    return Counter(message["text"] for _, message in made.heard())
 
 
 def is_playable(video: bytes, folder: Path) -> bool:
@@ -146,7 +308,7 @@ def test_parts_stopped_and_started_in_any_order_leave_no_row_stuck(
         # Killed between its decision to send and the sending, a worker leaves a doubt that no reading settles.
         assert set(ends) <= ({"succeeded", "edit_unconfirmed"} if killed else {"succeeded"}), ends
         assert ends["edit_unconfirmed"] <= 1
-        assert set(times_told(made).values()) == {1}
+        assert set(Counter(message["text"] for _, message in made.heard()).values()) == {1}
         nothing_is_wrong(made)
         assert made.costs() == made.sandbox.ledger()["charged"]
         done = [job for job in jobs if job.status == "succeeded"]
@@ -202,52 +364,3 @@ def test_what_is_ours_may_be_started_before_its_redis_and_its_database(tmp_path:
 def test_a_worker_waits_for_its_broker_however_long_that_takes() -> None:
     """Celery's own patience ends after a hundred attempts, which is less than an hour."""
     assert make_celery(Settings()).conf.broker_connection_max_retries is None
-
-
-@pytest.mark.timeout(300 if PROVING else 150)
-def test_a_rolling_restart_under_load_loses_nothing_and_repeats_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    rows = size(24, 60)
-    settings: dict[str, Any] = {**PATIENT, "reelq_max_in_flight": rows // 3}  # there is work left for the second worker
-    faults: dict[str, object] = {"edit_seconds": size(3, 6)}
-    with farm("redis", tmp_path, faults=faults, concurrency=4, **settings) as made, queue_of(made) as queue:
-        batch = made.submit(lines(rows))
-        graces = (30.0, 0.3)  # the first sees its edits out, the second has no time for that
-        left: list[int] = []
-        for grace, worker in [(grace, start(made, grace)) for grace in graces]:
-            until(lambda worker=worker: has_begun_edits(made, worker), "open streams")  # type: ignore[misc]
-            worker.terminate()
-            worker.wait(40)
-            left.append(released(made).total() - sum(left))
-            # Left behind by a newer version, of which there was a worker for a while.
-            for job, newer in zip(made.jobs(batch), NEWER, strict=False):
-                push(queue, STRAYS[newer], job=job.id)
-            start(made, grace)
-        let_a_minute_pass(made)
-        assert made.ended(batch, 200 if PROVING else 120) == {"succeeded": rows}
-        with capsys.disabled():
-            print(f"\n{rows} rows, two workers restarted in turn: {left} let go of", end="; ")
-            print(f"those were in other hands within {max(pauses_after_release(made)):.1f} s")
-        assert left[0] == 0
-        assert left[1] > 0
-        assert {job.run for job in made.jobs(batch) if job.id not in released(made)} == {1}
-        assert set(times_told(made).values()) == {1}
-        assert times_told(made).total() == rows
-        assert len(made.sandbox.ledger()["renders"]) == rows
-        nothing_is_wrong(made)
-        assert made.costs() == made.sandbox.ledger()["charged"]
-
-
-def start(made: Farm, grace: float) -> WorkerProcess:
-    """A worker that has so much time when it is told to stop."""
-    made.settings = made.settings.model_copy(update={"reelq_stop_grace": grace})
-    return made.start_worker()
-
-
-def has_begun_edits(made: Farm, worker: WorkerProcess) -> bool:
-    """Whether this worker is at two edits or more, whose streams began within the last second."""
-    held = f"status = 'running' and stage = 'edit' and worker like '%:{worker.pid}:%'"
-    sent = f"select count(*) from sends join jobs on jobs.id = sends.job_id where outcome = 'open' and {held}"
-    sent += " and sent_at > now() - interval '1 second'"
-    return int(made.sql(sent)[0][0]) >= 2

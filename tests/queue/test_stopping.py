@@ -3,14 +3,13 @@
 import signal
 import time
 from collections import Counter
-from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.queue.farm import CLIP, KINDS, Farm, farm, lines, until
+from tests.queue.farm import KINDS, Farm, farm, lines, until
 from tests.queue.sizes import crossed, size
 from tests.queue.test_chaos import nothing_is_wrong
 from tests.queue.worker_process import WorkerProcess
@@ -50,19 +49,10 @@ def released(made: Farm) -> "Counter[str]":
     return Counter(job_id for (job_id,) in made.sql(f"select job_id from job_events where words = '{words}'"))
 
 
-def pauses_after_release(made: Farm) -> list[float]:
-    """Seconds from each release to the moment when another worker has begun with the job."""
-    query = "select job_id, at, after from job_events where what in ('again', 'running') order by job_id, id"
-    rows, found = made.sql(query), []
-    for (job, at, after), (same, later, status) in pairwise(rows):
-        if job == same and after == "queued" and status == "running":
-            found.append((moment(later) - moment(at)).total_seconds())
-    return found
-
-
-def moment(value: Any) -> datetime:
-    """SQLite gives times as text."""
-    return value if isinstance(value, datetime) else datetime.fromisoformat(value)
+def taken_after_release(made: Farm) -> int:
+    """How often another worker has begun with a job that one had let go of."""
+    rows = made.sql("select job_id, after from job_events where what in ('again', 'running') order by job_id, id")
+    return sum((job, after, status) == (same, "queued", "running") for (job, after), (same, status) in pairwise(rows))
 
 
 def two_workers_and_open_streams(made: Farm, count: int) -> tuple[str, WorkerProcess]:
@@ -101,7 +91,7 @@ def nobody_sleeps_in_a_transaction(made: Farm) -> bool:
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(("kind", "life"), crossed(KINDS, ["silent streams", "streams that show life"]))
 def test_a_worker_told_to_stop_is_gone_within_its_grace_and_others_carry_on_at_once(
-    kind: str, life: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    kind: str, life: str, tmp_path: Path
 ) -> None:
     alive = LEFT_ALONE if life == "silent streams" else {}
     # The second worker takes its time to begin where the machine has other tests to run.
@@ -113,12 +103,12 @@ def test_a_worker_told_to_stop_is_gone_within_its_grace_and_others_carry_on_at_o
         assert streams(made) == STREAMS  # which it did not wait for
         assert released(made) == Counter({job.id: 1 for job in made.jobs(batch)})
         assert {job.run for job in made.jobs(batch)} == {2}
-        until(lambda: len(pauses_after_release(made)) >= STREAMS, "every job in other hands")
-        pauses = pauses_after_release(made)
-        with capsys.disabled():
-            print(f"\n{kind}: gone {took:.1f} s after SIGTERM; {STREAMS} jobs in other hands {max(pauses):.1f} s later")
+        until(lambda: taken_after_release(made) >= STREAMS, "every job in other hands")
         assert made.sql("select 1 from job_events where what = 'rescued'") == []  # no lease had to lapse
+        made.start_worker()  # as where all are restarted, one after the other
+        seconds_to_exit(made.workers[1], signal.SIGTERM)
         assert made.ended(batch, 150) == {"succeeded": STREAMS}
+        assert len(made.sandbox.ledger()["renders"]) == STREAMS
         nothing_is_wrong(made)
         assert made.costs() == made.sandbox.ledger()["charged"]
 
@@ -166,9 +156,7 @@ def test_a_worker_without_work_stops_at_once(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("kind", KINDS[1:])
-def test_what_a_worker_does_that_slept_beyond_its_lease_is_refused(
-    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_a_worker_does_that_slept_beyond_its_lease_is_refused(kind: str, tmp_path: Path) -> None:
     with farm(kind, tmp_path, faults={"edit_seconds": 12}, concurrency=64, **PATIENT) as made:
         batch, first = two_workers_and_open_streams(made, STREAMS)
         put_to_sleep(made, first)
@@ -177,33 +165,9 @@ def test_what_a_worker_does_that_slept_beyond_its_lease_is_refused(
         until(lambda: streams(made) == 0, "the end of the streams that nobody hears")
         first.send_signal(signal.SIGCONT)
         assert made.ended(batch, 120) == {"succeeded": STREAMS}
-        refused = (made.folder / "worker0.log").read_text().count("let go of")
-        with capsys.disabled():
-            print(f"\n{kind}: {STREAMS} jobs taken back from a worker that slept; {refused} late writes refused")
-        assert refused == STREAMS
+        assert (made.folder / "worker0.log").read_text().count("let go of") == STREAMS
         assert {job.run for job in made.jobs(batch)} == {2}
         nothing_is_wrong(made)
         assert made.costs() == made.sandbox.ledger()["charged"]
         made.workers[1].kill()
         assert made.ended(made.submit(lines(3, "Scene")), 60) == {"succeeded": 3}  # it is of use again
-
-
-@pytest.mark.parametrize("kind", KINDS[1:])
-def test_what_a_stopping_worker_has_not_looked_at_is_looked_at_by_the_next_one_at_once(
-    kind: str, tmp_path: Path
-) -> None:
-    rows = 40  # more than are looked at at once
-    with farm(kind, tmp_path, faults={"render_stuck": 1}, reelq_poll_limit=500, reelq_poll_interval=4.0) as made:
-        batch = made.submit([f"{CLIP},export"] * rows)
-        first = made.start_worker()
-        until(lambda: made.where(batch) == {("poll", "queued"): rows}, "all exports")
-        until(lambda: made.sandbox.ledger()["polls"] >= rows, "a look at each")
-        made.sandbox.faults(slow_answer={"seconds": 3, "on": "poll"})
-        before = made.sandbox.ledger()["polls"]
-        until(lambda: made.sandbox.ledger()["polls"] > before, "looks that take long")
-        seconds_to_exit(first, signal.SIGTERM)
-        made.sandbox.faults(slow_answer=None)
-        before = made.sandbox.ledger()["polls"]
-        made.start_worker()
-        # Sooner than what is lost, which is looked at again after a minute.
-        until(lambda: made.sandbox.ledger()["polls"] >= before + rows, "a look at each by the next worker", 45)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import redis
 
-from tests.queue.farm import CLIP, ON_REDIS, Farm, farm, until
+from tests.queue.farm import CLIP, KINDS, ON_REDIS, Farm, farm, until
 from tests.queue.sizes import PROVING, size
 from tests.queue.test_metrics import asked_at, samples
 from tests.servers import free_port
@@ -92,3 +92,25 @@ def test_waiting_exports_cost_no_slot_and_no_message_and_are_looked_at_in_time(
         assert max(held) <= ROWS // 4
         # A look that finds an export unfinished is no task of anybody's.
         assert received == 0
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_what_a_stopping_worker_has_not_looked_at_is_looked_at_by_the_next_one_at_once(
+    kind: str, tmp_path: Path
+) -> None:
+    rows = 40  # more than are looked at at once
+    with farm(kind, tmp_path, faults={"render_stuck": 1}, reelq_poll_limit=500, reelq_poll_interval=4.0) as made:
+        batch = made.submit([f"{CLIP},export"] * rows)
+        first = made.start_worker()
+        until(lambda: made.where(batch) == {("poll", "queued"): rows}, "all exports")
+        until(lambda: made.sandbox.ledger()["polls"] >= rows, "a look at each")
+        made.sandbox.faults(slow_answer={"seconds": 3, "on": "poll"})
+        before = made.sandbox.ledger()["polls"]
+        until(lambda: made.sandbox.ledger()["polls"] > before, "looks that take long")
+        first.terminate()
+        first.wait(60)
+        made.sandbox.faults(slow_answer=None)
+        before = made.sandbox.ledger()["polls"]
+        made.start_worker()
+        # Sooner than what is lost, which is looked at again after a minute.
+        until(lambda: made.sandbox.ledger()["polls"] >= before + rows, "a look at each by the next worker", 45)
