@@ -175,13 +175,12 @@ class Farm:
 
     def ended(self, batch_id: str, seconds: float = 60) -> "Counter[str]":
         """Wait until all jobs are final; how many ended as what."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            if self.over(batch_id):
-                return self.ends(batch_id)
-            time.sleep(0.1)
-        waiting = Counter(job.cause for job in self.jobs(batch_id) if job.cause)
-        raise AssertionError(f"not over after {seconds:g} s: {self.where(batch_id)}, waiting for {dict(waiting)}")
+        try:
+            until(lambda: self.over(batch_id), "the end", seconds)
+        except AssertionError as late:
+            waiting = Counter(job.cause for job in self.jobs(batch_id) if job.cause)
+            raise AssertionError(f"{late}; {self.where(batch_id)}, waiting for {dict(waiting)}") from None
+        return self.ends(batch_id)
 
     def over(self, batch_id: str) -> bool:
         """Whether all jobs are final."""

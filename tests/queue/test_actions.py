@@ -1,9 +1,8 @@
 """What people ask of rows at work, cancel, pause, resume and retry, at any moment; and rows that share a session."""
 
+import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from sqlalchemy import select
 
 from reelq.job import FINAL, TRANSITIONS, Status
-from reelq.store import actions, handling
+from reelq.store import handling
 from reelq.store.models import Job, JobEvent
 from tests.queue.farm import ON_REDIS, Farm, farm, lines, until
 from tests.queue.sizes import PROVING, size
 from tests.queue.test_chaos import nothing_is_wrong
 from worker.process import Process
 
-HEADER = "file,instruction,session"
 EXAMPLES = size(6, 25)
 STEPS = size(12, 20)
 HASTE: dict[str, Any] = {
@@ -33,12 +31,6 @@ HASTE: dict[str, Any] = {
 }
 
 
-def ask(made: Farm, act: Callable[..., Any], job_id: str) -> Any:
-    """What a person asks of one row."""
-    with made.store.write() as session:
-        return act(session, session.get_one(Job, job_id), made.store.now(session))
-
-
 @pytest.mark.parametrize("kind", ON_REDIS)
 def test_a_row_cancelled_in_its_stream_keeps_its_costs_and_a_retry_finds_the_edit(kind: str, tmp_path: Path) -> None:
     with farm(kind, tmp_path, faults={"edit_seconds": 3}, reelq_edit_timeout=20.0) as made:
@@ -46,60 +38,44 @@ def test_a_row_cancelled_in_its_stream_keeps_its_costs_and_a_retry_finds_the_edi
         made.start_worker()
         until(lambda: len(made.sends()) == 2, "both streams open")
         cancelled, other = made.jobs(batch)
-        assert ask(made, actions.cancel, cancelled.id)
+        assert handling.cancel_row(made.store, cancelled.id).soon
         assert made.ended(batch) == {"cancelled": 1, "succeeded": 1}
-        assert ask(made, actions.retry, cancelled.id)
-        assert not ask(made, actions.retry, other.id)  # there is no need
+        assert handling.retry_row(made.store, cancelled.id)
+        assert not handling.retry_row(made.store, other.id)  # there is no need
         assert made.ended(batch) == {"succeeded": 2}
         assert len(made.sends()) == 2
         nothing_is_wrong(made)
         assert made.costs() == made.sandbox.ledger()["charged"]
 
 
-class Studio:
-    """A worker without a broker: the machine below is the post, and decides what runs beside what."""
+class Interference(RuleBasedStateMachine):
+    """People who change their minds while rows are worked on; which message comes beside what, the machine decides."""
 
-    def __init__(self, made: Farm) -> None:
-        self.made = made
-        self.process = Process(made.settings, home=made.folder)
-        self._at_work: list[threading.Thread] = []
-        self._batches = 0
+    made: Farm
+    process: Process
+    batches = itertools.count()
 
-    def batch(self) -> str:
+    def __init__(self) -> None:
         """Three rows of their own and two that share a session, like no other batch's."""
-        self._batches += 1
-        rows = [f"{row} of {self._batches}," for row in lines(3)]
-        return self.made.submit(rows + [f"{row},reel{self._batches}" for row in lines(2)], header=HEADER)
+        super().__init__()
+        number = next(self.batches)
+        rows = [f"{row} of {number}," for row in lines(3)] + [f"{row} of {number},reel{number}" for row in lines(2)]
+        self.batch_id = self.made.submit(rows, header="file,instruction,session")
+        self.at_work: list[threading.Thread] = []
 
     def begin(self, job: Job) -> None:
         """Hand a worker's thread the message of a row."""
-        thread = threading.Thread(
-            target=self.process.pipeline.run, args=(job.stage, job.id, job.run), kwargs={"chained": True}
-        )
+        run, message = self.process.pipeline.run, (job.stage, job.id, job.run)
+        thread = threading.Thread(target=run, args=message, kwargs={"chained": True})
         thread.start()
-        self._at_work.append(thread)
-
-    def tell_of_wishes(self) -> None:
-        """A renewal of the leases, by which those at work hear of a cancellation."""
-        self.process.pipeline._renew_leases()
+        self.at_work.append(thread)
 
     def finish(self) -> None:
         """Wait for all that is at work."""
-        for thread in self._at_work:
+        for thread in self.at_work:
             thread.join(30)
             assert not thread.is_alive()
-        self._at_work.clear()
-
-
-class Interference(RuleBasedStateMachine):
-    """People who change their minds while rows are worked on."""
-
-    studio: Studio
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.made = self.studio.made
-        self.batch_id = self.studio.batch()
+        self.at_work.clear()
 
     def jobs(self) -> list[Job]:
         """Its rows."""
@@ -108,22 +84,22 @@ class Interference(RuleBasedStateMachine):
     @rule(number=st.integers(0, 4))
     def work(self, number: int) -> None:
         """The next stage of a row begins, if it may; the rule does not wait for its end."""
-        self.studio.begin(self.jobs()[number])
+        self.begin(self.jobs()[number])
 
     @rule(number=st.integers(0, 4))
     def work_to_the_end(self, number: int) -> None:
         """The same, and all that is at work ends."""
-        self.studio.begin(self.jobs()[number])
-        self.studio.finish()
+        self.begin(self.jobs()[number])
+        self.finish()
 
     @rule(number=st.integers(0, 4))
     def cancel(self, number: int) -> None:
-        ask(self.made, actions.cancel, self.jobs()[number].id)
-        self.studio.tell_of_wishes()
+        handling.cancel_row(self.made.store, self.jobs()[number].id)
+        self.process.pipeline._renew_leases()  # by which those at work hear of it
 
     @rule(number=st.integers(0, 4))
     def retry(self, number: int) -> None:
-        ask(self.made, actions.retry, self.jobs()[number].id)
+        handling.retry_row(self.made.store, self.jobs()[number].id)
 
     @rule()
     def pause(self) -> None:
@@ -141,7 +117,7 @@ class Interference(RuleBasedStateMachine):
     def every_move_is_a_legal_one(self) -> None:
         for status, moves in self.stories():
             assert all(Status(after) in TRANSITIONS[Status(before)] for before, after in moves)
-            assert all(one[1] == following[0] for one, following in pairwise(moves))
+            assert all(one[1] == following[0] for one, following in itertools.pairwise(moves))
             assert not moves or moves[-1][1] == status
 
     def stories(self) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -157,31 +133,19 @@ class Interference(RuleBasedStateMachine):
         deadline = time.monotonic() + 60
         while any(job.status is not Status.SUCCEEDED for job in self.jobs()):
             assert time.monotonic() < deadline, self.made.where(self.batch_id)
-            self.studio.finish()
+            self.finish()
             handling.resume_batch(self.made.store, self.batch_id)
             for job in self.jobs():
                 if job.status in FINAL:
-                    ask(self.made, actions.retry, job.id)
+                    handling.retry_row(self.made.store, job.id)
                 elif job.status is Status.QUEUED:
-                    self.studio.begin(job)
+                    self.begin(job)
             time.sleep(0.05)
-        self.studio.finish()
-
-
-@pytest.fixture
-def studio(tmp_path: Path) -> Iterator[Studio]:
-    """A studio of this test's own."""
-    with farm("in-process", tmp_path, **HASTE) as made:
-        opened = Studio(made)
-        yield opened
-        opened.finish()
-        opened.process.pipeline.close()
+        self.finish()
 
 
 @pytest.mark.timeout(900 if PROVING else 240)
-def test_no_interference_leads_to_an_illegal_state_a_lost_receipt_or_a_second_send(studio: Studio) -> None:
-    made = studio.made
-    machine = type("Interference", (Interference,), {"studio": studio})
+def test_no_interference_leads_to_an_illegal_state_a_lost_receipt_or_a_second_send(tmp_path: Path) -> None:
     bounds = settings(
         max_examples=EXAMPLES,
         stateful_step_count=STEPS,
@@ -191,10 +155,14 @@ def test_no_interference_leads_to_an_illegal_state_a_lost_receipt_or_a_second_se
         derandomize=not PROVING,
         suppress_health_check=list(HealthCheck),
     )
-    run_state_machine_as_test(machine, settings=bounds)
-    nothing_is_wrong(made)
-    for book in made.sandbox.ledger()["sessions"].values():  # rows of one session work in it in their order
-        texts = [message["text"] for message in book["messages"]]
-        assert texts == sorted(texts)
-    made.read_balance()
-    assert made.costs() == made.sandbox.ledger()["charged"]
+    with farm("in-process", tmp_path, **HASTE) as made:
+        process = Process(made.settings, home=made.folder)
+        machine = type("Interference", (Interference,), {"made": made, "process": process})
+        run_state_machine_as_test(machine, settings=bounds)
+        process.pipeline.close()
+        nothing_is_wrong(made)
+        for book in made.sandbox.ledger()["sessions"].values():  # rows of one session work in it in their order
+            texts = [message["text"] for message in book["messages"]]
+            assert texts == sorted(texts)
+        made.read_balance()
+        assert made.costs() == made.sandbox.ledger()["charged"]

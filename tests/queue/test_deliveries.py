@@ -2,8 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -17,17 +16,10 @@ from tests.queue.farm import KINDS, Farm, farm, lines, until
 from tests.receiver import Receiver, receiving, says
 
 pytestmark = pytest.mark.skipif("redis" not in KINDS, reason="needs Redis and PostgreSQL")
-EVERYTHING = list(Event)
+INWARD: dict[str, Any] = {"reelq_allowed_networks": "127.0.0.0/8"}
 
 
-@contextmanager
-def deployment(folder: Path, **how: Any) -> Iterator[Farm]:
-    """Workers on Redis and PostgreSQL, that may reach this machine."""
-    with farm("redis", folder, reelq_allowed_networks="127.0.0.0/8", **how) as made:
-        yield made
-
-
-def endpoint(made: Farm, url: str, events: list[Event] = EVERYTHING, owner: str = "me") -> Webhook:
+def endpoint(made: Farm, url: str, events: Sequence[Event] = tuple(Event), owner: str = "me") -> Webhook:
     """What verifies the messages of a new endpoint."""
     secret = webhooks.new_secret()
     with made.store.write() as session:
@@ -45,14 +37,8 @@ def states(made: Farm) -> "Counter[str]":
     return Counter(state for (state,) in made.sql("select state from webhook_deliveries"))
 
 
-def time_passes(made: Farm) -> None:
-    """As if an hour had gone by, for deliveries alone."""
-    with made.store.write() as session:
-        session.connection().exec_driver_sql("UPDATE webhook_deliveries SET due_at = due_at - interval '1 hour'")
-
-
 def test_each_rows_end_and_the_batchs_are_told_once_and_signed(tmp_path: Path) -> None:
-    with deployment(tmp_path) as made, receiving() as receiver, receiving() as others:
+    with farm("redis", tmp_path, **INWARD) as made, receiving() as receiver, receiving() as others:
         verifier = endpoint(made, receiver.url)
         endpoint(made, others.url, owner="somebody else")
         batch = made.submit(lines(6))
@@ -83,7 +69,7 @@ def test_a_worker_killed_while_it_tells_leaves_it_to_the_next_under_the_same_id(
     def hold(_request: BaseHTTPRequestHandler) -> None:
         held.wait(30)
 
-    with deployment(tmp_path) as made, receiving(hold) as receiver:
+    with farm("redis", tmp_path, **INWARD) as made, receiving(hold) as receiver:
         verifier = endpoint(made, receiver.url, [Event.BATCH_FINISHED])
         batch = made.submit(lines(1))
         worker = made.start_worker()
@@ -94,7 +80,8 @@ def test_a_worker_killed_while_it_tells_leaves_it_to_the_next_under_the_same_id(
         assert made.sql("select state, attempts, status_code from webhook_deliveries") == [("pending", 1, None)]
         receiver.answer = says(200)
         held.set()
-        time_passes(made)
+        with made.store.write() as session:  # an hour goes by
+            session.connection().exec_driver_sql("UPDATE webhook_deliveries SET due_at = due_at - interval '1 hour'")
         made.start_worker()
         until(lambda: states(made) == {"delivered": 1}, "delivered by another")
         first, second = receiver.came

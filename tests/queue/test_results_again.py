@@ -8,7 +8,7 @@ import pytest
 from reelq.job import Cause
 from reelq.media import is_whole_mp4
 from reelq.store.models import Job
-from tests.queue.farm import CLIP, IN_PROCESS, ON_REDIS, Farm, farm
+from tests.queue.farm import CLIP, ON_REDIS, Farm, farm
 
 ROW = f"{CLIP},Add a title that says Once,"
 HEADER = "file,instruction,session"
@@ -25,20 +25,28 @@ def _ended(made: Farm, *rows: str) -> tuple[str, list[Job]]:
 
 
 @pytest.mark.parametrize("kind", ON_REDIS)
-def test_a_deleted_result_is_downloaded_again_and_exported_again_when_its_address_is_gone(
+def test_a_deleted_result_is_downloaded_again_and_where_it_is_gone_exported_again_unless_its_session_went_on(
     kind: str, tmp_path: Path
 ) -> None:
     with farm(kind, tmp_path) as made:
         made.start_worker()
-        batch, (job,) = _ended(made, ROW)
-        for renders in (1, 2):
+        rows = [ROW, f"{CLIP},Add a title that says Twice,reel", ",Add music,reel"]
+        batch, (alone, first, _) = _ended(made, *rows)
+        for job in (alone, first):
             _result(made, job).unlink()
-            again, (job,) = _ended(made, ROW)
-            assert again == batch
+        again, (alone, first, _) = _ended(made, *rows)
+        assert again == batch
+        assert len(made.sandbox.ledger()["renders"]) == 3
+        for job in (alone, first):
             assert is_whole_mp4(_result(made, job))
-            assert len(made.sandbox.ledger()["renders"]) == renders
+            _result(made, job).unlink()
             _forget_result(made, job)
-        assert len(made.sends()) == 1
+        made.submit(rows, header=HEADER)
+        assert made.ended(batch) == {"result_missing": 1, "succeeded": 2}
+        assert is_whole_mp4(_result(made, alone))
+        assert "later rows have changed its session" in made.jobs(batch)[1].error
+        assert len(made.sandbox.ledger()["renders"]) == 4
+        assert len(made.sends()) == 3
 
 
 def _forget_result(made: Farm, job: Job) -> None:
@@ -47,20 +55,6 @@ def _forget_result(made: Farm, job: Job) -> None:
     with made.store.write() as session:
         for name, value in gone.items():
             setattr(session.get_one(Job, job.id), name, value)
-
-
-@pytest.mark.parametrize("kind", IN_PROCESS)
-def test_a_result_whose_session_has_gone_on_is_not_replaced_by_what_that_shows_now(kind: str, tmp_path: Path) -> None:
-    with farm(kind, tmp_path) as made:
-        made.start_worker()
-        rows = [f"{ROW}reel", ",Add music,reel"]
-        batch, (first, _) = _ended(made, *rows)
-        _result(made, first).unlink()
-        _forget_result(made, first)
-        made.submit(rows, header=HEADER)
-        assert made.ended(batch) == {"result_missing": 1, "succeeded": 1}
-        assert "later rows have changed its session" in made.jobs(batch)[0].error
-        assert len(made.sandbox.ledger()["renders"]) == 2
 
 
 @pytest.mark.parametrize("kind", ON_REDIS)
