@@ -17,7 +17,7 @@ from reelq.job import FINAL, Status
 from reelq.media import is_whole_mp4
 from reelq.store import actions
 from reelq.store.models import Account, Job, JobEvent, Send
-from tests.queue.farm import STEADY, Farm, farm
+from tests.queue.farm import CLIP, STEADY, Farm, farm
 from tests.queue.fates import LOST_BEFORE_A_RESCUE, RESCUE
 from tests.queue.killed_worker import watch
 from tests.queue.worker_process import WorkerProcess
@@ -62,11 +62,10 @@ class Story:
 class Ground:
     """Where rows are worked on, each in a deployment of its own."""
 
-    def __init__(self, kind: str, folder: Path, service: SandboxProcess, clip: Path) -> None:
+    def __init__(self, kind: str, folder: Path, service: SandboxProcess) -> None:
         self._kind = kind
         self._folder = folder
         self._service = service
-        self._clip = clip
 
     @staticmethod
     def service() -> SandboxProcess:
@@ -76,7 +75,7 @@ class Ground:
 
     def submit(self, made: Farm, text: str) -> str:
         """Hand in the row; its batch."""
-        return made.submit([f"{self._clip},{text}"])
+        return made.submit([f"{CLIP},{text}"])
 
     def files(self, made: Farm) -> list[Path]:
         """All files where results go."""

@@ -74,14 +74,10 @@ def main() -> None:
             app = make_celery(Settings(reelq_broker_url=SecretStr(server.url)))
             with redis.Redis.from_url(server.url) as queue:
                 for name, task in _tasks(app).items():
-                    write(folder / f"{name}.json", _recorded(queue, task))
+                    told = json.dumps(_recorded(queue, task), ensure_ascii=False, indent=1)
+                    (folder / f"{name}.json").write_text(f"{told}\n", encoding="utf-8")
         finally:
             server.stop()
-
-
-def write(path: Path, told: Mapping[str, Any]) -> None:
-    """One file, for people to read."""
-    path.write_text(json.dumps(dict(told), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

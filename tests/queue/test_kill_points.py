@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,10 +38,10 @@ class Trial:
 
 
 @pytest.fixture(scope="module", params=KINDS if PROVING else KINDS[:1])
-def trial(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, clip: Path) -> Iterator[Trial]:
+def trial(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
     """Every moment of the table, some at a time."""
     with Ground.service() as service:
-        ground = Ground(request.param, tmp_path_factory.mktemp("killed"), service, clip)
+        ground = Ground(request.param, tmp_path_factory.mktemp("killed"), service)
         trace = ground.trace()
         yield Trial(ground.stories(MOMENTS, at_once=8), trace, service.ledger())
 

@@ -15,7 +15,7 @@ from reelq.media import is_whole_mp4
 from reelq.storage import Storage
 from reelq.store import accounts, submissions
 from reelq.store.orders import Order
-from tests.queue.farm import KINDS, Farm
+from tests.queue.farm import CLIP, KINDS, Farm
 from tests.queue.killing_ground import Ground, Story
 from tests.queue.sizes import PROVING
 
@@ -41,8 +41,8 @@ class Stored(Ground):
     """Where rows name what is in storage, and their results go there."""
 
     def submit(self, made: Farm, text: str) -> str:
-        kept = Storage.of(made.settings).put([self._clip.read_bytes()])
-        files = UploadedFiles({"beach.mp4": Given(kept.sha256, kept.size, "beach.mp4", lambda: self._clip)}, {})
+        kept = Storage.of(made.settings).put([CLIP.read_bytes()])
+        files = UploadedFiles({"beach.mp4": Given(kept.sha256, kept.size, "beach.mp4", lambda: CLIP)}, {})
         told = f"file,instruction\nbeach.mp4,{text}\n".encode()
         checked = manifest.check(told, name="jobs.csv", files=files, skills=skills.load())
         account = accounts.account_for(made.store, made.vault(), made.settings, home=made.folder)
@@ -61,9 +61,9 @@ class Stored(Ground):
 
 
 @pytest.fixture(scope="module")
-def trial(tmp_path_factory: pytest.TempPathFactory, clip: Path) -> Iterator[dict[str, Story]]:
+def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Story]]:
     with Ground.service() as service:
-        yield Stored(KINDS[0], tmp_path_factory.mktemp("stored"), service, clip).stories(MOMENTS, len(MOMENTS))
+        yield Stored(KINDS[0], tmp_path_factory.mktemp("stored"), service).stories(MOMENTS, len(MOMENTS))
 
 
 @pytest.mark.parametrize("moment", MOMENTS)

@@ -7,9 +7,8 @@ import json
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import httpx
@@ -256,18 +255,11 @@ def test_the_page_tells_of_every_metric_with_its_labels_and_of_no_other(told: To
         assert not exposed or exposed == labels, name
 
 
-def test_each_alert_is_explained_and_says_what_to_do(told: Told) -> None:
+def test_each_alert_is_explained_and_says_where_it_is_told_what_to_do() -> None:
     explained = set(re.findall(r"`(Reelq\w+)`", _DOCS))
     assert {rule["alert"] for rule in _RULES} == explained
-    for rule in _RULES:
-        said = rule["annotations"]["description"]
-        page, _, anchor = re.findall(r"See (docs/\w+\.md#[\w-]+)$", said)[0].partition("#")
-        assert anchor in _anchors(ROOT / page), (rule["alert"], page, anchor)
-
-
-def _anchors(page: Path) -> Sequence[str]:
-    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
-    return [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
+    for rule in _RULES:  # that the place is there, the tests of the documentation see to
+        assert re.search(r"See docs/\w+\.md#[\w-]+$", rule["annotations"]["description"]), rule["alert"]
 
 
 def test_the_dashboard_is_one_that_grafana_takes() -> None:
