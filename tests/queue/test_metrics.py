@@ -241,6 +241,9 @@ def test_the_dashboard_and_the_alerts_ask_for_what_is_there(told: Told) -> None:
     labels = told.labels | {"reelq_delivery_seconds_count": {"outcome"}}  # nobody was told anything here
     assert len(_asked()) > 40
     assert {where: found for where, asked in _asked() if (found := _unknown(asked, labels))} == {}
+    slips = ("sum(reelq_job)", 'reelq_jobs{state="failed"}', 'reelq_jobs{status=~"queued|runing"}', 'up{job="reelq"}')
+    for wrong in (*slips, "sum by (stage, level) (reelq_jobs)"):
+        assert _unknown(wrong, labels)  # slips are found
 
 
 def test_the_page_tells_of_every_metric_with_its_labels_and_of_no_other(told: Told) -> None:

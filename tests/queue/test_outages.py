@@ -46,34 +46,26 @@ def both_take_work(made: Farm) -> None:
 @pytest.mark.timeout(400 if PROVING else 240)
 @pytest.mark.parametrize("what", ["Redis", "PostgreSQL"])
 def test_a_server_that_ends_again_and_again_in_the_midst_costs_nothing_but_time(what: str, tmp_path: Path) -> None:
-    with (
-        own_postgres() as postgres,
-        farm(
-            "redis",
-            tmp_path,
-            faults={"edit_seconds": 1.5},
-            concurrency=SLOTS,
-            reelq_database_url=SecretStr(postgres.url()),
-            **PATIENT,
-        ) as made,
-    ):
-        assert made.redis
-        batch = made.submit(lines(ROWS))
-        workers = [made.start_worker(), made.start_worker()]
-        until(lambda: made.ends(batch)["succeeded"] >= ROWS // 4, "a quarter done", 120)
-        if what == "Redis":
-            made.redis.empty()
-            let_a_minute_pass(made)
-            until(lambda: made.ends(batch)["succeeded"] >= ROWS // 2, "half done, after the flush", 150)
-        server = made.redis if what == "Redis" else postgres
-        for _ in range(OUTAGES):
-            server.stop()
-            time.sleep(AWAY_SECONDS)
-            server.start()
-            let_a_minute_pass(made)
-            until(lambda: made.over(batch) or at_work(made), "work after an outage", 90)
-        assert made.ended(batch, 200) == {"succeeded": ROWS}
-        assert [worker.poll() for worker in workers] == [None, None]
-        both_take_work(made)
-        nothing_is_wrong(made)
-        assert made.costs() == made.sandbox.ledger()["charged"]
+    with own_postgres() as postgres:
+        settings = {**PATIENT, "reelq_database_url": SecretStr(postgres.url())}
+        with farm("redis", tmp_path, faults={"edit_seconds": 1.5}, concurrency=SLOTS, **settings) as made:
+            assert made.redis
+            batch = made.submit(lines(ROWS))
+            workers = [made.start_worker(), made.start_worker()]
+            until(lambda: made.ends(batch)["succeeded"] >= ROWS // 4, "a quarter done", 120)
+            if what == "Redis":
+                made.redis.empty()
+                let_a_minute_pass(made)
+                until(lambda: made.ends(batch)["succeeded"] >= ROWS // 2, "half done, after the flush", 150)
+            server = made.redis if what == "Redis" else postgres
+            for _ in range(OUTAGES):
+                server.stop()
+                time.sleep(AWAY_SECONDS)
+                server.start()
+                let_a_minute_pass(made)
+                until(lambda: made.over(batch) or at_work(made), "work after an outage", 90)
+            assert made.ended(batch, 200) == {"succeeded": ROWS}
+            assert [worker.poll() for worker in workers] == [None, None]
+            both_take_work(made)
+            nothing_is_wrong(made)
+            assert made.costs() == made.sandbox.ledger()["charged"]

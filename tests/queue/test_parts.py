@@ -168,7 +168,6 @@ class Follower:
         self._mark = ""
         self.heard: list[dict[str, Any]] = []
         self.ended = threading.Event()
-        self.connections = 0
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="follower", daemon=True)
 
@@ -191,7 +190,6 @@ class Follower:
         with self._api.stream("GET", self._path, headers=headers) as told:
             if not told.is_success:
                 return
-            self.connections += 1
             for event in EventSource(told).iter_sse():
                 self._mark = event.id
                 if event.event == "job":
