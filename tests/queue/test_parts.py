@@ -96,29 +96,13 @@ class Deployment:
         assert isinstance(part, Process)
         return part
 
-    def answers(self, path: str) -> int:
-        """The status of an answer; 0 without one."""
-        try:
-            return self.api.get(path).status_code
-        except httpx.TransportError:
-            return 0
 
-    def shows(self) -> bool:
-        """Whether Flower answers."""
-        try:
-            return self.flower.get("/").is_success
-        except httpx.TransportError:
-            return False
-
-    def upload(self) -> str:
-        """The clip, as an asset."""
-        answer = self.api.post("/v1/assets", params={"name": CLIP.name}, content=CLIP.read_bytes())
-        return str(answer.raise_for_status().json()["id"])
-
-    def hand_in(self, clip: str, takes: range, key: str) -> httpx.Response:
-        """These rows as a batch; asked again with the same key, it is the same batch."""
-        rows = [{"file": clip, "instruction": f"Add a title that says Take {take}"} for take in takes]
-        return self.api.post("/v1/batches", json={"rows": rows}, headers={"Idempotency-Key": key})
+def answers(client: httpx.Client, path: str) -> int:
+    """The status of an answer; 0 without one."""
+    try:
+        return client.get(path).status_code
+    except httpx.TransportError:
+        return 0
 
 
 @contextmanager
@@ -205,7 +189,8 @@ class Orders:
 
     def __init__(self, whole: Deployment) -> None:
         self._whole = whole
-        self._clip = whole.upload()
+        answer = whole.api.post("/v1/assets", params={"name": CLIP.name}, content=CLIP.read_bytes())
+        self._clip = answer.raise_for_status().json()["id"]
         self._next = 0
         self.open: dict[str, range] = {}
         self.batches: list[str] = []
@@ -220,7 +205,9 @@ class Orders:
         """Whatever is open is asked for: it is taken, or refused for a reason that is so."""
         for key, takes in list(self.open.items()):
             try:
-                answer = self._whole.hand_in(self._clip, takes, key)
+                rows = [{"file": self._clip, "instruction": f"Add a title that says Take {take}"} for take in takes]
+                headers = {"Idempotency-Key": key}  # asked again with the same one, it is the same batch
+                answer = self._whole.api.post("/v1/batches", json={"rows": rows}, headers=headers)
             except httpx.TransportError:
                 assert "api" in self._whole.away
                 continue
@@ -276,7 +263,7 @@ def test_parts_stopped_and_started_in_any_order_leave_no_row_stuck(
     with deployed(tmp_path, {"edit_seconds": 1}, **PATIENT) as whole:
         made = whole.made
         whole.start("api", *WORKERS, "flower")
-        until(lambda: whole.answers("/readyz") == 200, "the service")
+        until(lambda: answers(whole.api, "/readyz") == 200, "the service")
         orders = Orders(whole)
         orders.place(ROWS)
         until(lambda: len(made.sends()) >= 2, "the first instructions")
@@ -292,7 +279,7 @@ def test_parts_stopped_and_started_in_any_order_leave_no_row_stuck(
                     orders.place(MORE)
                     time.sleep(chance.uniform(0.2, 1.5))
                     whole.start(*chance.sample(group, len(group)))
-                    until(lambda: whole.answers("/readyz") == 200, "the service")
+                    until(lambda: answers(whole.api, "/readyz") == 200, "the service")
             until(orders.taken, "all orders taken")
             back = time.monotonic()
             let_a_minute_pass(made)
@@ -314,7 +301,7 @@ def test_parts_stopped_and_started_in_any_order_leave_no_row_stuck(
         some = (whole.api.get(f"/v1/jobs/{job.id}/output").content for job in done[:: len(done) // 4])
         assert all(is_playable(video, tmp_path) for video in some)
         _told_whole(made, follower, orders.batches[0])
-        until(whole.shows, "Flower")
+        until(lambda: answers(whole.flower, "/") == 200, "Flower")
         if PROVING:
             both_take_work(made)
 
@@ -330,7 +317,7 @@ def test_what_is_ours_may_be_started_before_its_redis_and_its_database(tmp_path:
     with deployed(tmp_path, {}, **PATIENT) as whole:
         whole.stop(signal.SIGTERM, "redis", "postgresql")
         whole.start("flower", *WORKERS, "api")
-        until(lambda: whole.answers("/healthz") == 200, "the service")
+        until(lambda: answers(whole.api, "/healthz") == 200, "the service")
         until(
             lambda: all("this worker begins when it is there" in whole.process(each).log for each in WORKERS),
             "their words about it",
@@ -352,8 +339,8 @@ def test_what_is_ours_may_be_started_before_its_redis_and_its_database(tmp_path:
         whole.start("redis")
         until(lambda: all_over(whole.made), "an end of every row")
         assert whole.made.ends(orders.batches[0]) == {"succeeded": 4}
-        assert whole.answers("/readyz") == 200
-        until(whole.shows, "Flower")
+        assert answers(whole.api, "/readyz") == 200
+        until(lambda: answers(whole.flower, "/") == 200, "Flower")
         log = whole.process(WORKERS[0]).log
         assert "Traceback" not in log
         nothing_is_wrong(whole.made)
