@@ -70,6 +70,23 @@ def test_two_runs_of_one_manifest_at_once_do_its_rows_once(user: User) -> None:
     assert len(listed.stdout.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "most", "said"),
+    [(["--first", "2"], 1000, "reelq resume"), (["--limit-credits", "120"], 120, "120 credits")],
+)
+def test_rows_are_held_back_until_the_batch_is_run_without_that_bound(
+    user: User, words: list[str], most: int, said: str
+) -> None:
+    user.writes(titles(3))
+    some = user.calls("run", "jobs.csv", *words, code=3)
+    assert 0 < len(user.videos()) <= 2
+    assert said in some.stdout
+    assert sum(int(row["credits"] or 0) for row in results(user)) <= most
+    user.calls("run", "jobs.csv")
+    assert len(user.videos()) == 3
+    assert heard_once(user)
+
+
 def test_gone_credits_leave_rows_waiting_with_a_link_and_a_top_up_lets_them_go_on(tmp_path: Path) -> None:
     with SandboxProcess.start(faults=STEADY, no_latency=True, credits=100, keep_alive=0.2) as service:
         user = User(tmp_path, service)
