@@ -1,6 +1,7 @@
 """Assets: streamed in, kept once per content, and known to nobody but who has uploaded them."""
 
 import hashlib
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -93,3 +94,15 @@ def test_an_upload_that_breaks_off_leaves_nothing_behind(served: Served, header:
         until(lambda: len(kept(served)) == 1, "a part is there")
     until(lambda: kept(served) == [], "nothing is left")
     assert served.client("ann").get(f"/v1/assets/sha256:{hashlib.sha256(piece).hexdigest()}").status_code == 404
+
+
+def test_a_full_disk_is_told_and_nothing_is_left(ann: httpx.Client, served: Served) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000_000, before[1]))
+    try:
+        refused = upload(ann, MP4 + bytes(21_000_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (refused.status_code, refused.json()["code"]) == (507, "cannot_write")
+    assert kept(served) == []
+    assert upload(ann, MP4 + bytes(21_000_000)).status_code == 201
