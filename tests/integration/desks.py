@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -11,12 +12,14 @@ from sqlalchemy import func, select, update
 from reelq import manifest, skills
 from reelq.job import Stage, Status
 from reelq.store import jobs, submissions
-from reelq.store.models import Batch, Job, JobEvent, Outcome
+from reelq.store.jobs import Claimed, Lease
+from reelq.store.models import Account, Batch, Job, JobEvent, Outcome
 from reelq.store.moves import Position, move
 from reelq.store.orders import Fate, Order, Plan
 from reelq.store.session import Store
 from reelq.store.submissions import Submitted
-from tests.databases import add_send, found, moment
+from tests.databases import add_job, add_send, change, found, moment
+from worker.verdict import PARKED
 
 SERVICE: Final = "https://service.example"
 TWO: Final = ("beach.mp4,Add a title,", "forest.mp4,Add music,")
@@ -25,6 +28,8 @@ REEL: Final = ("beach.mp4,Add a title,reel", ",Add music,reel", ",Trim it,reel")
 HEADER: Final = "file,instruction,session"
 SKILLS: Final = skills.load()
 RESULT: Final = b"a finished video"
+NOW: Final = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+LEASE: Final = Lease("worker-1", 30.0)
 
 
 @dataclass
@@ -47,9 +52,20 @@ class Desk:
         """Hand it in."""
         return submissions.submit(self.store, self.order(*rows, **told), service=SERVICE, account_id=self.account)
 
+    def many(self, count: int, **of_its_account: Any) -> list[str]:
+        """Hand in so many rows; their ids."""
+        if of_its_account:
+            change(self.store, Account, self.account, **of_its_account)
+        rows = (f"beach.mp4,Trim it to {number} s," for number in range(1, count + 1))
+        return [job.id for job in self.jobs(self.submit(*rows).batch_id)]
+
     def plan(self, *rows: str, **told: Any) -> Plan:
         """What handing it in would do."""
         return submissions.plan(self.store, self.order(*rows, **told), service=SERVICE)
+
+    def now(self) -> datetime:
+        with self.store.read() as session:
+            return self.store.now(session)
 
     def jobs(self, batch_id: str) -> list[Job]:
         with self.store.read() as session:
@@ -117,3 +133,13 @@ class Desk:
 
 def fates(done: Submitted | Plan) -> list[Fate]:
     return list(done.plan.fates if isinstance(done, Submitted) else done.fates)
+
+
+def claim_one(store: Store, stage: Stage, *, run: int = 1, **values: Any) -> Claimed:
+    """A new job in this stage, as the worker that took it has it."""
+    with store.write() as session:
+        job_id = add_job(session, NOW, stage=stage, run=run, **values)
+    with store.write() as session:
+        got = jobs.claim(session, NOW, job_id, run, stage, LEASE, PARKED)
+    assert isinstance(got, Claimed)
+    return got

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from secrets import token_hex
-from typing import Any
+from typing import Any, Final
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from reelq.cli.here import InDatabase
 from reelq.cli.named import batch_named
@@ -14,6 +15,7 @@ from reelq.errors import UnknownName
 from reelq.job import Cause, Stage, Status
 from reelq.store import batches, handling, jobs
 from reelq.store.batchlist import how_many, standings
+from reelq.store.handling import Handled
 from reelq.store.models import Batch, BatchState, Job, JobEvent
 from reelq.store.moves import Position
 from reelq.store.session import Store, Transaction
@@ -149,3 +151,34 @@ def test_a_batch_whose_rows_a_newer_one_took_along_is_listed_and_named_no_more(d
     with pytest.raises(UnknownName) as refused:
         batch_named(InDatabase(desk.store, "me"), old)
     assert new in refused.value.advice
+
+
+# What was paid for is kept
+
+
+NOW: Final = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+def _job(store: Store, job_id: str) -> Job:
+    with store.read() as session:
+        return session.get_one(Job, job_id)
+
+
+def test_a_row_at_work_is_only_asked_to_end_so_that_its_worker_writes_down_what_it_has(store: Store) -> None:
+    with store.write() as session:
+        job_id = add_job(session, NOW, stage=Stage.EDIT, status=Status.RUNNING, lease_until=NOW, worker="worker-1")
+    assert handling.cancel_row(store, job_id) == Handled(0, soon=1)
+    assert (_job(store, job_id).status, _job(store, job_id).cancel_wished) == (Status.RUNNING, True)
+
+
+@pytest.mark.parametrize("stage", [Stage.VERIFY, Stage.RENDER, Stage.POLL, Stage.DOWNLOAD])
+@pytest.mark.parametrize("end", [Status.CANCELLED, Status.FAILED])
+def test_a_retry_goes_on_from_where_the_row_ended_in_the_session_that_it_has(
+    store: Store, stage: Stage, end: Status
+) -> None:
+    with store.write() as session:
+        job_id = add_job(session, NOW, stage=stage, status=end, remote_session_id="ses_1", finished_at=NOW)
+        session.execute(update(Job).values(error_code="cannot_write" if end is Status.FAILED else ""))
+    assert handling.retry_row(store, job_id)
+    job = _job(store, job_id)
+    assert (job.status, job.stage, job.run, job.remote_session_id) == (Status.QUEUED, stage, 2, "ses_1")

@@ -1,18 +1,28 @@
 """Exports that are waited for: what is looked at past the broker, and what goes to its stage instead."""
 
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from sqlalchemy import select, update
 
+from reelq.errors import ServerTrouble
 from reelq.job import Cause, Stage, Status
+from reelq.remote.receipts import Progress, RenderStatus
+from reelq.settings import Settings
 from reelq.store import jobs, looks
-from reelq.store.due import Due, Look, due, lost_with_the_silent
+from reelq.store.due import Due, Look, Message, due, lost_with_the_silent
 from reelq.store.jobs import Lease, Missed
 from reelq.store.models import Account, Batch, BatchState, Job, JobEvent
 from tests.databases import change, moment
 from tests.integration.desks import Desk
+from worker.lease import Hands
+from worker.looks import Looks
+from worker.metrics import Metrics
 from worker.verdict import PARKED
 
 INTERVAL = timedelta(seconds=30)
@@ -21,8 +31,7 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 def waiting(desk: Desk, count: int = 1, **values: Any) -> list[str]:
     """Rows whose next look is due since a second."""
-    batch_id = desk.submit(*(f"beach.mp4,Trim it to {number} s," for number in range(1, count + 1))).batch_id
-    ids = [job.id for job in desk.jobs(batch_id)]
+    ids = desk.many(count)
     with desk.store.write() as session:
         since = desk.store.now(session) - timedelta(seconds=1)
         there = {"stage": Stage.POLL, "admitted": True, "publish_at": since, "due_at": since, "looks": 3, "attempts": 2}
@@ -150,3 +159,125 @@ def test_no_stray_message_and_no_silent_worker_has_it_looked_at_beside_that(desk
         assert jobs.claim(session, now, job_id, 1, Stage.POLL, lease, PARKED) is Missed.NOT_DUE
         lost_with_the_silent(session, now, 0)
     assert _due(desk) == ([], [], None)
+
+
+# The threads that look at exports: nothing that goes wrong with one look, or takes its time, ends the others.
+
+
+class _Lookers:
+    """Looks with all that they need: a real store, and a service that answers as it is told to."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk, self.store = desk, desk.store
+        self.settings, self.hands, self.metrics = Settings(reelq_data_dir=desk.folder), Hands(20), Metrics()
+        self.asked: list[str] = []
+        self.published: list[str] = []
+        self.looks: Looks | None = None
+
+    def answer(self, render_id: str) -> Progress:
+        self.asked.append(render_id)
+        return Progress(RenderStatus.RUNNING, 40)
+
+    def tell(self, *_: object) -> None:
+        """Nobody watches."""
+
+    def remote(self, *_: str) -> Any:
+        return SimpleNamespace(progress=self.answer)
+
+    def begin(self, *looks: Look, **options: float) -> Looks:
+        if self.looks is None:
+            pipeline: Any = self
+            self.looks = Looks(pipeline, self._publish, self.tell, **options)
+            self.looks.start()
+        self.looks.begin(looks)
+        return self.looks
+
+    def _publish(self, messages: Iterable[Message]) -> None:
+        self.published += [message.job_id for message in messages]
+
+    def seen(self, look: Look) -> bool:
+        return self.desk.job(look.message.job_id).looks == 4
+
+
+@pytest.fixture
+def lookers(desk: Desk) -> Iterator[_Lookers]:
+    made = _Lookers(desk)
+    yield made
+    made.begin().stop(5)
+
+
+def _until(met: Callable[[], object]) -> None:
+    until = time.monotonic() + 60
+    while not met():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def _two(desk: Desk) -> tuple[Look, Look]:
+    ids = waiting(desk, 2)
+    first, second = sorted(_due(desk).looks, key=lambda look: ids.index(look.message.job_id))
+    return first, second
+
+
+def test_whoever_watches_and_fails_ends_no_look_but_its_own(desk: Desk, lookers: _Lookers) -> None:
+    first, second = _two(desk)
+    failed = threading.Event()
+
+    def fail(*_: object) -> None:
+        failed.set()
+        raise RuntimeError("nobody expected this")
+
+    lookers.tell = fail  # type: ignore[method-assign]
+    lookers.begin(first)
+    assert failed.wait(60)
+    looks = lookers.begin(second)
+    _until(lambda: lookers.seen(second))
+    assert looks.has_room
+
+
+def test_an_answer_that_takes_its_time_holds_up_no_other_look(desk: Desk, lookers: _Lookers) -> None:
+    first, second = _two(desk)
+    over, answer = threading.Event(), lookers.answer
+
+    def slowly(render_id: str) -> Progress:
+        said = answer(render_id)
+        if len(lookers.asked) == 1:
+            over.wait(120)
+        return said
+
+    lookers.answer = slowly  # type: ignore[method-assign]
+    lookers.begin(first)
+    _until(lambda: lookers.asked)
+    lookers.begin(second)
+    _until(lambda: lookers.seen(second))
+    assert not lookers.seen(first)
+    over.set()
+    _until(lambda: lookers.seen(first))
+
+
+def test_one_that_waited_until_its_message_goes_out_is_not_made(desk: Desk, lookers: _Lookers) -> None:
+    look, _ = _two(desk)
+    looks = lookers.begin(look, too_late=-1)
+    _until(lambda: not looks.under_way)
+    assert (lookers.asked, lookers.published, lookers.seen(look)) == ([], [], False)
+
+
+def test_after_an_error_the_account_s_rows_go_to_their_stages_without_a_look(desk: Desk, lookers: _Lookers) -> None:
+    def answer(render_id: str) -> Progress:
+        lookers.asked.append(render_id)
+        raise ServerTrouble("out of order")
+
+    lookers.answer = answer  # type: ignore[method-assign]
+    for number, look in enumerate(_two(desk), 1):
+        lookers.begin(look, ails_for=600)
+        _until(lambda number=number: len(lookers.published) == number)  # type: ignore[misc]
+    assert len(lookers.asked) == 1
+
+
+def test_a_stopping_process_looks_no_more_and_others_do_at_once(desk: Desk, lookers: _Lookers) -> None:
+    both = _two(desk)
+    lookers.hands.stopping.set()
+    looks = lookers.begin(*both)
+    _until(lambda: not looks.under_way)
+    assert lookers.asked == []
+    assert len(_due(desk).looks) == 2

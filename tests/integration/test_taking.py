@@ -1,7 +1,7 @@
 """The short way to claim a job does what the long way does, and leaves to it whatever may stand in the way."""
 
 import secrets
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import pytest
@@ -11,16 +11,16 @@ from reelq.job import Cause, Stage, Status
 from reelq.store import jobs
 from reelq.store.clock import SKEW
 from reelq.store.ids import new_id
-from reelq.store.jobs import Claimed, Lease, Missed
+from reelq.store.jobs import Claimed, Missed
 from reelq.store.models import BatchState, Job, JobEvent
 from reelq.store.session import Store
 from reelq.store.taking import take
-from tests.databases import add_account, add_batch, add_job
+from tests.databases import add_account, add_batch, add_job, change, found
+from tests.integration.desks import LEASE, NOW, claim_one
 from worker.verdict import PARKED
 
-NOW: Final = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SOON: Final = NOW + timedelta(seconds=30)
-LEASE: Final = Lease("worker-1", 30)
+LATER: Final = NOW + timedelta(seconds=LEASE.seconds + 1)
 FREE: Final[dict[str, dict[str, Any]]] = {
     "nothing": {},
     "a due moment that is nearly there": {"job": {"due_at": NOW + SKEW}},
@@ -103,3 +103,50 @@ def test_what_may_stand_in_the_way_is_left_to_the_long_way(store: Store, values:
 
 def test_a_job_that_is_not_there_is_left_alone(store: Store) -> None:
     assert _claim(store, new_id("job")) is Missed.GONE
+
+
+# A worker renews its own leases; a job whose lease has expired goes on under the next run number.
+
+
+def _rescue(store: Store, now: datetime, held: tuple[str, ...] = ()) -> list[str]:
+    with store.write() as session:
+        return jobs.rescue(session, now, 10, 30, LEASE.seconds, held)
+
+
+def _renew(store: Store, worker: str, held: dict[str, int]) -> dict[str, bool]:
+    with store.write() as session:
+        return jobs.renew(session, LATER, worker, held, LEASE.seconds)
+
+
+@pytest.mark.parametrize(
+    ("lapses", "becomes"), [(0, (Status.QUEUED, "", 2)), (9, (Status.FAILED, "poisoned", 1))], ids=["first", "tenth"]
+)
+def test_a_job_whose_worker_fell_silent_goes_on_under_the_next_run_but_not_for_ever(
+    store: Store, lapses: int, becomes: tuple[Status, str, int]
+) -> None:
+    claimed = claim_one(store, Stage.EDIT, lapses=lapses)
+    _rescue(store, LATER)
+    job = found(store, Job, claimed.job.id)
+    assert (job.status, job.error_code, job.run) == becomes
+    assert (job.stage, job.lapses, job.worker) == (Stage.EDIT, lapses + 1, "")
+    with store.write() as session:
+        assert not jobs.fence(session, claimed.at)
+
+
+def test_a_job_under_a_lease_that_goes_on_is_left_and_so_is_what_the_rescuer_holds_itself(store: Store) -> None:
+    claimed = claim_one(store, Stage.EDIT)
+    assert _rescue(store, LATER - timedelta(seconds=2)) == []
+    assert _rescue(store, LATER, (claimed.job.id,)) == []
+    assert found(store, Job, claimed.job.id).status is Status.RUNNING
+    assert _rescue(store, LATER) == [claimed.job.id]
+
+
+@pytest.mark.parametrize("wished", [False, True])
+def test_a_renewed_lease_goes_on_and_tells_of_a_wish_to_cancel(store: Store, wished: bool) -> None:
+    claimed = claim_one(store, Stage.EDIT, run=2)
+    change(store, Job, claimed.job.id, cancel_wished=wished)
+    assert _renew(store, "worker-2", {claimed.job.id: 2}) == {}
+    assert found(store, Job, claimed.job.id).lease_until == NOW + timedelta(seconds=LEASE.seconds)
+    assert _renew(store, "worker-1", {claimed.job.id: 1}) == {}
+    assert _renew(store, "worker-1", {claimed.job.id: 2}) == {claimed.job.id: wished}
+    assert found(store, Job, claimed.job.id).lease_until == LATER + timedelta(seconds=LEASE.seconds)

@@ -1,44 +1,38 @@
-"""Whose turn it is: some are let in at a time, and who asks is told when the next message is due."""
+"""Whose turn it is: some are let in at a time, and a process that works on one batch alone leaves all others alone."""
 
 from datetime import datetime, timedelta
 from itertools import chain
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
-from reelq.job import Status
-from reelq.store import turns
-from reelq.store.due import SOON, due
+from reelq.job import Cause, Status
+from reelq.store import accounts, due, jobs, parking, turns
 from reelq.store.models import Account, Job
+from reelq.store.moves import Position, move
 from tests.databases import change, moment
-from tests.integration.desks import Desk
+from tests.integration.desks import TWO, Desk
 
 
-def _many(desk: Desk, count: int) -> str:
-    return desk.submit(*(f"beach.mp4,Trim it to {number} s," for number in range(1, count + 1))).batch_id
-
-
-def _let_in(desk: Desk, now: datetime | None = None) -> list[str]:
+def _let_in(desk: Desk, batch_id: str | None = None, now: datetime | None = None) -> list[str]:
     with desk.store.write() as session:
-        return [message.job_id for message in turns.admit(session, now or desk.store.now(session))]
-
-
-def _now(desk: Desk) -> datetime:
-    with desk.store.read() as session:
-        return desk.store.now(session)
+        return [message.job_id for message in turns.admit(session, now or desk.store.now(session), batch_id)]
 
 
 def _begin(desk: Desk, *ids: str) -> None:
     """As if a worker had taken their messages."""
-    with desk.store.write() as session:
-        until = desk.store.now(session) + timedelta(seconds=60)
+    with moment(desk.store) as (session, now):
+        until = now + timedelta(seconds=60)
         taken = {"status": Status.RUNNING, "admitted": True, "publish_at": None, "lease_until": until, "worker": "w"}
         session.execute(update(Job).where(Job.id.in_(ids)).values(taken))
 
 
+def _ids(desk: Desk, batch_id: str) -> list[str]:
+    return [job.id for job in desk.jobs(batch_id)]
+
+
 def test_rows_are_let_in_some_at_a_time_in_their_order(desk: Desk) -> None:
-    ids = [job.id for job in desk.jobs(_many(desk, 10))]
-    change(desk.store, Account, desk.account, window=64)
+    ids = desk.many(10, window=64)
     rounds = []
     for _ in range(4):
         rounds.append(_let_in(desk))
@@ -47,23 +41,21 @@ def test_rows_are_let_in_some_at_a_time_in_their_order(desk: Desk) -> None:
     assert [*chain(*rounds)] == ids
 
 
-def test_none_is_let_in_while_many_wait_for_a_worker(desk: Desk) -> None:
-    _many(desk, 20)
-    change(desk.store, Account, desk.account, window=64)
-    now = _now(desk)
-    first = _let_in(desk, now)
-    assert [len(first), len(_let_in(desk, now)), len(_let_in(desk, now))] == [4, 4, 0]
-    _begin(desk, first[0])
-    assert len(_let_in(desk, now)) == 4
-
-
-def test_of_many_in_flight_a_quarter_may_wait(desk: Desk) -> None:
-    ids = [job.id for job in desk.jobs(_many(desk, 80))]
-    change(desk.store, Account, desk.account, window=200)
-    _begin(desk, *ids[:40])
-    # Sixteen of fifty-six are more than that, and twelve of fifty-two are not.
-    now = _now(desk)
-    assert [len(_let_in(desk, now)) for _ in range(5)] == [4, 4, 4, 4, 0]
+@pytest.mark.parametrize(
+    ("at_work", "let_in", "more"),
+    [
+        pytest.param(0, [4, 4, 0], 1, id="none while many wait for a worker"),
+        # Sixteen of fifty-six are more than a quarter, and twelve of fifty-two are not.
+        pytest.param(40, [4, 4, 4, 4, 0], 3, id="a quarter of many in flight may wait"),
+    ],
+)
+def test_so_many_wait_for_a_worker_and_no_more(desk: Desk, at_work: int, let_in: list[int], more: int) -> None:
+    ids = desk.many(80, window=200)
+    _begin(desk, *ids[:at_work])
+    now = desk.now()
+    assert [len(_let_in(desk, now=now)) for _ in let_in] == let_in
+    _begin(desk, *ids[at_work : at_work + more])
+    assert len(_let_in(desk, now=now)) == 4
 
 
 @pytest.mark.parametrize(
@@ -75,8 +67,7 @@ def test_of_many_in_flight_a_quarter_may_wait(desk: Desk) -> None:
     ],
 )
 def test_what_does_not_wait_for_a_worker_holds_nobody_up(desk: Desk, publish_in: float, due_in: float) -> None:
-    ids = [job.id for job in desk.jobs(_many(desk, 20))]
-    change(desk.store, Account, desk.account, window=64)
+    ids = desk.many(20, window=64)
     with moment(desk.store) as (session, now):
         publish_at, due_at = now + timedelta(seconds=publish_in), now + timedelta(seconds=due_in)
         others = update(Job).where(Job.id.in_(ids[:10]))
@@ -85,27 +76,105 @@ def test_what_does_not_wait_for_a_worker_holds_nobody_up(desk: Desk, publish_in:
 
 
 def test_what_is_due_goes_out_and_the_next_is_told_of_if_it_is_soon(desk: Desk) -> None:
-    first, second, third = (job.id for job in desk.jobs(_many(desk, 3)))
+    first, second, third, fourth = desk.many(4)
     _let_in(desk)
+    late = 0.2 + due.SOON.total_seconds() + 0.01
     with moment(desk.store) as (session, now):
-        for job_id, seconds in ((first, -1.0), (second, 0.1), (third, 0.15)):
+        for job_id, seconds in ((first, -1.0), (second, 0.1), (third, 0.15), (fourth, late)):
             session.get_one(Job, job_id).publish_at = now + timedelta(seconds=seconds)
-    with desk.store.write() as session:
-        messages, _, soon = due(session, now, 9)
-    assert [message.job_id for message in messages] == [first]
-    assert soon == now + timedelta(seconds=0.1)
-    with desk.store.write() as session:
-        messages, _, soon = due(session, now + timedelta(seconds=0.12), 9)
-    assert [message.job_id for message in messages] == [second]
-    assert soon == now + timedelta(seconds=0.15)
-    with desk.store.write() as session:
-        assert due(session, now + timedelta(seconds=0.2), 9).soon is None
+    for after, goes, soon in ((0, first, 0.1), (0.12, second, 0.15), (0.2, third, None)):
+        with desk.store.write() as session:
+            said = due.due(session, now + timedelta(seconds=after), 9)
+        assert [message.job_id for message in said.messages] == [goes]
+        assert said.soon == (soon and now + timedelta(seconds=soon))
 
 
-def test_what_is_due_later_than_soon_is_not_told_of(desk: Desk) -> None:
-    (job,) = desk.jobs(_many(desk, 1))
+# A process that works on one batch alone leaves all others alone, but for the rows that its own wait for.
+
+
+def test_only_the_batch_and_what_it_waits_for_is_let_in(desk: Desk) -> None:
+    awaited, other = _ids(desk, desk.submit(*TWO).batch_id)
+    mine = desk.submit(TWO[0], "forest.mp4,Make it brighter,", name="mine").batch_id
+    _twin, own = _ids(desk, mine)
+    assert {*_let_in(desk, mine)} == {awaited, own}
+    assert _let_in(desk) == [other]
+
+
+def test_a_batch_that_is_paused_begins_nothing_for_another_that_waits(desk: Desk) -> None:
+    batch_id = desk.submit(TWO[0], first=0).batch_id
+    mine = desk.submit(TWO[0], name="mine").batch_id
+    assert _let_in(desk, mine) == []
+    desk.submit(TWO[0])
+    assert _let_in(desk, mine) == _ids(desk, batch_id)
+
+
+@pytest.mark.parametrize(
+    ("lease", "message", "room"),
+    [
+        (20, -5, False),  # a lifeline that is a little late is no dead one
+        (-1, -5, True),
+        (20, -11, True),
+    ],
+)
+def test_what_a_run_let_in_takes_up_no_room_of_anothers_once_nobody_is_at_it(
+    desk: Desk, lease: int, message: int, room: bool
+) -> None:
+    at_work, queued = _ids(desk, desk.submit(*TWO).batch_id)
+    change(desk.store, Account, desk.account, window=2)
+    assert len(_let_in(desk)) == 2
+    desk.begin(desk.job(at_work))
+    mine = desk.submit("beach.mp4,Trim it,", name="mine").batch_id
+    now = desk.now()
+    change(desk.store, Job, at_work, lease_until=now + timedelta(seconds=lease))
+    change(desk.store, Job, queued, publish_at=now + timedelta(seconds=message))
+    assert bool(_let_in(desk, mine, now)) is room
+
+
+def test_messages_and_leases_of_others_are_left_to_others(desk: Desk) -> None:
+    awaited, other = _ids(desk, desk.submit(*TWO).batch_id)
+    mine = desk.submit(TWO[0], name="mine").batch_id
     _let_in(desk)
-    with moment(desk.store) as (session, now):
-        session.get_one(Job, job.id).publish_at = now + SOON + timedelta(seconds=0.01)
     with desk.store.write() as session:
-        assert due(session, now, 9) == ([], [], None)
+        due.all_lost(session, mine)
+        later = jobs.later(desk.store.now(session), 1)
+        assert [message.job_id for message in due.due(session, later, 9, mine).messages] == [awaited]
+    for job in (awaited, other):
+        desk.begin(desk.job(job))
+    with desk.store.write() as session:
+        later = desk.store.now(session) + timedelta(hours=1)
+        assert jobs.rescue(session, later, 9, 30, 20, batch_id=mine) == [awaited]
+        assert jobs.rescue(session, later, 9, 30, 20) == [other]
+
+
+def test_messages_that_went_with_a_silent_worker_go_out_again_when_it_is_found(desk: Desk) -> None:
+    both = _ids(desk, desk.submit(*TWO).batch_id)
+    _let_in(desk)
+    desk.begin(desk.job(both[1]))
+    with desk.store.write() as session:
+        sent_at = now = desk.store.now(session)
+        for seconds, sent in ((9, []), (11, both[:1])):  # of a lease of 20 at least half was left at the last renewal
+            now = sent_at + timedelta(seconds=seconds)
+            due.lost_with_the_silent(session, now, 20)
+            assert [message.job_id for message in due.due(session, now, 9).messages] == sent
+    # Worker after worker fell silent: that is no reason to wait longer and longer.
+    waits = desk.job(both[0]).publish_at
+    assert waits == now + timedelta(seconds=jobs.REPUBLISH_SECONDS)
+    assert desk.job(both[1]).status is Status.RUNNING
+
+
+@pytest.mark.parametrize("probe_is_anothers", [False, True])
+def test_the_row_that_tries_whether_credits_suffice_is_one_that_somebody_works_on(
+    desk: Desk, probe_is_anothers: bool
+) -> None:
+    desk.submit(TWO[0], name="other")
+    batch_id = desk.submit(TWO[1], name="mine").batch_id
+    with moment(desk.store) as (session, now):
+        for job in session.scalars(select(Job).order_by(Job.id)):
+            move(session, Position.of(job), Status.WAITING, now, "no credits", cause=Cause.CREDITS)
+        accounts.park(session, desk.account, Cause.CREDITS, "no credits", now)
+        session.expire_all()
+        if probe_is_anothers:
+            assert parking.go_on(session, desk.account, now, 500) == 1
+            session.expire_all()
+        assert parking.go_on(session, desk.account, now, 500, batch_id) == 1
+    assert desk.statuses(batch_id) == ["queued"]
