@@ -1,6 +1,8 @@
 """Somebody who hands in manifests, and what workers make of the rows, as the database has it."""
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -143,3 +145,18 @@ def claim_one(store: Store, stage: Stage, *, run: int = 1, **values: Any) -> Cla
         got = jobs.claim(session, NOW, job_id, run, stage, LEASE, PARKED)
     assert isinstance(got, Claimed)
     return got
+
+
+def together(count: int, act: Callable[[], Any], *refusals: type[Exception]) -> list[Any]:
+    """What each of so many threads got, or was refused with, when all began at once."""
+    gate = threading.Barrier(count)
+
+    def one() -> Any:
+        gate.wait(60)
+        try:
+            return act()
+        except refusals as refusal:
+            return refusal
+
+    with ThreadPoolExecutor(count) as pool:
+        return [each.result() for each in [pool.submit(one) for _ in range(count)]]

@@ -24,7 +24,7 @@ from reelq.store.secrets import Vault
 from reelq.store.session import Store
 from reelq.store.taking import Payer
 from tests.databases import add_account, change, found, on_postgres
-from tests.integration.threads import together
+from tests.integration.desks import together
 from tests.sandbox_process import ATTRIBUTION, SandboxProcess
 
 KEY = "a key for these tests alone"

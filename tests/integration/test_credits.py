@@ -24,7 +24,7 @@ from reelq.store.models import Account, CreditReading, Outcome, Send
 from reelq.store.sends import ended_well, settle
 from reelq.store.session import Store
 from tests.databases import add_account, add_batch, add_job, add_send, change, found, on_sqlite
-from tests.integration.threads import together
+from tests.integration.desks import together
 from tests.sandbox_process import ATTRIBUTION, Caller, SandboxProcess
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -59,6 +59,7 @@ class Books:
             )
             self.batch = add_batch(session, NOW, limit_credits=limit)
         self._rows = 0
+        self.bearing: list[int] = []
 
     def open_send(self, session: Any = None) -> int:
         if session is None:
@@ -71,6 +72,30 @@ class Books:
     def close(self, send: int) -> None:
         with self.store.write() as session:
             credits.stop_bearing(session, [send])
+
+    def do(self, step: str, number: int) -> None:
+        match step:
+            case "open":
+                self.bearing.append(self.open_send())
+            case "close" if self.bearing:
+                self.close(self.bearing.pop(number % len(self.bearing)))
+            case "lose":
+                self.service.lose(number)
+            case "freeze":
+                self.service.freeze(number)
+            case "release":
+                self.service.freeze(-self.service.balance.frozen)
+            case "charge what is frozen":
+                self.service.balance = Balance(self.service.balance.available)
+            case "lose sight":
+                change(self.store, Send, self.bearing[-1], outcome=Outcome.UNCONFIRMED)
+            case "read":
+                self.read()
+
+    def do_all(self, steps: str) -> None:
+        for step in filter(None, steps.split(", ")):
+            word, _, number = step.rpartition(" ")
+            self.do(*((word, int(number)) if number.lstrip("-").isdigit() else (step, 0)))
 
     def read(self) -> Any:
         return credits.take_reading(self.store, self.account, "asked", self.service)
@@ -91,41 +116,28 @@ def books(store: Store) -> Books:
     return Books(store)
 
 
-def test_the_first_reading_charges_nobody(books: Books) -> None:
-    books.open_send()
-    assert (books.read().top_up, books.sends()) == (0, [(0, False)])
+COSTS = {
+    "the first reading charges nobody": ("open, lose 9, read", [(0, False)]),
+    "what is set aside costs nothing": ("read, open, freeze 50, read", [(0, False)]),
+    "until it is charged": ("read, open, freeze 50, read, charge what is frozen, read", [(50, False)]),
+    "a drop among several is shared and marked so": (
+        "read, open, open, open, lose 100, read",
+        [(34, True), (33, True), (33, True)],
+    ),
+    "what bears no more is charged no more": (
+        "read, open, lose 50, read, close, open, lose 70, read",
+        [(50, False), (70, False)],
+    ),
+    "what nobody saw end still bears": ("read, open, lose sight, lose 50, read", [(50, False)]),
+}
 
 
-def test_what_is_set_aside_costs_nothing_until_it_is_charged(books: Books) -> None:
-    books.read()
-    books.open_send()
-    books.service.freeze(50)
-    books.read()
-    assert books.sends() == [(0, False)]
-    books.service.balance = Balance(books.service.balance.available, 0)
-    books.read()
-    assert books.sends() == [(50, False)]
-
-
-def test_a_drop_among_several_is_shared_and_marked_so(books: Books) -> None:
-    books.read()
-    for _ in range(3):
-        books.open_send()
-    books.service.lose(100)
-    books.read()
-    assert books.sends() == [(34, True), (33, True), (33, True)]
-
-
-def test_a_send_that_bears_no_more_is_charged_no_more(books: Books) -> None:
-    books.read()
-    first = books.open_send()
-    books.service.lose(50)
-    books.read()
-    books.close(first)
-    books.open_send()
-    books.service.lose(70)
-    books.read()
-    assert books.sends() == [(50, False), (70, False)]
+@pytest.mark.parametrize(("steps", "costs"), COSTS.values(), ids=COSTS)
+def test_a_send_costs_what_the_account_lost_while_it_bore(
+    books: Books, steps: str, costs: list[tuple[int, bool]]
+) -> None:
+    books.do_all(steps)
+    assert books.sends() == costs
 
 
 def test_a_drop_that_nobody_bears_is_unattributed_and_a_rise_is_a_top_up(books: Books) -> None:
@@ -150,7 +162,7 @@ def test_one_account_pays_nothing_for_another(store: Store) -> None:
 
 
 steps = st.lists(
-    st.tuples(st.sampled_from(["open", "close", "lose", "freeze", "release", "top up", "read"]), st.integers(0, 200)),
+    st.tuples(st.sampled_from(["open", "close", "lose", "freeze", "release", "read"]), st.integers(-200, 200)),
     max_size=25,
 )
 
@@ -161,24 +173,10 @@ steps = st.lists(
 def test_costs_and_what_is_unattributed_less_top_ups_are_what_the_account_lost(
     store: Store, steps: list[tuple[str, int]]
 ) -> None:
-    books, bearing = Books(store), list[int]()
+    books = Books(store)
     first = books.read()
     for step, number in steps:
-        match step:
-            case "open":
-                bearing.append(books.open_send())
-            case "close" if bearing:
-                books.close(bearing.pop(number % len(bearing)))
-            case "lose":
-                books.service.lose(number)
-            case "freeze":
-                books.service.freeze(number)
-            case "release":
-                books.service.freeze(-books.service.balance.frozen)
-            case "top up":
-                books.service.lose(-number)
-            case "read":
-                books.read()
+        books.do(step, number if step == "lose" else abs(number))  # what is lost may be a top-up
     last = books.read()
     costs = [cost for cost, _ in books.sends()]
     readings = books.readings()
@@ -320,43 +318,30 @@ def test_after_a_killed_reader_another_reads_when_its_claim_has_lapsed(books: Bo
     assert len(books.readings()) == 1
 
 
-def test_until_a_cost_is_known_an_edit_reserves_fifty_and_a_generation_a_hundred(books: Books) -> None:
-    def needed(*, generates: bool) -> int:
-        with books.store.read() as session:
-            return credits.reserve_needed(session, books.batch, books.account, generates=generates)
+RESERVES = {
+    "nothing is known": ("", credits.USUAL_COST),
+    "one of unknown cost is open": ("open", credits.GENERATION_COST + credits.USUAL_COST),
+    "one is known to cost 70": ("read, open, lose 70, read", 70),
+    "another has paid 20 so far": ("read, open, lose 70, read, close, open, lose 20, read", 70 - 20 + 70),
+    "and has ended": ("read, open, lose 70, read, close, open, lose 20, read, close", 70),
+    # One of five has ended, and each bears a fifth of it: that is not what it costs.
+    "a drop was shared": (
+        "read, open, open, open, open, open, lose 45, read",
+        5 * (credits.GENERATION_COST - 9) + credits.USUAL_COST,
+    ),
+}
 
-    assert (needed(generates=False), needed(generates=True)) == (credits.USUAL_COST, credits.GENERATION_COST)
-    books.open_send()
-    assert needed(generates=False) == credits.GENERATION_COST + credits.USUAL_COST
 
-
-def test_a_known_cost_is_reserved_for_each_that_is_open_less_what_it_has_paid(books: Books) -> None:
-    books.read()
-    paid = books.open_send()
-    books.service.lose(70)
-    books.read()
+@pytest.mark.parametrize(("steps", "reserved"), RESERVES.values(), ids=RESERVES)
+def test_for_each_that_is_open_the_highest_known_cost_is_reserved_less_what_it_has_paid(
+    books: Books, steps: str, reserved: int
+) -> None:
+    books.do_all(steps)
     with books.store.read() as session:
-        assert credits.highest_cost(session, books.account) == 70
-        assert credits.reserve_needed(session, books.batch, books.account) == 70
-    books.close(paid)
-    cheap = books.open_send()
-    books.service.lose(20)
-    books.read()
-    with books.store.read() as session:
-        assert credits.reserve_needed(session, books.batch, books.account) == 70 - 20 + 70
-    books.close(cheap)
-    with books.store.read() as session:
-        assert credits.reserve_needed(session, books.batch, books.account) == 70
-
-
-def test_a_share_of_a_drop_does_not_count_as_what_a_send_costs(books: Books) -> None:
-    books.read()
-    several = [books.open_send() for _ in range(5)]
-    books.service.lose(45)  # one of them has ended, and each bears a fifth of it
-    books.read()
-    with books.store.read() as session:
-        reserved = credits.reserve_needed(session, books.batch, books.account)
-    assert reserved == len(several) * (credits.GENERATION_COST - 9) + credits.USUAL_COST
+        assert credits.reserve_needed(session, books.batch, books.account) == reserved
+        if not steps:
+            generation = credits.reserve_needed(session, books.batch, books.account, generates=True)
+            assert generation == credits.GENERATION_COST
 
 
 @pytest.mark.parametrize(("limit", "room"), [(None, True), (140, True), (139, False), (0, False)])
@@ -364,11 +349,7 @@ def test_a_limit_leaves_room_for_a_send_while_what_it_may_cost_is_left(
     store: Store, limit: int | None, room: bool
 ) -> None:
     books = Books(store, limit=limit)
-    books.read()
-    paid = books.open_send()
-    books.service.lose(70)
-    books.read()
-    books.close(paid)
+    books.do_all("read, open, lose 70, read, close")
     with store.write() as session:
         assert credits.may_send(session, books.batch, books.account) is room
 
@@ -383,15 +364,6 @@ def test_workers_that_ask_at_once_stay_within_the_limit_together(store: Store) -
             return allowed
 
     assert sum(together(8, send)) == 2
-
-
-def test_a_send_of_another_outcome_still_bears_until_it_is_told_to_stop(books: Books) -> None:
-    books.read()
-    send = books.open_send()
-    change(books.store, Send, send, outcome=Outcome.UNCONFIRMED)
-    books.service.lose(50)
-    books.read()
-    assert books.sends() == [(50, False)]
 
 
 def _settled(books: Books, send: int, outcome: Outcome) -> None:

@@ -14,7 +14,7 @@ from reelq.store.models import Job, JobEvent
 from reelq.store.moves import Position, StaleMove, move, note
 from reelq.store.session import Store
 from tests.databases import add_job, found
-from tests.integration.threads import together
+from tests.integration.desks import together
 
 CAME_IN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 NOW = CAME_IN + timedelta(seconds=7)

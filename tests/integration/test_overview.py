@@ -19,14 +19,13 @@ from reelq.errors import CannotWrite, UnknownName
 from reelq.job import Cause, Route, Stage, Status
 from reelq.manifest import Facts
 from reelq.results import Form, put_results, results_of_run, write_results
-from reelq.store import handling
 from reelq.store.models import Account, Batch, BatchState, Job, Outcome
 from reelq.store.moves import Position, move, note
 from reelq.store.outcomes import failures, waits
 from reelq.store.overview import Snapshot, snapshot
 from reelq.store.session import Store
 from reelq.store.story import Told
-from tests.databases import add_account, add_batch, add_job, add_send, change, found, moment
+from tests.databases import add_account, add_batch, add_job, add_send, change, moment
 
 
 def seen(store: Store, batch_id: str) -> Snapshot:
@@ -341,36 +340,3 @@ def test_results_as_json_lines_are_what_was_said_and_go_where_a_run_puts_them(
         assert [row["status"] for row in csv.DictReader(file)] == ["waiting"]
     with pytest.raises(CannotWrite, match="there is no folder"):
         write_results(store, made[0], tmp_path / "gone" / "r.csv")
-
-
-def test_cancel_pause_and_resume_tell_how_many_rows_they_met(store: Store, made: tuple[str, str]) -> None:
-    change(store, Batch, made[0], released=2, limit_credits=10)
-    put(store, made, 1, Status.RUNNING)
-    put(store, made, 2, Status.WAITING, cause=Cause.PAUSED)
-    put(store, made, 3)
-    put(store, made, 4, Status.FAILED)
-    assert handling.resume_batch(store, made[0]) == handling.Handled(2)
-    told = seen(store, made[0])
-    assert (told.released, told.limit_credits, told.moving) == (None, None, 3)
-    assert handling.resume_batch(store, made[0]) == handling.Handled(0)
-    assert handling.pause_batch(store, made[0]) == (BatchState.PAUSED, handling.Handled(2, soon=1))
-    assert handling.resume_batch(store, made[0]) == handling.Handled(2)
-    assert handling.cancel_batch(store, made[0]) == handling.Handled(2, not_so=1, soon=1)
-    assert handling.cancel_batch(store, made[0]) == handling.Handled(0, not_so=3, soon=1)
-
-
-def test_a_single_row_is_resumed_retried_and_cancelled_where_that_applies(store: Store, made: tuple[str, str]) -> None:
-    waits_, ended, runs = (
-        put(store, made, 1, Status.WAITING, cause=Cause.CREDITS),
-        put(store, made, 2, Status.SUCCEEDED),
-        put(store, made, 3, Status.RUNNING),
-    )
-    change(store, Account, made[1], parked=Cause.CREDITS)
-    assert [handling.resume_row(store, job_id) for job_id in (waits_, waits_, ended)] == [True, False, False]
-    assert found(store, Account, made[1]).parked is None
-    assert [handling.cancel_row(store, job_id) for job_id in (waits_, ended, runs)] == [
-        handling.Handled(1),
-        handling.Handled(0, not_so=1),
-        handling.Handled(0, soon=1),
-    ]
-    assert [handling.retry_row(store, job_id) for job_id in (waits_, ended, runs)] == [True, False, False]

@@ -7,17 +7,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
-from reelq.errors import CannotRefine, CreditsExhausted, SessionBusy
+from reelq.errors import CreditsExhausted, SessionBusy
 from reelq.job import Cause, Stage, Status
 from reelq.settings import Settings
-from reelq.store import actions, handling, jobs
+from reelq.store import handling, jobs, submissions
 from reelq.store.jobs import Claimed, Lease, Missed
 from reelq.store.models import Account, Job, Outcome, Send
-from reelq.store.orders import Fate
 from reelq.store.secrets import Vault
 from reelq.store.session import Store
-from tests.databases import add_job, add_send, change, found, moment
-from tests.integration.desks import REEL, Desk, fates
+from tests.databases import add_account, add_job, add_send, change, found, moment
+from tests.integration.desks import REEL, TWO, Desk
 from worker.recorder import Recorder
 from worker.verdict import PARKED
 
@@ -111,95 +110,6 @@ def test_a_stream_that_ended_well_is_no_doubt_though_its_row_ends(store: Store) 
     assert _send(store, job) == (Outcome.OPEN, False)
 
 
-def test_a_row_behind_one_that_has_ended_badly_is_told_so_and_comes_with_its_retry(desk: Desk) -> None:
-    first, second, third = desk.jobs(desk.submit(*REEL).batch_id)
-    desk.fail(first)
-    assert desk.act(actions.retry, second)
-    assert _claim(desk.store, second.id, Stage.UPLOAD, run=2) is Missed.HELD
-    told = desk.job(second.id)
-    assert (told.status, told.error_code) == (Status.CANCELLED, "predecessor")
-    assert "`reelq retry` on that row" in told.error
-    assert desk.act(actions.retry, first)
-    assert [desk.job(job.id).status for job in (first, second, third)] == [Status.QUEUED] * 3
-    assert _claim(desk.store, second.id, Stage.UPLOAD, run=3) is Missed.HELD
-    assert desk.job(second.id).cause is Cause.SESSION
-
-
-def test_a_row_whose_session_is_lost_begins_again_with_those_that_it_builds_on(desk: Desk) -> None:
-    batch = desk.submit(*REEL).batch_id
-    first, second, third = desk.jobs(batch)
-    desk.succeed(first)
-    desk.fail(desk.job(second.id), Stage.EDIT, "session_lost")
-    assert desk.act(actions.retry, second)
-    for job in (first, second, third):
-        again = desk.job(job.id)
-        assert (again.status, again.stage, again.remote_session_id) == (Status.QUEUED, Stage.UPLOAD, "")
-    assert "what it builds on went with its session" in desk.words(first)[-1]
-    assert _claim(desk.store, second.id, Stage.UPLOAD, run=2) is Missed.HELD
-    assert desk.job(second.id).cause is Cause.SESSION
-
-
-def test_a_row_that_comes_late_works_in_the_session_of_the_row_before_it_all_the_same(desk: Desk) -> None:
-    batch = desk.submit(*REEL[:2]).batch_id
-    first, second = desk.jobs(batch)
-    desk.succeed(first)
-    desk.fail(desk.job(second.id), Stage.EDIT, "session_lost")
-    assert desk.act(actions.retry, second)
-    desk.end(desk.begin(desk.job(first.id), Stage.DOWNLOAD), Status.SUCCEEDED)  # before the second one is taken
-    claimed = _claim(desk.store, second.id, Stage.UPLOAD, run=2)
-    assert isinstance(claimed, Claimed)
-    assert claimed.job.remote_session_id == desk.job(first.id).remote_session_id != ""
-
-
-def test_a_refinement_whose_session_is_lost_has_nothing_to_begin_again_with(desk: Desk) -> None:
-    first = desk.jobs(desk.submit(REEL[0]).batch_id)[0]
-    desk.succeed(first)
-    (refined,) = desk.jobs(handling.refine_row(desk.store, first.id, "Make it brighter")[0])
-    desk.fail(refined, Stage.EDIT, "session_lost")
-    with pytest.raises(CannotRefine, match="is gone"):
-        handling.retry_row(desk.store, refined.id)
-    assert handling.retry_batch(desk.store, refined.batch_id).done == 0
-    assert (desk.job(first.id).status, desk.job(refined.id).status) == (Status.SUCCEEDED, Status.FAILED)
-
-
-def test_a_session_that_is_built_up_once_more_leaves_refinements_out(desk: Desk) -> None:
-    first = desk.jobs(desk.submit(REEL[0]).batch_id)[0]
-    desk.succeed(first)
-    (refined,) = desk.jobs(handling.refine_row(desk.store, first.id, "Make it brighter")[0])
-    desk.succeed(refined)
-    batch = desk.submit(*REEL[:2]).batch_id
-    second = desk.jobs(batch)[1]
-    assert second.after_id == refined.id
-    desk.fail(second, Stage.EDIT, "session_lost")
-    desk.submit(*REEL[:2], retry_failed=True)
-    assert [(job.after_id, job.stage) for job in desk.jobs(batch)] == [(None, Stage.UPLOAD), (first.id, Stage.UPLOAD)]
-    assert desk.job(refined.id).status is Status.SUCCEEDED
-
-
-def test_a_manifest_that_retries_such_a_row_says_before_what_that_sends(desk: Desk) -> None:
-    batch = desk.submit(*REEL).batch_id
-    desk.succeed(desk.jobs(batch)[0])
-    desk.fail(desk.jobs(batch)[1], Stage.EDIT, "session_lost")
-    assert desk.plan(*REEL).sends == 0
-    plan = desk.plan(*REEL, retry_failed=True)
-    assert (plan.sends, plan.session_reruns) == (3, 3)
-    assert set(fates(desk.submit(*REEL, retry_failed=True))) == {Fate.AGAIN}
-    assert [(job.stage, job.remote_session_id) for job in desk.jobs(batch)] == [(Stage.UPLOAD, "")] * 3
-
-
-def test_a_file_that_was_refused_goes_into_the_session_that_its_row_shares(desk: Desk) -> None:
-    first, second = desk.jobs(desk.submit(REEL[0], "forest.mp4,Add music,reel").batch_id)
-    desk.succeed(first)
-    shared = desk.job(second.id).remote_session_id
-    assert shared
-    change(desk.store, Job, second.id, upload_baseline="as it was")
-    desk.fail(desk.job(second.id), Stage.UPLOAD, "file_unreadable")
-    assert desk.act(actions.retry, second)
-    again = desk.job(second.id)
-    # With what the draft was like before, one that has changed since would say that the file is there.
-    assert (again.remote_session_id, again.upload_baseline) == (shared, "")
-
-
 def test_a_429_brings_no_moment_forward(store: Store) -> None:
     job = _in_doubt(store)
     with store.write() as session:
@@ -207,3 +117,65 @@ def test_a_429_brings_no_moment_forward(store: Store) -> None:
         session.execute(update(Account).values(blocked_until=until, block_seconds=540))
     assert _claim(store, job.id, Stage.VERIFY) is Missed.HELD
     assert found(store, Job, job.id).due_at == job.due_at
+
+
+# Play goes on when its stand-in service has ended: what was begun there begins anew, what succeeded is kept.
+
+
+@pytest.fixture
+def new_account(desk: Desk) -> str:
+    """The account with the service that is there now."""
+    with desk.store.write() as session:
+        return add_account(session, desk.store.now(session), service_url="http://127.0.0.1:2")
+
+
+def _begin_anew(desk: Desk, account: str, batch_id: str) -> int:
+    with desk.store.write() as session:
+        return submissions.begin_anew(session, account, batch_id, desk.store.now(session))
+
+
+def test_begun_rows_begin_anew_idle_ones_move_over_and_done_ones_are_kept(desk: Desk, new_account: str) -> None:
+    batch_id = desk.submit(*TWO, "beach.mp4,Trim it,").batch_id
+    done, begun, idle = desk.jobs(batch_id)
+    desk.succeed(done)
+    desk.begin(begun, Stage.EDIT)
+    desk.sent(begun, Outcome.OPEN)
+    assert _begin_anew(desk, new_account, batch_id) == 1
+    done, begun, idle = desk.jobs(batch_id)
+    assert (done.status, done.account_id) == (Status.SUCCEEDED, desk.account)
+    assert (begun.status, begun.stage, begun.run) == (Status.QUEUED, Stage.UPLOAD, 2)
+    assert (begun.remote_session_id, begun.account_id, idle.account_id) == ("", new_account, new_account)
+    with desk.store.read() as session:
+        (send,) = [send for send in session.query(Send) if send.job_id == begun.id]
+    assert (send.outcome, send.bears_costs) == (Outcome.UNCONFIRMED, False)
+    assert _begin_anew(desk, new_account, batch_id) == 0
+
+
+def test_all_rows_of_a_session_begin_anew_together(desk: Desk, new_account: str) -> None:
+    batch_id = desk.submit(*REEL).batch_id
+    desk.succeed(desk.jobs(batch_id)[0])
+    assert _begin_anew(desk, new_account, batch_id) == 2
+    first, second, third = desk.jobs(batch_id)
+    assert [job.remote_session_id for job in (first, second, third)] == ["", "", ""]
+    assert (first.stage, first.status, third.status) == (Stage.UPLOAD, Status.QUEUED, Status.WAITING)
+    assert {job.account_id for job in (first, second, third)} == {new_account}
+
+
+def test_rows_that_the_batch_waits_for_begin_anew_with_it_and_others_stay(desk: Desk, new_account: str) -> None:
+    awaited, other = desk.jobs(desk.submit(*TWO).batch_id)
+    for job in (awaited, other):
+        desk.begin(job, Stage.EDIT)
+    mine = desk.submit(TWO[0], name="mine").batch_id
+    assert _begin_anew(desk, new_account, mine) == 1
+    assert (desk.job(awaited.id).account_id, desk.job(other.id).account_id) == (new_account, desk.account)
+
+
+def test_a_row_that_takes_a_file_that_is_there_needs_no_service(desk: Desk, new_account: str) -> None:
+    (original,) = desk.jobs(desk.submit(TWO[0]).batch_id)
+    result = desk.succeed(original)
+    taken = desk.submit(TWO[0], name="mine").batch_id
+    assert _begin_anew(desk, new_account, taken) == 0
+    result.unlink()
+    with desk.store.write() as session:
+        account = add_account(session, desk.store.now(session), service_url="http://127.0.0.1:3")
+    assert _begin_anew(desk, account, taken) == 1

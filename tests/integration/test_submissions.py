@@ -1,19 +1,24 @@
 """A manifest handed in again goes on where it stood: nothing is done twice, nothing that was done is lost."""
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select
 
 from reelq.job import Cause, Stage, Status
 from reelq.store import actions, credits, handling, jobs, retention, submissions
-from reelq.store.models import Batch, BatchState, Job, JobEvent, Outcome, Send
+from reelq.store.ids import new_id
+from reelq.store.models import Batch, BatchState, Job, JobEvent, Send
 from reelq.store.moves import Position, move
 from reelq.store.orders import Fate
 from reelq.store.overview import snapshot
+from reelq.store.session import Store
 from tests.databases import found
-from tests.integration.desks import REEL, SERVICE, TWO, Desk, fates
+from tests.integration.desks import SERVICE, TWO, Desk, fates, together
 
 # The same manifest again
 
@@ -195,74 +200,6 @@ def test_a_download_under_way_to_a_name_that_changed_begins_again_and_the_old_on
 # Rows of a session
 
 
-def _succeed_in_session(desk: Desk, batch_id: str, rows: int) -> None:
-    for number in range(rows):
-        desk.succeed(desk.jobs(batch_id)[number])
-
-
-def test_a_row_added_at_the_end_goes_on_in_the_session_of_those_before_it(desk: Desk) -> None:
-    _succeed_in_session(desk, desk.submit(*REEL[:2]).batch_id, 2)
-    added = desk.submit(*REEL)
-    assert (fates(added), added.plan.sends) == ([Fate.DONE, Fate.DONE, Fate.NEW], 1)
-    _, second, third = desk.jobs(added.batch_id)
-    assert (third.status, third.after_id) == (Status.QUEUED, second.id)
-    assert third.remote_session_id == second.remote_session_id != ""
-
-
-def test_a_row_added_behind_one_that_failed_runs_when_that_is_retried(desk: Desk) -> None:
-    (first,) = desk.jobs(desk.submit(REEL[0]).batch_id)
-    desk.fail(first)
-    added = desk.submit(*REEL)
-    assert (fates(added), added.plan.sends) == ([Fate.FAILED] * 3, 0)
-    assert desk.statuses(added.batch_id) == ["failed", "cancelled", "cancelled"]
-    assert fates(desk.submit(*REEL, retry_failed=True)) == [Fate.RETRIED, Fate.GOES_ON, Fate.GOES_ON]
-    assert desk.statuses(added.batch_id) == ["queued", "queued", "queued"]
-
-
-def test_a_change_to_an_earlier_row_runs_the_session_again_in_a_new_one_and_says_so_before(desk: Desk) -> None:
-    _succeed_in_session(desk, desk.submit(*REEL).batch_id, 3)
-    changed = (REEL[0], ",Add other music,reel", REEL[2])
-    plan = desk.plan(*changed)
-    assert (fates(plan), plan.sends, plan.session_reruns) == ([Fate.AGAIN, Fate.NEW, Fate.NEW], 3, 1)
-    done = desk.submit(*changed)
-    first, second, third = desk.jobs(done.batch_id)
-    assert (first.status, first.stage, first.remote_session_id, first.run) == (Status.QUEUED, Stage.UPLOAD, "", 2)
-    assert [(job.cause, job.after_id) for job in (second, third)] == [
-        (Cause.SESSION, first.id),
-        (Cause.SESSION, second.id),
-    ]
-
-
-def test_a_change_behind_a_row_that_is_at_work_needs_no_new_session(desk: Desk) -> None:
-    old = desk.submit(*REEL[:2]).batch_id
-    at = desk.begin(desk.jobs(old)[0], Stage.EDIT)
-    replaced = desk.jobs(old)[1]
-    done = desk.submit(REEL[0], ",Add other music,reel")
-    assert fates(done) == [Fate.GOES_ON, Fate.NEW]
-    assert desk.job(replaced.id).status is Status.CANCELLED  # or both would work in the session at once
-    desk.end(at, Status.SUCCEEDED)
-    assert desk.statuses(done.batch_id) == ["succeeded", "queued"]
-
-
-def test_rows_that_the_manifest_dropped_behind_a_failed_one_do_not_come_back_with_its_retry(desk: Desk) -> None:
-    old = desk.submit(*REEL[:2]).batch_id
-    first, dropped = desk.jobs(old)
-    desk.fail(first)
-    done = desk.submit(REEL[0], ",Add other music,reel")
-    assert desk.act(actions.retry, first)
-    assert desk.statuses(done.batch_id) == ["queued", "queued"]
-    assert desk.job(dropped.id).status is Status.CANCELLED
-
-
-def test_rows_of_a_session_begin_anew_even_while_one_of_them_is_at_work(desk: Desk) -> None:
-    old = desk.submit(*REEL).batch_id
-    desk.succeed(desk.jobs(old)[0])
-    at = desk.begin(desk.jobs(old)[1], Stage.EDIT)
-    desk.sent(desk.jobs(old)[1], Outcome.OPEN)
-    assert fates(desk.submit(REEL[0], ",Add other music,reel")) == [Fate.AGAIN, Fate.NEW]
-    desk.end(at, Status.SUCCEEDED)  # what the manifest has no more ends in the session where it began
-
-
 # The same work in another manifest
 
 
@@ -329,29 +266,6 @@ def test_what_costs_nothing_and_brings_no_video_simply_runs(desk: Desk, instruct
     assert fates(desk.submit(row, name="fourth")) == [Fate.JOINED]
 
 
-def test_a_session_is_taken_whole_or_done_anew(desk: Desk) -> None:
-    _succeed_in_session(desk, desk.submit(*REEL[:2]).batch_id, 2)
-    whole = desk.submit(*REEL[:2], name="whole")
-    assert fates(whole) == [Fate.TAKEN, Fate.TAKEN]
-    assert fates(desk.submit(*REEL, name="longer")) == [Fate.NEW] * 3
-    longer = desk.submit(*REEL, name="whole")  # the session that it took from is another manifest's
-    assert fates(longer) == [Fate.AGAIN, Fate.AGAIN, Fate.NEW]
-
-
-def test_a_row_added_to_a_session_that_waits_for_another_manifests_makes_it_one_of_its_own(desk: Desk) -> None:
-    desk.begin(desk.jobs(desk.submit(*REEL[:2]).batch_id)[0], Stage.EDIT)
-    assert fates(desk.submit(*REEL[:2], name="mine")) == [Fate.JOINED, Fate.JOINED]
-    assert fates(desk.submit(*REEL, name="mine")) == [Fate.AGAIN, Fate.AGAIN, Fate.NEW]
-
-
-def test_a_session_that_is_longer_than_one_under_way_elsewhere_does_its_own_work(desk: Desk) -> None:
-    desk.begin(desk.jobs(desk.submit(*REEL[:2]).batch_id)[0], Stage.EDIT)
-    longer = desk.submit(*REEL, name="longer")
-    assert fates(longer) == [Fate.NEW] * 3
-    first, second, third = desk.jobs(longer.batch_id)
-    assert (first.same_as, second.same_as, third.same_as) == (first.id, second.id, None)
-
-
 def test_a_batch_of_assets_is_a_new_one_each_time_and_pays_nothing_twice(desk: Desk) -> None:
     order = replace(desk.order("https://clips.example/1.mp4,Add a title,"), source=Path())
     first, second = (submissions.submit(desk.store, order, service=SERVICE, account_id=desk.account) for _ in range(2))
@@ -377,3 +291,53 @@ def test_an_owner_shares_no_work_with_another(desk: Desk) -> None:
     other = replace(desk.order(TWO[0]), owner="another")
     assert fates(submissions.plan(desk.store, other, service=SERVICE)) == [Fate.NEW]
     assert fates(submissions.plan(desk.store, desk.order(TWO[0]), service="sandbox")) == [Fate.NEW]
+
+
+# One manifest, or the same rows, handed in by several at the same moment
+
+
+def _at_once(desk: Desk, *names: str) -> list[str]:
+    """The batches that so many come to, each of which hands in the same rows through a store of its own."""
+    order = desk.order(*TWO, *(f"beach.mp4,Add a title that says {number}," for number in range(50)))
+    orders = iter([replace(order, name=name, out=desk.folder / name) for name in names])
+
+    def submit() -> str:
+        with closing(Store(desk.store.url)) as store:
+            return submissions.submit(store, next(orders), service=SERVICE, account_id=desk.account).batch_id
+
+    return together(len(names), submit)
+
+
+def test_of_those_that_hand_in_one_manifest_at_once_one_inserts_and_the_others_find_it(desk: Desk) -> None:
+    assert len(set(_at_once(desk, "jobs", "jobs", "jobs"))) == 1
+    assert (desk.count(Batch), desk.count(Job)) == (1, 52)
+
+
+def test_of_those_that_hand_in_the_same_rows_from_different_manifests_one_does_the_work(desk: Desk) -> None:
+    assert len(set(_at_once(desk, "one", "two", "three"))) == 3
+    with desk.store.read() as session:
+        own = select(func.count()).select_from(Job).where(Job.same_as.is_(None))
+        assert session.execute(own).scalar_one() == 52
+    assert desk.count(Job) == 3 * 52
+
+
+def test_an_order_whose_batch_was_given_its_id_beforehand_is_made_once(desk: Desk) -> None:
+    rows = desk.order("https://clips.example/1.mp4,Add a title,")
+    order = replace(rows, source=Path(), out=Path(), batch_id=new_id("bat"))
+    made = together(6, lambda: submissions.submit(desk.store, order, service=SERVICE, account_id=desk.account))
+    assert {each.batch_id for each in made} == {order.batch_id}
+    assert (desk.count(Batch), desk.count(Job)) == (1, 1)
+
+
+def test_rows_that_end_while_they_are_joined_leave_no_twin_waiting(desk: Desk) -> None:
+    """Each original ends while another manifest joins it: whoever comes first, the twin comes to its result."""
+    rows = [f"beach.mp4,Add a title that says {number}," for number in range(40)]
+    running = [desk.begin(job, Stage.DOWNLOAD) for job in desk.jobs(desk.submit(*rows).batch_id)]
+    values: dict[str, Any] = {"result_path": "x.mp4", "result_size": 1, "result_sha256": "0" * 64}
+    with ThreadPoolExecutor(8) as pool:
+        ends = [pool.submit(desk.end, at, Status.SUCCEEDED, **values) for at in running]
+        batch_id = desk.submit(*rows, name="other").batch_id
+        for end in ends:
+            end.result()
+    assert set(desk.statuses(batch_id)) == {"queued"}
+    assert {job.stage for job in desk.jobs(batch_id)} == {Stage.DOWNLOAD}

@@ -26,7 +26,7 @@ from reelq.store.outbox import Event
 from reelq.store.secrets import Vault
 from reelq.store.session import Store
 from tests.databases import add_account, add_batch, add_job, add_send, change, found, moment, on_postgres, on_sqlite
-from tests.integration.threads import together
+from tests.integration.desks import together
 from tests.receiver import Receiver, receiving, says
 from worker.deliveries import Deliveries
 from worker.finishing import Finishing

@@ -1,0 +1,267 @@
+"""More is told in a row's own session: each refinement a job with a result of its own, one after the other."""
+
+import pytest
+
+from reelq.errors import CannotRefine
+from reelq.job import Cause, Route, Stage, Status
+from reelq.store import actions, handling, jobs, submissions
+from reelq.store.jobs import Claimed, Missed
+from reelq.store.models import Batch, Job, Outcome
+from reelq.store.orders import Fate
+from tests.databases import change, found, moment
+from tests.integration.desks import LEASE, REEL, TWO, Desk, fates
+from worker.verdict import PARKED
+
+
+def _refine(desk: Desk, job: Job, instruction: str = "Make it brighter") -> Job:
+    with desk.store.write() as session:
+        made = submissions.refine(session, session.get_one(Job, job.id), instruction, desk.store.now(session))
+    return desk.job(made)
+
+
+def _claimed(desk: Desk, job: Job, run: int = 2) -> Claimed | Missed:
+    with moment(desk.store) as (session, now):
+        return jobs.claim(session, now, job.id, run, Stage.UPLOAD, LEASE, PARKED)
+
+
+def _done(desk: Desk, *rows: str) -> list[Job]:
+    """All of these rows have succeeded."""
+    there = desk.jobs(desk.submit(*rows).batch_id)
+    for job in there:
+        desk.succeed(desk.job(job.id))
+    return [desk.job(job.id) for job in there]
+
+
+# More is told in a row's own session: each refinement a job with a result of its own, one after the other.
+
+
+def test_a_refinement_goes_on_in_the_session_of_its_row_with_a_result_of_its_own(desk: Desk) -> None:
+    job, other = _done(desk, *TWO)
+    desk.out_of(job).with_name("1-beach-2.mp4").write_bytes(b"mine")
+    refined, again = _refine(desk, job), _refine(desk, job, "And louder")
+    assert (refined.stage, refined.status, refined.route) == (Stage.EDIT, Status.QUEUED, Route.EDIT)
+    assert refined.remote_session_id == job.remote_session_id != ""
+    assert (refined.file, refined.output, again.output) == ("", "1-beach-3.mp4", "1-beach-4.mp4")
+    assert _refine(desk, other, "export").stage is Stage.RENDER  # what the session shows needs no edit
+    assert found(desk.store, Batch, refined.batch_id).name == "refine of row 1 of jobs"
+    with pytest.raises(CannotRefine, match="empty"):
+        _refine(desk, job, "  ")
+
+
+def test_refinements_wait_for_whatever_is_at_work_in_the_session_and_for_each_other(desk: Desk) -> None:
+    first, second = desk.jobs(desk.submit(*REEL[:2]).batch_id)
+    desk.succeed(first)
+    at = desk.begin(desk.job(second.id), Stage.RENDER)
+    refined, again = _refine(desk, first), _refine(desk, first, "And louder")
+    assert [(job.cause, job.after_id) for job in (refined, again)] == [
+        (Cause.SESSION, second.id),
+        (Cause.SESSION, refined.id),
+    ]
+    desk.end(at, Status.SUCCEEDED)
+    assert desk.job(refined.id).status is Status.QUEUED
+    assert desk.job(again.id).status is Status.WAITING
+
+
+def test_a_row_added_to_the_manifest_goes_on_behind_the_refinements(desk: Desk) -> None:
+    (first,) = _done(desk, REEL[0])
+    refined = _refine(desk, first)
+    added = desk.submit(*REEL[:2])
+    assert fates(added) == [Fate.DONE, Fate.NEW]
+    second = desk.jobs(added.batch_id)[1]
+    assert (second.cause, second.after_id) == (Cause.SESSION, refined.id)
+
+
+@pytest.mark.parametrize(
+    ("stage", "code", "words"),
+    [
+        (Stage.VERIFY, "no_effect", ""),  # an agent that asked back is answered at once
+        (Stage.EDIT, "session_lost", "is gone"),
+        (Stage.UPLOAD, "file_too_large", "no session"),
+    ],
+)
+def test_a_row_without_a_session_is_refused_with_words(desk: Desk, stage: Stage, code: str, words: str) -> None:
+    (job,) = desk.jobs(desk.submit(TWO[0]).batch_id)
+    with pytest.raises(CannotRefine, match="yet"):
+        _refine(desk, job)
+    desk.fail(job, stage, code)
+    if words:
+        with pytest.raises(CannotRefine, match=words):
+            _refine(desk, job)
+    else:
+        assert (_refine(desk, job).stage, _refine(desk, job).status) == (Stage.EDIT, Status.WAITING)
+
+
+# Rows of one session, whose manifest has changed, and those of another manifest
+
+
+def test_a_row_added_at_the_end_goes_on_in_the_session_of_those_before_it(desk: Desk) -> None:
+    _done(desk, *REEL[:2])
+    added = desk.submit(*REEL)
+    assert (fates(added), added.plan.sends) == ([Fate.DONE, Fate.DONE, Fate.NEW], 1)
+    _, second, third = desk.jobs(added.batch_id)
+    assert (third.status, third.after_id) == (Status.QUEUED, second.id)
+    assert third.remote_session_id == second.remote_session_id != ""
+
+
+def test_a_row_added_behind_one_that_failed_runs_when_that_is_retried(desk: Desk) -> None:
+    (first,) = desk.jobs(desk.submit(REEL[0]).batch_id)
+    desk.fail(first)
+    added = desk.submit(*REEL)
+    assert (fates(added), added.plan.sends) == ([Fate.FAILED] * 3, 0)
+    assert desk.statuses(added.batch_id) == ["failed", "cancelled", "cancelled"]
+    assert fates(desk.submit(*REEL, retry_failed=True)) == [Fate.RETRIED, Fate.GOES_ON, Fate.GOES_ON]
+    assert desk.statuses(added.batch_id) == ["queued", "queued", "queued"]
+
+
+def test_a_change_to_an_earlier_row_runs_the_session_again_in_a_new_one_and_says_so_before(desk: Desk) -> None:
+    _done(desk, *REEL)
+    changed = (REEL[0], ",Add other music,reel", REEL[2])
+    plan = desk.plan(*changed)
+    assert (fates(plan), plan.sends, plan.session_reruns) == ([Fate.AGAIN, Fate.NEW, Fate.NEW], 3, 1)
+    done = desk.submit(*changed)
+    first, second, third = desk.jobs(done.batch_id)
+    assert (first.status, first.stage, first.remote_session_id, first.run) == (Status.QUEUED, Stage.UPLOAD, "", 2)
+    assert [(job.cause, job.after_id) for job in (second, third)] == [
+        (Cause.SESSION, first.id),
+        (Cause.SESSION, second.id),
+    ]
+
+
+def test_a_change_behind_a_row_that_is_at_work_needs_no_new_session(desk: Desk) -> None:
+    old = desk.submit(*REEL[:2]).batch_id
+    at = desk.begin(desk.jobs(old)[0], Stage.EDIT)
+    replaced = desk.jobs(old)[1]
+    done = desk.submit(REEL[0], ",Add other music,reel")
+    assert fates(done) == [Fate.GOES_ON, Fate.NEW]
+    assert desk.job(replaced.id).status is Status.CANCELLED  # or both would work in the session at once
+    desk.end(at, Status.SUCCEEDED)
+    assert desk.statuses(done.batch_id) == ["succeeded", "queued"]
+
+
+def test_rows_that_the_manifest_dropped_behind_a_failed_one_do_not_come_back_with_its_retry(desk: Desk) -> None:
+    old = desk.submit(*REEL[:2]).batch_id
+    first, dropped = desk.jobs(old)
+    desk.fail(first)
+    done = desk.submit(REEL[0], ",Add other music,reel")
+    assert desk.act(actions.retry, first)
+    assert desk.statuses(done.batch_id) == ["queued", "queued"]
+    assert desk.job(dropped.id).status is Status.CANCELLED
+
+
+def test_rows_of_a_session_begin_anew_even_while_one_of_them_is_at_work(desk: Desk) -> None:
+    old = desk.submit(*REEL).batch_id
+    desk.succeed(desk.jobs(old)[0])
+    at = desk.begin(desk.jobs(old)[1], Stage.EDIT)
+    desk.sent(desk.jobs(old)[1], Outcome.OPEN)
+    assert fates(desk.submit(REEL[0], ",Add other music,reel")) == [Fate.AGAIN, Fate.NEW]
+    desk.end(at, Status.SUCCEEDED)  # what the manifest has no more ends in the session where it began
+
+
+def test_a_session_is_taken_whole_or_done_anew(desk: Desk) -> None:
+    _done(desk, *REEL[:2])
+    whole = desk.submit(*REEL[:2], name="whole")
+    assert fates(whole) == [Fate.TAKEN, Fate.TAKEN]
+    assert fates(desk.submit(*REEL, name="longer")) == [Fate.NEW] * 3
+    longer = desk.submit(*REEL, name="whole")  # the session that it took from is another manifest's
+    assert fates(longer) == [Fate.AGAIN, Fate.AGAIN, Fate.NEW]
+
+
+def test_a_row_added_to_a_session_that_waits_for_another_manifests_makes_it_one_of_its_own(desk: Desk) -> None:
+    desk.begin(desk.jobs(desk.submit(*REEL[:2]).batch_id)[0], Stage.EDIT)
+    assert fates(desk.submit(*REEL[:2], name="mine")) == [Fate.JOINED, Fate.JOINED]
+    assert fates(desk.submit(*REEL, name="mine")) == [Fate.AGAIN, Fate.AGAIN, Fate.NEW]
+
+
+def test_a_session_that_is_longer_than_one_under_way_elsewhere_does_its_own_work(desk: Desk) -> None:
+    desk.begin(desk.jobs(desk.submit(*REEL[:2]).batch_id)[0], Stage.EDIT)
+    longer = desk.submit(*REEL, name="longer")
+    assert fates(longer) == [Fate.NEW] * 3
+    first, second, third = desk.jobs(longer.batch_id)
+    assert (first.same_as, second.same_as, third.same_as) == (first.id, second.id, None)
+
+
+def test_a_row_behind_one_that_has_ended_badly_is_told_so_and_comes_with_its_retry(desk: Desk) -> None:
+    first, second, third = desk.jobs(desk.submit(*REEL).batch_id)
+    desk.fail(first)
+    assert desk.act(actions.retry, second)
+    assert _claimed(desk, second) is Missed.HELD
+    told = desk.job(second.id)
+    assert (told.status, told.error_code) == (Status.CANCELLED, "predecessor")
+    assert "`reelq retry` on that row" in told.error
+    assert desk.act(actions.retry, first)
+    assert [desk.job(job.id).status for job in (first, second, third)] == [Status.QUEUED] * 3
+    assert _claimed(desk, second, run=3) is Missed.HELD
+    assert desk.job(second.id).cause is Cause.SESSION
+
+
+def test_a_row_whose_session_is_lost_begins_again_with_those_that_it_builds_on(desk: Desk) -> None:
+    batch = desk.submit(*REEL).batch_id
+    first, second, third = desk.jobs(batch)
+    desk.succeed(first)
+    desk.fail(desk.job(second.id), Stage.EDIT, "session_lost")
+    assert desk.act(actions.retry, second)
+    for job in (first, second, third):
+        again = desk.job(job.id)
+        assert (again.status, again.stage, again.remote_session_id) == (Status.QUEUED, Stage.UPLOAD, "")
+    assert "what it builds on went with its session" in desk.words(first)[-1]
+    assert _claimed(desk, second) is Missed.HELD
+    assert desk.job(second.id).cause is Cause.SESSION
+
+
+def test_a_row_that_comes_late_works_in_the_session_of_the_row_before_it_all_the_same(desk: Desk) -> None:
+    batch = desk.submit(*REEL[:2]).batch_id
+    first, second = desk.jobs(batch)
+    desk.succeed(first)
+    desk.fail(desk.job(second.id), Stage.EDIT, "session_lost")
+    assert desk.act(actions.retry, second)
+    desk.end(desk.begin(desk.job(first.id), Stage.DOWNLOAD), Status.SUCCEEDED)  # before the second one is taken
+    claimed = _claimed(desk, second)
+    assert isinstance(claimed, Claimed)
+    assert claimed.job.remote_session_id == desk.job(first.id).remote_session_id != ""
+
+
+def test_a_refinement_whose_session_is_lost_has_nothing_to_begin_again_with(desk: Desk) -> None:
+    (first,) = _done(desk, REEL[0])
+    (refined,) = desk.jobs(handling.refine_row(desk.store, first.id, "Make it brighter")[0])
+    desk.fail(refined, Stage.EDIT, "session_lost")
+    with pytest.raises(CannotRefine, match="is gone"):
+        handling.retry_row(desk.store, refined.id)
+    assert handling.retry_batch(desk.store, refined.batch_id).done == 0
+    assert (desk.job(first.id).status, desk.job(refined.id).status) == (Status.SUCCEEDED, Status.FAILED)
+
+
+def test_a_session_that_is_built_up_once_more_leaves_refinements_out(desk: Desk) -> None:
+    (first,) = _done(desk, REEL[0])
+    (refined,) = desk.jobs(handling.refine_row(desk.store, first.id, "Make it brighter")[0])
+    desk.succeed(refined)
+    batch = desk.submit(*REEL[:2]).batch_id
+    second = desk.jobs(batch)[1]
+    assert second.after_id == refined.id
+    desk.fail(second, Stage.EDIT, "session_lost")
+    desk.submit(*REEL[:2], retry_failed=True)
+    assert [(job.after_id, job.stage) for job in desk.jobs(batch)] == [(None, Stage.UPLOAD), (first.id, Stage.UPLOAD)]
+    assert desk.job(refined.id).status is Status.SUCCEEDED
+
+
+def test_a_manifest_that_retries_such_a_row_says_before_what_that_sends(desk: Desk) -> None:
+    batch = desk.submit(*REEL).batch_id
+    desk.succeed(desk.jobs(batch)[0])
+    desk.fail(desk.jobs(batch)[1], Stage.EDIT, "session_lost")
+    assert desk.plan(*REEL).sends == 0
+    plan = desk.plan(*REEL, retry_failed=True)
+    assert (plan.sends, plan.session_reruns) == (3, 3)
+    assert set(fates(desk.submit(*REEL, retry_failed=True))) == {Fate.AGAIN}
+    assert [(job.stage, job.remote_session_id) for job in desk.jobs(batch)] == [(Stage.UPLOAD, "")] * 3
+
+
+def test_a_file_that_was_refused_goes_into_the_session_that_its_row_shares(desk: Desk) -> None:
+    first, second = desk.jobs(desk.submit(REEL[0], "forest.mp4,Add music,reel").batch_id)
+    desk.succeed(first)
+    shared = desk.job(second.id).remote_session_id
+    assert shared
+    change(desk.store, Job, second.id, upload_baseline="as it was")
+    desk.fail(desk.job(second.id), Stage.UPLOAD, "file_unreadable")
+    assert desk.act(actions.retry, second)
+    again = desk.job(second.id)
+    # With what the draft was like before, one that has changed since would say that the file is there.
+    assert (again.remote_session_id, again.upload_baseline) == (shared, "")
