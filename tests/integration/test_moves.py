@@ -44,15 +44,21 @@ def _legal() -> Iterator[tuple[Status, Status]]:
     return ((before, after) for before, all_after in TRANSITIONS.items() for after in sorted(all_after))
 
 
-def test_every_legal_move_changes_the_status_and_writes_one_event(store: Store) -> None:
+def test_every_legal_move_changes_the_status_clears_what_that_forbids_and_writes_one_event(store: Store) -> None:
     for before, after in _legal():
-        at = _add(store, before)
+        was = {"admitted": True, "publish_at": CAME_IN, "cancel_wished": True, "finished_at": CAME_IN}
+        at = _add(store, before, **was)
         with store.write() as session:
             there = move(session, at, after, NOW, "Said to people.", **NEEDED.get(after, {}))
-        assert there == replace(at, status=after) == Position.of(found(store, Job, at.job_id))
+        job, ended = found(store, Job, at.job_id), after in FINAL
+        assert there == replace(at, status=after) == Position.of(job)
         (event,) = _events(store, at)
         assert (event.before, event.after, event.what, event.words) == (before, after, after, "Said to people.")
         assert (event.at, event.run, event.stage, event.batch_id) == (NOW, at.run, at.stage, at.batch_id)
+        assert job.worker == ("one" if after is Status.RUNNING else "")
+        assert job.publish_at == (CAME_IN if after is Status.QUEUED else None)
+        assert job.admitted == (after in {Status.QUEUED, Status.RUNNING}), "a row that waits or ends frees its place"
+        assert (job.finished_at, job.cancel_wished) == ((NOW, False) if ended else (None, True))
 
 
 def test_every_other_move_is_refused_and_changes_nothing(store: Store) -> None:
@@ -97,36 +103,16 @@ def test_of_20_threads_that_race_for_a_move_one_wins(store: Store) -> None:
     assert len(_events(store, at)) == 1
 
 
-def test_a_move_can_go_on_to_another_stage_and_run(store: Store) -> None:
+def test_a_move_can_go_on_to_another_stage_and_run_and_what_the_mover_sets_counts_most(store: Store) -> None:
     at = _add(store, Status.RUNNING)
     with store.write() as session:
-        there = move(session, at, Status.QUEUED, NOW, "Uploaded.", what="uploaded", stage=Stage.EDIT, run=2)
-    assert (
-        there == replace(at, stage=Stage.EDIT, run=2, status=Status.QUEUED) == Position.of(found(store, Job, at.job_id))
-    )
+        kept = {"cause": Cause.PAUSED, "admitted": True, "attempts": 3}
+        there = move(session, at, Status.WAITING, NOW, "Uploaded.", what="uploaded", stage=Stage.EDIT, run=2, **kept)
+    job = found(store, Job, at.job_id)
+    assert there == replace(at, stage=Stage.EDIT, run=2, status=Status.WAITING) == Position.of(job)
+    assert (job.cause, job.admitted, job.attempts) == (Cause.PAUSED, True, 3)
     (event,) = _events(store, at)
     assert (event.what, event.stage, event.run) == ("uploaded", Stage.UPLOAD, 2)
-
-
-def test_what_a_status_forbids_is_cleared_when_a_job_comes_to_it(store: Store) -> None:
-    for before, after in _legal():
-        was = {"admitted": True, "publish_at": CAME_IN, "cancel_wished": True, "finished_at": CAME_IN}
-        at = _add(store, before, **was)
-        with store.write() as session:
-            move(session, at, after, NOW, "On.", **NEEDED.get(after, {}))
-        job, ended = found(store, Job, at.job_id), after in FINAL
-        assert job.worker == ("one" if after is Status.RUNNING else "")
-        assert job.publish_at == (CAME_IN if after is Status.QUEUED else None)
-        assert job.admitted == (after in {Status.QUEUED, Status.RUNNING}), "a row that waits or ends frees its place"
-        assert (job.finished_at, job.cancel_wished) == ((NOW, False) if ended else (None, True))
-
-
-def test_what_the_mover_sets_counts_more_than_what_is_cleared(store: Store) -> None:
-    at = _add(store, Status.RUNNING)
-    with store.write() as session:
-        move(session, at, Status.WAITING, NOW, "Keeps its place.", cause=Cause.PAUSED, admitted=True, attempts=3)
-    job = found(store, Job, at.job_id)
-    assert (job.cause, job.admitted, job.attempts) == (Cause.PAUSED, True, 3)
 
 
 def test_a_note_moves_nothing(store: Store) -> None:

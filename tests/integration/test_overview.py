@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
@@ -78,47 +77,45 @@ def test_credits_are_those_of_this_batch_and_marked_where_they_are_shared(store:
 
 
 @pytest.mark.parametrize(
-    ("batch", "rows", "rests"),
+    ("batch", "rows", "rests", "code"),
     [
-        ({}, [Status.SUCCEEDED, Status.FAILED], True),
-        ({}, [Status.QUEUED], False),
-        ({"state": BatchState.PAUSED}, [Status.QUEUED], True),
-        ({"state": BatchState.PAUSED}, [Status.QUEUED, Status.RUNNING], False),
-        ({"released": 1}, [Status.SUCCEEDED, Status.QUEUED], True),
-        ({"released": 2}, [Status.SUCCEEDED, Status.QUEUED], False),
-        ({}, [Status.WAITING], True),
-        ({}, [Status.WAITING, Status.QUEUED], False),
+        ({}, [Status.SUCCEEDED], True, 0),
+        ({}, [Status.SUCCEEDED, Status.FAILED], True, 1),
+        ({}, [Status.SUCCEEDED, Status.CANCELLED], True, 1),
+        ({}, [Status.FAILED, Status.QUEUED], False, 3),
+        ({"state": BatchState.PAUSED}, [Status.QUEUED], True, 3),
+        ({"state": BatchState.PAUSED}, [Status.QUEUED, Status.RUNNING], False, 3),
+        ({"released": 1}, [Status.SUCCEEDED, Status.QUEUED], True, 3),
+        ({"released": 2}, [Status.SUCCEEDED, Status.QUEUED], False, 3),
+        ({}, [Status.WAITING], True, 3),
+        ({}, [Status.WAITING, Status.QUEUED], False, 3),
     ],
 )
-def test_a_batch_rests_once_nothing_goes_on_without_a_person(
-    store: Store, made: tuple[str, str], batch: dict[str, Any], rows: list[Status], rests: bool
+def test_a_batch_rests_once_nothing_goes_on_without_a_person_and_has_an_exit_code(
+    store: Store, made: tuple[str, str], batch: dict[str, Any], rows: list[Status], rests: bool, code: int
 ) -> None:
     if batch:
         change(store, Batch, made[0], **batch)
     for number, status in enumerate(rows, 1):
         put(store, made, number, status, cause=Cause.CREDITS if status is Status.WAITING else None)
-    assert seen(store, made[0]).at_rest is rests
+    told = seen(store, made[0])
+    assert (told.at_rest, code_of(told)) == (rests, code)
 
 
-def test_a_batch_whose_twins_are_worked_on_elsewhere_does_not_rest(store: Store, made: tuple[str, str]) -> None:
-    with store.write() as session:
-        original = add_job(session, store.now(session))
-    put(store, made, 1, Status.WAITING, cause=Cause.TWIN, same_as=original)
-    assert not seen(store, made[0]).at_rest
-    change(store, Job, original, status=Status.FAILED)
-    assert seen(store, made[0]).at_rest
-
-
-@pytest.mark.parametrize("held", [{"state": BatchState.PAUSED}, {"released": 0}])
-def test_a_batch_rests_whose_twins_wait_for_rows_that_a_person_holds_up(
-    store: Store, made: tuple[str, str], held: dict[str, Any]
+@pytest.mark.parametrize(
+    ("held", "rests"), [({}, False), ({"state": BatchState.PAUSED}, True), ({"released": 0}, True)]
+)
+def test_a_batch_of_twins_rests_where_a_person_holds_up_the_rows_that_it_waits_for(
+    store: Store, made: tuple[str, str], held: dict[str, Any], rests: bool
 ) -> None:
     with moment(store) as (session, now):
         original = add_job(session, now, batch_id=add_batch(session, now, **held))
     put(store, made, 1, Status.WAITING, cause=Cause.TWIN, same_as=original)
-    assert seen(store, made[0]).at_rest
+    assert seen(store, made[0]).at_rest is rests
     change(store, Job, original, status=Status.RUNNING, lease_until=now)
     assert not seen(store, made[0]).at_rest
+    change(store, Job, original, status=Status.FAILED, lease_until=None)
+    assert seen(store, made[0]).at_rest
 
 
 def test_what_holds_an_account_up_is_told_only_to_batches_that_it_holds_up(store: Store, made: tuple[str, str]) -> None:
@@ -180,29 +177,12 @@ def test_failures_and_waits_are_grouped_by_their_cause(store: Store, made: tuple
     assert json.loads(json.dumps(sum_up(told, failed, waiting)))["failed"] == 4
 
 
-@pytest.mark.parametrize(
-    ("statuses", "code"),
-    [
-        ([Status.SUCCEEDED], 0),
-        ([Status.SUCCEEDED, Status.FAILED], 1),
-        ([Status.SUCCEEDED, Status.CANCELLED], 1),
-        ([Status.FAILED, Status.QUEUED], 3),
-    ],
-)
-def test_the_exit_code_of_a_batch(store: Store, made: tuple[str, str], statuses: list[Status], code: int) -> None:
-    for number, status in enumerate(statuses, 1):
-        put(store, made, number, status)
-    assert code_of(seen(store, made[0])) == code
-
-
 class Kept:
-    """A show that remembers."""
+    """A show that remembers, and has a row fail at each look."""
 
-    def __init__(self, act: Callable[[int], None]) -> None:
-        self.looks = 0
-        self.told: list[Told] = []
-        self.closed = False
-        self._act = act
+    def __init__(self, store: Store, jobs: list[str]) -> None:
+        self.store, self.jobs, self.closed = store, jobs, False
+        self.told: list[str] = []
 
     def __enter__(self) -> Self:
         return self
@@ -210,28 +190,22 @@ class Kept:
     def __exit__(self, *_: object) -> None:
         self.closed = True
 
-    def look(self, seen: Snapshot, told: list[Told]) -> None:
-        self.looks += 1
-        self.told += told
-        self._act(self.looks)
+    def look(self, _seen: Snapshot, told: list[Told]) -> None:
+        self.told += [one.words for one in told]
+        if self.jobs:
+            with moment(self.store) as (session, now):
+                job = session.get_one(Job, self.jobs.pop(0))
+                move(session, Position.of(job), Status.FAILED, now, f"row {job.row} failed")
 
     def say(self, words: str) -> None:
         raise AssertionError(words)
 
 
 def test_following_ends_with_the_batch_and_tells_each_event_once(store: Store, made: tuple[str, str]) -> None:
-    jobs = [put(store, made, row) for row in (1, 2, 3)]
-
-    def step(look: int) -> None:
-        with store.write() as session:
-            job = session.get_one(Job, jobs[min(look - 1, 2)])
-            if job.status is Status.QUEUED:
-                move(session, Position.of(job), Status.FAILED, store.now(session), f"row {job.row} failed")
-
-    show = Kept(step)
+    show = Kept(store, [put(store, made, row) for row in (1, 2, 3)])
     last = follow(store, made[0], show, every=0.01)  # type: ignore[arg-type]
     assert last.count(Status.FAILED) == 3
-    assert [one.words for one in show.told] == ["row 1 failed", "row 2 failed", "row 3 failed"]
+    assert show.told == ["row 1 failed", "row 2 failed", "row 3 failed"]
     assert show.closed
 
 

@@ -24,6 +24,13 @@ def _waiting(store: Store, count: int, cause: Cause = Cause.CREDITS, **values: A
     return account
 
 
+def _add_waiting(store: Store, account: str) -> None:
+    """Row 7, in a batch of its own."""
+    with moment(store) as (session, now):
+        batch = add_batch(session, now)
+        add_job(session, now, batch_id=batch, row=7, account_id=account, status=Status.WAITING, cause=Cause.CREDITS)
+
+
 def _queued(store: Store) -> list[int]:
     with store.read() as session:
         return list(session.scalars(select(Job.row).where(Job.status == Status.QUEUED).order_by(Job.row)))
@@ -34,17 +41,11 @@ def _go_on(store: Store, account: str, available: int) -> int:
         return parking.go_on(session, account, store.now(session), available)
 
 
-def test_one_row_goes_first_and_no_second_one_while_it_is_under_way(store: Store) -> None:
+def test_one_row_goes_first_if_there_are_credits_and_no_second_one_while_it_is_under_way(store: Store) -> None:
     account = _waiting(store, 3)
-    assert _go_on(store, account, 500) == 1
-    assert _go_on(store, account, 500) == 0
+    assert (_go_on(store, account, 0), _queued(store)) == (0, [])
+    assert [_go_on(store, account, 500) for _ in range(2)] == [1, 0]
     assert _queued(store) == [1]
-
-
-def test_without_credits_nothing_goes(store: Store) -> None:
-    account = _waiting(store, 3)
-    assert _go_on(store, account, 0) == 0
-    assert _queued(store) == []
 
 
 def test_once_the_account_is_open_as_many_go_as_the_balance_covers(store: Store) -> None:
@@ -58,9 +59,11 @@ def test_once_the_account_is_open_as_many_go_as_the_balance_covers(store: Store)
     assert _go_on(store, account, 170) == 0
 
 
-def test_an_account_without_a_token_is_looked_at_again_when_one_can_be_had(store: Store) -> None:
+@pytest.mark.parametrize("state", [BatchState.ACTIVE, BatchState.PAUSED])
+def test_an_account_without_a_token_is_looked_at_again_when_one_can_be_had(store: Store, state: BatchState) -> None:
     account = _waiting(store, 2, Cause.TOKEN)
     with moment(store) as (session, now):
+        session.execute(update(Batch).values(state=state))
         session.execute(update(Account).values(parked_until=now + timedelta(days=1)))
         assert parking.accounts_waiting(session, now) == []
         assert session.get_one(Account, account).parked is Cause.TOKEN
@@ -68,23 +71,17 @@ def test_an_account_without_a_token_is_looked_at_again_when_one_can_be_had(store
     assert _queued(store) == [1, 2]
 
 
-def test_rows_of_a_paused_batch_do_not_wait_for_a_token_that_can_be_had(store: Store) -> None:
-    _waiting(store, 2, Cause.TOKEN)
-    with moment(store) as (session, now):
-        session.execute(update(Batch).values(state=BatchState.PAUSED))
-        session.execute(update(Account).values(parked_until=now))
-        parking.accounts_waiting(session, now)
-    assert _queued(store) == [1, 2]
-
-
 def test_rows_to_which_nothing_was_sent_go_on_with_the_account_that_is_configured_now(store: Store) -> None:
-    _waiting(store, 1)
+    account = _waiting(store, 1)
     with moment(store) as (session, now):
-        begun = add_job(
-            session, now, account_id=_only_account(session), status=Status.WAITING, cause=Cause.CREDITS,
-            stage=Stage.EDIT, remote_session_id="ses_paid",
-        )  # fmt: skip
+        paid: dict[str, Any] = {"stage": Stage.EDIT, "remote_session_id": "ses_paid"}
+        begun = add_job(session, now, account_id=account, status=Status.WAITING, cause=Cause.CREDITS, **paid)
         other = add_account(session, now, credential="another")
+        accounts.park(session, other, Cause.TOKEN, "refused", now)
+        assert parking.move_over(session, other, now, "moved") == 0
+        session.expire_all()
+        accounts.unpark(session, other)
+        session.expire_all()
         assert parking.move_over(session, other, now, "moved") == 1
         session.expire_all()
         assert session.get_one(Job, begun).status is Status.WAITING
@@ -92,26 +89,12 @@ def test_rows_to_which_nothing_was_sent_go_on_with_the_account_that_is_configure
         assert moved.account_id == other
 
 
-def test_an_account_that_is_parked_itself_takes_no_rows_over(store: Store) -> None:
-    _waiting(store, 1)
-    with moment(store) as (session, now):
-        other = add_account(session, now, credential="another")
-        accounts.park(session, other, Cause.TOKEN, "refused", now)
-        session.expire_all()
-        assert parking.move_over(session, other, now, "moved") == 0
-
-
-def _only_account(session: Any) -> str:
-    return str(session.execute(select(Account.id)).scalar_one())
-
-
 @pytest.mark.parametrize("held", [{"state": BatchState.PAUSED}, {"state": BatchState.CANCELLED}, {"released": 0}])
 def test_no_row_goes_first_that_may_not_begin(store: Store, held: dict[str, Any]) -> None:
     account = _waiting(store, 2)
-    with moment(store) as (session, now):
+    with store.write() as session:
         session.execute(update(Batch).values(**held))
-        waits = {"account_id": account, "status": Status.WAITING, "cause": Cause.CREDITS}
-        add_job(session, now, batch_id=add_batch(session, now), row=7, **waits)
+    _add_waiting(store, account)
     assert _go_on(store, account, 500) == 1
     assert _queued(store) == [7]
     with store.write() as session:
@@ -121,9 +104,7 @@ def test_no_row_goes_first_that_may_not_begin(store: Store, held: dict[str, Any]
 
 def test_a_row_that_went_first_and_may_not_begin_any_more_is_not_waited_for(store: Store) -> None:
     account = _waiting(store, 2)
-    with moment(store) as (session, now):
-        waits = {"account_id": account, "status": Status.WAITING, "cause": Cause.CREDITS}
-        add_job(session, now, batch_id=add_batch(session, now), row=7, **waits)
+    _add_waiting(store, account)
     assert _go_on(store, account, 500) == 1
     assert _queued(store) == [1]
     with store.write() as session:
