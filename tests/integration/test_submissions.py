@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from reelq.job import Cause, Stage, Status
 from reelq.store import actions, credits, handling, jobs, retention, submissions
 from reelq.store.ids import new_id
-from reelq.store.models import Batch, BatchState, Job, JobEvent, Send
+from reelq.store.models import Batch, BatchState, Job, JobEvent
 from reelq.store.moves import Position, move
 from reelq.store.orders import Fate
 from reelq.store.overview import snapshot
@@ -60,20 +60,17 @@ def test_a_cancelled_batch_goes_on_and_so_does_what_is_about_to_be_cancelled(des
     assert not any(job.cancel_wished for job in desk.jobs(batch_id))
 
 
-def test_what_failed_runs_again_only_when_that_is_asked_for(desk: Desk) -> None:
+def test_what_failed_runs_again_only_when_that_is_asked_for_and_after_its_edit_for_nothing(desk: Desk) -> None:
     batch_id = desk.submit(*TWO).batch_id
-    desk.fail(desk.jobs(batch_id)[0])
+    first, second = desk.jobs(batch_id)
+    desk.fail(first)
     kept = desk.submit(*TWO)
     assert (fates(kept), kept.plan.sends) == ([Fate.FAILED, Fate.GOES_ON], 1)
     assert desk.statuses(batch_id) == ["failed", "queued"]
+    desk.fail(second, Stage.POLL, "render_failed")
     tried = desk.submit(*TWO, retry_failed=True)
-    assert (fates(tried), tried.plan.sends) == ([Fate.RETRIED, Fate.GOES_ON], 2)
+    assert (fates(tried), tried.plan.sends) == ([Fate.RETRIED, Fate.RETRIED], 1)
     assert desk.statuses(batch_id) == ["queued", "queued"]
-
-
-def test_a_row_that_failed_at_its_export_costs_nothing_to_try_again(desk: Desk) -> None:
-    desk.fail(desk.jobs(desk.submit(TWO[0]).batch_id)[0], Stage.POLL, "render_failed")
-    assert desk.plan(TWO[0], retry_failed=True).sends == 0
 
 
 def test_a_row_that_succeeded_is_done_for_as_long_as_its_result_is_there(desk: Desk) -> None:
@@ -107,66 +104,45 @@ def test_new_rows_make_a_new_batch_to_which_the_known_ones_move_with_all_that_is
     assert desk.jobs(first.batch_id) == []
     with desk.store.read() as session:
         assert session.scalars(select(JobEvent.batch_id).distinct()).all() == [second.batch_id]
-        assert session.scalars(select(func.sum(Send.cost))).one() == 7
+        batches, now = (first.batch_id, second.batch_id), desk.store.now(session)
+        # By the limit's count, and as it is shown.
+        assert [credits.spent(session, batch_id=batch_id) for batch_id in batches] == [0, 7]
+        assert [snapshot(session, batch_id, now).credits for batch_id in batches] == [0, 7]
     desk.end(at, Status.FAILED, error_code="no_effect")  # its worker knows nothing of the move
     with desk.store.read() as session:
         assert session.scalars(select(JobEvent.batch_id).distinct()).all() == [second.batch_id]
 
 
-def test_a_row_that_is_taken_along_takes_its_costs_along(desk: Desk) -> None:
-    def cost(batch_id: str) -> tuple[int, int]:
-        """By the limit's count, and as it is shown."""
-        with desk.store.read() as session:
-            shown = snapshot(session, batch_id, desk.store.now(session)).credits
-            return credits.spent(session, batch_id=batch_id), shown
-
-    old = desk.submit(*TWO).batch_id
-    desk.succeed(desk.jobs(old)[0])
-    assert cost(old) == (7, 7)
-    new = desk.submit(TWO[0], "forest.mp4,Add other music,").batch_id
-    assert new != old
-    assert (cost(new), cost(old)) == ((7, 7), (0, 0))
-
-
-def test_rows_that_the_manifest_has_no_more_stay_and_are_told_of(desk: Desk) -> None:
+def test_rows_that_the_manifest_has_no_more_stay_are_told_of_and_come_back_with_it(desk: Desk) -> None:
     first = desk.submit(*TWO)
     (left,) = desk.plan(TWO[1]).left_behind
-    second = desk.submit(TWO[1])
-    assert second.left_behind == (left,)
+    assert desk.submit(TWO[1]).left_behind == (left,)
     assert (left.batch_id, left.rows, desk.statuses(first.batch_id)) == (first.batch_id, 1, ["queued"])
-
-
-def test_rows_of_any_older_batch_come_back_with_the_manifest(desk: Desk) -> None:
-    first = desk.submit(*TWO)
     desk.succeed(desk.jobs(first.batch_id)[0])
-    desk.submit(TWO[1])
     assert fates(desk.submit(*TWO)) == [Fate.DONE, Fate.GOES_ON]
     assert desk.count(Job) == 2
 
 
-def test_a_clip_that_was_only_renamed_is_the_same_work_and_is_read_from_its_new_place(desk: Desk) -> None:
-    header = "file,instruction,output"
-    batch_id = desk.submit("beach.mp4,Add a title,a.mp4", header=header).batch_id
-    (desk.folder / "beach.mp4").rename(desk.folder / "shore.mp4")
-    again = desk.submit("shore.mp4,Add a title,a.mp4", header=header)
-    assert (again.batch_id, fates(again)) == (batch_id, [Fate.GOES_ON])
-    assert desk.jobs(batch_id)[0].file == "shore.mp4"
-
-
-def test_a_changed_clip_is_other_work(desk: Desk) -> None:
-    desk.submit(TWO[0])
-    (desk.folder / "beach.mp4").write_bytes(b"another clip")
-    assert fates(desk.submit(TWO[0])) == [Fate.NEW]
-
-
 OUTPUT = "file,instruction,output"
+
+
+def test_a_clip_that_was_only_renamed_is_the_same_work_and_a_changed_one_is_other_work(desk: Desk) -> None:
+    batch_id = desk.submit("beach.mp4,Add a title,a.mp4", header=OUTPUT).batch_id
+    (desk.folder / "beach.mp4").rename(desk.folder / "shore.mp4")
+    renamed = ("shore.mp4,Add a title,a.mp4",)
+    again = desk.submit(*renamed, header=OUTPUT)
+    assert (again.batch_id, fates(again)) == (batch_id, [Fate.GOES_ON])
+    assert desk.jobs(batch_id)[0].file == "shore.mp4"  # it is read from its new place
+    (desk.folder / "shore.mp4").write_bytes(b"another clip")
+    assert fates(desk.submit(*renamed, header=OUTPUT)) == [Fate.NEW]
 
 
 def test_results_are_renamed_with_their_rows_even_crosswise(desk: Desk) -> None:
     batch_id = desk.submit("beach.mp4,Add a title,a.mp4", "forest.mp4,Add music,b.mp4", header=OUTPUT).batch_id
     for job in desk.jobs(batch_id):
         desk.succeed(job, job.output.encode())
-    done = desk.submit("beach.mp4,Add a title,b.mp4", "forest.mp4,Add music,deep/c.mp4", header=OUTPUT)
+    renamed = ("beach.mp4,Add a title,b.mp4", "forest.mp4,Add music,deep/c.mp4")
+    done = desk.submit(*renamed, header=OUTPUT)
     assert fates(done) == [Fate.DONE, Fate.DONE]
     out = desk.folder / "out"
     assert {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*.mp4")} == {
@@ -174,10 +150,7 @@ def test_results_are_renamed_with_their_rows_even_crosswise(desk: Desk) -> None:
         "deep/c.mp4": b"b.mp4",
     }
     assert [job.result_path for job in desk.jobs(done.batch_id)] == ["b.mp4", "deep/c.mp4"]
-    assert fates(desk.submit("beach.mp4,Add a title,b.mp4", "forest.mp4,Add music,deep/c.mp4", header=OUTPUT)) == [
-        Fate.DONE,
-        Fate.DONE,
-    ]
+    assert fates(desk.submit(*renamed, header=OUTPUT)) == [Fate.DONE, Fate.DONE]
 
 
 def test_a_result_is_not_renamed_over_a_file_of_somebody_elses_but_fetched(desk: Desk) -> None:
@@ -195,9 +168,6 @@ def test_a_download_under_way_to_a_name_that_changed_begins_again_and_the_old_on
     desk.submit("beach.mp4,Add a title,b.mp4", header=OUTPUT)
     now = desk.job(job.id)
     assert (now.status, now.stage, now.run, now.output) == (Status.QUEUED, Stage.DOWNLOAD, 2, "b.mp4")
-
-
-# Rows of a session
 
 
 # The same work in another manifest
@@ -296,8 +266,10 @@ def test_an_owner_shares_no_work_with_another(desk: Desk) -> None:
 # One manifest, or the same rows, handed in by several at the same moment
 
 
-def _at_once(desk: Desk, *names: str) -> list[str]:
-    """The batches that so many come to, each of which hands in the same rows through a store of its own."""
+@pytest.mark.parametrize(("names", "batches"), [(("jobs", "jobs", "jobs"), 1), (("one", "two", "three"), 3)])
+def test_of_those_that_hand_in_the_same_rows_at_once_one_does_the_work_and_of_one_manifest_one_inserts(
+    desk: Desk, names: tuple[str, ...], batches: int
+) -> None:
     order = desk.order(*TWO, *(f"beach.mp4,Add a title that says {number}," for number in range(50)))
     orders = iter([replace(order, name=name, out=desk.folder / name) for name in names])
 
@@ -305,20 +277,10 @@ def _at_once(desk: Desk, *names: str) -> list[str]:
         with closing(Store(desk.store.url)) as store:
             return submissions.submit(store, next(orders), service=SERVICE, account_id=desk.account).batch_id
 
-    return together(len(names), submit)
-
-
-def test_of_those_that_hand_in_one_manifest_at_once_one_inserts_and_the_others_find_it(desk: Desk) -> None:
-    assert len(set(_at_once(desk, "jobs", "jobs", "jobs"))) == 1
-    assert (desk.count(Batch), desk.count(Job)) == (1, 52)
-
-
-def test_of_those_that_hand_in_the_same_rows_from_different_manifests_one_does_the_work(desk: Desk) -> None:
-    assert len(set(_at_once(desk, "one", "two", "three"))) == 3
+    assert len(set(together(len(names), submit))) == desk.count(Batch) == batches
     with desk.store.read() as session:
         own = select(func.count()).select_from(Job).where(Job.same_as.is_(None))
-        assert session.execute(own).scalar_one() == 52
-    assert desk.count(Job) == 3 * 52
+        assert (session.execute(own).scalar_one(), desk.count(Job)) == (52, 52 * batches)
 
 
 def test_an_order_whose_batch_was_given_its_id_beforehand_is_made_once(desk: Desk) -> None:
