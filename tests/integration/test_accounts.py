@@ -154,27 +154,20 @@ def test_a_quota_is_tried_once_more_after_the_wait_and_left_alone_for_seven_days
     assert account.parked_until == account.token_issued_at + timedelta(days=7)
 
 
-def test_a_token_that_comes_after_the_wait_makes_the_429_before_it_forgotten(free: Free) -> None:
-    free.sandbox.faults(token_quota={"count": 1})
-    with pytest.raises(TokenQuota):
-        free.tokens().current()
-    free.change(blocked_until=NOW)
-    assert free.tokens().current().version == 1
-    account = free.account
-    assert (account.quota_met, account.parked) == (False, None)
-
-
-def test_an_account_that_is_let_go_on_asks_for_a_token_again(free: Free) -> None:
-    free.sandbox.faults(token_quota={"count": 2})
-    for _ in range(2):
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_quota_is_forgotten_once_a_token_comes_and_when_the_account_is_let_go_on(free: Free, times: int) -> None:
+    free.sandbox.faults(token_quota={"count": times})
+    for _ in range(times):
         with pytest.raises(TokenQuota):
             free.tokens().current()
         free.change(blocked_until=NOW)
-    assert free.account.parked is Cause.TOKEN
-    with free.store.write() as session:
-        assert accounts.unpark(session, free.id)
-    assert not free.account.quota_met  # the next 429 is a first one again
+    if times == 2:
+        assert free.account.parked is Cause.TOKEN
+        with free.store.write() as session:
+            assert accounts.unpark(session, free.id)
+        assert not free.account.quota_met  # the next 429 is a first one again
     assert free.tokens().current().version == 1
+    assert (free.account.quota_met, free.account.parked) == (False, None)
 
 
 def test_a_token_endpoint_that_is_away_is_not_asked_by_each_who_waits_and_the_claim_is_free_again(free: Free) -> None:

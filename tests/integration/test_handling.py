@@ -123,15 +123,6 @@ def test_rows_of_a_session_that_are_cancelled_with_their_batch_follow_the_first_
     assert desk.job(second.id).status is Status.QUEUED
 
 
-def test_a_twin_in_another_batch_goes_on_by_itself_when_the_batch_it_waited_for_is_cancelled(desk: Desk) -> None:
-    first = desk.submit(*TWO).batch_id
-    other = desk.submit(TWO[0], name="other").batch_id
-    (twin,) = desk.jobs(other)
-    assert twin.cause is Cause.TWIN
-    assert handling.cancel_batch(desk.store, first) == Handled(2)
-    assert (desk.job(twin.id).status, desk.job(twin.id).same_as) == (Status.QUEUED, None)
-
-
 def test_resuming_a_batch_leaves_its_twins_waiting_for_whom_they_wait_for(desk: Desk) -> None:
     first = desk.submit(TWO[0])
     joined = desk.submit(TWO[0], name="other").batch_id

@@ -57,8 +57,10 @@ def _not_done(desk: Desk, *seen: Look) -> None:
             looks.not_done(session, now, now + INTERVAL, held, dict.fromkeys(held, "rendering, 40 %"))
 
 
-def test_an_export_that_is_waited_for_is_looked_at_and_has_no_message(desk: Desk) -> None:
+@pytest.mark.parametrize("parked", [None, Cause.CREDITS, Cause.PLAN])
+def test_an_export_that_is_waited_for_is_looked_at_and_has_no_message(desk: Desk, parked: Cause | None) -> None:
     (job_id,) = waiting(desk)
+    change(desk.store, Account, desk.account, parked=parked)  # for anything but a token
     messages, (look,), _ = _due(desk)
     assert messages == []
     assert (look.message.job_id, look.render_id, look.looks) == (job_id, "render_1", 3)
@@ -93,14 +95,6 @@ def test_what_stands_in_the_way_of_a_look_is_for_its_stage(desk: Desk, table: An
         session.execute(update(table).values({name: soon if each == "soon" else each for name, each in values.items()}))
     (message,), looked_at, _ = _due(desk)
     assert (message.job_id, message.stage, looked_at) == (job_id, Stage.POLL, [])
-
-
-@pytest.mark.parametrize("cause", [Cause.CREDITS, Cause.PLAN])
-def test_exports_go_on_while_their_account_waits_for_anything_but_a_token(desk: Desk, cause: Cause) -> None:
-    waiting(desk)
-    with desk.store.write() as session:
-        session.execute(update(Account).values(parked=cause))
-    assert len(_due(desk).looks) == 1
 
 
 def test_what_is_not_done_is_looked_at_again_an_interval_later_and_has_used_up_no_attempt(desk: Desk) -> None:

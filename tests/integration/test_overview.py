@@ -16,7 +16,6 @@ from reelq.cli.named import batch_named, job_named, named
 from reelq.cli.report import code_of, sum_up
 from reelq.errors import CannotWrite, UnknownName
 from reelq.job import Cause, Route, Stage, Status
-from reelq.manifest import Facts
 from reelq.results import Form, put_results, results_of_run, write_results
 from reelq.store.models import Account, Batch, BatchState, Job, Outcome
 from reelq.store.moves import Position, move, note
@@ -248,21 +247,6 @@ def test_a_row_is_named_by_its_id_its_number_or_the_users_own_word(store: Store,
             job_named(InDatabase(store, "local"), word)
 
 
-class _There:
-    """Files that are all there."""
-
-    def look(self, name: str) -> Facts:
-        return Facts(name, size=5)
-
-    def seconds(self, name: str) -> float | None:
-        del name
-        return None
-
-
-def _read(data: bytes) -> manifest.Checked:
-    return manifest.check(data, name="results.csv", files=_There(), skills=skills.load())
-
-
 def test_results_are_a_manifest_that_comes_out_the_same_when_it_is_read(
     store: Store, made: tuple[str, str], tmp_path: Path
 ) -> None:
@@ -276,9 +260,11 @@ def test_results_are_a_manifest_that_comes_out_the_same_when_it_is_read(
             references=["a.png", "b.png"], name=f"cut-{row}", instruction="Trim\nit; now", reply=evil,
             output=f"{row}.mp4", result_path=f"{row}.mp4", timeline="@x", error="-1",
         )  # fmt: skip
-    first = write_results(store, made[0], tmp_path / "results.csv").read_bytes()
-    assert first.startswith(b"\xef\xbb\xbf")
-    checked = _read(first)
+    for name in ("海滩.mp4", "a.png", "b.png"):
+        (tmp_path / name).write_bytes(b"a file")
+    results = write_results(store, made[0], tmp_path / "results.csv")
+    assert results.read_bytes().startswith(b"\xef\xbb\xbf")
+    checked = manifest.check_file(results, skills=skills.load())
     assert checked.faults == ()
     assert checked.form == "semicolon"
     rows = checked.rows
@@ -294,8 +280,8 @@ def test_results_are_a_manifest_that_comes_out_the_same_when_it_is_read(
     assert not list(tmp_path.glob(".*"))
     # Run again, its columns are those of this file: what it said before gives way, and nothing piles up.
     change(store, Batch, made[0], columns=list(checked.columns))
-    again = write_results(store, made[0], tmp_path / "results.csv").read_bytes()
-    assert sorted(_read(again).columns) == sorted(checked.columns)
+    again = manifest.check_file(write_results(store, made[0], results), skills=skills.load())
+    assert sorted(again.columns) == sorted(checked.columns)
 
 
 def test_results_as_json_lines_are_what_was_said_and_go_where_a_run_puts_them(

@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from reelq.job import Stage, Status
 from reelq.storage import LATELY, Storage
@@ -70,14 +70,11 @@ def test_an_upload_is_forgotten_when_it_is_old_and_no_batch_left_can_need_it(sto
     with store.write() as session:
         assert retention.forget_assets(session, store.now(session), 0.0001) == 1
     assert known(store) == {("ann", "a"), ("ann", "c")}
-
-
-def test_an_upload_that_is_used_again_is_young_again(store: Store) -> None:
-    add_asset(store, "ann", 40, "a" * 64)
     with moment(store) as (session, now):
+        session.execute(delete(Batch))
         assert assets.use(session, "ann", ["a" * 64, "b" * 64], now).keys() == {"a" * 64}
         assert assets.use(session, "bob", ["a" * 64], now) == {}
-        assert retention.forget_assets(session, now, DAYS) == 0
+        assert retention.forget_assets(session, now, DAYS) == 0  # what is used again is young again
 
 
 def test_what_nobody_refers_to_is_swept_and_nothing_else(store: Store, tmp_path: Path) -> None:
@@ -92,9 +89,15 @@ def test_what_nobody_refers_to_is_swept_and_nothing_else(store: Store, tmp_path:
         batch = add_batch(session, now - timedelta(days=50), owner="eve")
         job = add_job(session, now, batch_id=batch, result_sha256=result, status="succeeded", stage="download")
         session.execute(update(Job).where(Job.id == job).values(finished_at=now - timedelta(days=40)))
+        answer = {"fingerprint": "", "made_id": "bat_1", "held_until": now, "answer": ""}
+        for key, hours in (("old", 25), ("new", 23)):
+            at = now - timedelta(hours=hours)
+            session.execute(insert(IdempotencyKey).values(owner="ann", key=key, created_at=at, **answer))
     retention.sweep(store, storage)
     assert set(storage.kept_before(time.time() + 1)) == {upload, result, shared, new}
-    retention.tidy(store, None)
+    retention.tidy(store, None)  # that only answers are forgotten by, after a day
+    with store.read() as session:
+        assert list(session.scalars(select(IdempotencyKey.key))) == ["new"]
     retention.sweep(store, storage)
     assert set(storage.kept_before(time.time() + 1)) == {upload, result, shared, new}
     retention.tidy(store, DAYS)
@@ -110,14 +113,3 @@ def test_a_storage_that_another_database_uses_is_left_alone(store: Store, tmp_pa
     assert storage.is_of("postgresql://elsewhere/reelq")
     retention.sweep(store, storage)
     assert storage.stat(needless)
-
-
-def test_answers_are_forgotten_after_a_day(store: Store) -> None:
-    with moment(store) as (session, now):
-        for key, hours in (("old", 25), ("new", 23)):
-            at = now - timedelta(hours=hours)
-            values = {"fingerprint": "", "made_id": "bat_1", "held_until": at, "created_at": at, "answer": ""}
-            session.execute(insert(IdempotencyKey).values(owner="ann", key=key, **values))
-    retention.tidy(store, None)
-    with store.read() as session:
-        assert list(session.scalars(select(IdempotencyKey.key))) == ["new"]

@@ -194,16 +194,21 @@ def test_a_row_behind_one_that_has_ended_badly_is_told_so_and_comes_with_its_ret
     assert desk.job(second.id).cause is Cause.SESSION
 
 
-def test_a_row_whose_session_is_lost_begins_again_with_those_that_it_builds_on(desk: Desk) -> None:
-    batch = desk.submit(*REEL).batch_id
-    first, second, third = desk.jobs(batch)
+@pytest.mark.parametrize("by_manifest", [False, True])
+def test_a_row_whose_session_is_lost_begins_again_with_those_that_it_builds_on(desk: Desk, by_manifest: bool) -> None:
+    first, second, third = desk.jobs(desk.submit(*REEL).batch_id)
     desk.succeed(first)
     desk.fail(desk.job(second.id), Stage.EDIT, "session_lost")
-    assert desk.act(actions.retry, second)
+    plan = desk.plan(*REEL, retry_failed=True)
+    assert (desk.plan(*REEL).sends, plan.sends, plan.session_reruns) == (0, 3, 3)
+    if by_manifest:
+        assert set(fates(desk.submit(*REEL, retry_failed=True))) == {Fate.AGAIN}
+    else:
+        assert desk.act(actions.retry, second)
+        assert "what it builds on went with its session" in desk.words(first)[-1]
     for job in (first, second, third):
         again = desk.job(job.id)
         assert (again.status, again.stage, again.remote_session_id) == (Status.QUEUED, Stage.UPLOAD, "")
-    assert "what it builds on went with its session" in desk.words(first)[-1]
     assert _claimed(desk, second) is Missed.HELD
     assert desk.job(second.id).cause is Cause.SESSION
 
@@ -241,17 +246,6 @@ def test_a_session_that_is_built_up_once_more_leaves_refinements_out(desk: Desk)
     desk.submit(*REEL[:2], retry_failed=True)
     assert [(job.after_id, job.stage) for job in desk.jobs(batch)] == [(None, Stage.UPLOAD), (first.id, Stage.UPLOAD)]
     assert desk.job(refined.id).status is Status.SUCCEEDED
-
-
-def test_a_manifest_that_retries_such_a_row_says_before_what_that_sends(desk: Desk) -> None:
-    batch = desk.submit(*REEL).batch_id
-    desk.succeed(desk.jobs(batch)[0])
-    desk.fail(desk.jobs(batch)[1], Stage.EDIT, "session_lost")
-    assert desk.plan(*REEL).sends == 0
-    plan = desk.plan(*REEL, retry_failed=True)
-    assert (plan.sends, plan.session_reruns) == (3, 3)
-    assert set(fates(desk.submit(*REEL, retry_failed=True))) == {Fate.AGAIN}
-    assert [(job.stage, job.remote_session_id) for job in desk.jobs(batch)] == [(Stage.UPLOAD, "")] * 3
 
 
 def test_a_file_that_was_refused_goes_into_the_session_that_its_row_shares(desk: Desk) -> None:

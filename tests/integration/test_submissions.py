@@ -1,5 +1,6 @@
 """A manifest handed in again goes on where it stood: nothing is done twice, nothing that was done is lost."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -200,13 +201,20 @@ def test_a_row_that_is_under_way_elsewhere_is_joined_and_takes_that_result(desk:
     assert twin.remote_session_id == desk.job(original.id).remote_session_id != ""
 
 
-@pytest.mark.parametrize("end", [Status.FAILED, Status.CANCELLED])
+@pytest.mark.parametrize(
+    "end",
+    [
+        pytest.param(lambda desk, job: desk.fail(job), id="it fails"),
+        pytest.param(lambda desk, job: desk.act(actions.cancel, job), id="it is cancelled"),
+        pytest.param(lambda desk, job: handling.cancel_batch(desk.store, job.batch_id), id="its batch is cancelled"),
+    ],
+)
 def test_when_a_joined_row_ends_badly_the_first_twin_does_the_work_and_the_others_wait_for_it(
-    desk: Desk, end: Status
+    desk: Desk, end: Callable[[Desk, Job], object]
 ) -> None:
     (original,) = desk.jobs(desk.submit(TWO[0]).batch_id)
     first, second = (desk.jobs(desk.submit(TWO[0], name=name, out=name).batch_id)[0] for name in ("second", "third"))
-    desk.act(actions.cancel, original) if end is Status.CANCELLED else desk.fail(original)
+    end(desk, original)
     first, second = desk.job(first.id), desk.job(second.id)
     assert (first.status, first.stage, first.same_as) == (Status.QUEUED, Stage.UPLOAD, None)
     assert (second.cause, second.same_as) == (Cause.TWIN, first.id)
