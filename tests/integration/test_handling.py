@@ -41,15 +41,19 @@ def _counts(store: Store, batch_id: str) -> dict[str, int]:
         return {status: count for (_, status), count in batches.counts(session, batch_id).items()}
 
 
-def test_a_row_of_a_cancelled_batch_that_is_retried_opens_the_batch_again(desk: Desk) -> None:
-    batch_id = desk.submit(*TWO).batch_id
-    handling.cancel_batch(desk.store, batch_id)
+@pytest.mark.parametrize(("session", "then"), [("", Status.CANCELLED), ("take", Status.QUEUED)])
+def test_a_row_of_a_cancelled_batch_that_is_retried_opens_it_again_and_rows_of_its_session_follow(
+    desk: Desk, session: str, then: Status
+) -> None:
+    batch_id = desk.submit(*(f"{row}{session}" for row in TWO)).batch_id
+    assert handling.cancel_batch(desk.store, batch_id) == Handled(2)
     assert found(desk.store, Batch, batch_id).state is BatchState.CANCELLED
     first, second = desk.jobs(batch_id)
+    assert (first.error_code, second.error_code) == ("", "predecessor" if session else "")
     assert handling.retry_row(desk.store, first.id)
     # Else whoever takes the row would cancel it once more.
     assert found(desk.store, Batch, batch_id).state is BatchState.ACTIVE
-    assert (desk.job(first.id).status, desk.job(second.id).status) == (Status.QUEUED, Status.CANCELLED)
+    assert (desk.job(first.id).status, desk.job(second.id).status) == (Status.QUEUED, then)
 
 
 def test_a_batch_is_released_cancelled_and_retried_whole_though_it_is_done_in_pieces(store: Store) -> None:
@@ -110,17 +114,6 @@ def test_rows_cancelled_at_once_each_have_their_event_and_are_written_under_thei
         False,
     )
     assert third.status is Status.SUCCEEDED
-
-
-def test_rows_of_a_session_that_are_cancelled_with_their_batch_follow_the_first_when_that_is_retried(
-    desk: Desk,
-) -> None:
-    batch = desk.submit(*(f"{row}take" for row in TWO)).batch_id
-    assert handling.cancel_batch(desk.store, batch) == Handled(2)
-    first, second = desk.jobs(batch)
-    assert (first.error_code, second.error_code) == ("", "predecessor")
-    handling.retry_row(desk.store, first.id)
-    assert desk.job(second.id).status is Status.QUEUED
 
 
 def test_resuming_a_batch_leaves_its_twins_waiting_for_whom_they_wait_for(desk: Desk) -> None:

@@ -157,19 +157,18 @@ def test_rows_of_a_session_begin_anew_even_while_one_of_them_is_at_work(desk: De
     desk.end(at, Status.SUCCEEDED)  # what the manifest has no more ends in the session where it began
 
 
-def test_a_session_is_taken_whole_or_done_anew(desk: Desk) -> None:
-    _done(desk, *REEL[:2])
-    whole = desk.submit(*REEL[:2], name="whole")
-    assert fates(whole) == [Fate.TAKEN, Fate.TAKEN]
-    assert fates(desk.submit(*REEL, name="longer")) == [Fate.NEW] * 3
+@pytest.mark.parametrize(("is_done", "fate"), [(True, Fate.TAKEN), (False, Fate.JOINED)])
+def test_a_session_is_taken_or_joined_whole_or_done_anew(desk: Desk, is_done: bool, fate: Fate) -> None:
+    first, second = desk.jobs(desk.submit(*REEL[:2]).batch_id)
+    if is_done:
+        desk.succeed(first)
+        desk.succeed(desk.job(second.id))
+    else:
+        desk.begin(first, Stage.EDIT)
+    assert fates(desk.submit(*REEL[:2], name="whole")) == [fate, fate]
+    assert fates(desk.plan(*REEL, name="longer")) == [Fate.NEW] * 3
     longer = desk.submit(*REEL, name="whole")  # the session that it took from is another manifest's
     assert fates(longer) == [Fate.AGAIN, Fate.AGAIN, Fate.NEW]
-
-
-def test_a_row_added_to_a_session_that_waits_for_another_manifests_makes_it_one_of_its_own(desk: Desk) -> None:
-    desk.begin(desk.jobs(desk.submit(*REEL[:2]).batch_id)[0], Stage.EDIT)
-    assert fates(desk.submit(*REEL[:2], name="mine")) == [Fate.JOINED, Fate.JOINED]
-    assert fates(desk.submit(*REEL, name="mine")) == [Fate.AGAIN, Fate.AGAIN, Fate.NEW]
 
 
 def test_a_session_that_is_longer_than_one_under_way_elsewhere_does_its_own_work(desk: Desk) -> None:
