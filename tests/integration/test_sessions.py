@@ -12,6 +12,8 @@ from tests.databases import change, found, moment
 from tests.integration.desks import LEASE, REEL, TWO, Desk, fates
 from worker.verdict import PARKED
 
+OTHER = ",Add other music,reel"
+
 
 def _refine(desk: Desk, job: Job, instruction: str = "Make it brighter") -> Job:
     with desk.store.write() as session:
@@ -115,7 +117,7 @@ def test_a_row_added_behind_one_that_failed_runs_when_that_is_retried(desk: Desk
 
 def test_a_change_to_an_earlier_row_runs_the_session_again_in_a_new_one_and_says_so_before(desk: Desk) -> None:
     _done(desk, *REEL)
-    changed = (REEL[0], ",Add other music,reel", REEL[2])
+    changed = (REEL[0], OTHER, REEL[2])
     plan = desk.plan(*changed)
     assert (fates(plan), plan.sends, plan.session_reruns) == ([Fate.AGAIN, Fate.NEW, Fate.NEW], 3, 1)
     done = desk.submit(*changed)
@@ -127,25 +129,19 @@ def test_a_change_to_an_earlier_row_runs_the_session_again_in_a_new_one_and_says
     ]
 
 
-def test_a_change_behind_a_row_that_is_at_work_needs_no_new_session(desk: Desk) -> None:
-    old = desk.submit(*REEL[:2]).batch_id
-    at = desk.begin(desk.jobs(old)[0], Stage.EDIT)
-    replaced = desk.jobs(old)[1]
-    done = desk.submit(REEL[0], ",Add other music,reel")
-    assert fates(done) == [Fate.GOES_ON, Fate.NEW]
-    assert desk.job(replaced.id).status is Status.CANCELLED  # or both would work in the session at once
-    desk.end(at, Status.SUCCEEDED)
-    assert desk.statuses(done.batch_id) == ["succeeded", "queued"]
-
-
-def test_rows_that_the_manifest_dropped_behind_a_failed_one_do_not_come_back_with_its_retry(desk: Desk) -> None:
-    old = desk.submit(*REEL[:2]).batch_id
-    first, dropped = desk.jobs(old)
-    desk.fail(first)
-    done = desk.submit(REEL[0], ",Add other music,reel")
-    assert desk.act(actions.retry, first)
-    assert desk.statuses(done.batch_id) == ["queued", "queued"]
-    assert desk.job(dropped.id).status is Status.CANCELLED
+@pytest.mark.parametrize("at_work", [True, False])
+def test_a_change_behind_a_row_that_is_at_work_or_failed_needs_no_new_session(desk: Desk, at_work: bool) -> None:
+    first, replaced = desk.jobs(desk.submit(*REEL[:2]).batch_id)
+    at = desk.begin(first, Stage.EDIT)
+    if not at_work:
+        desk.end(at, Status.FAILED, error_code="no_effect")
+    done = desk.submit(REEL[0], OTHER)
+    assert fates(done) == ([Fate.GOES_ON, Fate.NEW] if at_work else [Fate.FAILED, Fate.FAILED])
+    # Or both would work in the session at once, or come back with the retry.
+    assert desk.job(replaced.id).status is Status.CANCELLED
+    desk.end(at, Status.SUCCEEDED) if at_work else desk.act(actions.retry, first)
+    assert desk.statuses(done.batch_id) == ["succeeded" if at_work else "queued", "queued"]
+    assert desk.job(replaced.id).status is Status.CANCELLED
 
 
 def test_rows_of_a_session_begin_anew_even_while_one_of_them_is_at_work(desk: Desk) -> None:
@@ -153,7 +149,7 @@ def test_rows_of_a_session_begin_anew_even_while_one_of_them_is_at_work(desk: De
     desk.succeed(desk.jobs(old)[0])
     at = desk.begin(desk.jobs(old)[1], Stage.EDIT)
     desk.sent(desk.jobs(old)[1], Outcome.OPEN)
-    assert fates(desk.submit(REEL[0], ",Add other music,reel")) == [Fate.AGAIN, Fate.NEW]
+    assert fates(desk.submit(REEL[0], OTHER)) == [Fate.AGAIN, Fate.NEW]
     desk.end(at, Status.SUCCEEDED)  # what the manifest has no more ends in the session where it began
 
 

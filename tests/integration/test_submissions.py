@@ -174,31 +174,24 @@ def test_a_download_under_way_to_a_name_that_changed_begins_again_and_the_old_on
 # The same work in another manifest
 
 
-def test_a_row_that_succeeded_elsewhere_takes_that_result_without_a_send(desk: Desk) -> None:
+@pytest.mark.parametrize(("is_done", "fate"), [(True, Fate.TAKEN), (False, Fate.JOINED)])
+def test_a_row_that_succeeded_or_is_under_way_elsewhere_takes_that_result_without_a_send(
+    desk: Desk, is_done: bool, fate: Fate
+) -> None:
     (original,) = desk.jobs(desk.submit(TWO[0]).batch_id)
-    desk.succeed(original)
+    if is_done:
+        desk.succeed(original)
     copy = desk.submit(TWO[0], name="other", out="elsewhere")
-    assert (fates(copy), copy.plan.sends) == ([Fate.TAKEN], 0)
-    (job,) = desk.jobs(copy.batch_id)
-    original = desk.job(original.id)
+    assert (fates(copy), copy.plan.sends) == ([fate], 0)
+    if not is_done:
+        assert desk.statuses(copy.batch_id) == ["twin"]
+        assert fates(desk.submit(TWO[0], name="other", out="elsewhere")) == [Fate.JOINED]
+        desk.succeed(original)
+    (job,), original = desk.jobs(copy.batch_id), desk.job(original.id)
     for name in ("remote_session_id", "remote_render_id", "result_url", "timeline", "reply", "changes", "account_id"):
         assert getattr(job, name) == getattr(original, name) != ""
     assert (job.status, job.stage, job.same_as) == (Status.QUEUED, Stage.DOWNLOAD, original.id)
-    assert "row 1" in desk.words(job)[0]
-
-
-def test_a_row_that_is_under_way_elsewhere_is_joined_and_takes_that_result(desk: Desk) -> None:
-    (original,) = desk.jobs(desk.submit(TWO[0]).batch_id)
-    joined = desk.submit(TWO[0], name="other", out="elsewhere")
-    assert (fates(joined), joined.plan.sends) == ([Fate.JOINED], 0)
-    assert desk.statuses(joined.batch_id) == ["twin"]
-    assert fates(desk.submit(TWO[0], name="other", out="elsewhere")) == [Fate.JOINED]
-    (twin,) = desk.jobs(joined.batch_id)
-    assert f"{original.batch_id}, row 1" in desk.words(twin)[0]
-    desk.succeed(original)
-    twin = desk.job(twin.id)
-    assert (twin.status, twin.stage, twin.same_as) == (Status.QUEUED, Stage.DOWNLOAD, original.id)
-    assert twin.remote_session_id == desk.job(original.id).remote_session_id != ""
+    assert f"{original.batch_id}, row 1" in desk.words(job)[0]
 
 
 @pytest.mark.parametrize(
