@@ -137,6 +137,10 @@ def fates(done: Submitted | Plan) -> list[Fate]:
     return list(done.plan.fates if isinstance(done, Submitted) else done.fates)
 
 
+def columns(job: Job) -> dict[str, Any]:
+    return {column.key: getattr(job, column.key) for column in Job.__table__.c}
+
+
 def claim_one(store: Store, stage: Stage, *, run: int = 1, **values: Any) -> Claimed:
     """A new job in this stage, as the worker that took it has it."""
     with store.write() as session:

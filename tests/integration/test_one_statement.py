@@ -20,7 +20,7 @@ from reelq.store.moves import StaleMove
 from reelq.store.secrets import Vault
 from reelq.store.session import Store
 from tests.databases import change, found
-from tests.integration.desks import claim_one
+from tests.integration.desks import claim_one, columns
 from worker.desk import LetGo, NotYet
 from worker.recorder import Recorder
 from worker.stages.render import Rendered
@@ -51,10 +51,9 @@ class Worker:
         """All that could be written of the job."""
         job_id = self.claimed.at.job_id
         with self.store.read() as session:
-            job = session.get_one(Job, job_id)
-            columns = {column.key: getattr(job, column.key) for column in Job.__table__.c}
+            job = columns(session.get_one(Job, job_id))
             told = session.scalars(select(JobEvent.id).where(JobEvent.job_id == job_id)).all()
-            return columns, told, session.scalars(select(Send.outcome).order_by(Send.number)).all()
+            return job, told, session.scalars(select(Send.outcome).order_by(Send.number)).all()
 
 
 UPLOADED: Final = Uploaded(Session("ses_1", "task_1", "anon_1"), 1)
