@@ -3,7 +3,7 @@
 import secrets
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 import psycopg
 import pytest
-from sqlalchemy import URL, insert, inspect, make_url, select, update
+from sqlalchemy import URL, Select, insert, inspect, make_url, select, update
 from sqlalchemy.orm import Session
 
 from reelq.job import Route, Stage, Status
@@ -22,6 +22,7 @@ from reelq.store.session import Store, Transaction
 from tests.servers import HAS_POSTGRES, once_a_run, own_database, shared_postgres
 
 _TEMPLATE: Final = "reelq_migrated"
+T = TypeVar("T")
 Row = TypeVar("Row", bound=Base)
 
 KINDS: Final = ("sqlite", "postgresql") if HAS_POSTGRES else ("sqlite",)
@@ -134,6 +135,18 @@ def moment(store: Store) -> Iterator[tuple[Transaction, datetime]]:
     """A transaction that may write, and the moment at which it begins."""
     with store.write() as session:
         yield session, store.now(session)
+
+
+def done(store: Store, act: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """What it comes to when this is done in a transaction of its own."""
+    with store.write() as session:
+        return act(session, *args, **kwargs)
+
+
+def selected(store: Store, query: Select[T]) -> list[T]:
+    """The first column of the rows that a question finds."""
+    with store.read() as session:
+        return list(session.scalars(query))
 
 
 def change(store: Store, table: type[Base], row_id: object, **values: Any) -> None:

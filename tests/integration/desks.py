@@ -20,7 +20,7 @@ from reelq.store.moves import Position, move
 from reelq.store.orders import Fate, Order, Plan
 from reelq.store.session import Store
 from reelq.store.submissions import Submitted
-from tests.databases import add_job, add_send, change, found, moment
+from tests.databases import add_job, add_send, change, done, found, moment, selected
 from worker.verdict import PARKED
 
 SERVICE: Final = "https://service.example"
@@ -66,12 +66,10 @@ class Desk:
         return submissions.plan(self.store, self.order(*rows, **told), service=SERVICE)
 
     def now(self) -> datetime:
-        with self.store.read() as session:
-            return self.store.now(session)
+        return done(self.store, self.store.now)
 
     def jobs(self, batch_id: str) -> list[Job]:
-        with self.store.read() as session:
-            return list(session.scalars(select(Job).where(Job.batch_id == batch_id).order_by(Job.row)))
+        return selected(self.store, select(Job).where(Job.batch_id == batch_id).order_by(Job.row))
 
     def job(self, job_id: str) -> Job:
         return found(self.store, Job, job_id)
@@ -125,8 +123,7 @@ class Desk:
         return Path(found(self.store, Batch, job.batch_id).out, job.output)
 
     def words(self, job: Job) -> list[str]:
-        with self.store.read() as session:
-            return list(session.scalars(select(JobEvent.words).where(JobEvent.job_id == job.id).order_by(JobEvent.id)))
+        return selected(self.store, select(JobEvent.words).where(JobEvent.job_id == job.id).order_by(JobEvent.id))
 
     def count(self, table: Any) -> int:
         with self.store.read() as session:
@@ -143,10 +140,8 @@ def columns(job: Job) -> dict[str, Any]:
 
 def claim_one(store: Store, stage: Stage, *, run: int = 1, **values: Any) -> Claimed:
     """A new job in this stage, as the worker that took it has it."""
-    with store.write() as session:
-        job_id = add_job(session, NOW, stage=stage, run=run, **values)
-    with store.write() as session:
-        got = jobs.claim(session, NOW, job_id, run, stage, LEASE, PARKED)
+    job_id = done(store, add_job, NOW, stage=stage, run=run, **values)
+    got = done(store, jobs.claim, NOW, job_id, run, stage, LEASE, PARKED)
     assert isinstance(got, Claimed)
     return got
 

@@ -24,7 +24,7 @@ from reelq.store.models import Account, AccountKind
 from reelq.store.secrets import Vault
 from reelq.store.session import Store
 from reelq.store.taking import Payer
-from tests.databases import add_account, change, found, on_postgres
+from tests.databases import add_account, change, done, found, on_postgres
 from tests.integration.desks import together
 from tests.sandbox_process import ATTRIBUTION, SandboxProcess
 
@@ -157,8 +157,7 @@ def test_a_quota_is_forgotten_once_a_token_comes_and_when_the_account_is_let_go_
         free.change(blocked_until=NOW)
     if times == 2:
         assert free.account.parked is Cause.TOKEN
-        with free.store.write() as session:
-            assert accounts.unpark(session, free.id)
+        assert done(free.store, accounts.unpark, free.id)
         assert not free.account.quota_met  # the next 429 is a first one again
     assert free.tokens().current().version == 1
     assert (free.account.quota_met, free.account.parked) == (False, None)

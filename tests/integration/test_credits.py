@@ -23,7 +23,7 @@ from reelq.store import credits
 from reelq.store.models import Account, CreditReading, Outcome, Send
 from reelq.store.sends import ended_well, settle
 from reelq.store.session import Store
-from tests.databases import add_account, add_batch, add_job, add_send, change, found, on_sqlite
+from tests.databases import add_account, add_batch, add_job, add_send, change, done, found, on_sqlite
 from tests.integration.desks import together
 from tests.sandbox_process import ATTRIBUTION, Caller, SandboxProcess
 
@@ -63,15 +63,13 @@ class Books:
 
     def open_send(self, session: Any = None) -> int:
         if session is None:
-            with self.store.write() as session:
-                return self.open_send(session)
+            return done(self.store, self.open_send)
         self._rows += 1
         job = add_job(session, NOW, batch_id=self.batch, account_id=self.account, row=self._rows)
         return add_send(session, NOW, job, self.account)
 
     def close(self, send: int) -> None:
-        with self.store.write() as session:
-            credits.stop_bearing(session, [send])
+        done(self.store, credits.stop_bearing, [send])
 
     def do(self, step: str, number: int) -> None:
         match step:
@@ -342,8 +340,7 @@ def test_a_limit_leaves_room_for_a_send_while_what_it_may_cost_is_left(
 ) -> None:
     books = Books(store, limit=limit)
     books.do_all("read, open, lose 70, read, close")
-    with store.write() as session:
-        assert credits.may_send(session, books.batch, books.account) is room
+    assert done(store, credits.may_send, books.batch, books.account) is room
 
 
 def test_workers_that_ask_at_once_stay_within_the_limit_together(store: Store) -> None:
@@ -399,8 +396,7 @@ def test_a_reading_that_can_not_be_taken_is_not_waited_for_for_ever(books: Books
     late, under_way = books.open_send(), books.open_send()
     _settled(books, late, Outcome.APPLIED)
     for before, left in ((NOW, [late]), (NOW + timedelta(seconds=1), [])):
-        with books.store.write() as session:
-            credits.stop_waiting(session, before)
+        done(books.store, credits.stop_waiting, before)
         assert _ended(books) == left
     books.read()
     books.service.lose(7)

@@ -24,7 +24,7 @@ from reelq.store.moves import Position
 from reelq.store.overview import snapshot
 from reelq.store.secrets import Vault
 from reelq.store.session import Store, Transaction
-from tests.databases import add_account, add_batch, add_job, add_send, change, found, moment
+from tests.databases import add_account, add_batch, add_job, add_send, change, done, found, moment
 from tests.integration.desks import REEL, TWO, Desk
 from worker.recorder import Recorder
 from worker.verdict import PARKED
@@ -44,8 +44,7 @@ def _rows(store: Store, *how: Status | Cause, **values: Any) -> str:
 
 
 def _counts(store: Store, batch_id: str) -> dict[str, int]:
-    with store.read() as session:
-        return {status: count for (_, status), count in batches.counts(session, batch_id).items()}
+    return {status: count for (_, status), count in done(store, batches.counts, batch_id).items()}
 
 
 @pytest.mark.parametrize(("session", "then"), [("", Status.CANCELLED), ("take", Status.QUEUED)])

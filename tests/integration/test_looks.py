@@ -18,7 +18,7 @@ from reelq.store import jobs, looks
 from reelq.store.due import Due, Look, Message, due, lost_with_the_silent
 from reelq.store.jobs import Lease, Missed
 from reelq.store.models import Account, Batch, BatchState, Job, JobEvent
-from tests.databases import change, moment
+from tests.databases import change, done, moment
 from tests.integration.desks import Desk
 from worker.lease import Hands
 from worker.looks import Looks
@@ -105,8 +105,7 @@ def test_what_is_not_done_is_looked_at_again_an_interval_later_and_has_used_up_n
     assert job.due_at == job.publish_at == event.at + INTERVAL
     assert (event.run, event.stage, event.before, event.after) == (1, Stage.POLL, Status.QUEUED, Status.QUEUED)
     assert event.words == "rendering, 40 %"
-    with desk.store.write() as session:
-        (again,) = due(session, job.due_at, 9).looks
+    (again,) = done(desk.store, due, job.due_at, 9).looks
     assert again.looks == 4
 
 

@@ -15,7 +15,7 @@ from reelq.store.clients import Asset, IdempotencyKey
 from reelq.store.models import Batch, Job, JobEvent, Send
 from reelq.store.moves import Position, move, note
 from reelq.store.session import Store
-from tests.databases import add_account, add_batch, add_job, add_send, moment
+from tests.databases import add_account, add_batch, add_job, add_send, moment, selected
 
 DAYS = 30
 
@@ -96,8 +96,7 @@ def test_what_nobody_refers_to_is_swept_and_nothing_else(store: Store, tmp_path:
     retention.sweep(store, storage)
     assert set(storage.kept_before(time.time() + 1)) == {upload, result, shared, new}
     retention.tidy(store, None)  # that only answers are forgotten by, after a day
-    with store.read() as session:
-        assert list(session.scalars(select(IdempotencyKey.key))) == ["new"]
+    assert selected(store, select(IdempotencyKey.key)) == ["new"]
     retention.sweep(store, storage)
     assert set(storage.kept_before(time.time() + 1)) == {upload, result, shared, new}
     retention.tidy(store, DAYS)

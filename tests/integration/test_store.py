@@ -21,7 +21,18 @@ from reelq.job import FINAL, Cause, Status
 from reelq.settings import Settings
 from reelq.store.models import Account, Batch, Job, Send
 from reelq.store.session import Store, database_url, is_away
-from tests.databases import add_account, add_batch, add_job, add_send, found, moment, on_postgres, on_sqlite, shown
+from tests.databases import (
+    add_account,
+    add_batch,
+    add_job,
+    add_send,
+    done,
+    found,
+    moment,
+    on_postgres,
+    on_sqlite,
+    shown,
+)
 
 MOMENT = datetime(2026, 3, 29, 1, 59, 59, 999_999, UTC)
 
@@ -57,8 +68,7 @@ def test_an_address_of_another_kind_is_refused_without_its_password(address: str
     ids=["microseconds", "whole seconds", "another zone"],
 )
 def test_a_time_comes_back_aware_in_utc_and_equal_to_the_microsecond(store: Store, moment: datetime) -> None:
-    with store.write() as session:
-        job_id = add_job(session, moment, publish_at=None)
+    job_id = done(store, add_job, moment, publish_at=None)
     job = found(store, Job, job_id)
     assert (job.created_at, job.due_at, job.publish_at) == (moment, moment, None)
     assert job.created_at.tzinfo is UTC
@@ -175,8 +185,7 @@ def test_an_owner_has_one_open_job_of_a_key_and_any_number_of_final_ones(store: 
 def test_a_job_belongs_to_a_batch_and_an_account_that_stay_there(store: Store, lost: str) -> None:
     with pytest.raises(IntegrityError, match=r"(?i)foreign key"), store.write() as session:
         add_job(session, MOMENT, **{lost: "none"})
-    with store.write() as session:
-        add_job(session, MOMENT)
+    done(store, add_job, MOMENT)
     with pytest.raises(IntegrityError, match=r"(?i)foreign key"), store.write() as session:
         session.execute(text("DELETE FROM accounts"))
 
@@ -202,8 +211,7 @@ def test_neither_waits_a_reader_for_a_writer_nor_a_writer_for_a_reader_and_none_
 
 
 def _write_an_account(store: Store) -> None:
-    with store.write() as session:
-        add_account(session, MOMENT, credential=secrets.token_hex(8))
+    done(store, add_account, MOMENT, credential=secrets.token_hex(8))
 
 
 def test_threads_of_two_processes_that_write_at_once_lose_nothing(store: Store, fresh: Store) -> None:

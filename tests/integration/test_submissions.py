@@ -18,7 +18,7 @@ from reelq.store.moves import Position, move
 from reelq.store.orders import Fate
 from reelq.store.overview import snapshot
 from reelq.store.session import Store
-from tests.databases import found
+from tests.databases import found, selected
 from tests.integration.desks import SERVICE, TWO, Desk, fates, together
 
 # The same manifest again
@@ -110,8 +110,7 @@ def test_new_rows_make_a_new_batch_to_which_the_known_ones_move_with_all_that_is
         assert [credits.spent(session, batch_id=batch_id) for batch_id in batches] == [0, 7]
         assert [snapshot(session, batch_id, now).credits for batch_id in batches] == [0, 7]
     desk.end(at, Status.FAILED, error_code="no_effect")  # its worker knows nothing of the move
-    with desk.store.read() as session:
-        assert session.scalars(select(JobEvent.batch_id).distinct()).all() == [second.batch_id]
+    assert selected(desk.store, select(JobEvent.batch_id).distinct()) == [second.batch_id]
 
 
 def test_rows_that_the_manifest_has_no_more_stay_are_told_of_and_come_back_with_it(desk: Desk) -> None:

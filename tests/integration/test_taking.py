@@ -19,7 +19,7 @@ from reelq.store.models import BatchState, Job, JobEvent
 from reelq.store.moves import Position, StaleMove, move, note
 from reelq.store.session import Store
 from reelq.store.taking import take
-from tests.databases import add_account, add_batch, add_job, change, found
+from tests.databases import add_account, add_batch, add_job, change, done, found, selected
 from tests.integration.desks import LEASE, NOW, claim_one, columns, together
 from worker.verdict import PARKED
 
@@ -64,13 +64,11 @@ def _as_it_is(store: Store, job_id: str) -> dict[str, Any]:
 
 
 def _events(store: Store, job_id: str) -> list[JobEvent]:
-    with store.read() as session:
-        return list(session.scalars(select(JobEvent).where(JobEvent.job_id == job_id).order_by(JobEvent.id)))
+    return selected(store, select(JobEvent).where(JobEvent.job_id == job_id).order_by(JobEvent.id))
 
 
 def _claim(store: Store, job_id: str) -> Claimed | Missed:
-    with store.write() as session:
-        return jobs.claim(session, NOW, job_id, 1, Stage.UPLOAD, LEASE, PARKED)
+    return done(store, jobs.claim, NOW, job_id, 1, Stage.UPLOAD, LEASE, PARKED)
 
 
 def _claim_free(store: Store, job_id: str) -> Claimed | None:
@@ -96,8 +94,7 @@ def test_both_ways_leave_a_job_alike(store: Store, values: dict[str, dict[str, A
 def test_what_may_stand_in_the_way_is_left_to_the_long_way(store: Store, values: dict[str, dict[str, Any]]) -> None:
     job_id = _with(store, values)
     before = _as_it_is(store, job_id)
-    with store.write() as session:
-        taken = take(session, job_id, 1, Stage.UPLOAD, NOW, NOW + SKEW, SOON, LEASE.worker)
+    taken = done(store, take, job_id, 1, Stage.UPLOAD, NOW, NOW + SKEW, SOON, LEASE.worker)
     assert taken is None
     assert _as_it_is(store, job_id) == before
 
@@ -110,13 +107,11 @@ def test_a_job_that_is_not_there_is_left_alone(store: Store) -> None:
 
 
 def _rescue(store: Store, now: datetime, held: tuple[str, ...] = ()) -> list[str]:
-    with store.write() as session:
-        return jobs.rescue(session, now, 10, 30, LEASE.seconds, held)
+    return done(store, jobs.rescue, now, 10, 30, LEASE.seconds, held)
 
 
 def _renew(store: Store, worker: str, held: dict[str, int]) -> dict[str, bool]:
-    with store.write() as session:
-        return jobs.renew(session, LATER, worker, held, LEASE.seconds)
+    return done(store, jobs.renew, LATER, worker, held, LEASE.seconds)
 
 
 @pytest.mark.parametrize(
@@ -130,8 +125,7 @@ def test_a_job_whose_worker_fell_silent_goes_on_under_the_next_run_but_not_for_e
     job = found(store, Job, claimed.job.id)
     assert (job.status, job.error_code, job.run) == becomes
     assert (job.stage, job.lapses, job.worker) == (Stage.EDIT, lapses + 1, "")
-    with store.write() as session:
-        assert not jobs.fence(session, claimed.at)
+    assert not done(store, jobs.fence, claimed.at)
 
 
 def test_a_job_under_a_lease_that_goes_on_is_left_and_so_is_what_the_rescuer_holds_itself(store: Store) -> None:
@@ -178,8 +172,7 @@ def test_every_legal_move_changes_the_status_clears_what_that_forbids_and_writes
     for before, after in _legal():
         was = {"admitted": True, "publish_at": CAME_IN, "cancel_wished": True, "finished_at": CAME_IN}
         at = _add(store, before, **was)
-        with store.write() as session:
-            there = move(session, at, after, NOW, "Said to people.", **NEEDED.get(after, {}))
+        there = done(store, move, at, after, NOW, "Said to people.", **NEEDED.get(after, {}))
         job, ended = found(store, Job, at.job_id), after in FINAL
         assert there == replace(at, status=after) == Position.of(job)
         (event,) = _events(store, at.job_id)
@@ -224,8 +217,7 @@ def test_of_20_threads_that_race_for_a_move_one_wins(store: Store) -> None:
 
     def race() -> str:
         worker = next(workers)
-        with store.write() as session:
-            move(session, at, Status.RUNNING, NOW, "Taken.", lease_until=NOW, worker=worker)
+        done(store, move, at, Status.RUNNING, NOW, "Taken.", lease_until=NOW, worker=worker)
         return worker
 
     winners = [won for won in together(20, race, StaleMove) if not isinstance(won, StaleMove)]
@@ -248,8 +240,7 @@ def test_a_move_can_go_on_to_another_stage_and_run_and_what_the_mover_sets_count
 def test_a_note_moves_nothing(store: Store) -> None:
     at = _add(store, Status.RUNNING)
     as_it_was = columns(found(store, Job, at.job_id))
-    with store.write() as session:
-        note(session, at, NOW, "progress", "The agent is at work.")
+    done(store, note, at, NOW, "progress", "The agent is at work.")
     assert columns(found(store, Job, at.job_id)) == as_it_was
     (event,) = _events(store, at.job_id)
     assert (event.what, event.words) == ("progress", "The agent is at work.")

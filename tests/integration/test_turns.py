@@ -12,7 +12,7 @@ from reelq.store import accounts, due, jobs, parking, turns
 from reelq.store.models import Account, Batch, BatchState, Job
 from reelq.store.moves import Position, move
 from reelq.store.session import Store
-from tests.databases import add_account, add_batch, add_job, change, moment
+from tests.databases import add_account, add_batch, add_job, change, done, moment, selected
 from tests.integration.desks import TWO, Desk
 
 
@@ -85,8 +85,7 @@ def test_what_is_due_goes_out_and_the_next_is_told_of_if_it_is_soon(desk: Desk) 
         for job_id, seconds in ((first, -1.0), (second, 0.1), (third, 0.15), (fourth, late)):
             session.get_one(Job, job_id).publish_at = now + timedelta(seconds=seconds)
     for after, goes, soon in ((0, first, 0.1), (0.12, second, 0.15), (0.2, third, None)):
-        with desk.store.write() as session:
-            said = due.due(session, now + timedelta(seconds=after), 9)
+        said = done(desk.store, due.due, now + timedelta(seconds=after), 9)
         assert [message.job_id for message in said.messages] == [goes]
         assert said.soon == (soon and now + timedelta(seconds=soon))
 
@@ -204,8 +203,7 @@ def _add_waiting(store: Store, account: str) -> None:
 
 
 def _queued(store: Store) -> list[int]:
-    with store.read() as session:
-        return list(session.scalars(select(Job.row).where(Job.status == Status.QUEUED).order_by(Job.row)))
+    return selected(store, select(Job.row).where(Job.status == Status.QUEUED).order_by(Job.row))
 
 
 def _go_on(store: Store, account: str, available: int) -> int:
@@ -222,8 +220,7 @@ def test_one_row_goes_first_if_there_are_credits_and_no_second_one_while_it_is_u
 
 def test_once_the_account_is_open_as_many_go_as_the_balance_covers(store: Store) -> None:
     account = _waiting(store, 8)
-    with store.write() as session:
-        accounts.unpark(session, account)
+    done(store, accounts.unpark, account)
     assert _go_on(store, account, 170) == 3
     assert _queued(store) == [1, 2, 3]
     with store.write() as session:  # those three are at it now
@@ -269,8 +266,7 @@ def test_no_row_goes_first_that_may_not_begin(store: Store, held: dict[str, Any]
     _add_waiting(store, account)
     assert _go_on(store, account, 500) == 1
     assert _queued(store) == [7]
-    with store.write() as session:
-        accounts.unpark(session, account)
+    done(store, accounts.unpark, account)
     assert _go_on(store, account, 500) == 0
 
 

@@ -25,7 +25,19 @@ from reelq.store.moves import Position, move
 from reelq.store.outbox import Event
 from reelq.store.secrets import Vault
 from reelq.store.session import Store
-from tests.databases import add_account, add_batch, add_job, add_send, change, found, moment, on_postgres, on_sqlite
+from tests.databases import (
+    add_account,
+    add_batch,
+    add_job,
+    add_send,
+    change,
+    done,
+    found,
+    moment,
+    on_postgres,
+    on_sqlite,
+    selected,
+)
 from tests.integration.desks import together
 from tests.receiver import Receiver, receiving, says
 from worker.deliveries import Deliveries
@@ -65,8 +77,7 @@ def moved(store: Store, job_id: str, to: Status, **values: Any) -> None:
 
 
 def told(store: Store) -> list[WebhookDelivery]:
-    with store.read() as session:
-        return list(session.scalars(select(WebhookDelivery).order_by(WebhookDelivery.created_at, WebhookDelivery.id)))
+    return selected(store, select(WebhookDelivery).order_by(WebhookDelivery.created_at, WebhookDelivery.id))
 
 
 def one_told(store: Store) -> WebhookDelivery:
@@ -93,11 +104,9 @@ def sent(store: Store, by: Deliveries | None = None, slots: int = 16) -> bool:
 
 def waits_after_a_try(store: Store) -> tuple[float, float]:
     """How many seconds the one that is due waits after another try: at most, and at least."""
-    with store.write() as session:
-        before = store.now(session)
+    before = done(store, store.now)
     assert sent(store)
-    with store.write() as session:
-        after = store.now(session)
+    after = done(store, store.now)
     until = one_told(store).due_at
     return (until - before).total_seconds(), (until - after).total_seconds()
 
@@ -202,8 +211,7 @@ def finish(store: Store, batch: str) -> bool:
 
 
 def ended(store: Store, since: int | None = None) -> list[str]:
-    with store.read() as session:
-        return finishes.ended(session, 100, since)
+    return done(store, finishes.ended, 100, since)
 
 
 def test_a_batch_has_finished_when_its_last_row_has_and_is_told_of_once(store: Store) -> None:
@@ -260,8 +268,7 @@ def test_whoever_opens_a_batch_waits_for_whoever_finishes_it(store: Store) -> No
 def test_ends_are_looked_for_where_something_happened_and_now_and_then_everywhere(store: Store) -> None:
     (empty, _), (old, _) = batch_of(store, rows=0), batch_of(store, status=Status.FAILED)  # no event tells of it
     batch, (job,) = batch_of(store)
-    with store.read() as session:
-        mark = finishes.newest_event(session)
+    mark = done(store, finishes.newest_event)
     assert (ended(store, since=mark), ended(store), finish(store, empty)) == ([], [old], False)
     moved(store, job, Status.FAILED)
     assert (ended(store, since=mark), sorted(ended(store))) == ([batch], sorted([old, batch]))
@@ -406,8 +413,7 @@ def test_an_endpoint_that_asks_for_time_gets_it_up_to_an_hour(store: Store, rece
         receiver.answer = says(status, Retry_After=told_to_wait)
         webhook = owed(store, url=receiver.url)
         assert lasts(waits, waits_after_a_try(store)), (status, told_to_wait)
-        with store.write() as session:
-            assert webhooks.remove(session, "ann", webhook)
+        assert done(store, webhooks.remove, "ann", webhook)
 
 
 def test_one_that_is_gone_is_told_nothing_any_more(store: Store) -> None:
@@ -418,8 +424,7 @@ def test_one_that_is_gone_is_told_nothing_any_more(store: Store) -> None:
             (DeliveryState.FAILED, 410): 1,
             (DeliveryState.FAILED, None): 2,
         }
-        with store.read() as session:
-            found = webhooks.endpoint(session, "ann", webhook)
+        found = done(store, webhooks.endpoint, "ann", webhook)
         assert found is not None
         assert (found.disabled_at is not None, found.why) == (True, "answered 410")
         _, (job,) = batch_of(store)
