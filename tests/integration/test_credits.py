@@ -23,7 +23,7 @@ from reelq.store import credits
 from reelq.store.models import Account, CreditReading, Outcome, Send
 from reelq.store.sends import ended_well, settle
 from reelq.store.session import Store
-from tests.databases import add_account, add_batch, add_job, add_send, change, done, found, on_sqlite
+from tests.databases import add_account, add_batch, add_job, add_send, change, done, found, on_sqlite, selected
 from tests.integration.desks import together
 from tests.sandbox_process import ATTRIBUTION, Caller, SandboxProcess
 
@@ -31,32 +31,15 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SERVICE = "https://service.example"
 
 
-class Service:
-    """What the service would say: a balance, from which work takes and to which the user adds."""
-
-    def __init__(self, left: int) -> None:
-        self.balance = Balance(left)
-
-    def lose(self, credits_: int) -> None:
-        self.balance = Balance(self.balance.available - credits_, self.balance.frozen)
-
-    def freeze(self, credits_: int) -> None:
-        self.balance = Balance(self.balance.available - credits_, self.balance.frozen + credits_)
-
-    def __call__(self) -> Balance:
-        return self.balance
-
-
 class Books:
-    """One account's sends and readings in a store, in one batch."""
+    """One account's sends and readings in a store, in one batch, and what the service would say that it has left."""
 
-    def __init__(self, store: Store, limit: int | None = None, left: int = 1000) -> None:
+    def __init__(self, store: Store, limit: int | None = None) -> None:
         self.store = store
-        self.service = Service(left)
+        self.balance = Balance(1000)
         with store.write() as session:
-            self.account = add_account(
-                session, NOW, service_url=SERVICE, credential=os.urandom(8).hex(), token=b"locked"
-            )
+            account = {"service_url": SERVICE, "credential": os.urandom(8).hex(), "token": b"locked"}
+            self.account = add_account(session, NOW, **account)
             self.batch = add_batch(session, NOW, limit_credits=limit)
         self._rows = 0
         self.bearing: list[int] = []
@@ -71,32 +54,27 @@ class Books:
     def close(self, send: int) -> None:
         done(self.store, credits.stop_bearing, [send])
 
-    def do(self, step: str, number: int) -> None:
-        match step:
-            case "open":
-                self.bearing.append(self.open_send())
-            case "close" if self.bearing:
-                self.close(self.bearing.pop(number % len(self.bearing)))
-            case "lose":
-                self.service.lose(number)
-            case "freeze":
-                self.service.freeze(number)
-            case "release":
-                self.service.freeze(-self.service.balance.frozen)
-            case "charge what is frozen":
-                self.service.balance = Balance(self.service.balance.available)
-            case "lose sight":
-                change(self.store, Send, self.bearing[-1], outcome=Outcome.UNCONFIRMED)
-            case "read":
-                self.read()
-
-    def do_all(self, steps: str) -> None:
+    def do(self, steps: str) -> None:
+        """One after the other; what is lost may be a top-up."""
         for step in filter(None, steps.split(", ")):
-            word, _, number = step.rpartition(" ")
-            self.do(*((word, int(number)) if number.lstrip("-").isdigit() else (step, 0)))
+            word, _, said = step.partition(" ")
+            number, frozen = int(said or 0), self.balance.frozen
+            match word:
+                case "open":
+                    self.bearing.append(self.open_send())
+                case "close":
+                    self.close(self.bearing.pop(number % len(self.bearing)) if self.bearing else 0)
+                case "unconfirm":
+                    change(self.store, Send, self.bearing[-1], outcome=Outcome.UNCONFIRMED)
+                case "read":
+                    self.read()
+                case _:
+                    taken = {"lose": (number, 0), "freeze": (abs(number), abs(number)), "charge": (0, -frozen)}
+                    less, more = (taken | {"release": (-frozen, -frozen)})[word]
+                    self.balance = Balance(self.balance.available - less, frozen + more)
 
     def read(self) -> Any:
-        return credits.take_reading(self.store, self.account, "asked", self.service)
+        return credits.take_reading(self.store, self.account, "asked", lambda: self.balance)
 
     def sends(self) -> list[tuple[int, bool]]:
         with self.store.read() as session:
@@ -104,9 +82,8 @@ class Books:
             return [(cost, shared) for cost, shared in session.execute(query)]
 
     def readings(self) -> list[CreditReading]:
-        with self.store.read() as session:
-            query = select(CreditReading).where(CreditReading.account_id == self.account).order_by(CreditReading.id)
-            return list(session.scalars(query))
+        query = select(CreditReading).where(CreditReading.account_id == self.account).order_by(CreditReading.id)
+        return selected(self.store, query)
 
 
 @pytest.fixture
@@ -117,7 +94,7 @@ def books(store: Store) -> Books:
 COSTS = {
     "the first reading charges nobody": ("open, lose 9, read", [(0, False)]),
     "what is set aside costs nothing": ("read, open, freeze 50, read", [(0, False)]),
-    "until it is charged": ("read, open, freeze 50, read, charge what is frozen, read", [(50, False)]),
+    "until it is charged": ("read, open, freeze 50, read, charge, read", [(50, False)]),
     "a drop among several is shared and marked so": (
         "read, open, open, open, lose 100, read",
         [(34, True), (33, True), (33, True)],
@@ -126,7 +103,7 @@ COSTS = {
         "read, open, lose 50, read, close, open, lose 70, read",
         [(50, False), (70, False)],
     ),
-    "what nobody saw end still bears": ("read, open, lose sight, lose 50, read", [(50, False)]),
+    "what nobody saw end still bears": ("read, open, unconfirm, lose 50, read", [(50, False)]),
 }
 
 
@@ -135,18 +112,18 @@ def test_a_send_costs_what_the_account_lost_while_it_bore(
     books: Books, steps: str, costs: list[tuple[int, bool]]
 ) -> None:
     other = Books(books.store)
-    other.do_all("read, open")
-    books.do_all(steps)
+    other.do("read, open")
+    books.do(steps)
     other.read()
     assert (books.sends(), other.sends()) == (costs, [(0, False)])
 
 
 def test_a_drop_that_nobody_bears_is_unattributed_and_a_rise_is_a_top_up(books: Books) -> None:
     books.read()
-    books.service.lose(30)
+    books.do("lose 30")
     assert (books.read().unattributed, books.readings()[-1].unattributed) == (30, 30)
     books.open_send()
-    books.service.lose(-500)
+    books.do("lose -500")
     assert (books.read().top_up, books.readings()[-1].top_up) == (500, 500)
     assert books.sends() == [(0, False)]
 
@@ -165,8 +142,7 @@ def test_costs_and_what_is_unattributed_less_top_ups_are_what_the_account_lost(
 ) -> None:
     books = Books(store)
     first = books.read()
-    for step, number in steps:
-        books.do(step, number if step == "lose" else abs(number))  # what is lost may be a top-up
+    books.do(", ".join(f"{step} {number}" for step, number in steps))
     last = books.read()
     costs = [cost for cost, _ in books.sends()]
     readings = books.readings()
@@ -197,7 +173,7 @@ def test_sixty_four_sends_that_end_together_cost_one_or_two_requests_however_tho
     requests = sandbox.ledger()["requests"]["balance"]
     assert 1 <= requests <= 2
     assert [each.available for each in books.readings()] == ([] if away else [100] * requests)
-    assert _claim(books) is None
+    assert found(books.store, Account, books.account).reading_until is None
 
 
 @on_sqlite
@@ -208,7 +184,7 @@ def test_whoever_is_content_with_a_fresh_reading_is_served_by_the_last_if_that_w
         began.append(time.monotonic())
         if len(began) == 2:
             raise ServerTrouble
-        return books.service()
+        return books.balance
 
     def ask(fresh: float) -> Any:
         return credits.take_reading(books.store, books.account, "before", read, fresh)
@@ -242,14 +218,6 @@ def test_whoever_asks_while_a_reading_is_under_way_gets_the_next_one(books: Book
         second = pool.submit(credits.take_reading, books.store, books.account, "asked", lambda: Balance(900))
         asked.set()
         assert (first.result().available, second.result().available) == (1000, 900)
-
-
-def _claim(books: Books) -> datetime | None:
-    return found(books.store, Account, books.account).reading_until
-
-
-def _set_claim(books: Books, until: datetime) -> None:
-    change(books.store, Account, books.account, reading_until=until)
 
 
 def _elsewhere(store: Store) -> Store:
@@ -289,7 +257,7 @@ def test_a_reader_that_was_overtaken_discards_what_it_read_and_reads_again(books
     def late() -> Balance:
         times.append(1)
         if len(times) == 1:
-            _set_claim(books, NOW)  # more time has passed than a claim lasts
+            change(books.store, Account, books.account, reading_until=NOW)  # more time has passed than a claim lasts
             credits.take_reading(_elsewhere(books.store), books.account, "asked", lambda: Balance(996))
             return Balance(1000)
         return Balance(990)
@@ -302,7 +270,7 @@ def test_a_reader_that_was_overtaken_discards_what_it_read_and_reads_again(books
 
 def test_after_a_killed_reader_another_reads_when_its_claim_has_lapsed(books: Books) -> None:
     until = datetime.now(UTC) + timedelta(seconds=1)
-    _set_claim(books, until)  # all that one leaves behind who is killed
+    change(books.store, Account, books.account, reading_until=until)  # all that one leaves behind who is killed
     assert books.read().available == 1000
     assert datetime.now(UTC) >= until
     assert len(books.readings()) == 1
@@ -326,7 +294,7 @@ RESERVES = {
 def test_for_each_that_is_open_the_highest_known_cost_is_reserved_less_what_it_has_paid(
     books: Books, steps: str, reserved: int
 ) -> None:
-    books.do_all(steps)
+    books.do(steps)
     with books.store.read() as session:
         assert credits.reserve_needed(session, books.batch, books.account) == reserved
         if not steps:
@@ -339,7 +307,7 @@ def test_a_limit_leaves_room_for_a_send_while_what_it_may_cost_is_left(
     store: Store, limit: int | None, room: bool
 ) -> None:
     books = Books(store, limit=limit)
-    books.do_all("read, open, lose 70, read, close")
+    books.do("read, open, lose 70, read, close")
     assert done(store, credits.may_send, books.batch, books.account) is room
 
 
@@ -398,8 +366,6 @@ def test_a_reading_that_can_not_be_taken_is_not_waited_for_for_ever(books: Books
     for before, left in ((NOW, [late]), (NOW + timedelta(seconds=1), [])):
         done(books.store, credits.stop_waiting, before)
         assert _ended(books) == left
-    books.read()
-    books.service.lose(7)
-    books.read()
+    books.do("read, lose 7, read")
     assert books.sends() == [(0, False), (7, False)]
     assert under_way > late
