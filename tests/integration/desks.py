@@ -13,14 +13,17 @@ from sqlalchemy import func, select, update
 
 from reelq import manifest, skills
 from reelq.job import Stage, Status
+from reelq.settings import Settings
 from reelq.store import jobs, submissions
-from reelq.store.jobs import Claimed, Lease
+from reelq.store.jobs import Claimed, Lease, Missed
 from reelq.store.models import Account, Batch, Job, JobEvent, Outcome
 from reelq.store.moves import Position, move
 from reelq.store.orders import Fate, Order, Plan
+from reelq.store.secrets import Vault
 from reelq.store.session import Store
 from reelq.store.submissions import Submitted
 from tests.databases import add_job, add_send, change, done, found, moment, selected
+from worker.recorder import Recorder
 from worker.verdict import PARKED
 
 SERVICE: Final = "https://service.example"
@@ -138,12 +141,23 @@ def columns(job: Job) -> dict[str, Any]:
     return {column.key: getattr(job, column.key) for column in Job.__table__.c}
 
 
+def claim(store: Store, job_id: str, stage: Stage, run: int = 1, now: datetime | None = None) -> Claimed | Missed:
+    """A message for this stage of the job has come to a worker."""
+    with store.write() as session:
+        return jobs.claim(session, now or store.now(session), job_id, run, stage, LEASE, PARKED)
+
+
 def claim_one(store: Store, stage: Stage, *, run: int = 1, **values: Any) -> Claimed:
     """A new job in this stage, as the worker that took it has it."""
-    job_id = done(store, add_job, NOW, stage=stage, run=run, **values)
-    got = done(store, jobs.claim, NOW, job_id, run, stage, LEASE, PARKED)
+    got = claim(store, done(store, add_job, NOW, stage=stage, run=run, **values), stage, run, NOW)
     assert isinstance(got, Claimed)
     return got
+
+
+def record(store: Store, claimed: Claimed, what: object, folder: Path) -> None:
+    """What came of the stage, as the worker writes it down."""
+    settings, vault = Settings(reelq_data_dir=folder), Vault("a key for tests, long enough")
+    Recorder(store, vault, settings, folder).record(claimed, what)
 
 
 def together(count: int, act: Callable[[], Any], *refusals: type[Exception]) -> list[Any]:

@@ -34,7 +34,6 @@ CONSTRAINTS = {
 _UPGRADE = """
 import sys
 from sqlalchemy import make_url
-from reelq.job import Status
 from reelq.store import migrate, schema
 from reelq.store.session import Store
 
@@ -63,14 +62,6 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[URL]:
 
 
 @pytest.fixture
-def empty(empty_url: URL) -> Any:
-    """A store on it."""
-    opened = Store(empty_url)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def add_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AddVersion:
     """Adds a version 0006 to a copy of the history, as some later change would."""
 
@@ -89,7 +80,8 @@ def _tables(store: Store) -> set[str]:
     return set(inspect(store.engine).get_table_names())
 
 
-def test_up_then_down_to_nothing_and_what_is_in_the_tables_with_it_then_up_again(empty: Store) -> None:
+def test_up_then_down_to_nothing_and_what_is_in_the_tables_with_it_then_up_again(empty_url: URL) -> None:
+    empty = Store(empty_url)
     assert (schema.revision(empty), schema.is_current(empty)) == (None, False)
     migrate.upgrade(empty)
     assert (schema.revision(empty), schema.is_current(empty)) == (NEWEST, True)
@@ -101,6 +93,7 @@ def test_up_then_down_to_nothing_and_what_is_in_the_tables_with_it_then_up_again
     assert _tables(empty) == {"alembic_version"}
     migrate.upgrade(empty)
     assert schema.is_current(empty)
+    empty.close()
 
 
 def test_upgrading_what_is_current_waits_for_nobody(store: Store) -> None:

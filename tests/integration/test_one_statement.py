@@ -17,12 +17,10 @@ from reelq.settings import Settings
 from reelq.store.jobs import Claimed
 from reelq.store.models import Account, Job, JobEvent, Outcome, Send
 from reelq.store.moves import StaleMove
-from reelq.store.secrets import Vault
 from reelq.store.session import Store
 from tests.databases import change, found
-from tests.integration.desks import claim_one, columns
+from tests.integration.desks import claim_one, columns, record
 from worker.desk import LetGo, NotYet
-from worker.recorder import Recorder
 from worker.stages.render import Rendered
 from worker.stages.upload import Uploaded
 from worker.workbench import Workbench
@@ -43,9 +41,7 @@ class Worker:
         return Workbench(self.store, settings, nobody, self.claimed.at, self.claimed.account.id, lambda: None)
 
     def record(self, receipt: object) -> None:
-        settings = Settings(reelq_data_dir=self.folder)
-        vault = Vault("a key for tests, long enough")
-        Recorder(self.store, vault, settings, self.folder).record(self.claimed, receipt)
+        record(self.store, self.claimed, receipt, self.folder)
 
     def rows(self) -> tuple[Any, ...]:
         """All that could be written of the job."""

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
@@ -26,53 +27,57 @@ from reelq.store.story import Told
 from tests.databases import add_account, add_batch, add_job, add_send, change, moment
 
 
-def seen(store: Store, batch_id: str) -> Snapshot:
-    with store.read() as session:
-        return snapshot(session, batch_id, store.now(session))
+@dataclass
+class Made:
+    """A batch, to which rows are put as they have come so far, and how it is seen."""
+
+    store: Store
+    batch: str
+    account: str
+
+    def put(self, row: int, status: Status = Status.QUEUED, **values: Any) -> str:
+        with moment(self.store) as (session, now):
+            told: dict[str, Any] = {"row": row, "name": str(row), "status": status, "started_at": now}
+            if status is Status.RUNNING:
+                told |= {"lease_until": now + timedelta(seconds=20), "admitted": True}
+            return add_job(session, now, batch_id=self.batch, account_id=self.account, **{**told, **values})
+
+    def seen(self, batch_id: str = "", **how: Any) -> Snapshot:
+        with self.store.read() as session:
+            return snapshot(session, batch_id or self.batch, self.store.now(session), **how)
 
 
 @pytest.fixture
-def made(store: Store) -> tuple[str, str]:
-    """A batch and an account."""
+def made(store: Store) -> Made:
     with moment(store) as (session, now):
-        return add_batch(session, now, name="jobs.csv", source="/clips"), add_account(session, now)
+        return Made(store, add_batch(session, now, name="jobs.csv", source="/clips"), add_account(session, now))
 
 
-def put(store: Store, made: tuple[str, str], row: int, status: Status = Status.QUEUED, **values: Any) -> str:
-    """A row of the batch that has come so far."""
-    with moment(store) as (session, now):
-        told: dict[str, Any] = {"row": row, "name": str(row), "status": status, "started_at": now}
-        if status is Status.RUNNING:
-            told |= {"lease_until": now + timedelta(seconds=20), "admitted": True}
-        return add_job(session, now, batch_id=made[0], account_id=made[1], **{**told, **values})
-
-
-def test_rows_in_motion_come_with_their_last_words_those_at_work_first(store: Store, made: tuple[str, str]) -> None:
-    put(store, made, 1, stage=Stage.POLL, admitted=True)
-    at_work = put(store, made, 2, Status.RUNNING, stage=Stage.EDIT)
-    put(store, made, 3)
-    put(store, made, 4, admitted=True, started_at=None)
+def test_rows_in_motion_come_with_their_last_words_those_at_work_first(store: Store, made: Made) -> None:
+    made.put(1, stage=Stage.POLL, admitted=True)
+    at_work = made.put(2, Status.RUNNING, stage=Stage.EDIT)
+    made.put(3)
+    made.put(4, admitted=True, started_at=None)
     with store.write() as session:
         job, now = session.get_one(Job, at_work), store.now(session)
         note(session, Position.of(job), now - timedelta(seconds=5), "progress", "looking at the clip")
         note(session, Position.of(job), now, "progress", "adding captions")
-    rows = seen(store, made[0]).rows
+    rows = made.seen().rows
     assert [row.row for row in rows] == [2, 1]
     assert rows[0].words == "adding captions"
-    assert (seen(store, made[0]).at - rows[0].since).total_seconds() >= 5
-    with store.read() as session:
-        assert len(snapshot(session, made[0], store.now(session), shown=1).rows) == 1
+    assert (made.seen().at - rows[0].since).total_seconds() >= 5
+    assert len(made.seen(shown=1).rows) == 1
 
 
-def test_credits_are_those_of_this_batch_and_marked_where_they_are_shared(store: Store, made: tuple[str, str]) -> None:
-    one, other = put(store, made, 1), put(store, made, 2)
+def test_credits_are_those_of_this_batch_and_marked_where_they_are_shared(store: Store, made: Made) -> None:
+    one, other = made.put(1), made.put(2)
     with moment(store) as (session, now):
-        add_send(session, now, one, made[1], cost=50, outcome=Outcome.APPLIED)
-        add_send(session, now, add_job(session, now), made[1], cost=1000, outcome=Outcome.APPLIED)
-    assert (seen(store, made[0]).credits, seen(store, made[0]).shared) == (50, False)
+        add_send(session, now, one, made.account, cost=50, outcome=Outcome.APPLIED)
+        add_send(session, now, add_job(session, now), made.account, cost=1000, outcome=Outcome.APPLIED)
+    assert (made.seen().credits, made.seen().shared) == (50, False)
     with store.write() as session:
-        add_send(session, store.now(session), other, made[1], cost=7, shared=True, outcome=Outcome.APPLIED)
-    assert (seen(store, made[0]).credits, seen(store, made[0]).shared) == (57, True)
+        add_send(session, store.now(session), other, made.account, cost=7, shared=True, outcome=Outcome.APPLIED)
+    assert (made.seen().credits, made.seen().shared) == (57, True)
 
 
 @pytest.mark.parametrize(
@@ -91,13 +96,13 @@ def test_credits_are_those_of_this_batch_and_marked_where_they_are_shared(store:
     ],
 )
 def test_a_batch_rests_once_nothing_goes_on_without_a_person_and_has_an_exit_code(
-    store: Store, made: tuple[str, str], batch: dict[str, Any], rows: list[Status], rests: bool, code: int
+    store: Store, made: Made, batch: dict[str, Any], rows: list[Status], rests: bool, code: int
 ) -> None:
     if batch:
-        change(store, Batch, made[0], **batch)
+        change(store, Batch, made.batch, **batch)
     for number, status in enumerate(rows, 1):
-        put(store, made, number, status, cause=Cause.CREDITS if status is Status.WAITING else None)
-    told = seen(store, made[0])
+        made.put(number, status, cause=Cause.CREDITS if status is Status.WAITING else None)
+    told = made.seen()
     assert (told.at_rest, code_of(told)) == (rests, code)
 
 
@@ -105,65 +110,63 @@ def test_a_batch_rests_once_nothing_goes_on_without_a_person_and_has_an_exit_cod
     ("held", "rests"), [({}, False), ({"state": BatchState.PAUSED}, True), ({"released": 0}, True)]
 )
 def test_a_batch_of_twins_rests_where_a_person_holds_up_the_rows_that_it_waits_for(
-    store: Store, made: tuple[str, str], held: dict[str, Any], rests: bool
+    store: Store, made: Made, held: dict[str, Any], rests: bool
 ) -> None:
     with moment(store) as (session, now):
         original = add_job(session, now, batch_id=add_batch(session, now, **held))
-    put(store, made, 1, Status.WAITING, cause=Cause.TWIN, same_as=original)
-    assert seen(store, made[0]).at_rest is rests
+    made.put(1, Status.WAITING, cause=Cause.TWIN, same_as=original)
+    assert made.seen().at_rest is rests
     change(store, Job, original, status=Status.RUNNING, lease_until=now)
-    assert not seen(store, made[0]).at_rest
+    assert not made.seen().at_rest
     change(store, Job, original, status=Status.FAILED, lease_until=None)
-    assert seen(store, made[0]).at_rest
+    assert made.seen().at_rest
 
 
-def test_what_holds_an_account_up_is_told_only_to_batches_that_it_holds_up(store: Store, made: tuple[str, str]) -> None:
-    put(store, made, 1, Status.RUNNING)
+def test_what_holds_an_account_up_is_told_only_to_batches_that_it_holds_up(store: Store, made: Made) -> None:
+    made.put(1, Status.RUNNING)
     with moment(store) as (session, now):
         other = add_batch(session, now)
         add_job(session, now, batch_id=other)
-    change(store, Account, made[1], blocked_until=now + timedelta(seconds=30))
-    (hold,) = seen(store, made[0]).holds
+    change(store, Account, made.account, blocked_until=now + timedelta(seconds=30))
+    (hold,) = made.seen().holds
     assert hold.cause is None
-    assert seen(store, other).holds == ()
-    put(store, made, 2, Status.WAITING, cause=Cause.CREDITS)
+    assert made.seen(other).holds == ()
+    made.put(2, Status.WAITING, cause=Cause.CREDITS)
     why = "no credits. Register: https://x"
-    change(store, Account, made[1], blocked_until=None, parked=Cause.CREDITS, parked_why=why)
-    (hold,) = seen(store, made[0]).holds
+    change(store, Account, made.account, blocked_until=None, parked=Cause.CREDITS, parked_why=why)
+    (hold,) = made.seen().holds
     assert (hold.cause, hold.why) == (Cause.CREDITS, why)
 
 
-def test_somebody_works_on_a_batch_while_a_lease_lives_or_nothing_is_overdue(
-    store: Store, made: tuple[str, str]
-) -> None:
+def test_somebody_works_on_a_batch_while_a_lease_lives_or_nothing_is_overdue(store: Store, made: Made) -> None:
     with moment(store) as (session, now):
         long_ago = now - timedelta(hours=1)
-    change(store, Batch, made[0], created_at=long_ago)
-    job_id = put(store, made, 1, admitted=True, publish_at=long_ago)
-    assert not seen(store, made[0]).tended
+    change(store, Batch, made.batch, created_at=long_ago)
+    job_id = made.put(1, admitted=True, publish_at=long_ago)
+    assert not made.seen().tended
 
     def after(**values: Any) -> bool:
         change(store, Job, job_id, **values)
-        return seen(store, made[0]).tended
+        return made.seen().tended
 
     assert after(publish_at=now + timedelta(minutes=1))
     assert after(publish_at=None, status=Status.RUNNING, lease_until=now + timedelta(minutes=1))
     assert not after(lease_until=long_ago)
     with store.write() as session:
         note(session, Position.of(session.get_one(Job, job_id)), store.now(session), "progress", "words")
-    assert seen(store, made[0]).tended
+    assert made.seen().tended
 
 
-def test_failures_and_waits_are_grouped_by_their_cause(store: Store, made: tuple[str, str]) -> None:
+def test_failures_and_waits_are_grouped_by_their_cause(store: Store, made: Made) -> None:
     for row in (1, 2, 5):
-        put(store, made, row, Status.FAILED, error_code="no_effect", error=f"row {row}", advice="Read it")
-    put(store, made, 3, Status.FAILED, error_code="session_lost")
-    put(store, made, 4, Status.WAITING, cause=Cause.SESSION)
-    put(store, made, 6, Status.WAITING, cause=Cause.CREDITS)
-    put(store, made, 7, Status.CANCELLED, error_code="predecessor")
-    put(store, made, 8, Status.CANCELLED)
+        made.put(row, Status.FAILED, error_code="no_effect", error=f"row {row}", advice="Read it")
+    made.put(3, Status.FAILED, error_code="session_lost")
+    made.put(4, Status.WAITING, cause=Cause.SESSION)
+    made.put(6, Status.WAITING, cause=Cause.CREDITS)
+    made.put(7, Status.CANCELLED, error_code="predecessor")
+    made.put(8, Status.CANCELLED)
     with store.read() as session:
-        failed, waiting = failures(session, made[0]), waits(session, made[0])
+        failed, waiting = failures(session, made.batch), waits(session, made.batch)
     assert [(group.code, group.rows) for group in failed] == [
         ("no_effect", (1, 2, 5)),
         ("session_lost", (3,)),
@@ -171,7 +174,7 @@ def test_failures_and_waits_are_grouped_by_their_cause(store: Store, made: tuple
     ]
     assert (failed[0].words, failed[0].advice) == ("row 1", "Read it")
     assert [(group.code, group.count) for group in waiting] == [("credits", 1), ("session", 1)]
-    told = seen(store, made[0])
+    told = made.seen()
     assert code_of(told) == 3
     assert json.loads(json.dumps(sum_up(told, failed, waiting)))["failed"] == 4
 
@@ -200,9 +203,9 @@ class Kept:
         raise AssertionError(words)
 
 
-def test_following_ends_with_the_batch_and_tells_each_event_once(store: Store, made: tuple[str, str]) -> None:
-    show = Kept(store, [put(store, made, row) for row in (1, 2, 3)])
-    last = follow(store, made[0], show, every=0.01)  # type: ignore[arg-type]
+def test_following_ends_with_the_batch_and_tells_each_event_once(store: Store, made: Made) -> None:
+    show = Kept(store, [made.put(row) for row in (1, 2, 3)])
+    last = follow(store, made.batch, show, every=0.01)  # type: ignore[arg-type]
     assert last.count(Status.FAILED) == 3
     assert show.told == ["row 1 failed", "row 2 failed", "row 3 failed"]
     assert show.closed
@@ -233,9 +236,9 @@ def test_a_batch_is_named_by_a_piece_of_its_id_its_manifest_or_last(
     assert "'other.csv'" in near.value.advice
 
 
-def test_a_row_is_named_by_its_id_its_number_or_the_users_own_word(store: Store, made: tuple[str, str]) -> None:
-    first, second = put(store, made, 1, name="cut: a"), put(store, made, 2, name="2")
-    third, fourth = put(store, made, 3, name="4"), put(store, made, 4, name="x")
+def test_a_row_is_named_by_its_id_its_number_or_the_users_own_word(store: Store, made: Made) -> None:
+    first, second = made.put(1, name="cut: a"), made.put(2, name="2")
+    third, fourth = made.put(3, name="4"), made.put(4, name="x")
     for word, meant in (("last:1", first), ("jobs:cut: a", first), (second, second), ("last:2", second)):
         assert job_named(InDatabase(store, "local"), word).job_id == meant, word
     assert named(InDatabase(store, "local"), "last").kind == "batch"
@@ -248,21 +251,21 @@ def test_a_row_is_named_by_its_id_its_number_or_the_users_own_word(store: Store,
 
 
 def test_results_are_a_manifest_that_comes_out_the_same_when_it_is_read(
-    store: Store, made: tuple[str, str], tmp_path: Path
+    store: Store, made: Made, tmp_path: Path
 ) -> None:
     columns = ["文件", "instruction", "编号", "references", "output", "status", "=title"]
-    change(store, Batch, made[0], columns=columns, options={"form": "semicolon"})
+    change(store, Batch, made.batch, columns=columns, options={"form": "semicolon"})
     evil = '=HYPERLINK("http://x")\nsecond\x07 line; "quoted" ' + "长" * 40_000
     extra = {"status": "mine", "=title": "=1+1"}
     for row in range(1, 4):
-        put(
-            store, made, row, Status.FAILED if row == 2 else Status.SUCCEEDED, file="海滩.mp4", extra=extra,
+        made.put(
+            row, Status.FAILED if row == 2 else Status.SUCCEEDED, file="海滩.mp4", extra=extra,
             references=["a.png", "b.png"], name=f"cut-{row}", instruction="Trim\nit; now", reply=evil,
             output=f"{row}.mp4", result_path=f"{row}.mp4", timeline="@x", error="-1",
         )  # fmt: skip
     for name in ("海滩.mp4", "a.png", "b.png"):
         (tmp_path / name).write_bytes(b"a file")
-    results = write_results(store, made[0], tmp_path / "results.csv")
+    results = write_results(store, made.batch, tmp_path / "results.csv")
     assert results.read_bytes().startswith(b"\xef\xbb\xbf")
     checked = manifest.check_file(results, skills=skills.load())
     assert checked.faults == ()
@@ -279,24 +282,24 @@ def test_results_are_a_manifest_that_comes_out_the_same_when_it_is_read(
     assert not list(tmp_path.glob("*.part"))
     assert not list(tmp_path.glob(".*"))
     # Run again, its columns are those of this file: what it said before gives way, and nothing piles up.
-    change(store, Batch, made[0], columns=list(checked.columns))
-    again = manifest.check_file(write_results(store, made[0], results), skills=skills.load())
+    change(store, Batch, made.batch, columns=list(checked.columns))
+    again = manifest.check_file(write_results(store, made.batch, results), skills=skills.load())
     assert sorted(again.columns) == sorted(checked.columns)
 
 
 def test_results_as_json_lines_are_what_was_said_and_go_where_a_run_puts_them(
-    store: Store, made: tuple[str, str], tmp_path: Path
+    store: Store, made: Made, tmp_path: Path
 ) -> None:
-    change(store, Batch, made[0], columns=["file", "instruction"], out=str(tmp_path / "deep" / "out"))
-    put(store, made, 1, Status.WAITING, cause=Cause.CREDITS, reply="=1", route=Route.EDIT)
+    change(store, Batch, made.batch, columns=["file", "instruction"], out=str(tmp_path / "deep" / "out"))
+    made.put(1, Status.WAITING, cause=Cause.CREDITS, reply="=1", route=Route.EDIT)
     out = io.StringIO()
-    put_results(store, made[0], out, Form.JSONL)
+    put_results(store, made.batch, out, Form.JSONL)
     row = json.loads(out.getvalue())
     assert (row["status"], row["error_code"], row["error"]) == ("waiting", "credits", "waits for credits")
     assert row["reply"] == "=1"
-    path = results_of_run(store, made[0])
+    path = results_of_run(store, made.batch)
     assert path == tmp_path / "deep" / "out" / "results.csv"
     with path.open(encoding="utf-8-sig", newline="") as file:
         assert [row["status"] for row in csv.DictReader(file)] == ["waiting"]
     with pytest.raises(CannotWrite, match="there is no folder"):
-        write_results(store, made[0], tmp_path / "gone" / "r.csv")
+        write_results(store, made.batch, tmp_path / "gone" / "r.csv")

@@ -4,13 +4,12 @@ import pytest
 
 from reelq.errors import CannotRefine
 from reelq.job import Cause, Route, Stage, Status
-from reelq.store import actions, handling, jobs, submissions
+from reelq.store import actions, handling, submissions
 from reelq.store.jobs import Claimed, Missed
 from reelq.store.models import Batch, Job, Outcome
 from reelq.store.orders import Fate
-from tests.databases import change, found, moment
-from tests.integration.desks import LEASE, REEL, TWO, Desk, fates
-from worker.verdict import PARKED
+from tests.databases import change, found
+from tests.integration.desks import REEL, TWO, Desk, claim, fates
 
 OTHER = ",Add other music,reel"
 
@@ -19,11 +18,6 @@ def _refine(desk: Desk, job: Job, instruction: str = "Make it brighter") -> Job:
     with desk.store.write() as session:
         made = submissions.refine(session, session.get_one(Job, job.id), instruction, desk.store.now(session))
     return desk.job(made)
-
-
-def _claimed(desk: Desk, job: Job, run: int = 2) -> Claimed | Missed:
-    with moment(desk.store) as (session, now):
-        return jobs.claim(session, now, job.id, run, Stage.UPLOAD, LEASE, PARKED)
 
 
 def _done(desk: Desk, *rows: str) -> list[Job]:
@@ -179,13 +173,13 @@ def test_a_row_behind_one_that_has_ended_badly_is_told_so_and_comes_with_its_ret
     first, second, third = desk.jobs(desk.submit(*REEL).batch_id)
     desk.fail(first)
     assert desk.act(actions.retry, second)
-    assert _claimed(desk, second) is Missed.HELD
+    assert claim(desk.store, second.id, Stage.UPLOAD, run=2) is Missed.HELD
     told = desk.job(second.id)
     assert (told.status, told.error_code) == (Status.CANCELLED, "predecessor")
     assert "`reelq retry` on that row" in told.error
     assert desk.act(actions.retry, first)
     assert [desk.job(job.id).status for job in (first, second, third)] == [Status.QUEUED] * 3
-    assert _claimed(desk, second, run=3) is Missed.HELD
+    assert claim(desk.store, second.id, Stage.UPLOAD, run=3) is Missed.HELD
     assert desk.job(second.id).cause is Cause.SESSION
 
 
@@ -204,7 +198,7 @@ def test_a_row_whose_session_is_lost_begins_again_with_those_that_it_builds_on(d
     for job in (first, second, third):
         again = desk.job(job.id)
         assert (again.status, again.stage, again.remote_session_id) == (Status.QUEUED, Stage.UPLOAD, "")
-    assert _claimed(desk, second) is Missed.HELD
+    assert claim(desk.store, second.id, Stage.UPLOAD, run=2) is Missed.HELD
     assert desk.job(second.id).cause is Cause.SESSION
 
 
@@ -215,7 +209,7 @@ def test_a_row_that_comes_late_works_in_the_session_of_the_row_before_it_all_the
     desk.fail(desk.job(second.id), Stage.EDIT, "session_lost")
     assert desk.act(actions.retry, second)
     desk.end(desk.begin(desk.job(first.id), Stage.DOWNLOAD), Status.SUCCEEDED)  # before the second one is taken
-    claimed = _claimed(desk, second)
+    claimed = claim(desk.store, second.id, Stage.UPLOAD, run=2)
     assert isinstance(claimed, Claimed)
     assert claimed.job.remote_session_id == desk.job(first.id).remote_session_id != ""
 
