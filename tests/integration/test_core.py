@@ -49,6 +49,12 @@ def busy(ours=0.0, **loads):
 def where():
     return sorted({{tuple(os.sched_getaffinity(int(each))) for each in os.listdir("/proc/self/task")}})
 
+def look(**loads):
+    busy(**loads)
+    bound.look()
+    print(where())
+    return where()
+
 busy(first=0, second=0)
 for _ in range(20):
     threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
@@ -65,9 +71,7 @@ def told(script: str, folder: Path) -> list[str]:
 
 def test_all_threads_keep_to_one_core_also_those_to_come_and_are_free_again_at_the_end(tmp_path: Path) -> None:
     bound, later, free = told("""
-busy(first=900, second=100)
-bound.look()
-print(where())
+look(first=900, second=100)
 threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
 print(where())
 bound.leave()
@@ -79,13 +83,10 @@ print(where())
 
 def test_it_gives_way_to_somebody_who_comes_later(tmp_path: Path) -> None:
     *_, last = seen = told("""
-busy(first=100, second=500)
-bound.look()
+at = look(first=100, second=500)
 for _ in range(40):
-    print(where())
     # What others use here: none of it is ours, who only sleep.
-    busy(**{"first": 900, "second": 100} if where() == [(FIRST,)] else {"first": 1000, "second": 200})
-    bound.look()
+    at = look(**{"first": 900, "second": 100} if at == [(FIRST,)] else {"first": 1000, "second": 200})
 """, tmp_path)  # fmt: skip
     assert (seen[0], last) == (f"[({FIRST},)]", f"[({SECOND},)]")
     assert sum(one != another for one, another in itertools.pairwise(seen)) == 1
@@ -112,12 +113,9 @@ print(moved)
 )
 def test_it_stays_where_another_core_is_hardly_better_for_it(loads: str, tmp_path: Path) -> None:
     seen = told(f"""
-busy(first=100, second=500)
-bound.look()
+look(first=100, second=500)
 for _ in range(20):
-    busy({loads})
-    bound.look()
-    print(where())
+    look({loads})
 """, tmp_path)  # fmt: skip
     assert set(seen) == {f"[({FIRST},)]"}
 
@@ -134,29 +132,20 @@ holds = f"""if True:
 """
 other = subprocess.Popen([sys.executable, "-c", holds], stdout=subprocess.PIPE)
 other.stdout.readline()
-busy(first=900, second=100)
-bound.look()
-print(where())
+look(first=900, second=100)
 bound.leave()
 other.kill()
 other.wait()
-busy(first=900, second=100)
-bound.look()
-print(where())
+look(first=900, second=100)
 ''', tmp_path)  # fmt: skip
     assert (beside, alone) == (f"[({FIRST},)]", f"[({SECOND},)]")
 
 
 def test_where_others_take_too_much_of_every_core_it_runs_where_it_may(tmp_path: Path) -> None:
     *_, last = seen = told("""
-busy(first=100, second=500)
-bound.look()
-print(where())
+look(first=100, second=500)
 for _ in range(40):
-    busy(first=600, second=700)
-    bound.look()
-    print(where())
-    if len(where()[0]) > 1:
+    if len(look(first=600, second=700)[0]) > 1:
         break
 """, tmp_path)  # fmt: skip
     assert (seen[0], last) == (f"[({FIRST},)]", str([tuple(CORES)]))
@@ -175,7 +164,7 @@ def test_with_one_core_or_without_word_from_the_system_there_is_nothing_to_look_
 
 def test_whom_the_system_forbids_to_choose_stays_where_it_is(tmp_path: Path) -> None:
     """As in a container whose set of cores has changed."""
-    asked, free = told("""
+    *_, asked, free = told("""
 asked = []
 def refuses(thread, cores):
     asked.append(cores)
@@ -183,8 +172,7 @@ def refuses(thread, cores):
 
 os.sched_setaffinity = refuses
 for _ in range(3):
-    busy(first=900, second=100)
-    bound.look()
+    look(first=900, second=100)
 bound.leave()
 print(len(asked))
 import socket

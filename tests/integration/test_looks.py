@@ -18,7 +18,7 @@ from reelq.store import jobs, looks
 from reelq.store.due import Due, Look, Message, due, lost_with_the_silent
 from reelq.store.jobs import Lease, Missed
 from reelq.store.models import Account, Batch, BatchState, Job, JobEvent
-from tests.databases import change, done, moment
+from tests.databases import change, done, moment, selected
 from tests.integration.desks import Desk
 from worker.lease import Hands
 from worker.looks import Looks
@@ -45,9 +45,8 @@ def _due(desk: Desk, *, looks: bool = True) -> Due:
 
 
 def _told(desk: Desk, job_id: str) -> list[JobEvent]:
-    with desk.store.read() as session:
-        query = select(JobEvent).where(JobEvent.job_id == job_id, JobEvent.what == "again").order_by(JobEvent.id)
-        return list(session.scalars(query))
+    query = select(JobEvent).where(JobEvent.job_id == job_id, JobEvent.what == "again").order_by(JobEvent.id)
+    return selected(desk.store, query)
 
 
 def _not_done(desk: Desk, *seen: Look) -> None:

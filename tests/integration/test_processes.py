@@ -190,7 +190,7 @@ def test_a_folder_of_skills_without_permission_is_absent_with_a_note_and_a_profi
 # Ctrl-C at a moment that is not made for it
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def _heard() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
@@ -204,7 +204,6 @@ def _press(times: int, done: list[str]) -> None:
         done.append("the rest")
 
 
-@pytest.mark.usefixtures("_heard")
 @pytest.mark.parametrize(("times", "said"), [(1, ["the rest"]), (2, [])])
 def test_what_is_held_back_comes_after_but_whoever_presses_twice_is_not_kept_waiting(
     times: int, said: list[str]
@@ -219,7 +218,6 @@ def test_what_is_held_back_comes_after_but_whoever_presses_twice_is_not_kept_wai
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
-@pytest.mark.usefixtures("_heard")
 def test_a_new_database_is_made_whole_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     upgrade = command.upgrade
 
@@ -254,7 +252,6 @@ except KeyboardInterrupt:
 """
 
 
-@pytest.mark.usefixtures("_heard")
 def test_a_ctrl_c_that_comes_in_a_callback_is_heard_a_moment_later_and_says_nothing_itself() -> None:
     done = python(_IN_A_CALLBACK)
     assert (done.stdout, done.stderr) == ("heard\n", "")

@@ -32,11 +32,6 @@ class Teller:
         self._stack.close()
 
 
-@pytest.fixture
-def at(store: Store) -> Position:
-    return new_row(store)
-
-
 def new_row(store: Store) -> Position:
     """A row in a batch of its own."""
     with moment(store) as (session, now):
@@ -63,7 +58,8 @@ def _handed_out(mark: Mark) -> Mark:
     return back
 
 
-def test_whoever_begins_now_is_told_what_was_under_way_and_nothing_older(store: Store, at: Position) -> None:
+def test_whoever_begins_now_is_told_what_was_under_way_and_nothing_older(store: Store) -> None:
+    at = new_row(store)
     Teller(store, at).say("long ago").commit()
     under_way = None if store.is_sqlite else Teller(store, at).say("under way")
     with store.read() as session:
