@@ -71,12 +71,19 @@ def free(store: Store, sandbox: SandboxProcess, settings: Settings, tmp_path: Pa
         yield Free(store, sandbox, http, accounts.anonymous_for(store, settings, home=tmp_path / "home"))
 
 
-def test_a_token_of_ones_own_is_one_account_however_often_it_is_looked_up(store: Store, settings: Settings) -> None:
+def test_a_token_of_ones_own_is_one_account_however_often_it_is_looked_up_and_renewed_by_nobody(
+    free: Free, settings: Settings
+) -> None:
     mine, another = (settings.model_copy(update={"nemo_token": SecretStr(f"nmv_usr_{who}")}) for who in ("me", "you"))
-    first, again, others = (accounts.account_for(store, Vault(KEY), whose) for whose in (mine, mine, another))
+    first, again, others = (accounts.account_for(free.store, Vault(KEY), whose) for whose in (mine, mine, another))
     assert first == again != others
-    account = found(store, Account, first)
+    account = found(free.store, Account, first)
     assert (account.kind, account.service_url, account.window) == (AccountKind.OWN, settings.nemo_api_url, 64)
+    tokens = accounts.StoreTokens(free.store, Vault(KEY), first, free.ask)
+    assert tokens.current() == Token(SecretStr("nmv_usr_me"), 1)
+    with pytest.raises(TokenRefused):
+        tokens.renew(tokens.current())
+    assert free.requests == 0
 
 
 def test_machines_that_share_a_database_share_the_client_id_of_the_first(
@@ -216,15 +223,6 @@ def _away_for(store: Store, seconds: float, gone: threading.Event) -> None:
         time.sleep(seconds)
         connection.execute(text(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true"))
     engine.dispose()
-
-
-def test_a_token_of_ones_own_is_used_as_it_is_and_renewed_by_nobody(free: Free, settings: Settings) -> None:
-    own = settings.model_copy(update={"nemo_token": SecretStr("nmv_usr_mine")})
-    tokens = accounts.StoreTokens(free.store, Vault(KEY), accounts.account_for(free.store, Vault(KEY), own), free.ask)
-    assert tokens.current() == Token(SecretStr("nmv_usr_mine"), 1)
-    with pytest.raises(TokenRefused):
-        tokens.renew(tokens.current())
-    assert free.requests == 0
 
 
 @pytest.mark.parametrize("own_store", ["sqlite"], indirect=True)
