@@ -13,7 +13,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import create_engine, text
 
-from reelq.errors import RemoteError, TokenQuota, TokenRefused
+from reelq.errors import RemoteError, ServerTrouble, TokenQuota, TokenRefused
 from reelq.job import Cause
 from reelq.remote.client import Http, Remote, ask_for_token, open_http
 from reelq.remote.identity import CLIENT_ID_FILE, Token
@@ -168,6 +168,17 @@ def test_a_quota_is_forgotten_once_a_token_comes_and_when_the_account_is_let_go_
         assert not free.account.quota_met  # the next 429 is a first one again
     assert free.tokens().current().version == 1
     assert (free.account.quota_met, free.account.parked) == (False, None)
+
+
+def test_a_token_endpoint_that_is_away_is_not_asked_by_each_who_waits_and_the_claim_is_free_again(free: Free) -> None:
+    tokens = free.tokens()
+    free.sandbox.faults(unavailable={"on": ["token"]}, slow_answer={"seconds": 1, "on": ["token"]})
+    got = together(20, tokens.current, RemoteError)
+    assert {type(each) for each in got} == {ServerTrouble}
+    assert free.requests <= 2
+    assert free.account.refreshing_until is None
+    free.sandbox.clear_faults()
+    assert tokens.current().version == 1
 
 
 @pytest.mark.parametrize("quota", [False, True])
