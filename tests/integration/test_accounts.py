@@ -71,9 +71,7 @@ def free(store: Store, sandbox: SandboxProcess, settings: Settings, tmp_path: Pa
         yield Free(store, sandbox, http, accounts.anonymous_for(store, settings, home=tmp_path / "home"))
 
 
-def test_a_token_of_ones_own_is_one_account_however_often_it_is_looked_up_and_renewed_by_nobody(
-    free: Free, settings: Settings
-) -> None:
+def test_a_token_of_ones_own_is_one_account_and_renewed_by_nobody(free: Free, settings: Settings) -> None:
     mine, another = (settings.model_copy(update={"nemo_token": SecretStr(f"nmv_usr_{who}")}) for who in ("me", "you"))
     first, again, others = (accounts.account_for(free.store, Vault(KEY), whose) for whose in (mine, mine, another))
     assert first == again != others
@@ -86,9 +84,7 @@ def test_a_token_of_ones_own_is_one_account_however_often_it_is_looked_up_and_re
     assert free.requests == 0
 
 
-def test_machines_that_share_a_database_share_the_client_id_of_the_first(
-    store: Store, settings: Settings, tmp_path: Path
-) -> None:
+def test_machines_that_share_a_database_share_its_client_id(store: Store, settings: Settings, tmp_path: Path) -> None:
     ids = {accounts.account_for(store, Vault(KEY), settings, home=tmp_path / machine) for machine in ("one", "two")}
     (account_id,) = ids
     kept = (tmp_path / "one" / CLIENT_ID_FILE).read_text().strip()
@@ -182,9 +178,7 @@ def test_a_token_endpoint_that_is_away_is_not_asked_by_each_who_waits_and_the_cl
 
 
 @pytest.mark.parametrize("quota", [False, True])
-def test_a_holder_that_was_overtaken_uses_what_the_other_got_and_a_429_says_nothing_of_it(
-    free: Free, quota: bool
-) -> None:
+def test_whoever_was_overtaken_uses_what_the_other_got_even_after_a_429(free: Free, quota: bool) -> None:
     def overtaken(_client_id: str) -> Grant:
         free.change(refreshing_until=NOW)
         free.tokens(ask=lambda _: Grant("nmv_usr_second")).current()

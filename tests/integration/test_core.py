@@ -151,9 +151,7 @@ for _ in range(40):
     assert (seen[0], last) == (f"[({FIRST},)]", str([tuple(CORES)]))
 
 
-def test_with_one_core_or_without_word_from_the_system_there_is_nothing_to_look_at(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_with_one_core_or_no_word_of_the_system_it_never_looks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert core.Core().is_worth_a_look
     assert not core.Core(stat=tmp_path / "stat").is_worth_a_look
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {CORES[0]})

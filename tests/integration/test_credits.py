@@ -108,9 +108,7 @@ COSTS = {
 
 
 @pytest.mark.parametrize(("steps", "costs"), COSTS.values(), ids=COSTS)
-def test_a_send_costs_what_the_account_lost_while_it_bore(
-    books: Books, steps: str, costs: list[tuple[int, bool]]
-) -> None:
+def test_a_send_costs_what_was_lost_while_it_bore(books: Books, steps: str, costs: list[tuple[int, bool]]) -> None:
     other = Books(books.store)
     other.do("read, open")
     books.do(steps)
@@ -137,9 +135,7 @@ steps = st.lists(
 @on_sqlite
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=steps)
-def test_costs_and_what_is_unattributed_less_top_ups_are_what_the_account_lost(
-    store: Store, steps: list[tuple[str, int]]
-) -> None:
+def test_costs_and_what_nobody_bore_less_top_ups_are_what_was_lost(store: Store, steps: list[tuple[str, int]]) -> None:
     books = Books(store)
     first = books.read()
     books.do(", ".join(f"{step} {number}" for step, number in steps))
@@ -291,9 +287,7 @@ RESERVES = {
 
 
 @pytest.mark.parametrize(("steps", "reserved"), RESERVES.values(), ids=RESERVES)
-def test_for_each_that_is_open_the_highest_known_cost_is_reserved_less_what_it_has_paid(
-    books: Books, steps: str, reserved: int
-) -> None:
+def test_the_highest_cost_less_what_is_paid_is_reserved_for_each(books: Books, steps: str, reserved: int) -> None:
     books.do(steps)
     with books.store.read() as session:
         assert credits.reserve_needed(session, books.batch, books.account) == reserved
@@ -303,9 +297,7 @@ def test_for_each_that_is_open_the_highest_known_cost_is_reserved_less_what_it_h
 
 
 @pytest.mark.parametrize(("limit", "room"), [(None, True), (140, True), (139, False), (0, False)])
-def test_a_limit_leaves_room_for_a_send_while_what_it_may_cost_is_left(
-    store: Store, limit: int | None, room: bool
-) -> None:
+def test_a_limit_leaves_room_while_what_a_send_may_cost_is_left(store: Store, limit: int | None, room: bool) -> None:
     books = Books(store, limit=limit)
     books.do("read, open, lose 70, read, close")
     assert done(store, credits.may_send, books.batch, books.account) is room

@@ -43,7 +43,7 @@ def _counts(store: Store, batch_id: str) -> dict[str, int]:
 
 
 @pytest.mark.parametrize(("session", "then"), [("", Status.CANCELLED), ("take", Status.QUEUED)])
-def test_a_row_of_a_cancelled_batch_that_is_retried_opens_it_again_and_rows_of_its_session_follow(
+def test_a_retried_row_opens_its_cancelled_batch_and_its_session_follows(
     desk: Desk, session: str, then: Status
 ) -> None:
     batch_id = desk.submit(*(f"{row}{session}" for row in TWO)).batch_id
@@ -170,9 +170,7 @@ def test_a_single_row_is_resumed_retried_and_cancelled_where_that_applies(store:
 
 @pytest.mark.parametrize("stage", [Stage.VERIFY, Stage.RENDER, Stage.POLL, Stage.DOWNLOAD])
 @pytest.mark.parametrize("end", [Status.CANCELLED, Status.FAILED])
-def test_a_retry_goes_on_from_where_the_row_ended_in_the_session_that_it_has(
-    store: Store, stage: Stage, end: Status
-) -> None:
+def test_a_retry_goes_on_where_the_row_ended_in_its_session(store: Store, stage: Stage, end: Status) -> None:
     code = "cannot_write" if end is Status.FAILED else ""
     with moment(store) as (session, now):
         ended: dict[str, Any] = {
@@ -249,9 +247,7 @@ def _poisoned(store: Store, job: Job) -> object:
     ],
     ids=["its row is cancelled", "its batch is cancelled", "its claim ends it", "workers die of it"],
 )
-def test_a_row_that_ends_leaves_no_lost_stream_open_and_a_retry_reads_what_became_of_it(
-    store: Store, how: Callable[[Store, Job], object]
-) -> None:
+def test_a_row_that_ends_leaves_no_lost_stream_open(store: Store, how: Callable[[Store, Job], object]) -> None:
     job = _in_doubt(store)
     how(store, job)
     # Left open it would take its part of whatever the account spends, for ever.

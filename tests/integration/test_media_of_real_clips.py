@@ -23,9 +23,7 @@ LENGTH = 1.5
         ("clip.avi", "-c:v mpeg4", None),
     ],
 )
-def test_the_length_is_read_from_the_header_of_those_that_have_it(
-    tmp_path: Path, name: str, options: str, length: float | None
-) -> None:
+def test_the_length_is_read_where_it_is_told(tmp_path: Path, name: str, options: str, length: float | None) -> None:
     source = ("-f", "lavfi", "-i", f"color=c=teal:s=64x36:d={LENGTH}:r=10")
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *source, *options.split(), str(tmp_path / name)]
     subprocess.run(command, check=True, timeout=60)

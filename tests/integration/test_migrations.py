@@ -169,9 +169,7 @@ def test_a_database_of_a_newer_program_is_refused_in_words(store: Store) -> None
         ('op.execute("DELETE FROM accounts")', "rows of jobs that refer to nothing in accounts|violates foreign key"),
     ],
 )
-def test_a_version_that_fails_halfway_or_leaves_rows_referring_to_nothing_is_undone(
-    store: Store, add_version: AddVersion, fault: str, words: str
-) -> None:
+def test_a_version_that_goes_wrong_is_undone(store: Store, add_version: AddVersion, fault: str, words: str) -> None:
     with store.write() as session:
         add_job(session, store.now(session))
     add_version('op.create_table("halfway", sa.Column("id", sa.Integer))', fault)
@@ -200,9 +198,7 @@ def test_a_version_that_rebuilds_a_table_keeps_the_rows_that_refer_to_it(store: 
     assert counts == [1, 1, 1]
 
 
-def test_the_tool_for_developers_runs_the_same_history_and_misses_nothing(
-    empty_url: URL, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_tool_for_developers_misses_nothing(empty_url: URL, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("REELQ_DATABASE_URL", shown(empty_url))
     for words in (["upgrade", "head"], ["check"], ["downgrade", "base"], ["upgrade", "head"]):
@@ -243,7 +239,7 @@ def test_a_wheel_brings_its_versions_and_finds_them_from_any_folder(tmp_path: Pa
     assert (ran.stdout.splitlines(), ran.stderr) == ([f"ready {installed / 'migrations'}", NEWEST], "")
 
 
-def test_sends_of_an_older_version_are_told_their_batches_and_what_ended_rows_left_open_bears_no_more(
+def test_older_sends_are_told_their_batches_and_those_of_ended_rows_bear_no_more(
     store: Store,
 ) -> None:
     with moment(store) as (session, now):

@@ -82,9 +82,7 @@ def _before_each_statement(store: Store, act: Callable[[str], None]) -> Iterator
 
 
 @pytest.mark.parametrize(("stage", "deed"), (RECEIPTS | NOTES).values(), ids=RECEIPTS | NOTES)
-def test_a_receipt_that_only_moves_its_row_on_and_what_a_stage_notes_on_its_way_is_one_statement(
-    store: Store, stage: Stage, deed: Deed, tmp_path: Path
-) -> None:
+def test_a_receipt_and_a_note_are_one_statement(store: Store, stage: Stage, deed: Deed, tmp_path: Path) -> None:
     worker = Worker(store, claim_one(store, stage), tmp_path)
     made: list[str] = []
     with _before_each_statement(store, made.append):
@@ -97,9 +95,7 @@ def test_a_receipt_that_only_moves_its_row_on_and_what_a_stage_notes_on_its_way_
 
 
 @pytest.mark.parametrize(("stage", "deed"), (RECEIPTS | NOTES | DECISION).values(), ids=RECEIPTS | NOTES | DECISION)
-def test_it_is_refused_where_the_row_goes_on_elsewhere_and_changes_nothing(
-    store: Store, stage: Stage, deed: Deed, tmp_path: Path
-) -> None:
+def test_it_is_refused_where_the_row_is_elsewhere(store: Store, stage: Stage, deed: Deed, tmp_path: Path) -> None:
     worker = Worker(store, claim_one(store, stage), tmp_path)
     change(store, Job, worker.claimed.at.job_id, run=2)
     before = worker.rows()
@@ -135,9 +131,7 @@ def _plug_pulled(store: Store, *statements: str) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(("anew", "looks"), [(False, 4), (True, 0)])
-def test_a_second_export_is_given_as_many_looks_as_the_first(
-    store: Store, anew: bool, looks: int, tmp_path: Path
-) -> None:
+def test_a_second_export_has_looks_of_its_own(store: Store, anew: bool, looks: int, tmp_path: Path) -> None:
     worker = Worker(store, claim_one(store, Stage.POLL, looks=3), tmp_path)
     worker.record(NotYet(30, "the export came to no end; a second one began", anew=anew))
     assert found(store, Job, worker.claimed.at.job_id).looks == looks

@@ -49,9 +49,7 @@ def names(*answers: str) -> Callable[..., list[tuple[Any, ...]]]:
     return resolve
 
 
-def test_what_is_sent_arrives_as_it_was_where_its_network_is_allowed_past_any_proxy(
-    start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_sent_arrives_as_it_was_past_any_proxy(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     proxy, receiver = start(), start()
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
@@ -131,9 +129,7 @@ def test_an_endpoint_that_sends_a_byte_now_and_then_is_given_up(start: Start) ->
     over.set()
 
 
-def test_a_certificate_has_to_be_for_the_name_and_not_for_the_number(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: Start
-) -> None:
+def test_a_certificate_has_to_be_for_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: Start) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=hooks.example"]
     made += ["-addext", "subjectAltName=DNS:hooks.example", "-keyout", str(key), "-out", str(certificate)]

@@ -53,13 +53,13 @@ def made(store: Store) -> Made:
         return Made(store, add_batch(session, now, name="jobs.csv", source="/clips"), add_account(session, now))
 
 
-def test_rows_in_motion_come_with_their_last_words_those_at_work_first(store: Store, made: Made) -> None:
+def test_rows_in_motion_come_with_their_last_words_those_at_work_first(made: Made) -> None:
     made.put(1, stage=Stage.POLL, admitted=True)
     at_work = made.put(2, Status.RUNNING, stage=Stage.EDIT)
     made.put(3)
     made.put(4, admitted=True, started_at=None)
-    with store.write() as session:
-        job, now = session.get_one(Job, at_work), store.now(session)
+    with made.store.write() as session:
+        job, now = session.get_one(Job, at_work), made.store.now(session)
         note(session, Position.of(job), now - timedelta(seconds=5), "progress", "looking at the clip")
         note(session, Position.of(job), now, "progress", "adding captions")
     rows = made.seen().rows
@@ -69,14 +69,14 @@ def test_rows_in_motion_come_with_their_last_words_those_at_work_first(store: St
     assert len(made.seen(shown=1).rows) == 1
 
 
-def test_credits_are_those_of_this_batch_and_marked_where_they_are_shared(store: Store, made: Made) -> None:
+def test_credits_are_those_of_this_batch_and_marked_where_they_are_shared(made: Made) -> None:
     one, other = made.put(1), made.put(2)
-    with moment(store) as (session, now):
+    with moment(made.store) as (session, now):
         add_send(session, now, one, made.account, cost=50, outcome=Outcome.APPLIED)
         add_send(session, now, add_job(session, now), made.account, cost=1000, outcome=Outcome.APPLIED)
     assert (made.seen().credits, made.seen().shared) == (50, False)
-    with store.write() as session:
-        add_send(session, store.now(session), other, made.account, cost=7, shared=True, outcome=Outcome.APPLIED)
+    with made.store.write() as session:
+        add_send(session, made.store.now(session), other, made.account, cost=7, shared=True, outcome=Outcome.APPLIED)
     assert (made.seen().credits, made.seen().shared) == (57, True)
 
 
@@ -96,10 +96,10 @@ def test_credits_are_those_of_this_batch_and_marked_where_they_are_shared(store:
     ],
 )
 def test_a_batch_rests_once_nothing_goes_on_without_a_person_and_has_an_exit_code(
-    store: Store, made: Made, batch: dict[str, Any], rows: list[Status], rests: bool, code: int
+    made: Made, batch: dict[str, Any], rows: list[Status], rests: bool, code: int
 ) -> None:
     if batch:
-        change(store, Batch, made.batch, **batch)
+        change(made.store, Batch, made.batch, **batch)
     for number, status in enumerate(rows, 1):
         made.put(number, status, cause=Cause.CREDITS if status is Status.WAITING else None)
     told = made.seen()
@@ -109,55 +109,53 @@ def test_a_batch_rests_once_nothing_goes_on_without_a_person_and_has_an_exit_cod
 @pytest.mark.parametrize(
     ("held", "rests"), [({}, False), ({"state": BatchState.PAUSED}, True), ({"released": 0}, True)]
 )
-def test_a_batch_of_twins_rests_where_a_person_holds_up_the_rows_that_it_waits_for(
-    store: Store, made: Made, held: dict[str, Any], rests: bool
-) -> None:
-    with moment(store) as (session, now):
+def test_a_batch_of_twins_rests_where_what_it_waits_for_rests(made: Made, held: dict[str, Any], rests: bool) -> None:
+    with moment(made.store) as (session, now):
         original = add_job(session, now, batch_id=add_batch(session, now, **held))
     made.put(1, Status.WAITING, cause=Cause.TWIN, same_as=original)
     assert made.seen().at_rest is rests
-    change(store, Job, original, status=Status.RUNNING, lease_until=now)
+    change(made.store, Job, original, status=Status.RUNNING, lease_until=now)
     assert not made.seen().at_rest
-    change(store, Job, original, status=Status.FAILED, lease_until=None)
+    change(made.store, Job, original, status=Status.FAILED, lease_until=None)
     assert made.seen().at_rest
 
 
-def test_what_holds_an_account_up_is_told_only_to_batches_that_it_holds_up(store: Store, made: Made) -> None:
+def test_what_holds_an_account_up_is_told_only_to_batches_that_it_holds_up(made: Made) -> None:
     made.put(1, Status.RUNNING)
-    with moment(store) as (session, now):
+    with moment(made.store) as (session, now):
         other = add_batch(session, now)
         add_job(session, now, batch_id=other)
-    change(store, Account, made.account, blocked_until=now + timedelta(seconds=30))
+    change(made.store, Account, made.account, blocked_until=now + timedelta(seconds=30))
     (hold,) = made.seen().holds
     assert hold.cause is None
     assert made.seen(other).holds == ()
     made.put(2, Status.WAITING, cause=Cause.CREDITS)
     why = "no credits. Register: https://x"
-    change(store, Account, made.account, blocked_until=None, parked=Cause.CREDITS, parked_why=why)
+    change(made.store, Account, made.account, blocked_until=None, parked=Cause.CREDITS, parked_why=why)
     (hold,) = made.seen().holds
     assert (hold.cause, hold.why) == (Cause.CREDITS, why)
 
 
-def test_somebody_works_on_a_batch_while_a_lease_lives_or_nothing_is_overdue(store: Store, made: Made) -> None:
-    with moment(store) as (session, now):
+def test_somebody_works_on_a_batch_while_a_lease_lives_or_nothing_is_overdue(made: Made) -> None:
+    with moment(made.store) as (session, now):
         long_ago = now - timedelta(hours=1)
-    change(store, Batch, made.batch, created_at=long_ago)
+    change(made.store, Batch, made.batch, created_at=long_ago)
     job_id = made.put(1, admitted=True, publish_at=long_ago)
     assert not made.seen().tended
 
     def after(**values: Any) -> bool:
-        change(store, Job, job_id, **values)
+        change(made.store, Job, job_id, **values)
         return made.seen().tended
 
     assert after(publish_at=now + timedelta(minutes=1))
     assert after(publish_at=None, status=Status.RUNNING, lease_until=now + timedelta(minutes=1))
     assert not after(lease_until=long_ago)
-    with store.write() as session:
-        note(session, Position.of(session.get_one(Job, job_id)), store.now(session), "progress", "words")
+    with made.store.write() as session:
+        note(session, Position.of(session.get_one(Job, job_id)), made.store.now(session), "progress", "words")
     assert made.seen().tended
 
 
-def test_failures_and_waits_are_grouped_by_their_cause(store: Store, made: Made) -> None:
+def test_failures_and_waits_are_grouped_by_their_cause(made: Made) -> None:
     for row in (1, 2, 5):
         made.put(row, Status.FAILED, error_code="no_effect", error=f"row {row}", advice="Read it")
     made.put(3, Status.FAILED, error_code="session_lost")
@@ -165,7 +163,7 @@ def test_failures_and_waits_are_grouped_by_their_cause(store: Store, made: Made)
     made.put(6, Status.WAITING, cause=Cause.CREDITS)
     made.put(7, Status.CANCELLED, error_code="predecessor")
     made.put(8, Status.CANCELLED)
-    with store.read() as session:
+    with made.store.read() as session:
         failed, waiting = failures(session, made.batch), waits(session, made.batch)
     assert [(group.code, group.rows) for group in failed] == [
         ("no_effect", (1, 2, 5)),
@@ -203,17 +201,15 @@ class Kept:
         raise AssertionError(words)
 
 
-def test_following_ends_with_the_batch_and_tells_each_event_once(store: Store, made: Made) -> None:
-    show = Kept(store, [made.put(row) for row in (1, 2, 3)])
-    last = follow(store, made.batch, show, every=0.01)  # type: ignore[arg-type]
+def test_following_ends_with_the_batch_and_tells_each_event_once(made: Made) -> None:
+    show = Kept(made.store, [made.put(row) for row in (1, 2, 3)])
+    last = follow(made.store, made.batch, show, every=0.01)  # type: ignore[arg-type]
     assert last.count(Status.FAILED) == 3
     assert show.told == ["row 1 failed", "row 2 failed", "row 3 failed"]
     assert show.closed
 
 
-def test_a_batch_is_named_by_a_piece_of_its_id_its_manifest_or_last(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_batch_is_named_by_id_manifest_or_last(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with moment(store) as (session, now):
         old = add_batch(session, now, id="bat_01aaaaaaaaxyz1", name="jobs.csv", source=str(tmp_path))
@@ -236,25 +232,23 @@ def test_a_batch_is_named_by_a_piece_of_its_id_its_manifest_or_last(
     assert "'other.csv'" in near.value.advice
 
 
-def test_a_row_is_named_by_its_id_its_number_or_the_users_own_word(store: Store, made: Made) -> None:
+def test_a_row_is_named_by_its_id_its_number_or_the_users_own_word(made: Made) -> None:
     first, second = made.put(1, name="cut: a"), made.put(2, name="2")
     third, fourth = made.put(3, name="4"), made.put(4, name="x")
     for word, meant in (("last:1", first), ("jobs:cut: a", first), (second, second), ("last:2", second)):
-        assert job_named(InDatabase(store, "local"), word).job_id == meant, word
-    assert named(InDatabase(store, "local"), "last").kind == "batch"
-    assert named(InDatabase(store, "local"), "last:3") == job_named(InDatabase(store, "local"), third)
+        assert job_named(InDatabase(made.store, "local"), word).job_id == meant, word
+    assert named(InDatabase(made.store, "local"), "last").kind == "batch"
+    assert named(InDatabase(made.store, "local"), "last:3") == job_named(InDatabase(made.store, "local"), third)
     with pytest.raises(UnknownName, match=f"{third}.*{fourth}"):
-        job_named(InDatabase(store, "local"), "last:4")
+        job_named(InDatabase(made.store, "local"), "last:4")
     for word in ("last:9", "last:", "job_nobody", "last", "nothing:1", "last:99999999999999999999"):
         with pytest.raises(UnknownName):
-            job_named(InDatabase(store, "local"), word)
+            job_named(InDatabase(made.store, "local"), word)
 
 
-def test_results_are_a_manifest_that_comes_out_the_same_when_it_is_read(
-    store: Store, made: Made, tmp_path: Path
-) -> None:
+def test_results_are_a_manifest_that_comes_out_the_same_when_it_is_read(made: Made, tmp_path: Path) -> None:
     columns = ["文件", "instruction", "编号", "references", "output", "status", "=title"]
-    change(store, Batch, made.batch, columns=columns, options={"form": "semicolon"})
+    change(made.store, Batch, made.batch, columns=columns, options={"form": "semicolon"})
     evil = '=HYPERLINK("http://x")\nsecond\x07 line; "quoted" ' + "长" * 40_000
     extra = {"status": "mine", "=title": "=1+1"}
     for row in range(1, 4):
@@ -265,7 +259,7 @@ def test_results_are_a_manifest_that_comes_out_the_same_when_it_is_read(
         )  # fmt: skip
     for name in ("海滩.mp4", "a.png", "b.png"):
         (tmp_path / name).write_bytes(b"a file")
-    results = write_results(store, made.batch, tmp_path / "results.csv")
+    results = write_results(made.store, made.batch, tmp_path / "results.csv")
     assert results.read_bytes().startswith(b"\xef\xbb\xbf")
     checked = manifest.check_file(results, skills=skills.load())
     assert checked.faults == ()
@@ -282,24 +276,22 @@ def test_results_are_a_manifest_that_comes_out_the_same_when_it_is_read(
     assert not list(tmp_path.glob("*.part"))
     assert not list(tmp_path.glob(".*"))
     # Run again, its columns are those of this file: what it said before gives way, and nothing piles up.
-    change(store, Batch, made.batch, columns=list(checked.columns))
-    again = manifest.check_file(write_results(store, made.batch, results), skills=skills.load())
+    change(made.store, Batch, made.batch, columns=list(checked.columns))
+    again = manifest.check_file(write_results(made.store, made.batch, results), skills=skills.load())
     assert sorted(again.columns) == sorted(checked.columns)
 
 
-def test_results_as_json_lines_are_what_was_said_and_go_where_a_run_puts_them(
-    store: Store, made: Made, tmp_path: Path
-) -> None:
-    change(store, Batch, made.batch, columns=["file", "instruction"], out=str(tmp_path / "deep" / "out"))
+def test_results_as_json_lines_are_what_was_said_and_go_where_a_run_puts_them(made: Made, tmp_path: Path) -> None:
+    change(made.store, Batch, made.batch, columns=["file", "instruction"], out=str(tmp_path / "deep" / "out"))
     made.put(1, Status.WAITING, cause=Cause.CREDITS, reply="=1", route=Route.EDIT)
     out = io.StringIO()
-    put_results(store, made.batch, out, Form.JSONL)
+    put_results(made.store, made.batch, out, Form.JSONL)
     row = json.loads(out.getvalue())
     assert (row["status"], row["error_code"], row["error"]) == ("waiting", "credits", "waits for credits")
     assert row["reply"] == "=1"
-    path = results_of_run(store, made.batch)
+    path = results_of_run(made.store, made.batch)
     assert path == tmp_path / "deep" / "out" / "results.csv"
     with path.open(encoding="utf-8-sig", newline="") as file:
         assert [row["status"] for row in csv.DictReader(file)] == ["waiting"]
     with pytest.raises(CannotWrite, match="there is no folder"):
-        write_results(store, made.batch, tmp_path / "gone" / "r.csv")
+        write_results(made.store, made.batch, tmp_path / "gone" / "r.csv")

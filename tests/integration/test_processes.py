@@ -96,9 +96,7 @@ def store(folder: Path, moment: str) -> str:
     ("moment", "is_there"),
     [("while it comes", False), ("before it is in its place", False), ("after it is in its place", True)],
 )
-def test_a_process_killed_while_it_stores_leaves_the_content_whole_or_not_at_all(
-    tmp_path: Path, moment: str, is_there: bool
-) -> None:
+def test_a_process_killed_while_it_stores_leaves_all_or_nothing(tmp_path: Path, moment: str, is_there: bool) -> None:
     storage = Storage(tmp_path)
     assert Forked(lambda: store(tmp_path, moment)).end() == ("", -signal.SIGKILL)
     assert (storage.stat(SHA256) == Stored(SHA256, len(CONTENT))) is is_there
@@ -205,9 +203,7 @@ def _press(times: int, done: list[str]) -> None:
 
 
 @pytest.mark.parametrize(("times", "said"), [(1, ["the rest"]), (2, [])])
-def test_what_is_held_back_comes_after_but_whoever_presses_twice_is_not_kept_waiting(
-    times: int, said: list[str]
-) -> None:
+def test_what_is_held_back_comes_after_unless_one_presses_twice(times: int, said: list[str]) -> None:
     done: list[str] = []
     with pytest.raises(KeyboardInterrupt):
         _press(times, done)

@@ -40,9 +40,7 @@ MOMENT = datetime(2026, 3, 29, 1, 59, 59, 999_999, UTC)
 # Where the truth is kept
 
 
-def test_the_truth_is_a_file_in_the_data_folder_or_a_postgresql_that_psycopg_reaches(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_truth_is_a_local_file_or_in_a_postgresql(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("REELQ_DATABASE_URL", raising=False)
     local = Settings(reelq_data_dir=tmp_path)
     assert database_url(local) == URL.create("sqlite", database=str(tmp_path / "reelq.db"))
@@ -154,9 +152,7 @@ def test_json_keeps_every_sign_and_none_apart_from_null_and_balances_of_any_size
         ({"status": Status.FAILED, "lease_until": MOMENT}, "ck_jobs_running_has_a_lease"),
     ],
 )
-def test_a_cause_goes_with_waiting_and_a_lease_with_running(
-    store: Store, values: dict[str, Any], constraint: str
-) -> None:
+def test_waiting_has_a_cause_and_running_a_lease(store: Store, values: dict[str, Any], constraint: str) -> None:
     with pytest.raises(IntegrityError, match=constraint), store.write() as session:
         add_job(session, MOMENT, **values)
 
@@ -193,7 +189,7 @@ def test_a_job_belongs_to_a_batch_and_an_account_that_stay_there(store: Store, l
 # Transactions
 
 
-def test_neither_waits_a_reader_for_a_writer_nor_a_writer_for_a_reader_and_none_sees_what_is_not_committed(
+def test_readers_and_writers_wait_for_nobody_and_see_what_is_committed(
     store: Store,
 ) -> None:
     def count() -> int | None:

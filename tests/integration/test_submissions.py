@@ -174,9 +174,7 @@ def test_a_download_under_way_to_a_name_that_changed_begins_again_and_the_old_on
 
 
 @pytest.mark.parametrize(("is_done", "fate"), [(True, Fate.TAKEN), (False, Fate.JOINED)])
-def test_a_row_that_succeeded_or_is_under_way_elsewhere_takes_that_result_without_a_send(
-    desk: Desk, is_done: bool, fate: Fate
-) -> None:
+def test_a_row_known_elsewhere_takes_that_result_without_a_send(desk: Desk, is_done: bool, fate: Fate) -> None:
     (original,) = desk.jobs(desk.submit(TWO[0]).batch_id)
     if is_done:
         desk.succeed(original)
@@ -201,9 +199,7 @@ def test_a_row_that_succeeded_or_is_under_way_elsewhere_takes_that_result_withou
         pytest.param(lambda desk, job: handling.cancel_batch(desk.store, job.batch_id), id="its batch is cancelled"),
     ],
 )
-def test_when_a_joined_row_ends_badly_the_first_twin_does_the_work_and_the_others_wait_for_it(
-    desk: Desk, end: Callable[[Desk, Job], object]
-) -> None:
+def test_after_a_bad_end_one_twin_works_and_the_others_wait(desk: Desk, end: Callable[[Desk, Job], object]) -> None:
     (original,) = desk.jobs(desk.submit(TWO[0]).batch_id)
     first, second = (desk.jobs(desk.submit(TWO[0], name=name, out=name).batch_id)[0] for name in ("second", "third"))
     end(desk, original)
@@ -267,9 +263,7 @@ def test_an_owner_shares_no_work_with_another(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(("names", "batches"), [(("jobs", "jobs", "jobs"), 1), (("one", "two", "three"), 3)])
-def test_of_those_that_hand_in_the_same_rows_at_once_one_does_the_work_and_of_one_manifest_one_inserts(
-    desk: Desk, names: tuple[str, ...], batches: int
-) -> None:
+def test_rows_handed_in_by_several_at_once_are_done_once(desk: Desk, names: tuple[str, ...], batches: int) -> None:
     order = desk.order(*TWO, *(f"beach.mp4,Add a title that says {number}," for number in range(50)))
     orders = iter([replace(order, name=name, out=desk.folder / name) for name in names])
 

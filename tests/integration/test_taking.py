@@ -117,7 +117,7 @@ def _renew(store: Store, worker: str, held: dict[str, int]) -> dict[str, bool]:
 @pytest.mark.parametrize(
     ("lapses", "becomes"), [(0, (Status.QUEUED, "", 2)), (9, (Status.FAILED, "poisoned", 1))], ids=["first", "tenth"]
 )
-def test_a_job_whose_worker_fell_silent_goes_on_under_the_next_run_but_not_for_ever(
+def test_a_job_outlives_its_silent_worker_nine_times(
     store: Store, lapses: int, becomes: tuple[Status, str, int]
 ) -> None:
     claimed = claim_one(store, Stage.EDIT, lapses=lapses)

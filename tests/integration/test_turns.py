@@ -117,9 +117,7 @@ def test_a_batch_that_is_paused_begins_nothing_for_another_that_waits(desk: Desk
         (20, -11, True),
     ],
 )
-def test_what_a_run_let_in_takes_up_no_room_of_anothers_once_nobody_is_at_it(
-    desk: Desk, lease: int, message: int, room: bool
-) -> None:
+def test_what_nobody_is_at_any_more_takes_up_no_room(desk: Desk, lease: int, message: int, room: bool) -> None:
     at_work, queued = _ids(desk, desk.submit(*TWO).batch_id)
     change(desk.store, Account, desk.account, window=2)
     assert len(_let_in(desk)) == 2
@@ -164,9 +162,7 @@ def test_messages_that_went_with_a_silent_worker_go_out_again_when_it_is_found(d
 
 
 @pytest.mark.parametrize("probe_is_anothers", [False, True])
-def test_the_row_that_tries_whether_credits_suffice_is_one_that_somebody_works_on(
-    desk: Desk, probe_is_anothers: bool
-) -> None:
+def test_the_row_that_tries_the_credits_is_one_that_somebody_works_on(desk: Desk, probe_is_anothers: bool) -> None:
     desk.submit(TWO[0], name="other")
     batch_id = desk.submit(TWO[1], name="mine").batch_id
     with moment(desk.store) as (session, now):
