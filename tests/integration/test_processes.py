@@ -1,4 +1,4 @@
-"""What shows in processes of their own: a kill, a signal, files without permission, what a command loads."""
+"""What shows in processes of their own: a kill, a signal, files without permission, what a command loads, a clip."""
 
 import hashlib
 import json
@@ -13,12 +13,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import imageio_ffmpeg
 import pytest
 import yaml
 from alembic import command
 from pydantic import SecretStr
 
-from reelq import skills
+from reelq import media, skills
 from reelq.cli.deployment import deployment
 from reelq.cli.interrupts import held_back
 from reelq.manifest import LocalFiles
@@ -296,3 +297,28 @@ def test_it_is_what_the_compose_specification_allows(tmp_path: Path) -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
+
+
+# How long real clips play, as an encoder writes them
+
+
+LENGTH = 1.5
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "length"),
+    [
+        ("index-last.mp4", "", LENGTH),
+        ("index-first.mp4", "-movflags +faststart", LENGTH),
+        ("clip.mov", "", LENGTH),
+        ("fragmented.mp4", "-movflags frag_keyframe+empty_moov", None),
+        ("clip.webm", "-c:v libvpx", None),
+        ("clip.mkv", "-c:v mpeg4", None),
+        ("clip.avi", "-c:v mpeg4", None),
+    ],
+)
+def test_the_length_is_read_where_it_is_told(tmp_path: Path, name: str, options: str, length: float | None) -> None:
+    source = ("-f", "lavfi", "-i", f"color=c=teal:s=64x36:d={LENGTH}:r=10")
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *source, *options.split(), str(tmp_path / name)]
+    subprocess.run(command, check=True, timeout=60)
+    assert media.duration(tmp_path / name) == (length and pytest.approx(length, abs=0.05))

@@ -20,8 +20,7 @@ from reelq.store.moves import Position, StaleMove, move, note
 from reelq.store.session import Store
 from reelq.store.taking import take
 from tests.databases import add_account, add_batch, add_job, change, done, found, selected
-from tests.integration.desks import LEASE, NOW, claim_one, columns, together
-from worker.verdict import PARKED
+from tests.integration.desks import LEASE, NOW, claim, claim_one, columns, together
 
 SOON: Final = NOW + timedelta(seconds=30)
 LATER: Final = NOW + timedelta(seconds=LEASE.seconds + 1)
@@ -67,10 +66,6 @@ def _events(store: Store, job_id: str) -> list[JobEvent]:
     return selected(store, select(JobEvent).where(JobEvent.job_id == job_id).order_by(JobEvent.id))
 
 
-def _claim(store: Store, job_id: str) -> Claimed | Missed:
-    return done(store, jobs.claim, NOW, job_id, 1, Stage.UPLOAD, LEASE, PARKED)
-
-
 def _claim_free(store: Store, job_id: str) -> Claimed | None:
     with store.alone() as session:
         return jobs.claim_free(session, NOW, job_id, 1, Stage.UPLOAD, LEASE)
@@ -81,7 +76,7 @@ def test_both_ways_leave_a_job_alike(store: Store, values: dict[str, dict[str, A
     short, long = _with(store, values), _with(store, values)
     free = _claim_free(store, short)
     assert (free is None) == store.is_sqlite  # which has no such statement
-    one, other = free or _claim(store, short), _claim(store, long)
+    one, other = free or claim(store, short, Stage.UPLOAD, now=NOW), claim(store, long, Stage.UPLOAD, now=NOW)
     assert isinstance(one, Claimed)
     assert isinstance(other, Claimed)
     assert (one.at.run, one.at.stage, one.at.status) == (other.at.run, other.at.stage, other.at.status)
@@ -100,7 +95,7 @@ def test_what_may_stand_in_the_way_is_left_to_the_long_way(store: Store, values:
 
 
 def test_a_job_that_is_not_there_is_left_alone(store: Store) -> None:
-    assert _claim(store, new_id("job")) is Missed.GONE
+    assert claim(store, new_id("job"), Stage.UPLOAD) is Missed.GONE
 
 
 # A worker renews its own leases; a job whose lease has expired goes on under the next run number.
