@@ -7,8 +7,8 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -23,18 +23,29 @@ NO_TLS: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 class SandboxProcess:
     """`python -m sandbox`, started and stopped. A fault is `name=0.2` or `name={"count": 2, "on": "render"}`."""
 
-    def __init__(self, *, faults: Mapping[str, object] | None = None, port: int = 0, **options: object) -> None:
-        words = [_word(name, value) for name, value in (faults or {}).items()]
-        self._arguments = [*_options(options), *words]
-        self._port = port
+    def __init__(self, faults: Mapping[str, object], options: Mapping[str, object]) -> None:
         # A folder of its own for its temporary files, so that a killed one leaves nothing behind.
         self._folder = tempfile.TemporaryDirectory(prefix="sandbox-test-")
-        self._begin()
+        self.folder = Path(self._folder.name)
+        words = [*_options(options), *(_word(name, value) for name, value in faults.items())]
+        command = [sys.executable, "-m", "sandbox", "--port", "0", "--end-with-stdin", *words]
+        env = os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), self._folder.name)
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, text=True, cwd=Path(__file__).parents[1], env=env
+        )
+        assert self.process.stdout
+        line = self.process.stdout.readline().strip()
+        if not line.startswith(READY):
+            self.process.kill()
+            raise RuntimeError(f"the sandbox did not start; it said {line!r}")
+        self.url = line.removeprefix(READY)
+        self.control = httpx.Client(base_url=self.url, trust_env=False, verify=NO_TLS, timeout=60)
 
     @classmethod
-    def start(cls, *, faults: Mapping[str, object] | None = None, port: int = 0, **options: object) -> Self:
+    def start(cls, *, faults: Mapping[str, object] | None = None, **options: object) -> Self:
         """Options are those of the command line, underscores for dashes; True for one that takes no value."""
-        return cls(faults=faults, port=port, **options)
+        return cls(faults or {}, options)
 
     def __enter__(self) -> Self:
         return self
@@ -43,17 +54,8 @@ class SandboxProcess:
         self.stop()
 
     @property
-    def process(self) -> "subprocess.Popen[str]":
-        return self._process
-
-    @property
-    def folder(self) -> Path:
-        """Where its temporary files lie."""
-        return Path(self._folder.name)
-
-    @property
     def alive(self) -> bool:
-        return self._process.poll() is None
+        return self.process.poll() is None
 
     def faults(self, **faults: object) -> None:
         """Merge these into the faults in force; None takes one out."""
@@ -67,71 +69,37 @@ class SandboxProcess:
         answer = self.control.get("/sandbox/ledger").raise_for_status()
         return dict(answer.json())
 
-    def top_up(self, credits_: int, user_id: str | None = None) -> None:
-        wanted = {"credits": credits_} | ({"user_id": user_id} if user_id else {})
-        self.control.post("/sandbox/credits", json=wanted).raise_for_status()
+    def top_up(self, credits_: int) -> None:
+        self.control.post("/sandbox/credits", json={"credits": credits_}).raise_for_status()
 
     def reset(self) -> None:
         self.control.post("/sandbox/reset").raise_for_status()
 
-    def kill(self) -> None:
-        """As a crash: no time to clean up. `stop` removes what it left."""
-        self._process.kill()
-        self._end()
-
     def stop(self) -> None:
-        """As a person stops it."""
-        self._process.terminate()
-        self._end()
-        self._folder.cleanup()
-
-    def _begin(self) -> None:
-        command = [sys.executable, "-m", "sandbox", "--port", str(self._port), "--end-with-stdin", *self._arguments]
-        root = Path(__file__).parents[1]
-        env = os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), self._folder.name)
-        pipe = subprocess.PIPE
-        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=root, env=env)
-        assert self._process.stdout
-        line = self._process.stdout.readline().strip()
-        if not line.startswith(READY):
-            self._end_process()
-            self._folder.cleanup()
-            raise RuntimeError(f"the sandbox did not start; it said {line!r}")
-        self.url = line.removeprefix(READY)
-        self._port = int(self.url.rpartition(":")[2])
-        self.control = httpx.Client(base_url=self.url, trust_env=False, verify=NO_TLS, timeout=60)
-
-    def _end(self) -> None:
+        """As a person stops it; one that does not end is killed."""
         self.control.close()
-        self._end_process()
-
-    def _end_process(self) -> None:
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream:
-                stream.close()
+        self.process.terminate()
+        with self.process:  # closes its streams, and waits
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        self._folder.cleanup()
 
 
 class Caller:
     """One client of the service. It retries nothing and hides nothing: each call gives the bare answer."""
 
-    def __init__(self, url: str, token: str | None = None, client_id: str | None = None) -> None:
-        self.client_id = client_id or str(uuid.uuid4())
+    def __init__(self, url: str, token: str = "") -> None:
+        self.client_id = str(uuid.uuid4())
         self.http = httpx.Client(base_url=url, headers=ATTRIBUTION, trust_env=False, verify=NO_TLS, timeout=60)
         if token:
-            self.use(token)
-
-    def use(self, token: str) -> None:
-        self.http.headers["Authorization"] = f"Bearer {token}"
+            self.http.headers["Authorization"] = f"Bearer {token}"
 
     def take_token(self) -> httpx.Response:
         answer = self.http.post("/api/auth/anonymous-token", headers={"X-Client-Id": self.client_id})
-        if answer.status_code == 200 and answer.json().get("code") == 0:
-            self.use(answer.json()["data"]["token"])
+        if answer.is_success:
+            self.http.headers["Authorization"] = f"Bearer {answer.json()['data']['token']}"
         return answer
 
     def open_session(self, language: str = "en") -> str:
@@ -145,13 +113,13 @@ class Caller:
 
     def send(self, session: str, text: str) -> httpx.Response:
         """The message, and the stream read to its end."""
-        return self.http.post("/run_sse", json=message(session, text), headers={"Accept": "text/event-stream"})
+        with self.stream(session, text) as answer:
+            answer.read()
+        return answer
 
-    @contextmanager
-    def stream(self, session: str, text: str) -> Iterator[httpx.Response]:
+    def stream(self, session: str, text: str) -> AbstractContextManager[httpx.Response]:
         headers = {"Accept": "text/event-stream"}
-        with self.http.stream("POST", "/run_sse", json=message(session, text), headers=headers) as answer:
-            yield answer
+        return self.http.stream("POST", "/run_sse", json=message(session, text), headers=headers)
 
     def state(self, session: str) -> httpx.Response:
         return self.http.get(f"/api/state/nemo_agent/me/{session}/latest")
@@ -173,12 +141,8 @@ class Caller:
 
 
 def message(session: str, text: str) -> dict[str, Any]:
-    return {
-        "app_name": "nemo_agent",
-        "user_id": "me",
-        "session_id": session,
-        "new_message": {"parts": [{"text": text}]},
-    }
+    parts = {"parts": [{"text": text}]}
+    return {"app_name": "nemo_agent", "user_id": "me", "session_id": session, "new_message": parts}
 
 
 def events(stream: str) -> list[dict[str, Any]]:

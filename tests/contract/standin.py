@@ -1,12 +1,15 @@
-"""What the tests of the stand-in ask of it again and again."""
+"""What these tests ask again and again, most of it of the stand-in."""
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import httpx
 
+from reelq.remote.sse import Patience
 from tests.sandbox_process import Caller, SandboxProcess
+
+PATIENT: Final = Patience(life=100, silence=100)
 
 
 def until(so: Callable[[], bool]) -> None:

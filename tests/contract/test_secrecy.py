@@ -14,7 +14,8 @@ from reelq import errors
 from reelq.remote.auth import FreeTokens, OwnToken, Tokens
 from reelq.remote.client import Http, Remote, ask_for_token, open_http
 from reelq.settings import Settings
-from tests.contract.test_client import PATIENT, finished
+from tests.contract.standin import PATIENT
+from tests.contract.test_client import finished
 from tests.sandbox_process import ATTRIBUTION, NO_TLS, SandboxProcess
 
 OWN = "nmv_usr_planted_in_the_test"

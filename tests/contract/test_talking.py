@@ -1,166 +1,165 @@
 """One set of assertions about the agent's stream, held against the sandbox and against the real server it imitates."""
 
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Any, Final
 
+import httpx
 import pytest
 from pydantic import SecretStr
 
 from reelq import errors
 from reelq.remote.auth import OwnToken
-from reelq.remote.client import Http, Remote, open_http
-from reelq.remote.sse import Event, Heard, Patience, StateChange, Text, ToolCall, ToolResult
-from reelq.settings import Settings
-from tests.contract.adk_process import AdkProcess
-from tests.sandbox_process import ATTRIBUTION, NO_TLS, SandboxProcess
+from reelq.remote.client import Http, Remote
+from reelq.remote.sse import Event, Heard, StateChange, Text, ToolCall, ToolResult
+from tests.contract.standin import PATIENT
+from tests.sandbox_process import ATTRIBUTION, SandboxProcess
+from tests.servers import free_port, wait_for_start
 
-PATIENT = Patience(life=100, silence=100)
-TOKEN = "nmv_usr_talker"
+TOKEN: Final = "nmv_usr_talker"
+SCENES: Final[dict[str, dict[str, object]]] = {
+    "text": {"agent_asks_back": 1},
+    "exception": {"agent_error": 1},
+    "silence": {"silent_edit": 1},
+    "forever": {"edit_seconds": 600},
+}
+"""The sandbox's faults that play them. Of the real server an agent of our own plays what it is told by name."""
 
 
-class Partner(Protocol):
-    """Whom we talk to; `scene` makes the next answer one of a kind, and gives the words that ask for it."""
+@dataclass(frozen=True, slots=True)
+class Partner:
+    """Whom we talk to."""
 
-    url: str
+    process: "subprocess.Popen[Any]"
+    remote: Remote
     session_id: str
-    tells_drafts: bool
+    scene: Callable[[str], str]
+    """Makes the next answer one of a kind, and gives the words that ask for it."""
+    tells_drafts: bool = True
 
-    def scene(self, name: str) -> str: ...
-
-    def kill(self) -> None: ...
-
-
-class _Sandbox:
-    """The stand-in: a scene is set by its faults."""
-
-    SCENES: ClassVar[dict[str, dict[str, object]]] = {
-        "text": {"agent_asks_back": 1},
-        "tools": {},
-        "exception": {"agent_error": 1},
-        "silence": {"silent_edit": 1},
-        "forever": {"edit_seconds": 600},
-    }
-
-    def __init__(self, process: SandboxProcess, clip: Path, *, tells_drafts: bool) -> None:
-        self._process = process
-        self.tells_drafts = tells_drafts
-        self.url = process.url
-        with open_http(Settings(nemo_api_url=self.url), tls=NO_TLS) as http:
-            remote = Remote(http, OwnToken(SecretStr(TOKEN)), ATTRIBUTION)
-            self.session_id = remote.open_session().session_id
-            remote.upload(self.session_id, [clip])
-
-    def scene(self, name: str) -> str:
-        self._process.clear_faults()
-        self._process.faults(**self.SCENES.get(name, {}))
-        return "Add a title that says 'Urban Dreams'"
-
-    def kill(self) -> None:
-        self._process.kill()
-
-
-class _Adk:
-    """The real server: its agent plays the scene whose name it is told."""
-
-    tells_drafts = True
-
-    def __init__(self, process: AdkProcess) -> None:
-        self._process = process
-        self.url = process.url
-        self.session_id = process.open_session()
-
-    def scene(self, name: str) -> str:
-        return name
-
-    def kill(self) -> None:
-        self._process.kill()
-
-
-@pytest.fixture(scope="module", params=["sandbox, adk form", "sandbox, flat form", "google-adk"])
-def shared_partner(request: pytest.FixtureRequest, clip: Path) -> Iterator[Partner]:
-    with ExitStack() as stack:
-        yield _start(request.param, stack, clip)
-
-
-def _start(name: str, stack: ExitStack, clip: Path) -> Partner:
-    if name == "google-adk":
-        return _Adk(stack.enter_context(AdkProcess()))
-    is_flat = "flat" in name
-    steady = {"silent_edit": 0, "temporary_issue": 0}
-    streams = "flat" if is_flat else "adk"
-    process = SandboxProcess.start(faults=steady, no_latency=True, streams=streams, token=f"{TOKEN}=100000")
-    return _Sandbox(stack.enter_context(process), clip, tells_drafts=not is_flat)
-
-
-@pytest.fixture
-def http(shared_partner: Partner, http_to: Callable[[str], Http]) -> Http:
-    return http_to(shared_partner.url)
+    def hear(self, scene: str) -> tuple[Heard, list[Event]]:
+        told: list[Event] = []
+        return self.remote.send(self.session_id, self.scene(scene), PATIENT, tell=told.append), told
 
 
 def _remote(http: Http) -> Remote:
     return Remote(http, OwnToken(SecretStr(TOKEN)), ATTRIBUTION)
 
 
-def _hear(http: Http, partner: Partner, scene: str) -> tuple[Heard, list[Event]]:
-    told: list[Event] = []
-    heard = _remote(http).send(partner.session_id, partner.scene(scene), PATIENT, tell=told.append)
-    return heard, told
+@contextmanager
+def _sandbox(streams: str, http_to: Callable[[str], Http], clip: Path) -> Iterator[Partner]:
+    steady = {"silent_edit": 0, "temporary_issue": 0}
+    with SandboxProcess.start(faults=steady, no_latency=True, streams=streams, token=f"{TOKEN}=100000") as sandbox:
+
+        def scene(name: str) -> str:
+            sandbox.clear_faults()
+            sandbox.faults(**SCENES.get(name, {}))
+            return "Add a title that says 'Urban Dreams'"
+
+        remote = _remote(http_to(sandbox.url))
+        session = remote.open_session().session_id
+        remote.upload(session, [clip])
+        yield Partner(sandbox.process, remote, session, scene, tells_drafts=streams == "adk")
 
 
-def test_a_text_is_heard(http: Http, shared_partner: Partner) -> None:
-    heard, told = _hear(http, shared_partner, "text")
+@contextmanager
+def _google_adk(http_to: Callable[[str], Http], folder: Path) -> Iterator[Partner]:
+    # The server keeps files beside its agents, so it gets a copy of them.
+    agents = shutil.copytree(Path(__file__).parent / "adk", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    command = [str(Path(sys.executable).with_name("adk")), "api_server", "--port", str(port), "--no-reload"]
+    kept = ["--session_service_uri", "memory://", "--artifact_service_uri", "memory://"]
+    environment = os.environ | {"OTEL_SDK_DISABLED": "true"}
+    with (
+        httpx.Client(base_url=url, trust_env=False, timeout=20) as http,
+        subprocess.Popen([*command, *kept, str(agents)], env=environment) as process,
+    ):
+
+        def answers() -> bool:
+            try:
+                return http.get("/list-apps").is_success
+            except httpx.HTTPError:
+                return False
+
+        try:
+            wait_for_start(process, answers)
+            session = http.post("/apps/nemo_agent/users/me/sessions", json={}).raise_for_status().json()["id"]
+            yield Partner(process, _remote(http_to(url)), session, lambda name: name)
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="module", params=["sandbox, adk form", "sandbox, flat form", "google-adk"])
+def shared_partner(
+    request: pytest.FixtureRequest,
+    http_to: Callable[[str], Http],
+    clip: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Partner]:
+    is_real, form = request.param == "google-adk", "flat" if "flat" in request.param else "adk"
+    partner = (
+        _google_adk(http_to, tmp_path_factory.mktemp("adk") / "agents") if is_real else _sandbox(form, http_to, clip)
+    )
+    with partner as met:
+        yield met
+
+
+def test_a_text_is_heard(shared_partner: Partner) -> None:
+    heard, told = shared_partner.hear("text")
     assert heard.reply
     assert heard.error is None
     assert [type(event) for event in told] == [Text]
 
 
-def test_a_text_in_pieces_and_once_more_whole_is_heard_once(http: Http, shared_partner: Partner) -> None:
-    heard, told = _hear(http, shared_partner, "pieces")
+def test_a_text_in_pieces_and_once_more_whole_is_heard_once(shared_partner: Partner) -> None:
+    heard, told = shared_partner.hear("pieces")
     texts = [event.text for event in told if isinstance(event, Text)]
     assert len(texts) == len(set(texts)) >= 1
     for text in texts:
         assert heard.reply.count(text.strip()) == 1
 
 
-def test_tools_are_heard_and_are_no_words(http: Http, shared_partner: Partner) -> None:
-    heard, told = _hear(http, shared_partner, "tools")
+def test_tools_are_heard_and_are_no_words_and_a_new_draft_where_the_form_carries_it(shared_partner: Partner) -> None:
+    heard, told = shared_partner.hear("tools")
     call = next(event for event in told if isinstance(event, ToolCall))
     result = next(event for event in told if isinstance(event, ToolResult))
     assert call.name == result.name == heard.tools[0]
     assert call.args
     assert result.result
     assert call.name not in heard.reply
-
-
-def test_a_new_draft_is_heard_where_the_form_carries_it(http: Http, shared_partner: Partner) -> None:
-    _, told = _hear(http, shared_partner, "tools")
     drafts = [event.delta["draft"] for event in told if isinstance(event, StateChange)]
     assert bool(drafts) == shared_partner.tells_drafts
     assert all("Urban Dreams" in str(draft) for draft in drafts)
 
 
-def test_an_exception_of_the_agent_is_heard_as_its_error(http: Http, shared_partner: Partner) -> None:
-    heard, _ = _hear(http, shared_partner, "exception")
+def test_an_exception_of_the_agent_is_heard_as_its_error(shared_partner: Partner) -> None:
+    heard, _ = shared_partner.hear("exception")
     assert heard.error is not None
     assert "Error" in heard.error.message
     assert heard.error.message != "no reason given"
 
 
-def test_silence_is_an_end_like_any_other(http: Http, shared_partner: Partner) -> None:
-    heard, _ = _hear(http, shared_partner, "silence")
+def test_silence_is_an_end_like_any_other(shared_partner: Partner) -> None:
+    heard, _ = shared_partner.hear("silence")
     assert heard.reply == ""
     assert heard.error is None
 
 
-def test_a_session_that_nobody_knows_is_gone(http: Http, shared_partner: Partner) -> None:
+def test_a_session_that_nobody_knows_is_gone(shared_partner: Partner) -> None:
     with pytest.raises(errors.SessionGone):
-        _remote(http).send("ses_nobody", shared_partner.scene("text"), PATIENT)
+        shared_partner.remote.send("ses_nobody", shared_partner.scene("text"), PATIENT)
 
 
-def test_a_server_that_dies_midway_leaves_a_cut_stream(http: Http, shared_partner: Partner) -> None:
+def test_a_server_that_dies_midway_leaves_a_cut_stream(shared_partner: Partner) -> None:
     """The last of this file, as nobody talks to this partner afterwards."""
     words = shared_partner.scene("forever")
     with pytest.raises(errors.StreamCut):
-        _remote(http).send(shared_partner.session_id, words, PATIENT, tell=lambda _: shared_partner.kill())
+        shared_partner.remote.send(
+            shared_partner.session_id, words, PATIENT, tell=lambda _: shared_partner.process.kill()
+        )
