@@ -1,9 +1,11 @@
-"""The stand-in's tokens, attribution and credits, asked for in plain httpx."""
+"""The stand-in's tokens and credits, and its books: what it was asked, by whom, when and with which outcome."""
 
 from collections.abc import Callable
 
+import httpx
 import pytest
 
+from tests.contract.standin import end_of, messages, requests, until
 from tests.sandbox_process import Caller, SandboxProcess
 
 
@@ -18,21 +20,17 @@ def test_a_free_token_comes_in_the_envelope_with_a_hundred_credits(make_caller: 
     assert "T" in body["data"]["expires_at"]
 
 
-def test_without_a_client_id_no_token_is_given(make_caller: Callable[..., Caller]) -> None:
-    answer = make_caller().http.post("/api/auth/anonymous-token")
-    assert (answer.status_code, answer.json()["code"]) == (400, 400)
-
-
-def test_a_second_token_for_a_client_is_refused_for_seven_days(sandbox: SandboxProcess, caller: Caller) -> None:
-    answer = caller.take_token()
-    assert (answer.status_code, answer.json()["code"]) == (429, 429)
-    outcomes = [request["outcome"] for request in sandbox.ledger()["token_requests"][caller.client_id]]
+def test_a_client_gets_a_token_once_in_seven_days_and_an_address_ten(
+    sandbox: SandboxProcess, make_caller: Callable[..., Caller]
+) -> None:
+    unnamed = make_caller().http.post("/api/auth/anonymous-token")
+    assert (unnamed.status_code, unnamed.json()["code"]) == (400, 400)
+    callers = [make_caller() for _ in range(11)]
+    assert [each.take_token().status_code for each in callers] == [200] * 10 + [429]
+    again = callers[0].take_token()
+    assert (again.status_code, again.json()["code"]) == (429, 429)
+    outcomes = [request["outcome"] for request in sandbox.ledger()["token_requests"][callers[0].client_id]]
     assert outcomes == ["issued", "refused"]
-
-
-def test_new_client_ids_run_into_the_limit_of_their_address(make_caller: Callable[..., Caller]) -> None:
-    statuses = [make_caller().take_token().status_code for _ in range(11)]
-    assert statuses == [200] * 10 + [429]
 
 
 def test_after_its_end_the_same_client_gets_a_new_token_and_its_old_credits(
@@ -71,30 +69,25 @@ def test_the_ledger_names_each_request_that_lacks_an_attribution_header(
     assert note["missing"] == ["X-Skill-Version"]
 
 
-def test_an_edit_is_refused_before_it_starts_when_the_credits_are_out(sandbox: SandboxProcess, caller: Caller) -> None:
+def test_what_was_charged_adds_up_and_an_edit_is_refused_before_it_starts_when_the_credits_are_out(
+    sandbox: SandboxProcess, caller: Caller
+) -> None:
     session = caller.open_session()
     for word in ("One", "Two"):
         caller.send(session, f'add a title "{word}"')
     before = caller.draft(session)
-    refused = caller.send(session, 'add a title "Three"')
-    assert refused.json()["code"] == 2001
+    assert caller.send(session, 'add a title "Three"').json()["code"] == 2001
     assert caller.draft(session) == before
     assert sandbox.ledger()["refusals"] == {"2001": 1}
-    sandbox.top_up(100)
-    assert caller.send(session, 'add a title "Three"').headers["content-type"].startswith("text/event-stream")
-    outcomes = [message["outcome"] for message in sandbox.ledger()["sessions"][session]["messages"]]
-    assert outcomes == ["applied", "applied", "refused", "applied"]
-
-
-def test_what_was_charged_adds_up_to_what_the_account_lost(sandbox: SandboxProcess, caller: Caller) -> None:
     sandbox.top_up(300)
-    session = caller.open_session()
-    for text in ('add a title "One"', "generate a clip of rain", "what is on the timeline?"):
-        caller.send(session, text)
+    for text in ('add a title "Three"', "generate a clip of rain", "what is on the timeline?"):
+        assert caller.send(session, text).headers["content-type"].startswith("text/event-stream")
     ledger = sandbox.ledger()
-    charges = [message["charge"] for message in ledger["sessions"][session]["messages"]]
-    assert 40 <= charges[0] <= 50
-    assert charges[1:] == [100, 0]
+    noted = [(message["outcome"], message["charge"]) for message in ledger["sessions"][session]["messages"]]
+    charges = [charge for _, charge in noted]
+    assert [outcome for outcome, _ in noted] == ["applied", "applied", "refused", "applied", "applied", "answered"]
+    assert all(40 <= charges[edit] <= 50 for edit in (0, 1, 3))
+    assert (charges[2], charges[4:]) == (0, [100, 0])
     assert caller.balance() == {"available": 400 - sum(charges), "frozen": 0, "total": 400 - sum(charges)}
     assert ledger["charged"] == sum(charges)
 
@@ -127,3 +120,33 @@ def test_neither_the_ledger_nor_a_refusal_repeats_a_token(sandbox: SandboxProces
     assert sandbox.ledger()["tokens_at_cdn"] == 1
     refused = caller.http.get("/api/credits/balance/simple", headers={"Authorization": "Bearer nmv_usr_other"})
     assert "nmv_usr_other" not in refused.text
+
+
+def test_every_request_stands_in_the_book_with_what_it_was_about_until_its_answer_ends(
+    sandbox: SandboxProcess, caller: Caller
+) -> None:
+    sandbox.faults(edit_seconds=0.3, render_seconds=0.2)
+    session = caller.open_session()
+    caller.send(session, 'add a title "Dawn"')
+    caller.render(session, "render_a").raise_for_status()
+    caller.http.get(str(end_of(caller, "render_a")[1])).raise_for_status()
+    until(lambda: all(each["ended_at"] for each in requests(sandbox)))
+    noted = requests(sandbox)
+    about = [(each["endpoint"], each["about"]) for each in noted if each["endpoint"] != "poll"]
+    (export,) = sandbox.ledger()["renders"]
+    expected = [("token", None), ("session", session), ("edit", session), ("state", session)]
+    assert about == [*expected, ("render", session), ("cdn", export["file"])]
+    assert {each["about"] for each in requests(sandbox, "poll")} == {"render_a"}
+    assert all(each["ended_at"] >= each["at"] for each in noted)
+    (edit,), (message,) = requests(sandbox, "edit"), messages(sandbox, session)
+    assert edit["at"] + 0.3 <= message["at"] + 0.3 <= message["ended_at"] <= edit["ended_at"]
+    assert export["at"] + 0.2 <= export["ended_at"] <= export["looks"][-1]["at"]
+
+
+def test_one_that_was_refused_or_cut_has_ended_too(sandbox: SandboxProcess, caller: Caller) -> None:
+    sandbox.faults(rate_limited={"count": 1, "on": ["balance"]}, answer_dropped={"count": 1, "on": ["session"]})
+    assert caller.http.get("/api/credits/balance/simple").status_code == 429
+    with pytest.raises(httpx.RemoteProtocolError):
+        caller.open_session()
+    assert [each["endpoint"] for each in requests(sandbox)] == ["token", "balance", "session"]
+    until(lambda: all(each["ended_at"] for each in requests(sandbox)))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from sandbox.dialects import AdkDialect
 from tests.contract.standin import messages, until
 from tests.sandbox_process import Caller, SandboxProcess, events
 
@@ -30,54 +31,42 @@ def _words(stream: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("text", "title"), [('Add a title "Urban Dreams" at the start', "Urban Dreams"), ("加字幕“海滩日落”", "海滩日落")]
-)
-def test_titles_and_captions_take_the_quoted_words(caller: Caller, session: str, text: str, title: str) -> None:
-    caller.send(session, text)
-    assert _tracks(caller.draft(session))[7][0]["m"] == {"title": title}
-
-
-def test_music_makes_an_audio_track_with_a_volume_as_long_as_the_picture(caller: Caller, session: str) -> None:
-    caller.send(session, "please add some lo-fi music")
-    tracks = _tracks(caller.draft(session))
-    assert tracks[1][0]["m"]["volume"] == 0.35
-    assert tracks[1][0]["d"] == tracks[0][0]["d"]
-
-
-def test_every_text_begins_at_the_start_and_a_title_lasts_as_long_as_was_asked(caller: Caller, session: str) -> None:
-    caller.send(session, "cut the pauses and add captions")
-    caller.send(session, 'Add the title "Five seconds" for the first 1.5 s')
-    texts = [track["sg"] for track in caller.draft(session)["t"] if track["tt"] == 7]
-    assert [len(segments) for segments in texts] == [1, 1]
-    assert texts[1][0]["m"] == {"title": "Five seconds"}
-    assert texts[1][0]["d"] == 1500
-
-
-@pytest.mark.parametrize(
-    ("text", "ms"),
+    ("text", "title", "ms"),
     [
-        ('the title "Dawn" for the first second', 1000),
-        ('the title "Dawn" for the first two seconds', 2000),
-        ('the title "Dawn" for 60 s', 2000),
-        ('the title "Dawn"', 2000),
-        ("标题“三秒”，显示一秒", 1000),
-        ("标题“三秒”，前1.5秒", 1500),
+        ('Add a title "Urban Dreams" at the start', "Urban Dreams", 2000),
+        ("加字幕“海滩日落”", "海滩日落", 2000),
+        ('the title "Dawn" for the first second', "Dawn", 1000),
+        ('the title "Dawn" for the first two seconds', "Dawn", 2000),
+        ('the title "Dawn" for 60 s', "Dawn", 2000),
+        ('the title "Five seconds" for the first 1.5 s', "Five seconds", 1500),
+        ("标题“三秒”，显示一秒", "三秒", 1000),
+        ("标题“三秒”，前1.5秒", "三秒", 1500),
     ],
 )
-def test_a_title_never_outlasts_the_picture(caller: Caller, session: str, text: str, ms: int) -> None:
+def test_a_title_takes_the_quoted_words_and_the_time_asked_for_and_never_outlasts_the_picture(
+    caller: Caller, session: str, text: str, title: str, ms: int
+) -> None:
     caller.send(session, text)
     draft = caller.draft(session)
-    assert (_tracks(draft)[7][0]["d"], draft["d"]) == (ms, 2000)
+    (segment,) = _tracks(draft)[7]
+    assert (segment["m"], segment["d"], draft["d"]) == ({"title": title}, ms, 2000)
 
 
 @pytest.mark.parametrize(
-    ("text", "volume"), [("lo-fi music at 30 %", 0.3), ("音乐音量 20％", 0.2), ('title "5%", music at 100%', 1.0)]
+    ("text", "volume"),
+    [
+        ("please add some lo-fi music", 0.35),
+        ("lo-fi music at 30 %", 0.3),
+        ("音乐音量 20％", 0.2),
+        ('title "5%", music at 100%', 1.0),
+    ],
 )
-def test_music_plays_as_loud_as_was_asked_and_the_agent_says_so(
+def test_music_plays_as_long_as_the_picture_and_as_loud_as_was_asked_and_the_agent_says_so(
     caller: Caller, session: str, text: str, volume: float
 ) -> None:
     said = _words(caller.send(session, text).text)
-    assert _tracks(caller.draft(session))[1][0]["m"]["volume"] == volume
+    tracks = _tracks(caller.draft(session))
+    assert (tracks[1][0]["m"]["volume"], tracks[1][0]["d"]) == (volume, tracks[0][0]["d"])
     assert f"{volume:.0%}" in said
 
 
@@ -87,9 +76,12 @@ def test_trimming_makes_the_picture_shorter_to_the_length_asked_for(caller: Call
     assert (_tracks(draft)[0][0]["d"], draft["d"]) == (1500, 1500)
 
 
-def test_a_track_can_be_removed_again(caller: Caller, session: str) -> None:
-    caller.send(session, "add music and captions")
-    assert _tracks(caller.draft(session)).keys() == {0, 1, 7}
+def test_every_text_has_a_track_of_its_own_that_can_be_removed_again(caller: Caller, session: str) -> None:
+    caller.send(session, "cut the pauses, add music and captions")
+    caller.send(session, 'add the title "Dawn"')
+    draft = caller.draft(session)
+    assert _tracks(draft).keys() == {0, 1, 7}
+    assert [len(track["sg"]) for track in draft["t"] if track["tt"] == 7] == [1, 1]
     caller.send(session, "remove the music")
     assert _tracks(caller.draft(session)).keys() == {0, 7}
 
@@ -137,52 +129,43 @@ def test_a_generated_clip_costs_a_hundred_and_is_followed_by_a_second_pass(
     assert caller.state(session).json()["data"]["state"]["generated_media"]
 
 
-def test_a_question_is_answered_and_changes_nothing(caller: Caller, session: str) -> None:
+def test_a_question_is_answered_and_changes_nothing_and_a_chinese_session_hears_chinese(
+    caller: Caller, session: str
+) -> None:
     before = caller.draft(session)
     assert "timeline" in _words(caller.send(session, "What is on the timeline?").text)
     assert caller.draft(session) == before
+    assert "文字" in _words(caller.send(caller.open_session("zh-CN"), "加标题“早安”").text)
 
 
-def test_a_chinese_session_is_answered_in_chinese(sandbox: SandboxProcess, caller: Caller) -> None:
-    chinese = caller.open_session("zh-CN")
-    assert "文字" in _words(caller.send(chinese, "加标题“早安”").text)
-
-
-def test_screen_talk_is_mixed_with_real_descriptions(caller: Caller, session: str) -> None:
+def test_screen_talk_is_mixed_with_real_descriptions_unless_it_is_turned_off(
+    sandbox: SandboxProcess, caller: Caller, session: str
+) -> None:
     said = [_words(caller.send(session, f'add a title "{number}"').text) for number in range(20)]
     assert all("added the text" in words for words in said)
     assert any("Export button" in words for words in said)
     assert any("drag" in words for words in said)
+    sandbox.faults(screen_talk=0)
+    said = [_words(caller.send(session, f'add a title "Take {number}"').text) for number in range(12)]
+    assert set(said) == {"I've added the text over the opening seconds."}
 
 
-def test_adk_events_bring_tool_calls_the_new_draft_and_partial_texts_before_the_whole(
-    start_with_caller: Callable[..., tuple[SandboxProcess, Caller]],
-) -> None:
-    _, caller = start_with_caller(no_latency=True, streams="adk")
-    session = caller.open_session()
-    stream = caller.send(session, 'add a title "Dawn"')
-    assert stream.headers["content-type"].startswith("text/event-stream")
-    told = events(stream.text)
-    parts = [event["content"]["parts"][0] for event in told]
-    assert parts[0]["functionCall"]["name"] == "add_text"
-    assert parts[1]["functionResponse"]["name"] == "add_text"
-    assert told[1]["actions"]["stateDelta"]["draft"] == caller.draft(session)
-    pieces = [event["content"]["parts"][0]["text"] for event in told if event.get("partial")]
+def test_a_text_in_the_form_of_adk_comes_in_pieces_and_once_more_as_a_whole() -> None:
+    *pieces, whole = events(b"".join(AdkDialect().text("I've removed that track.")).decode())
     assert len(pieces) > 1
-    assert "".join(pieces) == parts[-1]["text"]
-    assert "partial" not in told[-1]
+    assert all(piece["partial"] for piece in pieces)
+    assert "partial" not in whole
+    said = [event["content"]["parts"][0]["text"] for event in (*pieces, whole)]
+    assert "".join(said[:-1]) == said[-1] == "I've removed that track."
 
 
-def test_the_flat_form_brings_the_same_story_and_keep_alives_in_every_form_while_the_agent_is_busy(
+def test_keep_alives_come_in_every_form_while_the_agent_is_busy(
     start_with_caller: Callable[..., tuple[SandboxProcess, Caller]],
 ) -> None:
-    sandbox, caller = start_with_caller(no_latency=True, keep_alive=0.05, streams="flat")
-    session = caller.open_session()
-    told = [event["type"] for event in events(caller.send(session, 'add a title "Dawn"').text)]
-    assert [kind for kind in told if kind != "heartbeat"] == ["tool_call", "tool_result", "text"]
-    sandbox.faults(edit_seconds=600)
+    faults = {"edit_seconds": 600}
+    _, caller = start_with_caller(no_latency=True, keep_alive=0.05, streams="flat", faults=faults)
     awaited = {": ping", "data:", "event: heartbeat", "event: heartbeat\ndata: {}", 'data: {"type":"heartbeat"}'}
-    with caller.stream(session, 'add a title "Dusk"') as answer:
+    with caller.stream(caller.open_session(), 'add a title "Dusk"') as answer:
         heard = answer.iter_text()
         while awaited:
             awaited -= set(next(heard).split("\n\n"))
@@ -211,11 +194,3 @@ def test_the_same_seed_makes_the_same_choices(
 
     other = start_sandbox(no_latency=True, seed=7)
     assert told(sandbox) == told(sandbox) != told(other) == told(other)
-
-
-def test_without_screen_talk_the_agent_only_tells_what_it_did(
-    sandbox: SandboxProcess, caller: Caller, session: str
-) -> None:
-    sandbox.faults(screen_talk=0)
-    said = {_words(caller.send(session, f'add a title "Take {number}"').text) for number in range(12)}
-    assert said == {"I've added the text over the opening seconds."}

@@ -20,8 +20,8 @@ def _described(path: Path) -> str:
 
 
 def _result(caller: Caller, session: str, tmp_path: Path) -> Path:
-    caller.render(session, "render_a").raise_for_status()
-    status, url, reason = end_of(caller, "render_a")
+    caller.render(session, name := f"render_{session}").raise_for_status()
+    status, url, reason = end_of(caller, name)
     assert status == "completed", reason
     path = tmp_path / "result.mp4"
     path.write_bytes(caller.http.get(str(url)).raise_for_status().content)
@@ -34,11 +34,8 @@ def test_a_result_is_a_playable_h264_mp4_of_the_clip_with_its_sound(
     caller.send(session, 'add a title "Dawn"')
     path = _result(caller, session, tmp_path)
     told = _described(path)
-    assert "Video: h264" in told
-    assert "yuv420p" in told
-    assert "320x240" in told
-    assert "Audio: aac" in told
-    assert "Duration: 00:00:02.0" in told
+    for fact in ("Video: h264", "yuv420p", "320x240", "Audio: aac", "Duration: 00:00:02.0"):
+        assert fact in told
     # Fast start: what a player needs to begin with stands before the pictures.
     assert path.read_bytes().index(b"moov") < path.read_bytes().index(b"mdat")
 
@@ -70,20 +67,21 @@ def test_a_large_photo_becomes_a_short_clip_that_fits_the_frame(caller: Caller, 
     assert "Duration: 00:00:03.0" in told
 
 
-def test_a_session_without_a_picture_renders_a_plain_one(caller: Caller, tmp_path: Path) -> None:
-    session = caller.open_session()
-    caller.send(session, "generate a clip of rain")
-    assert "720x1280" in _described(_result(caller, session, tmp_path))
-
-
-def test_a_trimmed_clip_is_really_shorter(caller: Caller, session: str, tmp_path: Path) -> None:
+def test_a_trimmed_clip_is_really_shorter_and_a_session_without_a_picture_renders_a_plain_one(
+    caller: Caller, session: str, tmp_path: Path
+) -> None:
     caller.send(session, "trim to 1 second")
     assert "Duration: 00:00:01.0" in _described(_result(caller, session, tmp_path))
+    caller.send(plain := caller.open_session(), "generate a clip of rain")
+    assert "720x1280" in _described(_result(caller, plain, tmp_path))
 
 
-def test_a_clip_that_no_encoder_can_read_ends_as_failed_with_a_reason(caller: Caller) -> None:
+def test_a_clip_that_no_encoder_can_read_is_taken_without_a_length_and_ends_as_failed_with_a_reason(
+    caller: Caller,
+) -> None:
     session = caller.open_session()
-    caller.upload(session, ("odd.mp4", b"not a video")).raise_for_status()
+    (file,) = caller.upload(session, ("odd.mp4", b"not a video")).json()["data"]["files"]
+    assert (file["duration"], file["width"]) == (None, None)
     caller.render(session, "render_odd").raise_for_status()
     status, url, reason = end_of(caller, "render_odd")
     assert (status, url) == ("failed", None)
@@ -91,31 +89,24 @@ def test_a_clip_that_no_encoder_can_read_ends_as_failed_with_a_reason(caller: Ca
     assert "encoder" in reason
 
 
-def test_equal_orders_are_encoded_once(sandbox: SandboxProcess, caller: Caller, clip: Path) -> None:
+def test_equal_orders_are_encoded_once_and_the_answer_comes_in_each_of_its_forms(
+    sandbox: SandboxProcess, caller: Caller, clip: Path
+) -> None:
     sandbox.top_up(1000)
-    urls, tags = [], []
-    for number in range(3):
+    urls, tags, shapes = set(), set(), []
+    for number in range(4):
         session = caller.open_session()
         caller.upload(session, (f"beach-{number}.mp4", clip.read_bytes()))
         caller.send(session, "make it warmer")
         caller.render(session, f"render_{number}")
-        urls.append(str(end_of(caller, f"render_{number}")[1]))
-        tags.append(caller.http.get(urls[-1]).headers["etag"])
-    assert len(set(urls)) == 3
-    # A tag tells a file's time and size: what was encoded again would have another time.
-    assert len(set(tags)) == 1
-
-
-def test_the_answer_comes_in_each_of_its_forms(caller: Caller, clip: Path) -> None:
-    shapes = []
-    for number in range(4):
-        session = caller.open_session()
-        caller.upload(session, ("beach.mp4", clip.read_bytes()))
-        caller.render(session, f"render_{number}")
-        end_of(caller, f"render_{number}")
+        urls.add(url := str(end_of(caller, f"render_{number}")[1]))
+        tags.add(caller.http.get(url).headers["etag"])
         body = caller.look(f"render_{number}").json()
         shapes.append((sorted(body), sorted(body.get("data", {}))))
         assert body.get("data", {}).get("progress", 100) == 100
+    assert len(urls) == 4
+    # A tag tells a file's time and size: what was encoded again would have another time.
+    assert len(tags) == 1
     data = ["id", "outputUrl", "progress", "status"]
     envelope = ["code", "data", "message"]
     assert shapes == [
@@ -135,23 +126,20 @@ def test_a_render_goes_from_pending_through_processing_to_completed(
     other = caller.open_session()
     caller.render(other, "render_a", caller.draft(session)).raise_for_status()
     assert end_of(caller, "render_a")[0] == "completed"
-    note = sandbox.ledger()["renders"][1]
+    stuck, note = sandbox.ledger()["renders"]
+    assert stuck["ended_at"] is None
     states = [look["status"] for look in note["looks"]]
     assert states == sorted(states, key=["pending", "processing", "completed"].index)
     assert len(note["spacing"]) == len(states)
 
 
-def test_an_empty_draft_is_not_rendered(caller: Caller) -> None:
-    answer = caller.render(caller.open_session(), "render_a")
-    assert answer.status_code == 422
-    assert "nothing to render" in answer.json()["message"]
-
-
 @pytest.mark.parametrize("header", ["X-Skill-Source", "X-Skill-Version", "X-Skill-Platform"])
-def test_an_export_without_an_attribution_header_answers_402(caller: Caller, session: str, header: str) -> None:
-    draft = caller.draft(session)
+def test_an_export_of_nothing_or_without_an_attribution_header_is_refused(caller: Caller, header: str) -> None:
+    session = caller.open_session()
+    empty = caller.render(session, "render_a")
+    assert (empty.status_code, "nothing to render" in empty.json()["message"]) == (422, True)
     del caller.http.headers[header]
-    assert caller.render(session, "render_a", draft).status_code == 402
+    assert caller.render(session, "render_a", {"t": [{"tt": 0, "sg": [{"d": 1000}]}]}).status_code == 402
 
 
 def test_the_caption_of_a_session_is_its_newest_instruction_with_its_number() -> None:
