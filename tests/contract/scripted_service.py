@@ -7,7 +7,7 @@ import socketserver
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from reelq.remote.client import Remote
 
@@ -29,6 +29,11 @@ def say(content: object, status: str = "200 OK", **headers: str) -> bytes:
     return reply(status, json.dumps(content).encode(), Content_Type="application/json", **headers)
 
 
+def cut(begun: bytes) -> Answer:
+    """An answer that breaks off after these bytes."""
+    return lambda connection: connection.sendall(begun)
+
+
 def endless(kind: str, *, status: str = "200 OK", chunk: bytes = b" " * 4096, pause: float = 0) -> Answer:
     """An answer that goes on for as long as anybody listens."""
 
@@ -41,36 +46,30 @@ def endless(kind: str, *, status: str = "200 OK", chunk: bytes = b" " * 4096, pa
     return talk
 
 
-class ScriptedService:
+class ScriptedService(socketserver.ThreadingTCPServer):
     """The answers in their order; the last one is repeated."""
 
+    daemon_threads = True
+    request_queue_size = 64
+
     def __init__(self, *answers: Answer) -> None:
+        super().__init__(("127.0.0.1", 0), socketserver.BaseRequestHandler)
         self._answers = list(answers)
         self._lock = threading.Lock()
         self.heads: list[str] = []
         self.bodies: list[bytes] = []
-
-    def __enter__(self) -> Self:
-        class Handler(socketserver.StreamRequestHandler):
-            def handle(handler) -> None:  # noqa: N805 - `self` is the service
-                with suppress(OSError):  # who hangs up on us is part of the tests
-                    while self._serve(handler.connection, handler.rfile):
-                        pass
-
-        class Server(socketserver.ThreadingTCPServer):
-            daemon_threads = True
-            request_queue_size = 64
-
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
-        return self
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self.shutdown()
+        self.server_close()
+
+    def finish_request(self, request: Any, client_address: object) -> None:
+        """One connection."""
+        with suppress(OSError), request.makefile("rb") as incoming:  # who hangs up on us is part of the tests
+            while self._serve(request, incoming):
+                pass
 
     def _serve(self, connection: socket.socket, incoming: Any) -> bool:
         """One request; whether the connection lives on."""

@@ -1,7 +1,6 @@
 """What a service, a proxy or the way there can do that no contract foresees: it ends in one of our errors, and soon."""
 
 import gzip
-import json
 import re
 import socket
 import threading
@@ -22,7 +21,7 @@ from reelq.remote.client import Limits, Remote, ask_for_token, open_http
 from reelq.remote.receipts import Balance, Grant
 from reelq.remote.sse import Heard, Patience
 from reelq.settings import Settings
-from tests.contract.scripted_service import Answer, Meet, endless, reply, say
+from tests.contract.scripted_service import Answer, Meet, cut, endless, reply, say
 from tests.contract.standin import PATIENT, until
 from tests.sandbox_process import ATTRIBUTION, NO_TLS
 
@@ -48,25 +47,11 @@ class _Clerk:
         return Grant(f"nmv_usr_{self.asked}")
 
 
-def _half(connection: socket.socket) -> None:
-    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{")
-
-
-def _cut_stream(connection: socket.socket) -> None:
-    connection.sendall(
-        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n: hi\n\r\n"
-    )
-
-
-def _garbage(connection: socket.socket) -> None:
-    connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")
-
-
 TROUBLE: list[Answer] = [
     b"",
-    _half,
-    _garbage,
-    _cut_stream,
+    cut(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"),
+    cut(b"SSH-2.0-OpenSSH_9.6\r\n"),
+    cut(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n: hi\n\r\n"),
     endless("text/event-stream", chunk=b": ping\n\n"),
     endless("application/json", status="401 Unauthorized"),
     endless("text/html", status="502 Bad Gateway"),
@@ -352,23 +337,13 @@ def test_a_refusal_in_the_middle_of_an_upload_is_heard(meet: Meet, tmp_path: Pat
         remote.upload("s", [clip])
 
 
-ECHOES = [
-    {"code": 7777, "message": "no: own-token/x"},
-    {"code": 0, "data": {"odd": "own-token/x"}},
-    {"code": 7777, "message": "own-token%2Fx"},
-]
-
-
-@pytest.mark.parametrize("echo", ECHOES)
+@pytest.mark.parametrize("echo", [{"code": 7777, "message": "no: own-token/x"}, {"data": {"odd": "own-token/x"}}])
 def test_a_token_of_no_known_shape_is_cut_out_of_every_error(echo: dict[str, object], meet: Meet) -> None:
-    written = json.dumps(echo).encode()
-    for content in (written, written.replace(b"/", b"\\/")):
-        remote, _ = meet(reply(body=content, Content_Type="application/json"))
-        for act in (Remote.balance, _send):
-            with pytest.raises(errors.RemoteError) as caught:
-                act(remote)
-            told = repr(caught.value) + caught.value.raw
-            assert "own-token" not in told
+    remote, _ = meet(say(echo))
+    for act in (Remote.balance, _send):
+        with pytest.raises(errors.RemoteError) as caught:
+            act(remote)
+        assert "own-token" not in repr(caught.value) + caught.value.raw
 
 
 def test_a_token_in_the_agents_own_words_is_cut_out(meet: Meet) -> None:
@@ -400,17 +375,12 @@ def test_a_draft_that_nests_too_deep_to_be_sent_is_one_of_our_errors(meet: Meet)
     assert service.heads == []
 
 
-def test_a_packed_stream_is_read_to_its_end(meet: Meet) -> None:
-    packed = gzip.compress(b'data: {"type": "text", "content": "Done."}\n\n')
-    remote, service = meet(reply(body=packed, Content_Type="text/event-stream", Content_Encoding="gzip"))
+def test_a_packed_stream_is_read_to_its_end_and_one_that_can_not_be_unpacked_is_doubt(meet: Meet) -> None:
+    packed = {"Content_Type": "text/event-stream", "Content_Encoding": "gzip"}
+    remote, service = meet(reply("200 OK", gzip.compress(STREAM.partition(b"\r\n\r\n")[2]), **packed))
     assert _send(remote).reply == "Done."
     assert "accept-encoding: identity" in service.heads[0].lower()
-
-
-def test_an_answer_that_can_not_be_unpacked_is_told_and_after_an_instruction_is_doubt(meet: Meet) -> None:
-    packed = b"this is no gzip"
-    remote, _ = meet(reply(body=packed, Content_Type="application/json", Content_Encoding="gzip"))
-    _end_in(errors.Unintelligible, errors.StreamNeverBegan, remote)
-    remote, _ = meet(reply(body=packed, Content_Type="text/event-stream", Content_Encoding="gzip"))
     with pytest.raises(errors.StreamCut):
-        _send(remote)
+        _send(meet(reply("200 OK", b"this is no gzip", **packed))[0])
+    remote, _ = meet(reply("200 OK", b"this is no gzip", Content_Type="application/json", Content_Encoding="gzip"))
+    _end_in(errors.Unintelligible, errors.StreamNeverBegan, remote)

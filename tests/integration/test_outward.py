@@ -137,7 +137,7 @@ def test_a_certificate_has_to_be_for_the_name(tmp_path: Path, monkeypatch: pytes
     receiver = start()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    receiver.server.socket = context.wrap_socket(receiver.server.socket, server_side=True)
+    receiver.socket = context.wrap_socket(receiver.socket, server_side=True)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     sender = Outward(LOOPBACK, resolve=names("127.0.0.1"))
     assert sender.post(f"https://hooks.example:{receiver.port}/", b"{}", HEADERS).status == 204
