@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import imageio_ffmpeg
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.sandbox_process import Caller, SandboxProcess
+from tests.sandbox_process import Caller, SandboxProcess, Start
 from tests.servers import missing, test_run
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -73,17 +73,18 @@ def shared_sandbox() -> Iterator[list[SandboxProcess]]:
 
 
 @pytest.fixture
-def sandbox(shared_sandbox: list[SandboxProcess]) -> SandboxProcess:
+def sandbox(shared_sandbox: list[SandboxProcess]) -> Iterator[SandboxProcess]:
     """A sandbox that answers at once and knows nothing of earlier tests."""
     if not shared_sandbox[0].alive:
         shared_sandbox[0].stop()
         shared_sandbox[0] = SandboxProcess.start(no_latency=True, faults=_STEADY)
     shared_sandbox[0].reset()
-    return shared_sandbox[0]
+    yield shared_sandbox[0]
+    shared_sandbox[0].hang_up()
 
 
 @pytest.fixture
-def start_sandbox() -> Iterator[Callable[..., SandboxProcess]]:
+def start_sandbox() -> Iterator[Start]:
     """Starts sandboxes with options of the test's own, and stops them after it."""
     started: list[SandboxProcess] = []
 
@@ -97,25 +98,9 @@ def start_sandbox() -> Iterator[Callable[..., SandboxProcess]]:
 
 
 @pytest.fixture
-def make_caller(sandbox: SandboxProcess) -> Iterator[Callable[..., Caller]]:
-    """Makes callers of the sandbox; given an address, of that one."""
-    made: list[Caller] = []
-
-    def make(url: str = "", **options: str) -> Caller:
-        made.append(Caller(url or sandbox.url, **options))
-        return made[-1]
-
-    yield make
-    for caller in made:
-        caller.http.close()
-
-
-@pytest.fixture
-def caller(make_caller: Callable[..., Caller]) -> Caller:
+def caller(sandbox: SandboxProcess) -> Caller:
     """A caller with a free token."""
-    made = make_caller()
-    made.take_token().raise_for_status()
-    return made
+    return sandbox.guest()
 
 
 @pytest.fixture(scope="session")

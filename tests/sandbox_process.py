@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final, Self
@@ -41,6 +41,7 @@ class SandboxProcess:
             raise RuntimeError(f"the sandbox did not start; it said {line!r}")
         self.url = line.removeprefix(READY)
         self.control = httpx.Client(base_url=self.url, trust_env=False, verify=NO_TLS, timeout=60)
+        self._callers: list[Caller] = []
 
     @classmethod
     def start(cls, *, faults: Mapping[str, object] | None = None, **options: object) -> Self:
@@ -72,11 +73,28 @@ class SandboxProcess:
     def top_up(self, credits_: int) -> None:
         self.control.post("/sandbox/credits", json={"credits": credits_}).raise_for_status()
 
+    def caller(self, token: str = "") -> "Caller":
+        """Somebody who calls it."""
+        self._callers.append(Caller(self.url, token))
+        return self._callers[-1]
+
+    def guest(self) -> "Caller":
+        """A caller with a free token."""
+        made = self.caller()
+        made.take_token().raise_for_status()
+        return made
+
     def reset(self) -> None:
         self.control.post("/sandbox/reset").raise_for_status()
 
+    def hang_up(self) -> None:
+        """The end of all callers."""
+        while self._callers:
+            self._callers.pop().http.close()
+
     def stop(self) -> None:
         """As a person stops it; one that does not end is killed."""
+        self.hang_up()
         self.control.close()
         self.process.terminate()
         with self.process:  # closes its streams, and waits
@@ -85,6 +103,10 @@ class SandboxProcess:
             except subprocess.TimeoutExpired:
                 self.process.kill()
         self._folder.cleanup()
+
+
+Start = Callable[..., SandboxProcess]
+"""The fixture `start_sandbox`."""
 
 
 class Caller:

@@ -56,18 +56,3 @@ def session(sandbox: SandboxProcess, caller: Caller, clip: Path) -> str:
     opened = caller.open_session()
     caller.upload(opened, ("beach.mp4", clip.read_bytes())).raise_for_status()
     return opened
-
-
-@pytest.fixture
-def start_with_caller(
-    start_sandbox: Callable[..., SandboxProcess], make_caller: Callable[..., Caller]
-) -> Callable[..., tuple[SandboxProcess, Caller]]:
-    """Starts a sandbox with options of the test's own, and makes a caller of it with a free token."""
-
-    def start(**options: Any) -> tuple[SandboxProcess, Caller]:
-        process = start_sandbox(**options)
-        caller = make_caller(process.url)
-        caller.take_token().raise_for_status()
-        return process, caller
-
-    return start

@@ -1,7 +1,5 @@
 """The stand-in's tokens and credits, and its books: what it was asked, by whom, when and with which outcome."""
 
-from collections.abc import Callable
-
 import httpx
 import pytest
 
@@ -9,8 +7,8 @@ from tests.contract.standin import end_of, messages, requests, until
 from tests.sandbox_process import Caller, SandboxProcess
 
 
-def test_a_free_token_comes_in_the_envelope_with_a_hundred_credits(make_caller: Callable[..., Caller]) -> None:
-    answer = make_caller().take_token()
+def test_a_free_token_comes_in_the_envelope_with_a_hundred_credits(sandbox: SandboxProcess) -> None:
+    answer = sandbox.caller().take_token()
     body = answer.json()
     assert answer.status_code == 200
     assert body["code"] == 0
@@ -20,12 +18,10 @@ def test_a_free_token_comes_in_the_envelope_with_a_hundred_credits(make_caller: 
     assert "T" in body["data"]["expires_at"]
 
 
-def test_a_client_gets_a_token_once_in_seven_days_and_an_address_ten(
-    sandbox: SandboxProcess, make_caller: Callable[..., Caller]
-) -> None:
-    unnamed = make_caller().http.post("/api/auth/anonymous-token")
+def test_a_client_gets_a_token_once_in_seven_days_and_an_address_ten(sandbox: SandboxProcess) -> None:
+    unnamed = sandbox.caller().http.post("/api/auth/anonymous-token")
     assert (unnamed.status_code, unnamed.json()["code"]) == (400, 400)
-    callers = [make_caller() for _ in range(11)]
+    callers = [sandbox.caller() for _ in range(11)]
     assert [each.take_token().status_code for each in callers] == [200] * 10 + [429]
     again = callers[0].take_token()
     assert (again.status_code, again.json()["code"]) == (429, 429)
@@ -49,10 +45,8 @@ def test_after_its_end_the_same_client_gets_a_new_token_and_its_old_credits(
 
 
 @pytest.mark.parametrize("authorization", ["", "Bearer nmv_usr_unknown", "Basic abc"])
-def test_a_token_that_is_missing_or_unknown_is_code_1001(
-    make_caller: Callable[..., Caller], authorization: str
-) -> None:
-    answer = make_caller().http.get("/api/credits/balance/simple", headers={"Authorization": authorization})
+def test_a_token_that_is_missing_or_unknown_is_code_1001(sandbox: SandboxProcess, authorization: str) -> None:
+    answer = sandbox.caller().http.get("/api/credits/balance/simple", headers={"Authorization": authorization})
     assert answer.json()["code"] == 1001
 
 

@@ -1,6 +1,5 @@
 """The stand-in's agent and its streams: what it does to a draft, what it says, and in which form."""
 
-from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -8,7 +7,7 @@ import pytest
 
 from sandbox.dialects import AdkDialect
 from tests.contract.standin import messages, until
-from tests.sandbox_process import Caller, SandboxProcess, events
+from tests.sandbox_process import Caller, SandboxProcess, Start, events
 
 
 def _tracks(draft: dict[str, Any]) -> dict[int, list[dict[str, Any]]]:
@@ -159,11 +158,9 @@ def test_a_text_in_the_form_of_adk_comes_in_pieces_and_once_more_as_a_whole() ->
     assert "".join(said[:-1]) == said[-1] == "I've removed that track."
 
 
-def test_keep_alives_come_in_every_form_while_the_agent_is_busy(
-    start_with_caller: Callable[..., tuple[SandboxProcess, Caller]],
-) -> None:
-    faults = {"edit_seconds": 600}
-    _, caller = start_with_caller(no_latency=True, keep_alive=0.05, streams="flat", faults=faults)
+def test_keep_alives_come_in_every_form_while_the_agent_is_busy(start_sandbox: Start) -> None:
+    faults: dict[str, object] = {"edit_seconds": 600}
+    caller = start_sandbox(no_latency=True, keep_alive=0.05, streams="flat", faults=faults).guest()
     awaited = {": ping", "data:", "event: heartbeat", "event: heartbeat\ndata: {}", 'data: {"type":"heartbeat"}'}
     with caller.stream(caller.open_session(), 'add a title "Dusk"') as answer:
         heard = answer.iter_text()
@@ -180,14 +177,11 @@ def test_three_edits_in_ten_are_silent_and_applied_all_the_same(sandbox: Sandbox
     assert len(_tracks(caller.draft(session))[7]) == 100
 
 
-def test_the_same_seed_makes_the_same_choices(
-    sandbox: SandboxProcess, start_sandbox: Callable[..., SandboxProcess], make_caller: Callable[..., Caller]
-) -> None:
+def test_the_same_seed_makes_the_same_choices(sandbox: SandboxProcess, start_sandbox: Start) -> None:
     def told(by: SandboxProcess) -> list[str]:
         by.reset()
         by.faults(silent_edit=0.5)
-        caller = make_caller(by.url)
-        caller.take_token()
+        caller = by.guest()
         by.top_up(2000)
         session = caller.open_session()
         return [_words(caller.send(session, f"add music {number}").text) for number in range(8)]

@@ -3,7 +3,6 @@ tests."""
 
 import json
 import time
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 
 from sandbox.faults import UnknownFault, read_words
 from tests.contract.standin import messages, requests, until
-from tests.sandbox_process import Caller, SandboxProcess, events
+from tests.sandbox_process import Caller, SandboxProcess, Start, events
 
 BALANCE = "/api/credits/balance/simple"
 SECOND = 'add a title "Second"'
@@ -114,13 +113,10 @@ def test_a_stream_is_cut_midway_and_its_work_goes_on_or_ends_with_it(
     assert caller.balance()["frozen"] == 0
 
 
-def test_a_silent_stream_shows_life_and_tells_nothing(
-    start_with_caller: Callable[..., tuple[SandboxProcess, Caller]],
-) -> None:
-    sandbox, caller = start_with_caller(
-        no_latency=True, keep_alive=0.05, streams="adk", faults={"silent_stream": {"count": 1, "seconds": 600}}
-    )
-    session = caller.open_session()
+def test_a_silent_stream_shows_life_and_tells_nothing(start_sandbox: Start) -> None:
+    faults: dict[str, object] = {"silent_stream": {"count": 1, "seconds": 600}}
+    sandbox = start_sandbox(no_latency=True, keep_alive=0.05, streams="adk", faults=faults)
+    session = (caller := sandbox.guest()).open_session()
     with caller.stream(session, SECOND) as answer:
         heard = answer.iter_text()
         assert events("".join(next(heard) for _ in range(3))) == []
@@ -215,12 +211,12 @@ def test_faults_are_merged_kept_to_endpoints_ended_by_time_and_reset(sandbox: Sa
 
 
 def test_a_rate_strikes_about_as_often_as_it_says_and_the_token_endpoint_has_a_limit_of_its_own(
-    sandbox: SandboxProcess, caller: Caller, make_caller: Callable[..., Caller]
+    sandbox: SandboxProcess, caller: Caller
 ) -> None:
     sandbox.faults(rate_limited=0.2, token_quota={"count": 1})
     struck = sum(caller.http.get(BALANCE).status_code == 429 for _ in range(300))
     assert 30 <= struck <= 95
-    assert [make_caller().take_token().status_code for _ in range(2)] == [429, 200]
+    assert [sandbox.caller().take_token().status_code for _ in range(2)] == [429, 200]
 
 
 @pytest.mark.parametrize(

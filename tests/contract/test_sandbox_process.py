@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
@@ -18,14 +18,14 @@ from sandbox.command import main
 from sandbox.kinds import KINDS
 from sandbox.service import Service
 from sandbox.settings import Settings
-from tests.sandbox_process import NO_TLS, Caller, SandboxProcess, message
+from tests.sandbox_process import NO_TLS, Caller, SandboxProcess, Start, message
 
 STREAMS = 200
 ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def _begun(folder: Path, *words: str, stdin: int = subprocess.DEVNULL) -> "Iterator[subprocess.Popen[bytes]]":
+def _begun(folder: Path, *words: str, stdin: int = subprocess.DEVNULL) -> Iterator[subprocess.Popen[bytes]]:
     """A sandbox with its folder in this one; it is killed in the end, as one that could not clean up."""
     command = [sys.executable, "-m", "sandbox", "--port", "0", *words]
     env = os.environ | {"TMPDIR": str(folder)}
@@ -40,9 +40,10 @@ def _begun(folder: Path, *words: str, stdin: int = subprocess.DEVNULL) -> "Itera
 
 @pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
 def test_it_says_one_line_and_a_signal_ends_it_at_once_drops_open_streams_and_removes_its_folder(
-    start_with_caller: Callable[..., tuple[SandboxProcess, Caller]], by: signal.Signals
+    start_sandbox: Start, by: signal.Signals
 ) -> None:
-    sandbox, caller = start_with_caller(faults={"edit_seconds": 600})
+    sandbox = start_sandbox(faults={"edit_seconds": 600})
+    caller = sandbox.guest()
     assert len(list(sandbox.folder.iterdir())) == 1
     with caller.stream(caller.open_session(), 'add a title "Dawn"') as answer:
         lines = answer.iter_lines()
@@ -134,12 +135,9 @@ def test_the_help_and_the_fault_list_name_every_fault(sandbox: SandboxProcess) -
     assert all(name in told and kind["means"] in told for name, kind in known.items())
 
 
-def test_faults_and_tokens_can_be_set_on_the_command_line(
-    start_sandbox: Callable[..., SandboxProcess], make_caller: Callable[..., Caller]
-) -> None:
+def test_faults_and_tokens_can_be_set_on_the_command_line(start_sandbox: Start) -> None:
     faults = {"rate_limited": {"count": 2, "on": ["balance", "state"]}, "tokens_expire": 0}
-    sandbox = start_sandbox(no_latency=True, token="nmv_usr_mine=700", faults=faults)
-    caller = make_caller(sandbox.url, token="nmv_usr_mine")
+    caller = start_sandbox(no_latency=True, token="nmv_usr_mine=700", faults=faults).caller("nmv_usr_mine")
     assert [caller.http.get("/api/credits/balance/simple").status_code for _ in range(2)] == [429, 429]
     assert caller.balance() == {"available": 700, "frozen": 0, "total": 700}  # which no time ends
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests.sandbox_process import Caller, SandboxProcess
+from tests.sandbox_process import Caller, SandboxProcess, Start
 
 
 def _memory_mb(process_id: int) -> float:
@@ -75,9 +74,10 @@ def test_the_service_fetches_an_address_by_itself(
 
 
 def test_a_file_that_is_too_large_is_code_4002_and_a_large_one_is_never_held_whole(
-    start_with_caller: Callable[..., tuple[SandboxProcess, Caller]], tmp_path: Path
+    start_sandbox: Start, tmp_path: Path
 ) -> None:
-    sandbox, caller = start_with_caller(no_latency=True, max_file_mb=60)
+    sandbox = start_sandbox(no_latency=True, max_file_mb=60)
+    caller = sandbox.guest()
     before = _memory_mb(sandbox.process.pid)
     answers = []
     for megabytes in (59, 61):
@@ -93,11 +93,10 @@ def test_a_file_that_is_too_large_is_code_4002_and_a_large_one_is_never_held_who
 
 
 def test_sessions_and_exports_of_another_account_are_not_there(
-    caller: Caller, make_caller: Callable[..., Caller], session: str
+    sandbox: SandboxProcess, caller: Caller, session: str
 ) -> None:
     caller.render(session, "render_a").raise_for_status()
-    other = make_caller()
-    other.take_token()
+    other = sandbox.guest()
     assert other.state(session).json()["code"] == 1002
     assert other.look("render_a").status_code == 404
 

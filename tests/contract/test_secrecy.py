@@ -3,7 +3,6 @@
 import logging
 import traceback
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,14 @@ from reelq.remote.client import Remote, ask_for_token, open_http
 from reelq.settings import Settings
 from tests.contract.standin import PATIENT
 from tests.contract.test_client import finished
-from tests.sandbox_process import ATTRIBUTION, NO_TLS, SandboxProcess
+from tests.sandbox_process import ATTRIBUTION, NO_TLS, SandboxProcess, Start
 
 OWN = "nmv_usr_planted_in_the_test"
 LOGGERS = ("", "reelq", "httpx", "httpcore", "h11", "worker", "api")
-CUT = ("stream_cut", "stream_refused")
+REFUSALS = (
+    *("server_error", "bad_gateway", "html", "success_false", "unknown_code", "rate_limited"),
+    *("token_refused", "connection_dropped", "stream_cut", "stream_refused"),
+)
 
 
 def _everything_told(error: BaseException) -> str:
@@ -35,16 +37,11 @@ def _drive(remote: Remote, tokens: Tokens, sandbox: SandboxProcess, clip: Path, 
     told += [remote.balance(), remote.send(session.session_id, "Add a title", PATIENT)]
     look = finished(remote, session, "render_secret")
     told += [look, remote.download(look.url, "render_secret", part), remote.state(session.session_id)]
-    answers = ("server_error", "bad_gateway", "html", "success_false", "unknown_code", "rate_limited")
-    asks: list[tuple[str, Callable[[], object]]] = [
-        *((fault, remote.balance) for fault in (*answers, "connection_dropped", "token_refused")),
-        *((fault, lambda: remote.send(session.session_id, "Add a title", PATIENT)) for fault in CUT),
-    ]
     words = [repr(each) for each in told]
-    for fault, ask in asks:
+    for fault in REFUSALS:
         sandbox.faults(**{fault: {"count": 2 if fault == "token_refused" else 1}})
         with pytest.raises(errors.RemoteError) as caught:
-            ask()
+            remote.send(session.session_id, "Add a title", PATIENT) if "stream" in fault else remote.balance()
         words.append(_everything_told(caught.value))
     return words
 
@@ -53,7 +50,7 @@ def _drive(remote: Remote, tokens: Tokens, sandbox: SandboxProcess, clip: Path, 
 def test_no_token_is_in_any_log_error_repr_or_address(
     whose: str,
     caplog: pytest.LogCaptureFixture,
-    start_sandbox: Callable[..., SandboxProcess],
+    start_sandbox: Start,
     clip: Path,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
