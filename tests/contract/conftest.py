@@ -2,7 +2,7 @@
 
 import functools
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -13,19 +13,19 @@ from pydantic import SecretStr
 from reelq.remote.auth import FreeTokens, OwnToken, Tokens
 from reelq.remote.client import Http, Remote, ask_for_token, open_http
 from reelq.settings import Settings
-from tests.contract.scripted_service import Answer, Meet, ScriptedService
+from tests.contract.scripted_service import Answer, Meet, ScriptedService, To
 from tests.sandbox_process import ATTRIBUTION, NO_TLS, Caller, SandboxProcess
 
 
 @pytest.fixture(scope="session")
-def http_to() -> Iterator[Callable[[str], Http]]:
+def http_to() -> Iterator[To]:
     """The HTTP client of all tests that talk to this address."""
     with ExitStack() as stack:
         yield functools.cache(lambda url: stack.enter_context(open_http(Settings(nemo_api_url=url), tls=NO_TLS)))
 
 
 @pytest.fixture
-def http(sandbox: SandboxProcess, http_to: Callable[[str], Http]) -> Http:
+def http(sandbox: SandboxProcess, http_to: To) -> Http:
     return http_to(sandbox.url)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
-from reelq.remote.client import Remote
+from reelq.remote.client import Http, Remote
 
 Answer = bytes | Callable[[socket.socket], None]
 """Bytes to send, empty to hang up; or what does the talking itself, and hangs up after it."""
@@ -90,5 +90,6 @@ class ScriptedService(socketserver.ThreadingTCPServer):
         return bool(answer)
 
 
+To = Callable[[str], Http]
 Meet = Callable[..., tuple[Remote, ScriptedService]]
-"""The fixture `meet`."""
+"""The fixtures `http_to` and `meet`."""

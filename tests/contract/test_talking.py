@@ -18,6 +18,7 @@ from reelq import errors
 from reelq.remote.auth import OwnToken
 from reelq.remote.client import Http, Remote
 from reelq.remote.sse import Event, Heard, StateChange, Text, ToolCall, ToolResult
+from tests.contract.scripted_service import To
 from tests.contract.standin import PATIENT
 from tests.sandbox_process import ATTRIBUTION, SandboxProcess
 from tests.servers import free_port, wait_for_start
@@ -53,7 +54,7 @@ def _remote(http: Http) -> Remote:
 
 
 @contextmanager
-def _sandbox(streams: str, http_to: Callable[[str], Http], clip: Path) -> Iterator[Partner]:
+def _sandbox(streams: str, http_to: To, clip: Path) -> Iterator[Partner]:
     steady = {"silent_edit": 0, "temporary_issue": 0}
     with SandboxProcess.start(faults=steady, no_latency=True, streams=streams, token=f"{TOKEN}=100000") as sandbox:
 
@@ -69,7 +70,7 @@ def _sandbox(streams: str, http_to: Callable[[str], Http], clip: Path) -> Iterat
 
 
 @contextmanager
-def _google_adk(http_to: Callable[[str], Http], folder: Path) -> Iterator[Partner]:
+def _google_adk(http_to: To, folder: Path) -> Iterator[Partner]:
     # The server keeps files beside its agents, so it gets a copy of them.
     agents = shutil.copytree(Path(__file__).parent / "adk", folder, ignore=shutil.ignore_patterns("__pycache__"))
     url = f"http://127.0.0.1:{(port := free_port())}"
@@ -98,7 +99,7 @@ def _google_adk(http_to: Callable[[str], Http], folder: Path) -> Iterator[Partne
 @pytest.fixture(scope="module", params=["sandbox, adk form", "sandbox, flat form", "google-adk"])
 def shared_partner(
     request: pytest.FixtureRequest,
-    http_to: Callable[[str], Http],
+    http_to: To,
     clip: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Partner]:
