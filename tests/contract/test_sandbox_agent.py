@@ -168,7 +168,9 @@ def test_keep_alives_come_in_every_form_while_the_agent_is_busy(start_sandbox: S
             awaited -= set(next(heard).split("\n\n"))
 
 
-def test_three_edits_in_ten_are_silent_and_applied_all_the_same(sandbox: SandboxProcess, caller: Caller) -> None:
+def test_a_rate_strikes_about_as_often_as_it_says_and_a_silent_edit_is_applied_all_the_same(
+    sandbox: SandboxProcess, caller: Caller
+) -> None:
     sandbox.faults(silent_edit=0.3)
     sandbox.top_up(100_000)
     session = caller.open_session()
