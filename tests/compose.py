@@ -36,15 +36,8 @@ def compose(environment: Mapping[str, str]) -> dict[str, Any]:
 
 def variables() -> dict[str, str | None]:
     """Every variable that the file names, with its default; None for one that has to be set."""
-    found: dict[str, str | None] = {}
-
-    def note(text: str) -> str:
-        for each in _VARIABLE.finditer(text):
-            found[each["name"]] = None if each["how"] == "?" else each["words"]
-        return text
-
-    _walk(_document(), note)
-    return found
+    found = _VARIABLE.finditer(COMPOSE.read_text(encoding="utf-8"))
+    return {each["name"]: None if each["how"] == "?" else each["words"] for each in found}
 
 
 def example() -> tuple[dict[str, str], dict[str, str]]:

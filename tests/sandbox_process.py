@@ -27,8 +27,9 @@ class SandboxProcess:
         # A folder of its own for its temporary files, so that a killed one leaves nothing behind.
         self._folder = tempfile.TemporaryDirectory(prefix="sandbox-test-")
         self.folder = Path(self._folder.name)
-        words = [*_options(options), *(_word(name, value) for name, value in faults.items())]
-        command = [sys.executable, "-m", "sandbox", "--port", "0", "--end-with-stdin", *words]
+        command = [sys.executable, "-m", "sandbox", "--port=0", "--end-with-stdin"]
+        command += [f"--{name.replace('_', '-')}" + _value(value) for name, value in options.items()]
+        command += [name + _value(value) for name, value in faults.items()]
         env = os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), self._folder.name)
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(
@@ -173,17 +174,9 @@ def events(stream: str) -> list[dict[str, Any]]:
     return [json.loads(payload) for payload in payloads if payload not in {"", "{}"}]
 
 
-def _options(options: Mapping[str, object]) -> list[str]:
-    words: list[str] = []
-    for name, value in options.items():
-        words.append(f"--{name.replace('_', '-')}")
-        if value is not True:
-            words.append(str(value))
-    return words
-
-
-def _word(name: str, value: object) -> str:
-    if not isinstance(value, Mapping):
-        return f"{name}={float(str(value))}"
-    parts = {key: "+".join(part) if isinstance(part, list) else part for key, part in value.items()}
-    return f"{name}=" + ",".join(f"{key}:{part}" for key, part in parts.items())
+def _value(value: object) -> str:
+    """What follows a name on the command line."""
+    if isinstance(value, Mapping):
+        parts = {key: "+".join(part) if isinstance(part, list) else part for key, part in value.items()}
+        value = ",".join(f"{key}:{part}" for key, part in parts.items())
+    return "" if value is True else f"={value}"

@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from reelq.remote.auth import FreeTokens, OwnToken, Tokens
-from reelq.remote.client import Http, Remote, ask_for_token, open_http
+from reelq.remote.client import Remote, ask_for_token, open_http
 from reelq.settings import Settings
 from tests.contract.scripted_service import Answer, Meet, ScriptedService, To
 from tests.sandbox_process import ATTRIBUTION, NO_TLS, Caller, SandboxProcess
@@ -25,12 +25,8 @@ def http_to() -> Iterator[To]:
 
 
 @pytest.fixture
-def http(sandbox: SandboxProcess, http_to: To) -> Http:
-    return http_to(sandbox.url)
-
-
-@pytest.fixture
-def remote(http: Http) -> Remote:
+def remote(sandbox: SandboxProcess, http_to: To) -> Remote:
+    http = http_to(sandbox.url)
     return Remote(http, FreeTokens(lambda: ask_for_token(http, str(uuid.uuid4()), ATTRIBUTION)), ATTRIBUTION)
 
 

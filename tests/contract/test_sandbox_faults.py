@@ -9,7 +9,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sandbox.faults import UnknownFault, read_words
 from tests.contract.standin import messages, requests, until
 from tests.sandbox_process import Caller, SandboxProcess, Start, events
 
@@ -243,17 +242,3 @@ def test_a_body_that_is_no_json_object_is_refused_in_words(sandbox: SandboxProce
     answer = sandbox.control.post(f"/sandbox/{path}", content=body.encode(errors="surrogateescape"))
     assert answer.status_code == 400
     assert "JSON object" in answer.json()["error"]
-
-
-@pytest.mark.parametrize(
-    ("word", "said"),
-    [
-        ("rate_limited=often", "rate_limited: 'often' is not a number"),
-        ("rate_limited=count:2,render", "rate_limited: each part is key:value, and render is not"),
-        ("rate_limited=count:", "rate_limited: count has no value"),
-    ],
-)
-def test_a_word_of_the_command_line_that_is_not_understood_is_told_in_words(word: str, said: str) -> None:
-    with pytest.raises(UnknownFault) as refused:
-        read_words(word)
-    assert said in str(refused.value)
