@@ -23,43 +23,34 @@ def _memory_mb(process_id: int) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
-def test_an_uploaded_clip_is_measured_and_lies_on_the_draft(
+def test_an_uploaded_clip_is_measured_lies_on_the_draft_and_can_be_fetched_again_and_a_photo_beside_it_is_not_shown(
     sandbox: SandboxProcess, caller: Caller, clip: Path
 ) -> None:
-    session = caller.open_session()
-    data = caller.upload(session, ("beach.mp4", clip.read_bytes())).json()["data"]
-    (file,) = data["files"]
-    assert data["session_state_applied"] is True
-    assert (file["filename"], file["file_type"], file["width"], file["height"]) == ("beach.mp4", "video", 320, 240)
-    assert file["duration"] == pytest.approx(2, abs=0.1)
-    assert file["fps"] == 25
-    assert file["hash"] == hashlib.sha256(clip.read_bytes()).hexdigest()
-    (track,) = caller.draft(session)["t"]
-    assert (track["tt"], track["sg"][0]["m"]["name"]) == (0, "beach.mp4")
-    assert track["sg"][0]["d"] == pytest.approx(2000, abs=100)
-    (noted,) = sandbox.ledger()["sessions"][session]["uploads"]
-    assert (noted["size"], noted["sha256"]) == (clip.stat().st_size, file["hash"])
-
-
-def test_the_uploaded_file_can_be_fetched_again_with_ranges(caller: Caller, clip: Path) -> None:
-    file = caller.upload(caller.open_session(), ("my beach.mp4", clip.read_bytes())).json()["data"]["files"][0]
-    fetch = partial(caller.http.get, file["cdn_url"])
-    assert fetch().content == clip.read_bytes()
-    part = fetch(headers={"Range": "bytes=10-19"})
-    assert (part.status_code, part.content) == (206, clip.read_bytes()[10:20])
-    assert part.headers["content-range"] == f"bytes 10-19/{clip.stat().st_size}"
-    assert part.headers["etag"] == fetch().headers["etag"]
-    assert fetch(headers={"Range": f"bytes={clip.stat().st_size}-"}).status_code == 416
-
-
-def test_several_files_go_into_one_session_and_a_photo_beside_a_clip_is_not_shown(caller: Caller, clip: Path) -> None:
-    session = caller.open_session()
+    session, content = caller.open_session(), clip.read_bytes()
     Image.new("RGB", (64, 48), "teal").save(photo := io.BytesIO(), "PNG")
-    data = caller.upload(session, ("beach.mp4", clip.read_bytes()), ("face.png", photo.getvalue())).json()["data"]
-    kinds = [(file["file_type"], file["width"]) for file in data["files"]]
-    assert kinds == [("video", 320), ("image", 64)]
-    names = [segment["m"]["name"] for track in caller.draft(session)["t"] for segment in track["sg"]]
-    assert names == ["beach.mp4"]
+    data = caller.upload(session, ("my beach.mp4", content), ("face.png", photo.getvalue())).json()["data"]
+    assert data["session_state_applied"] is True
+    file, face = data["files"]
+    assert (file["filename"], file["file_type"], file["fps"]) == ("my beach.mp4", "video", 25)
+    assert (file["width"], file["height"], file["hash"]) == (320, 240, hashlib.sha256(content).hexdigest())
+    assert file["duration"] == pytest.approx(2, abs=0.1)
+    assert (face["file_type"], face["width"]) == ("image", 64)
+    noted = sandbox.ledger()["sessions"][session]["uploads"][0]
+    assert (noted["size"], noted["sha256"]) == (len(content), file["hash"])
+    state = caller.state(session).json()["data"]
+    assert (state["session_id"], state["task_id"][:5]) == (session, "task_")
+    assert state["state"].keys() == {"draft", "video_infos", "generated_media", "canvas_config", "video_analyses"}
+    assert state["state"]["draft"].keys() > {"t", "d", "m"}
+    (track,) = state["state"]["draft"]["t"]
+    (segment,) = track["sg"]
+    assert (track["tt"], segment["m"]["name"], segment["d"]) == (0, "my beach.mp4", pytest.approx(2000, abs=100))
+    fetch = partial(caller.http.get, file["cdn_url"])
+    assert fetch().content == content
+    part = fetch(headers={"Range": "bytes=10-19"})
+    assert (part.status_code, part.content) == (206, content[10:20])
+    assert part.headers["content-range"] == f"bytes 10-19/{len(content)}"
+    assert part.headers["etag"] == fetch().headers["etag"]
+    assert fetch(headers={"Range": f"bytes={len(content)}-"}).status_code == 416
 
 
 def test_the_service_fetches_an_address_by_itself(
@@ -106,16 +97,6 @@ def test_sessions_and_exports_of_another_account_are_not_there(
     assert other.look("render_a").status_code == 404
 
 
-def test_the_state_names_its_session_and_keeps_the_drafts_other_keys(caller: Caller) -> None:
-    session = caller.open_session()
-    data = caller.state(session).json()["data"]
-    assert data["session_id"] == session
-    assert data["task_id"].startswith("task_")
-    expected = {"draft", "video_infos", "generated_media", "canvas_config", "video_analyses"}
-    assert data["state"].keys() == expected
-    assert data["state"]["draft"].keys() > {"t", "d", "m"}
-
-
 def _described(path: Path) -> str:
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-hide_banner", "-i", str(path)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30).stderr
@@ -130,21 +111,16 @@ def _result(caller: Caller, session: str, tmp_path: Path) -> Path:
     return path
 
 
-def test_a_result_is_a_playable_h264_mp4_of_the_clip_with_its_sound(
-    caller: Caller, session: str, tmp_path: Path
+def test_a_result_is_a_playable_h264_mp4_of_the_clip_with_its_sound_and_the_instruction_in_the_picture(
+    caller: Caller, session: str, clip: Path, tmp_path: Path
 ) -> None:
-    caller.send(session, 'add a title "Dawn"')
+    caller.send(session, "make it warmer")
     path = _result(caller, session, tmp_path)
     told = _described(path)
     for fact in ("Video: h264", "yuv420p", "320x240", "Audio: aac", "Duration: 00:00:02.0"):
         assert fact in told
     # Fast start: what a player needs to begin with stands before the pictures.
     assert path.read_bytes().index(b"moov") < path.read_bytes().index(b"mdat")
-
-
-def test_the_instruction_is_burned_into_the_picture(caller: Caller, session: str, clip: Path, tmp_path: Path) -> None:
-    caller.send(session, "make it warmer")
-    path = _result(caller, session, tmp_path)
 
     def foot_of(video: Path) -> bytes:
         command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-v", "error", "-i", str(video), "-frames:v", "1"]
