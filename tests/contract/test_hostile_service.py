@@ -34,16 +34,12 @@ SCARCE = Limits(pool_seconds=0.1, spare_connections=0, pools=1)
 
 
 class _Clerk:
-    """Stands for the token endpoint: hands out numbered tokens, until it is told to fail."""
+    """Stands for the token endpoint: hands out numbered tokens."""
 
-    def __init__(self) -> None:
-        self.asked = 0
-        self.fails: errors.RemoteError | None = None
+    asked = 0
 
     def __call__(self) -> Grant:
         self.asked += 1
-        if self.fails:
-            raise self.fails
         return Grant(f"nmv_usr_{self.asked}")
 
 
@@ -161,11 +157,14 @@ def test_a_request_is_sent_again_once_and_no_more(
 def test_a_renewal_that_fails_is_no_doubt_as_the_instruction_was_refused(
     failure: errors.RemoteError, meet: Meet
 ) -> None:
-    clerk = _Clerk()
-    tokens = FreeTokens(clerk)
-    remote, service = meet(REFUSED, tokens=tokens)
-    tokens.current()
-    clerk.fails = failure
+    grants = [Grant("nmv_usr_1")]
+
+    def ask() -> Grant:
+        if not grants:
+            raise failure
+        return grants.pop()
+
+    remote, service = meet(REFUSED, tokens=FreeTokens(ask))
     with pytest.raises(type(failure)):
         _send(remote)
     assert len(service.heads) == 1

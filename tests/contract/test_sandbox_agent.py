@@ -102,17 +102,6 @@ def test_every_applied_edit_changes_the_draft_and_so_does_its_repetition(
     assert all(message["charge"] > 0 for message in noted)
 
 
-def test_a_face_swap_without_a_photo_is_asked_back_and_costs_nothing(
-    sandbox: SandboxProcess, caller: Caller, session: str
-) -> None:
-    before = caller.draft(session)
-    stream = caller.send(session, "swap the face with mine").text
-    assert "photo" in _words(stream)
-    assert caller.draft(session) == before
-    (message,) = messages(sandbox, session)
-    assert (message["outcome"], message["charge"]) == ("asked back", 0)
-
-
 def test_a_generated_clip_costs_a_hundred_and_is_followed_by_a_second_pass(
     sandbox: SandboxProcess, caller: Caller, session: str
 ) -> None:
@@ -128,12 +117,15 @@ def test_a_generated_clip_costs_a_hundred_and_is_followed_by_a_second_pass(
     assert caller.state(session).json()["data"]["state"]["generated_media"]
 
 
-def test_a_question_is_answered_and_changes_nothing_and_a_chinese_session_hears_chinese(
-    caller: Caller, session: str
+def test_a_question_and_a_face_swap_without_a_photo_change_and_cost_nothing_and_a_chinese_session_hears_chinese(
+    sandbox: SandboxProcess, caller: Caller, session: str
 ) -> None:
     before = caller.draft(session)
     assert "timeline" in _words(caller.send(session, "What is on the timeline?").text)
+    assert "photo" in _words(caller.send(session, "swap the face with mine").text)
     assert caller.draft(session) == before
+    noted = [(message["outcome"], message["charge"]) for message in messages(sandbox, session)]
+    assert noted == [("answered", 0), ("asked back", 0)]
     assert "文字" in _words(caller.send(caller.open_session("zh-CN"), "加标题“早安”").text)
 
 
