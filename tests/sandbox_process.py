@@ -6,6 +6,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -70,6 +71,15 @@ class SandboxProcess:
     def ledger(self) -> dict[str, Any]:
         answer = self.control.get("/sandbox/ledger").raise_for_status()
         return dict(answer.json())
+
+    def messages(self, session: str) -> list[dict[str, Any]]:
+        """What the ledger has of a session's messages."""
+        return list(self.ledger()["sessions"][session]["messages"])
+
+    def requests(self, endpoint: str = "") -> list[dict[str, Any]]:
+        """The book of requests; given an endpoint, of those to it."""
+        noted = self.control.get("/sandbox/requests").json()["requests"]
+        return [each for each in noted if endpoint in ("", each["endpoint"])]
 
     def top_up(self, credits_: int) -> None:
         self.control.post("/sandbox/credits", json={"credits": credits_}).raise_for_status()
@@ -161,6 +171,29 @@ class Caller:
 
     def look(self, render_id: str) -> httpx.Response:
         return self.http.get(f"/api/render/proxy/lambda/{render_id}")
+
+    def end_of(self, render_id: str) -> "Outcome":
+        """What became of an export, when it has ended."""
+        until(lambda: outcome(self.look(render_id))[0] in {"completed", "failed"})
+        return outcome(self.look(render_id))
+
+
+Outcome = tuple[str, str | None, str | None]
+
+
+def outcome(answer: httpx.Response) -> Outcome:
+    """Status, address and reason of an export, out of any form of the answer."""
+    body: dict[str, Any] = answer.json()
+    inner = body.get("data", body)
+    return inner["status"], inner.get("outputUrl") or inner.get("output", {}).get("url"), inner.get("error")
+
+
+def until(so: Callable[[], bool]) -> None:
+    """Wait for a condition; fail when it takes too long."""
+    over = time.monotonic() + 60
+    while not so():
+        assert time.monotonic() < over
+        time.sleep(0.05)
 
 
 def message(session: str, text: str) -> dict[str, Any]:

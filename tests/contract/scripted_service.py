@@ -10,7 +10,9 @@ from contextlib import suppress
 from typing import Any, Final
 
 from reelq.remote.client import Http, Remote
+from reelq.remote.sse import Patience
 
+PATIENT: Final = Patience(life=100, silence=100)
 Answer = bytes | Callable[[socket.socket], None]
 """Bytes to send, empty to hang up; or what does the talking itself, and hangs up after it."""
 

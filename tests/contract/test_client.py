@@ -16,8 +16,8 @@ from reelq.remote.client import Remote, ask_for_token, open_http
 from reelq.remote.receipts import Progress, RenderStatus, Session
 from reelq.remote.sse import StateChange
 from reelq.settings import Settings
-from tests.contract.standin import PATIENT, until
-from tests.sandbox_process import ATTRIBUTION, NO_TLS, SandboxProcess, Start
+from tests.contract.scripted_service import PATIENT
+from tests.sandbox_process import ATTRIBUTION, NO_TLS, SandboxProcess, Start, until
 
 OWN = "nmv_usr_planted_in_the_test"
 LOGGERS = ("", "reelq", "httpx", "httpcore", "h11", "worker", "api")

@@ -10,8 +10,7 @@ import pytest
 
 from reelq import errors, media
 from reelq.remote.client import Remote
-from tests.contract.scripted_service import Meet, reply
-from tests.contract.standin import PATIENT
+from tests.contract.scripted_service import PATIENT, Meet, reply
 from tests.contract.test_client import finished
 from tests.sandbox_process import SandboxProcess
 

@@ -19,9 +19,8 @@ from reelq.remote.client import Limits, Remote, ask_for_token, open_http
 from reelq.remote.receipts import Balance, Grant
 from reelq.remote.sse import Heard, Patience
 from reelq.settings import Settings
-from tests.contract.scripted_service import Answer, Meet, To, cut, endless, reply, say
-from tests.contract.standin import PATIENT, until
-from tests.sandbox_process import ATTRIBUTION
+from tests.contract.scripted_service import PATIENT, Answer, Meet, To, cut, endless, reply, say
+from tests.sandbox_process import ATTRIBUTION, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,8 +3,7 @@
 import httpx
 import pytest
 
-from tests.contract.standin import end_of, messages, requests, until
-from tests.sandbox_process import Caller, SandboxProcess
+from tests.sandbox_process import Caller, SandboxProcess, until
 
 
 def test_a_client_gets_a_token_with_a_hundred_credits_once_in_seven_days_and_an_address_ten(
@@ -97,19 +96,19 @@ def test_the_books_tell_every_request_until_its_answer_ends_and_what_it_lacked_a
     session = caller.open_session()
     caller.send(session, 'add a title "Dawn"')
     caller.render(session, "render_a").raise_for_status()
-    caller.http.get(str(end_of(caller, "render_a")[1])).raise_for_status()
+    caller.http.get(str(caller.end_of("render_a")[1])).raise_for_status()
     assert sandbox.ledger()["missing_headers"] == []
     del caller.http.headers["X-Skill-Version"]
     caller.state(session)
-    until(lambda: all(each["ended_at"] for each in requests(sandbox)))
-    noted, ledger = requests(sandbox), sandbox.ledger()
+    until(lambda: all(each["ended_at"] for each in sandbox.requests()))
+    noted, ledger = sandbox.requests(), sandbox.ledger()
     about = [(each["endpoint"], each["about"]) for each in noted if each["endpoint"] != "poll"]
     (export,) = ledger["renders"]
     expected = [("token", None), ("session", session), ("edit", session), ("state", session), ("render", session)]
     assert about == [*expected, ("cdn", export["file"]), ("state", session)]
-    assert {each["about"] for each in requests(sandbox, "poll")} == {"render_a"}
+    assert {each["about"] for each in sandbox.requests("poll")} == {"render_a"}
     assert all(each["ended_at"] >= each["at"] for each in noted)
-    (edit,), (message,) = requests(sandbox, "edit"), messages(sandbox, session)
+    (edit,), (message,) = sandbox.requests("edit"), sandbox.messages(session)
     assert edit["at"] + 0.3 <= message["at"] + 0.3 <= message["ended_at"] <= edit["ended_at"]
     assert export["at"] + 0.2 <= export["ended_at"] <= export["looks"][-1]["at"]
     (lacking,) = ledger["missing_headers"]
@@ -124,5 +123,5 @@ def test_one_that_was_refused_or_cut_has_ended_too(sandbox: SandboxProcess, call
     assert caller.http.get("/api/credits/balance/simple").status_code == 429
     with pytest.raises(httpx.RemoteProtocolError):
         caller.open_session()
-    assert [each["endpoint"] for each in requests(sandbox)] == ["token", "balance", "session"]
-    until(lambda: all(each["ended_at"] for each in requests(sandbox)))
+    assert [each["endpoint"] for each in sandbox.requests()] == ["token", "balance", "session"]
+    until(lambda: all(each["ended_at"] for each in sandbox.requests()))

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from sandbox.dialects import AdkDialect
-from tests.contract.standin import messages, until
-from tests.sandbox_process import Caller, SandboxProcess, Start, events
+from tests.sandbox_process import Caller, SandboxProcess, Start, events, until
 
 
 def _tracks(draft: dict[str, Any]) -> dict[int, list[dict[str, Any]]]:
@@ -97,7 +96,7 @@ def test_every_applied_edit_changes_the_draft_and_so_does_its_repetition(
         caller.send(session, text)
         drafts.append(caller.draft(session))
     assert all(earlier["t"] != later["t"] for earlier, later in pairwise(drafts))
-    noted = messages(sandbox, session)
+    noted = sandbox.messages(session)
     assert [message["repeat"] for message in noted] == [False, True]
     assert all(message["charge"] > 0 for message in noted)
 
@@ -112,7 +111,7 @@ def test_a_generated_clip_costs_a_hundred_and_is_followed_by_a_second_pass(
     caller.send(session, "generate a clip of the sea")
     assert len(_tracks(caller.draft(session))[0]) == 2
     until(lambda: bool(_tracks(caller.draft(session)).keys() & {1, 7}))
-    (message,) = messages(sandbox, session)
+    (message,) = sandbox.messages(session)
     assert message["charge"] == 100
     assert caller.state(session).json()["data"]["state"]["generated_media"]
 
@@ -124,7 +123,7 @@ def test_a_question_and_a_face_swap_without_a_photo_change_and_cost_nothing_and_
     assert "timeline" in _words(caller.send(session, "What is on the timeline?").text)
     assert "photo" in _words(caller.send(session, "swap the face with mine").text)
     assert caller.draft(session) == before
-    noted = [(message["outcome"], message["charge"]) for message in messages(sandbox, session)]
+    noted = [(message["outcome"], message["charge"]) for message in sandbox.messages(session)]
     assert noted == [("answered", 0), ("asked back", 0)]
     assert "文字" in _words(caller.send(caller.open_session("zh-CN"), "加标题“早安”").text)
 

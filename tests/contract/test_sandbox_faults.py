@@ -9,8 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.contract.standin import messages, requests, until
-from tests.sandbox_process import Caller, SandboxProcess, Start, events
+from tests.sandbox_process import Caller, SandboxProcess, Start, events, until
 
 BALANCE = "/api/credits/balance/simple"
 SECOND = 'add a title "Second"'
@@ -48,7 +47,7 @@ def test_a_message_can_be_refused_with_a_code_or_a_bare_body_instead_of_a_stream
     else:
         assert refused.content[: len(said) or None] == said
     assert events(caller.send(session, SECOND).text)
-    assert [message["outcome"] for message in messages(sandbox, session)] == ["applied"]
+    assert [message["outcome"] for message in sandbox.messages(session)] == ["applied"]
     assert sandbox.ledger()["faults_struck"][fault] == 1
 
 
@@ -103,8 +102,8 @@ def test_a_stream_is_cut_midway_and_its_work_goes_on_or_ends_with_it(
         assert "add_text" in next(lines)
         with pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"):
             list(lines)
-    until(lambda: messages(sandbox, session)[0]["outcome"] == outcome)
-    (cut,), (message,) = requests(sandbox, "edit"), messages(sandbox, session)
+    until(lambda: sandbox.messages(session)[0]["outcome"] == outcome)
+    (cut,), (message,) = sandbox.requests("edit"), sandbox.messages(session)
     went_on = outcome == "applied"
     assert (message["ended_at"] > cut["ended_at"]) is went_on
     assert (caller.draft(session) != before) is went_on
@@ -119,7 +118,7 @@ def test_a_silent_stream_shows_life_and_tells_nothing(start_sandbox: Start) -> N
     with caller.stream(session, SECOND) as answer:
         heard = answer.iter_text()
         assert events("".join(next(heard) for _ in range(3))) == []
-    assert messages(sandbox, session)[0]["outcome"] == "applied"
+    assert sandbox.messages(session)[0]["outcome"] == "applied"
     sandbox.faults(silent_stream=0.1)
     assert events(caller.send(session, SECOND).text) == []
 
@@ -151,7 +150,7 @@ def test_an_agent_that_does_not_do_it_changes_and_charges_nothing_and_its_error_
     sandbox.faults(**{fault: 1})
     last = events(caller.send(session, SECOND).text)[-1]
     assert {key for key in last if key.startswith("error")} == keys
-    (message,) = messages(sandbox, session)
+    (message,) = sandbox.messages(session)
     assert (message["outcome"], message["charge"]) == (outcome, 0)
     assert (caller.draft(session), caller.balance()) == (before, balance)
 
@@ -161,7 +160,7 @@ def test_an_edit_in_two_steps_changes_the_draft_twice(sandbox: SandboxProcess, c
         seen: list[object] = [caller.draft(session)["t"]]
         sandbox.faults(two_step_edit=1, edit_seconds=seconds)
         with caller.stream(session, SECOND):
-            while messages(sandbox, session)[-1]["outcome"] != "applied":
+            while sandbox.messages(session)[-1]["outcome"] != "applied":
                 seen.append(caller.draft(session)["t"])
         seen.append(caller.draft(session)["t"])
         return 1 + sum(earlier != later for earlier, later in pairwise(seen))
@@ -178,7 +177,7 @@ def test_a_garbage_event_and_the_talk_of_a_temporary_issue_do_no_harm(
     assert "I encountered a temporary issue" in stream
     with pytest.raises(ValueError, match="Unterminated"):
         events(stream)
-    assert messages(sandbox, session)[0]["outcome"] == "applied"
+    assert sandbox.messages(session)[0]["outcome"] == "applied"
 
 
 def test_a_render_is_refused_forgotten_or_called_a_duplicate_on_demand(

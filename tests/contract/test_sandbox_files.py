@@ -13,8 +13,7 @@ from PIL import Image, ImageFont
 
 from sandbox.captions import drawable
 from sandbox.renders import caption
-from tests.contract.standin import end_of, outcome, until
-from tests.sandbox_process import Caller, SandboxProcess, Start
+from tests.sandbox_process import Caller, SandboxProcess, Start, outcome, until
 
 
 def _memory_mb(process_id: int) -> float:
@@ -104,7 +103,7 @@ def _described(path: Path) -> str:
 
 def _result(caller: Caller, session: str, tmp_path: Path) -> Path:
     caller.render(session, name := f"render_{session}").raise_for_status()
-    status, url, reason = end_of(caller, name)
+    status, url, reason = caller.end_of(name)
     assert status == "completed", reason
     path = tmp_path / "result.mp4"
     path.write_bytes(caller.http.get(str(url)).raise_for_status().content)
@@ -161,7 +160,7 @@ def test_a_clip_that_no_encoder_can_read_is_taken_without_a_length_and_ends_as_f
     (file,) = caller.upload(session, ("odd.mp4", b"not a video")).json()["data"]["files"]
     assert (file["duration"], file["width"]) == (None, None)
     caller.render(session, "render_odd").raise_for_status()
-    status, url, reason = end_of(caller, "render_odd")
+    status, url, reason = caller.end_of("render_odd")
     assert (status, url) == ("failed", None)
     assert reason is not None
     assert "encoder" in reason
@@ -177,7 +176,7 @@ def test_equal_orders_are_encoded_once_and_the_answer_comes_in_each_of_its_forms
         caller.upload(session, (f"beach-{number}.mp4", clip.read_bytes()))
         caller.send(session, "make it warmer")
         caller.render(session, f"render_{number}")
-        urls.add(url := str(end_of(caller, f"render_{number}")[1]))
+        urls.add(url := str(caller.end_of(f"render_{number}")[1]))
         tags.add(caller.http.get(url).headers["etag"])
         body = caller.look(f"render_{number}").json()
         shapes.append((sorted(body), sorted(body.get("data", {}))))
@@ -203,7 +202,7 @@ def test_a_render_goes_from_pending_through_processing_to_completed(
     until(lambda: outcome(caller.look("render_stuck"))[0] == "processing")
     other = caller.open_session()
     caller.render(other, "render_a", caller.draft(session)).raise_for_status()
-    assert end_of(caller, "render_a")[0] == "completed"
+    assert caller.end_of("render_a")[0] == "completed"
     stuck, note = sandbox.ledger()["renders"]
     assert stuck["ended_at"] is None
     states = [look["status"] for look in note["looks"]]

@@ -18,8 +18,7 @@ from reelq import errors
 from reelq.remote.auth import OwnToken
 from reelq.remote.client import Http, Remote
 from reelq.remote.sse import Event, Heard, StateChange, Text, ToolCall, ToolResult
-from tests.contract.scripted_service import To
-from tests.contract.standin import PATIENT
+from tests.contract.scripted_service import PATIENT, To
 from tests.sandbox_process import ATTRIBUTION, SandboxProcess
 from tests.servers import free_port, wait_for_start
 
