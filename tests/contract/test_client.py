@@ -76,13 +76,17 @@ def test_the_service_fetches_urls_itself(remote: Remote, clip: Path, sandbox: Sa
     assert sizes == [clip.stat().st_size] * 2
 
 
-def test_a_session_that_nobody_knows_is_gone_wherever_it_is_named_and_a_page_is_no_upload(
-    remote: Remote, session: Session, clip: Path, tmp_path: Path
+def test_an_upload_hears_its_refusal_however_large_it_is_and_when_it_comes(
+    remote: Remote, session: Session, tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
-    page = tmp_path / "page.pdf"
-    page.write_bytes(b"%PDF-")
-    with pytest.raises(errors.TypeNotAccepted):
-        remote.upload(session.session_id, [page])
+    for name, kind in (("page.pdf", errors.TypeNotAccepted), ("large.mp4", errors.CreditsExhausted)):
+        (tmp_path / name).write_bytes(bytes(20 << 20))
+        with pytest.raises(kind):
+            remote.upload(session.session_id, [tmp_path / name])
+        sandbox.faults(out_of_credits={"count": 1, "on": "upload"})  # this one is told before anything is read
+
+
+def test_a_session_that_nobody_knows_is_gone_wherever_it_is_named(remote: Remote, clip: Path) -> None:
     for ask in (
         lambda: remote.state("ses_nobody"),
         lambda: remote.state("../../../credits/balance/simple?"),  # an id can not reach another address

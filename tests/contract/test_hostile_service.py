@@ -310,21 +310,6 @@ def test_a_clip_that_can_not_be_read_to_its_end_or_changes_meanwhile_is_told_and
     assert remote.balance() == Balance(70)
 
 
-def test_a_refusal_in_the_middle_of_an_upload_is_heard(meet: Meet, tmp_path: Path) -> None:
-    clip = tmp_path / "large.mp4"
-    clip.write_bytes(bytes(8_000_000))
-
-    def refuse(connection: socket.socket) -> None:
-        connection.sendall(say({"code": 4002, "message": "too large"}, "413 Too Large", Connection="close"))
-        connection.shutdown(socket.SHUT_WR)
-        while connection.recv(1 << 20):
-            pass
-
-    remote, _ = meet(refuse)
-    with pytest.raises(errors.FileTooLarge):
-        remote.upload("s", [clip])
-
-
 @pytest.mark.parametrize("echo", [{"code": 7777, "message": "no: own-token/x"}, {"data": {"odd": "own-token/x"}}])
 def test_a_token_of_no_known_shape_is_cut_out_of_every_error(echo: dict[str, object], meet: Meet) -> None:
     remote, _ = meet(say(echo))

@@ -85,12 +85,6 @@ def test_an_upload_can_leave_the_draft_empty_and_the_agent_lays_the_clip_later(
     assert (segment["m"]["name"], segment["m"]["effects"]) == ("beach.mp4", ["make it warmer"])
 
 
-def test_a_refused_upload_hears_its_refusal_however_large_it_is(sandbox: SandboxProcess, caller: Caller) -> None:
-    session = caller.open_session()
-    sandbox.faults(token_refused_401={"count": 1, "on": "upload"})
-    assert caller.upload(session, ("long.mp4", bytes(20 << 20))).json()["code"] == 1001
-
-
 @pytest.mark.parametrize(("fault", "outcome"), [("stream_cut", "applied"), ("stream_cut_ends", "lost")])
 def test_a_stream_is_cut_midway_and_its_work_goes_on_or_ends_with_it(
     sandbox: SandboxProcess, caller: Caller, session: str, fault: str, outcome: str

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from typing import Any
 
 from google.adk.agents import BaseAgent
 from google.adk.agents.invocation_context import InvocationContext
@@ -18,27 +19,20 @@ class Scripted(BaseAgent):
         parts = ctx.user_content.parts if ctx.user_content else None
         word = (parts[0].text if parts else None) or ""
 
-        def event(*said: Part, partial: bool = False, actions: EventActions | None = None) -> Event:
-            return Event(
-                invocation_id=ctx.invocation_id,
-                author=self.name,
-                content=Content(role="model", parts=list(said)),
-                partial=partial,
-                actions=actions or EventActions(),
-            )
+        def event(said: Part, **more: Any) -> Event:
+            content = Content(role="model", parts=[said])
+            return Event(invocation_id=ctx.invocation_id, author=self.name, content=content, **more)
 
         match word:
             case "pieces":
                 for piece in ("The title ", "is in ", "place."):
                     yield event(Part(text=piece), partial=True)
-                yield event(Part(text="The title is in place."))
             case "tools":
                 yield event(Part(function_call=FunctionCall(name="add_title", args={"text": "Urban Dreams"})))
                 yield event(
                     Part(function_response=FunctionResponse(name="add_title", response={"ok": True})),
                     actions=EventActions(state_delta={"draft": DRAFT}),
                 )
-                yield event(Part(text="The title is in place."))
             case "exception":
                 yield event(Part(text="Let me see."))
                 raise RuntimeError("the encoder is on fire")
@@ -47,8 +41,7 @@ class Scripted(BaseAgent):
             case "forever":
                 yield event(Part(text="Working on it."))
                 await asyncio.sleep(600)
-            case _:
-                yield event(Part(text="The title is in place."))
+        yield event(Part(text="The title is in place."))
 
 
 root_agent = Scripted(name="nemo_agent", description="Plays the remote agent.")
