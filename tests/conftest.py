@@ -80,7 +80,7 @@ def sandbox(shared_sandbox: list[SandboxProcess]) -> Iterator[SandboxProcess]:
         shared_sandbox[0] = SandboxProcess.start(no_latency=True, faults=_STEADY)
     shared_sandbox[0].reset()
     yield shared_sandbox[0]
-    shared_sandbox[0].hang_up()
+    shared_sandbox[0].callers.close()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -21,7 +21,7 @@ NO_TLS: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """For clients that speak plain HTTP: without it each would read the certificates of all authorities, which is slow."""
 
 
-class SandboxProcess:
+class SandboxProcess(AbstractContextManager["SandboxProcess"]):
     """`python -m sandbox`, started and stopped. A fault is `name=0.2` or `name={"count": 2, "on": "render"}`."""
 
     def __init__(self, faults: Mapping[str, object], options: Mapping[str, object]) -> None:
@@ -43,15 +43,13 @@ class SandboxProcess:
             raise RuntimeError(f"the sandbox did not start; it said {line!r}")
         self.url = line.removeprefix(READY)
         self.control = httpx.Client(base_url=self.url, trust_env=False, verify=NO_TLS, timeout=60)
-        self._callers: list[Caller] = []
+        self.callers = ExitStack()
+        """Closes them."""
 
     @classmethod
     def start(cls, *, faults: Mapping[str, object] | None = None, **options: object) -> Self:
         """Options are those of the command line, underscores for dashes; True for one that takes no value."""
         return cls(faults or {}, options)
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
@@ -86,8 +84,9 @@ class SandboxProcess:
 
     def caller(self, token: str = "") -> "Caller":
         """Somebody who calls it."""
-        self._callers.append(Caller(self.url, token))
-        return self._callers[-1]
+        made = Caller(self.url, token)
+        self.callers.callback(made.http.close)
+        return made
 
     def guest(self) -> "Caller":
         """A caller with a free token."""
@@ -98,14 +97,9 @@ class SandboxProcess:
     def reset(self) -> None:
         self.control.post("/sandbox/reset").raise_for_status()
 
-    def hang_up(self) -> None:
-        """The end of all callers."""
-        while self._callers:
-            self._callers.pop().http.close()
-
     def stop(self) -> None:
         """As a person stops it; one that does not end is killed."""
-        self.hang_up()
+        self.callers.close()
         self.control.close()
         self.process.terminate()
         with self.process:  # closes its streams, and waits

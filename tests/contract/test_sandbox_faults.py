@@ -61,17 +61,6 @@ def test_a_lost_session_stays_lost(
     assert caller.state(session).json()["code"] == 1002
 
 
-@pytest.mark.parametrize(("fault", "opened"), [("connection_dropped", 0), ("answer_dropped", 1)])
-def test_a_dropped_connection_gives_no_answer_whether_or_not_the_work_was_done(
-    sandbox: SandboxProcess, caller: Caller, fault: str, opened: int
-) -> None:
-    sandbox.faults(**{fault: {"count": 1, "on": "session"}})
-    # A reset instead of a plain close, where a part of the request was not read yet.
-    with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
-        caller.open_session()
-    assert len(sandbox.ledger()["sessions"]) == opened
-
-
 def test_an_upload_can_leave_the_draft_empty_and_the_agent_lays_the_clip_later(
     sandbox: SandboxProcess, caller: Caller, clip: Path
 ) -> None:
