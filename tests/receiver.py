@@ -57,6 +57,10 @@ class Receiver(ThreadingHTTPServer):
         self._thread.join(5)
 
 
+receiving = Receiver
+"""As the beginning of its block is best read."""
+
+
 class _Handler(BaseHTTPRequestHandler):
     server: Receiver
 
