@@ -39,7 +39,7 @@ from tests.databases import (
     selected,
 )
 from tests.integration.desks import together
-from tests.receiver import Receiver, receiving, says
+from tests.receiver import Receiver, says
 from worker.deliveries import Deliveries
 from worker.finishing import Finishing
 
@@ -51,7 +51,7 @@ LONG_AGO = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
     """An endpoint on this machine."""
-    with receiving() as made:
+    with Receiver() as made:
         yield made
 
 
@@ -357,7 +357,7 @@ def test_what_arrives_is_signed_and_a_changed_word_is_seen(store: Store, receive
 
 @pytest.mark.parametrize(("status", "come"), [(204, 12), (500, 1)])
 def test_one_message_brings_along_what_else_is_due_there_unless_it_failed(store: Store, status: int, come: int) -> None:
-    with receiving(says(status)) as receiver:
+    with Receiver(says(status)) as receiver:
         owed(store, count=12, url=receiver.url)
         assert sent(store, slots=1)
         assert len(receiver.came) == come
@@ -366,7 +366,7 @@ def test_one_message_brings_along_what_else_is_due_there_unless_it_failed(store:
 
 @on_sqlite
 def test_it_is_tried_for_hours_with_growing_waits_and_then_given_up(store: Store) -> None:
-    with receiving(says(500)) as receiver:
+    with Receiver(says(500)) as receiver:
         owed(store, url=receiver.url)
         for seconds in (5, 300, 1800, 7200, 18_000, 36_000, 36_000):
             assert waits(store, seconds)
@@ -392,7 +392,7 @@ def test_an_endpoint_that_asks_for_time_gets_it_up_to_an_hour(store: Store, rece
 
 
 def test_one_that_is_gone_is_told_nothing_any_more(store: Store) -> None:
-    with receiving(says(410)) as receiver:
+    with Receiver(says(410)) as receiver:
         webhook = owed(store, count=3, url=receiver.url)
         sent(store, slots=1)
         assert Counter((one.state, one.status_code) for one in told(store)) == {
@@ -409,7 +409,7 @@ def test_one_that_is_gone_is_told_nothing_any_more(store: Store) -> None:
 
 @on_sqlite
 def test_a_redirect_is_no_arrival(store: Store, receiver: Receiver) -> None:
-    with receiving(says(302, Location=receiver.url)) as redirecting:
+    with Receiver(says(302, Location=receiver.url)) as redirecting:
         owed(store, url=redirecting.url)
         sent(store)
     only = one_told(store)
@@ -425,7 +425,7 @@ def test_one_that_does_not_answer_in_time_is_tried_again(store: Store) -> None:
     def silent(_request: BaseHTTPRequestHandler) -> None:
         over.wait(60)
 
-    with receiving(silent) as receiver:
+    with Receiver(silent) as receiver:
         owed(store, url=receiver.url)
         outward = Outward((ip_network("127.0.0.0/8"),), seconds=0.3)
         sent(store, Deliveries(store, VAULT, outward, threading.Event()))

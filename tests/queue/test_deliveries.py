@@ -13,7 +13,7 @@ from standardwebhooks import Webhook
 from reelq.store import webhooks
 from reelq.store.outbox import Event
 from tests.queue.farm import KINDS, Farm, farm, lines, until
-from tests.receiver import Receiver, receiving, says
+from tests.receiver import Receiver, says
 
 pytestmark = pytest.mark.skipif("redis" not in KINDS, reason="needs Redis and PostgreSQL")
 INWARD: dict[str, Any] = {"reelq_allowed_networks": "127.0.0.0/8"}
@@ -38,7 +38,7 @@ def states(made: Farm) -> "Counter[str]":
 
 
 def test_each_rows_end_and_the_batchs_are_told_once_and_signed(tmp_path: Path) -> None:
-    with farm("redis", tmp_path, **INWARD) as made, receiving() as receiver, receiving() as others:
+    with farm("redis", tmp_path, **INWARD) as made, Receiver() as receiver, Receiver() as others:
         verifier = endpoint(made, receiver.url)
         endpoint(made, others.url, owner="somebody else")
         batch = made.submit(lines(6))
@@ -69,7 +69,7 @@ def test_a_worker_killed_while_it_tells_leaves_it_to_the_next_under_the_same_id(
     def hold(_request: BaseHTTPRequestHandler) -> None:
         held.wait(30)
 
-    with farm("redis", tmp_path, **INWARD) as made, receiving(hold) as receiver:
+    with farm("redis", tmp_path, **INWARD) as made, Receiver(hold) as receiver:
         verifier = endpoint(made, receiver.url, [Event.BATCH_FINISHED])
         batch = made.submit(lines(1))
         worker = made.start_worker()

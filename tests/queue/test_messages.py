@@ -25,7 +25,7 @@ from tests.queue.record_messages import MESSAGES, as_it_lies
 from tests.queue.test_chaos import nothing_is_wrong
 from tests.queue.test_deliveries import INWARD, endpoint, states, told
 from tests.queue.test_outages import let_a_minute_pass
-from tests.receiver import receiving
+from tests.receiver import Receiver
 from worker.process import Process
 
 pytestmark = pytest.mark.skipif("redis" not in KINDS, reason="needs Redis and PostgreSQL")
@@ -153,7 +153,7 @@ def test_what_an_older_version_left_in_the_queue_is_understood(version: str, tmp
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_delivery_that_an_older_version_left_in_the_queue_is_made(version: str, tmp_path: Path) -> None:
-    with farm("redis", tmp_path, **INWARD) as made, receiving() as receiver:
+    with farm("redis", tmp_path, **INWARD) as made, Receiver() as receiver:
         verifier = endpoint(made, receiver.url, [Event.BATCH_FINISHED])
         made.start_worker()
         until(lambda: "ready." in log_of(made), "a worker")
