@@ -50,13 +50,6 @@ LOFI = track(1, segment("Lo-fi", volume=0.35))
 TITLE = track(7, {"d": 3000, "m": {"title": "Urban Dreams"}})
 
 
-def test_a_timeline_reads_as_the_service_documents_it() -> None:
-    assert timeline(draft(CITY, LOFI, TITLE)) == (
-        "Timeline (3 tracks): 1. Video: city timelapse (0-10s) 2. BGM: Lo-fi (0-10s, 35%) "
-        '3. Title: "Urban Dreams" (0-3s)'
-    )
-
-
 @pytest.mark.parametrize("empty", [None, {}, [], 7, "draft", {"t": None}, {"t": {}}, {"t": []}, {"t": "tracks"}])
 def test_what_has_no_tracks_is_an_empty_timeline(empty: object) -> None:
     assert timeline(empty) == "Timeline: empty"
@@ -66,36 +59,37 @@ def test_what_has_no_tracks_is_an_empty_timeline(empty: object) -> None:
 @pytest.mark.parametrize(
     ("tracks", "line"),
     [
-        ([CITY], "Timeline (1 track): 1. Video: city timelapse (0-10s)"),
-        ([track(0)], "Timeline (1 track): 1. Video: empty"),
-        ([None], "Timeline (1 track): 1. Other: empty"),
-        ([track(0, segment("a", 1500), segment("b", 2000))], "Timeline (1 track): 1. Video: a (0-1.5s), b (1.5-3.5s)"),
+        # As the service documents it.
+        (
+            [CITY, LOFI, TITLE],
+            '(3 tracks): 1. Video: city timelapse (0-10s) 2. BGM: Lo-fi (0-10s, 35%) 3. Title: "Urban Dreams" (0-3s)',
+        ),
+        ([CITY], "(1 track): 1. Video: city timelapse (0-10s)"),
+        ([track(0)], "(1 track): 1. Video: empty"),
+        ([None], "(1 track): 1. Other: empty"),
+        ([track(0, segment("a", 1500), segment("b", 2000))], "(1 track): 1. Video: a (0-1.5s), b (1.5-3.5s)"),
         (
             [track(0, *(segment("x", 1000) for _ in range(11)))],
-            "Timeline (1 track): 1. Video: x (0-1s), x (1-2s), x (2-3s), x (3-4s), x (4-5s), x (5-6s) … and 5 more",
+            "(1 track): 1. Video: x (0-1s), x (1-2s), x (2-3s), x (3-4s), x (4-5s), x (5-6s) … and 5 more",
         ),
-        ([track(0, {"d": 500})], "Timeline (1 track): 1. Video: untitled (0-0.5s)"),
-        ([track(0, {"d": 500}, m={"name": "of the track"})], "Timeline (1 track): 1. Video: of the track (0-0.5s)"),
-        ([track(3, segment("sparkle"))], "Timeline (1 track): 1. Other: sparkle (0-10s)"),
-        ([track("0", segment("x"))], "Timeline (1 track): 1. Other: x (0-10s)"),
-        ([track(0.0, segment("x"))], "Timeline (1 track): 1. Video: x (0-10s)"),
-        ([track(0, segment("x", -5))], "Timeline (1 track): 1. Video: x (0-0s)"),
-        ([track(0, segment("x", 10**30))], "Timeline (1 track): 1. Video: x (0-0s)"),
-        ([track(0, segment("x", float("nan")))], "Timeline (1 track): 1. Video: x (0-0s)"),
-        ([track(0, segment("x", True))], "Timeline (1 track): 1. Video: x (0-0s)"),
-        ([track(7, segment('say "hi"\n now'))], "Timeline (1 track): 1. Title: \"say 'hi' now\" (0-10s)"),
-        ([track(0, segment("\x1b[2Jx"))], "Timeline (1 track): 1. Video: [2Jx (0-10s)"),
-        ([track(0, segment("x" * 80))], f"Timeline (1 track): 1. Video: {'x' * 59}… (0-10s)"),
-        ([track(1, segment("m", volume="20%"))], "Timeline (1 track): 1. BGM: m (0-10s, 20%)"),
-        ([track(1, segment("m", volume="0.5"))], "Timeline (1 track): 1. BGM: m (0-10s, 50%)"),
-        ([track(1, segment("m", volume=35))], "Timeline (1 track): 1. BGM: m (0-10s, 35%)"),
-        ([track(1, segment("m", volume=1))], "Timeline (1 track): 1. BGM: m (0-10s, 100%)"),
-        ([track(1, segment("m", volume=0))], "Timeline (1 track): 1. BGM: m (0-10s, 0%)"),
-        ([track(1, segment("m", volume="loud"))], "Timeline (1 track): 1. BGM: m (0-10s)"),
+        ([track(0, {"d": 500})], "(1 track): 1. Video: untitled (0-0.5s)"),
+        ([track(0, {"d": 500}, m={"name": "of the track"})], "(1 track): 1. Video: of the track (0-0.5s)"),
+        ([track(3, segment("sparkle"))], "(1 track): 1. Other: sparkle (0-10s)"),
+        ([track("0", segment("x"))], "(1 track): 1. Other: x (0-10s)"),
+        ([track(0.0, segment("x"))], "(1 track): 1. Video: x (0-10s)"),
+        *(([track(0, segment("x", odd))], "(1 track): 1. Video: x (0-0s)") for odd in (-5, 10**30, float("nan"), True)),
+        ([track(7, segment('say "hi"\n now'))], "(1 track): 1. Title: \"say 'hi' now\" (0-10s)"),
+        ([track(0, segment("\x1b[2Jx"))], "(1 track): 1. Video: [2Jx (0-10s)"),
+        ([track(0, segment("x" * 80))], f"(1 track): 1. Video: {'x' * 59}… (0-10s)"),
+        *(
+            ([track(1, segment("m", volume=volume))], f"(1 track): 1. BGM: m (0-10s, {told}%)")
+            for volume, told in {"20%": 20, "0.5": 50, 35: 35, 1: 100, 0: 0}.items()
+        ),
+        ([track(1, segment("m", volume="loud"))], "(1 track): 1. BGM: m (0-10s)"),
     ],
 )
-def test_odd_tracks_read_sensibly(tracks: list[object], line: str) -> None:
-    assert timeline(draft(*tracks)) == line
+def test_a_timeline_and_its_odd_tracks_read_sensibly(tracks: list[object], line: str) -> None:
+    assert timeline(draft(*tracks)) == f"Timeline {line}"
 
 
 def test_only_a_track_with_something_on_it_can_be_exported() -> None:
@@ -158,15 +152,11 @@ def test_a_change_is_told_in_words(after: object, told: tuple[str, ...]) -> None
     assert changes(BEACH, after) == told
 
 
-def test_swapped_segments_are_a_change_of_order() -> None:
+def test_swapped_segments_are_a_change_of_order_and_many_changes_end_in_a_count() -> None:
     one, two = segment("a"), segment("b")
     assert changes(draft(track(0, one, two)), draft(track(0, two, one))) == ("order changed",)
-
-
-def test_many_changes_end_in_a_count() -> None:
     told = changes(None, draft(*(track(0, segment(f"clip {n}")) for n in range(20))))
-    assert len(told) == 13
-    assert told[-1] == "… and 8 more"
+    assert (len(told), told[-1]) == (13, "… and 8 more")
 
 
 @given(DRAFT, DRAFT)
@@ -176,15 +166,11 @@ def test_words_are_told_exactly_where_fingerprints_differ(before: object, after:
 
 
 @given(DRAFT)
-def test_any_json_is_read_without_a_fault_and_on_one_line(given_draft: object) -> None:
+def test_any_json_is_read_without_a_fault_on_one_line_and_its_fingerprint_survives_json(given_draft: object) -> None:
     line = timeline(given_draft)
     assert line.startswith("Timeline")
     assert len(line.splitlines()) == 1
     assert exportable(given_draft) in {True, False}
-
-
-@given(DRAFT)
-def test_a_fingerprint_survives_the_way_through_json(given_draft: object) -> None:
     assert fingerprint(json.loads(json.dumps(given_draft))) == fingerprint(given_draft)
 
 

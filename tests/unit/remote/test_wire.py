@@ -65,12 +65,9 @@ def test_a_code_counts_whatever_the_status_says_also_where_it_is_text(
             assert "because" in error.raw
 
 
-def test_no_code_of_the_table_is_without_an_error_of_its_own() -> None:
+def test_every_code_of_the_table_has_an_error_and_every_error_of_an_answer_is_reached_by_one() -> None:
     named = {code for code, _, _ in CONTRACT}
     assert set(wire.CODES) == named - {400}  # 400 means a missing client id with the token endpoint alone
-
-
-def test_every_remote_error_that_stands_for_an_answer_is_reached_by_one() -> None:
     reached = {kind for _, _, kind in CONTRACT + BARE_STATUSES} | {errors.TimedOut}
     assert {*wire.CODES.values(), *wire.STATUSES.values()} <= reached
 
@@ -82,34 +79,41 @@ def test_a_bare_status_is_understood_with_any_body(status: int, where: Where, ki
         assert (type(error), error.remote_code) == (kind, status), body
 
 
-@pytest.mark.parametrize("body", [b"", b"<html></html>", b"[]", b"3", b'"ok"', b"\xff", b'{"a": NaN}', b"[" * 100_000])
-def test_success_that_is_no_json_object_is_unintelligible(body: bytes) -> None:
-    assert type(_raised(200, body, Where.ACCOUNT)) is errors.Unintelligible
-
-
-def test_the_vendors_other_error_form_is_understood() -> None:
-    error = _raised(200, b'{"success": false, "error": "quota for exports reached"}', Where.RENDER)
-    assert type(error) is errors.Rejected
-    assert "quota for exports reached" in str(error)
-
-
 @pytest.mark.parametrize(
     "body",
     [
-        {"code": 409, "message": "duplicate render id"},
-        {"success": False, "error": "Duplicate render id"},
-        {"code": 5000, "message": "this id already exists"},
+        *(b"", b"<html></html>", b"[]", b"3", b'"ok"', b"\xff", b"[" * 100_000),
+        *(b'{"a": NaN}', b'{"a": 1e999}', b'{"a": -1e999}', b'{"a": Infinity}'),
     ],
 )
-def test_a_duplicate_render_is_told_in_any_form(body: dict[str, Any]) -> None:
-    assert type(_raised(200, json.dumps(body).encode(), Where.RENDER)) is errors.RenderDuplicate
+def test_success_that_is_no_json_object_or_could_not_be_sent_back_is_unintelligible(body: bytes) -> None:
+    assert type(_raised(200, body, Where.ACCOUNT)) is errors.Unintelligible
 
 
-def test_a_code_that_nobody_named_is_rejected_with_the_answer_kept() -> None:
-    error = _raised(200, b'{"code": 7777, "message": "the moon is wrong"}', Where.SESSION)
-    assert type(error) is errors.Rejected
-    assert error.remote_code == 7777
-    assert "moon" in error.raw
+NO_CODES: list[Any] = ["--5", "5-", "", "abc", "9" * 30, 10**30, 1.5, True, [], {}]
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "code"),
+    [
+        ({"success": False, "error": "quota for exports reached"}, errors.Rejected, None),
+        ({"success": False, "error": "Duplicate render id"}, errors.RenderDuplicate, None),
+        ({"code": 409, "message": "duplicate render id"}, errors.RenderDuplicate, 409),
+        ({"code": 5000, "message": "this id already exists"}, errors.RenderDuplicate, 5000),
+        ({"code": 7777, "message": "the moon is wrong"}, errors.Rejected, 7777),
+        ({"code": 0, "success": False, "error": "no"}, errors.Rejected, None),
+        ({"code": 0, "data": {"success": False, "error": "duplicate id"}}, errors.RenderDuplicate, None),
+        *(({"code": none, "message": "because"}, errors.Rejected, None) for none in NO_CODES),
+    ],
+)
+def test_a_refusal_in_any_form_is_no_success_and_its_words_are_kept(
+    answer: dict[str, Any], kind: type[errors.RemoteError], code: int | None
+) -> None:
+    error = _raised(200, json.dumps(answer).encode(), Where.RENDER)
+    assert (type(error), error.remote_code) == (kind, code)
+    said = answer.get("message") or (answer.get("data") or answer)["error"]
+    assert said in str(error)
+    assert said in error.raw
 
 
 def test_the_raw_answer_holds_no_token() -> None:
@@ -137,13 +141,10 @@ def test_a_render_is_read_in_all_its_forms(answer: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("progress", "percent"), [(0.5, 50), (50, 50), (1, 1), (0, 0), (250, 100), (-3, 0), ("half", None), (None, None)]
 )
-def test_progress_is_a_percentage_or_unknown(progress: object, percent: int | None) -> None:
+def test_progress_is_a_percentage_or_unknown_and_a_failure_has_a_reason(progress: object, percent: int | None) -> None:
     assert wire.read_progress({"status": "processing", "progress": progress}).percent == percent
-
-
-def test_a_failed_render_gives_its_reason() -> None:
-    looked = wire.read_progress({"status": "failed", "error": "codec trouble"})
-    assert (looked.status, looked.reason) == (RenderStatus.FAILED, "codec trouble")
+    failed = wire.read_progress({"status": "failed", "error": "codec trouble", "progress": progress})
+    assert (failed.status, failed.reason) == (RenderStatus.FAILED, "codec trouble")
 
 
 def test_a_number_where_an_id_was_expected_is_an_id() -> None:
@@ -167,6 +168,9 @@ def test_a_token_that_fits_no_header_is_unintelligible(token: object) -> None:
 def test_a_balance_needs_only_what_is_available() -> None:
     assert wire.read_balance({"available": 70}) == Balance(70)
     assert wire.read_balance({"available": "70", "frozen": 5, "total": 100}) == Balance(70, 5, 100)
+    assert wire.read_balance({"available": 70, "frozen": None}) == Balance(70)
+    with pytest.raises(errors.Unintelligible, match="frozen"):
+        wire.read_balance({"available": 70, "frozen": "some"})
 
 
 JSON = st.recursive(
@@ -183,12 +187,7 @@ ANSWERS = st.dictionaries(
     KEYS, st.recursive(JSON, lambda inner: st.dictionaries(KEYS, inner, max_size=4), max_leaves=6), max_size=6
 )
 READERS = [
-    wire.read_grant,
-    wire.read_session,
-    wire.read_uploaded,
-    wire.read_state,
-    wire.read_balance,
-    wire.read_claim,
+    *(wire.read_grant, wire.read_session, wire.read_uploaded, wire.read_state, wire.read_balance, wire.read_claim),
     wire.read_progress,
 ]
 
@@ -216,62 +215,22 @@ def test_no_bytes_raise_anything_but_our_errors(body: bytes, status: int, where:
 
 
 @given(JSON)
-def test_whatever_came_can_be_sent_back(value: object) -> None:
+def test_whatever_came_can_be_sent_back_also_as_a_read_only_draft(value: object) -> None:
     jsontext.dump(value).encode("ascii")
+    assert jsontext.dump({"draft": MappingProxyType({"t": []})}) == '{"draft": {"t": []}}'
 
 
-@pytest.mark.parametrize("code", ["--5", "5-", "", "abc", "9" * 30, 10**30, 1.5, True, [], {}])
-def test_a_code_that_is_none_is_a_refusal_and_no_success(code: object) -> None:
-    error = _raised(200, json.dumps({"code": code, "message": "because"}).encode(), Where.RENDER)
-    assert type(error) is errors.Rejected
-    assert error.remote_code is None
-    assert "because" in str(error)
-
-
-def test_a_failure_with_code_nought_is_no_success() -> None:
-    assert type(_raised(200, b'{"code": 0, "success": false, "error": "no"}', Where.RENDER)) is errors.Rejected
-
-
-def test_a_refusal_in_the_inner_envelope_is_heard() -> None:
-    body = b'{"code": 0, "data": {"success": false, "error": "duplicate id"}}'
-    assert type(_raised(200, body, Where.RENDER)) is errors.RenderDuplicate
-
-
-@pytest.mark.parametrize(
-    ("value", "number"),
-    [
-        ("7", 7),
-        (" -7 ", -7),
-        (7.0, 7),
-        (-(2**63) + 1, -(2**63) + 1),
-        (2**63, None),
-        (1e300, None),
-        ("--7", None),
-        ("1" * 19, None),
-        (True, None),
-        ("7.0", None),
-        (float("inf"), None),
-    ],
-)
-def test_a_whole_number_is_one_that_a_database_can_hold(value: object, number: int | None) -> None:
-    assert jsontext.whole(value) == number
+def test_a_whole_number_is_one_that_a_database_can_hold() -> None:
+    whole: dict[object, int] = {"7": 7, " -7 ": -7, 7.0: 7, -(2**63) + 1: -(2**63) + 1}
+    assert {value: jsontext.whole(value) for value in whole} == whole
+    others = [2**63, 1e300, "--7", "1" * 19, True, "7.0", float("inf")]
+    assert [value for value in others if jsontext.whole(value) is not None] == []
 
 
 @given(st.text("-+0123456789 ._eE٣"))
 def test_no_text_that_looks_like_a_number_makes_us_stumble(text: str) -> None:
     number = jsontext.whole(text)
     assert number is None or number == int(text)
-
-
-def test_half_a_reading_of_the_balance_is_none() -> None:
-    assert wire.read_balance({"available": 70, "frozen": None}) == Balance(70)
-    with pytest.raises(errors.Unintelligible, match="frozen"):
-        wire.read_balance({"available": 70, "frozen": "some"})
-
-
-@pytest.mark.parametrize("body", [b'{"a": 1e999}', b'{"a": -1e999}', b'{"a": Infinity}'])
-def test_a_number_that_could_not_be_sent_back_is_not_taken_in(body: bytes) -> None:
-    assert type(_raised(200, body, Where.ACCOUNT)) is errors.Unintelligible
 
 
 @pytest.mark.parametrize("depth", [10, 300, 900, 1000, 3000, 100_000])
@@ -291,7 +250,3 @@ def test_a_fault_is_told_with_the_answer_as_it_came_but_without_tokens_or_signs_
         wire.understand(wire.read_session, 200, body, Where.ACCOUNT, secret="my-secret")
     assert '"other"' in caught.value.raw
     assert not [gone for gone in ("abc", "my-secret", "\x00") if gone in caught.value.raw]
-
-
-def test_a_read_only_draft_can_be_sent_back() -> None:
-    assert jsontext.dump({"draft": MappingProxyType({"t": []})}) == '{"draft": {"t": []}}'
