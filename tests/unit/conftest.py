@@ -1,4 +1,4 @@
-"""The guard of the unit tests: they start no process, open no connection and never sleep."""
+"""The guard of the unit tests: they start no process, open no connection, never sleep and find nothing set."""
 
 import sys
 import threading
@@ -9,14 +9,10 @@ from typing import Final
 
 import pytest
 
+from reelq.settings import Settings
+
 _STARTS_A_PROCESS: Final = {
-    "subprocess.Popen",
-    "os.exec",
-    "os.fork",
-    "os.forkpty",
-    "os.posix_spawn",
-    "os.spawn",
-    "os.system",
+    *("subprocess.Popen", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system"),
 }
 _OPENS_A_SOCKET: Final = {"socket.bind", "socket.connect", "socket.sendto"}
 
@@ -66,3 +62,9 @@ def _stays_inside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     _watch.noted = None
     if noted:
         raise UsesTheOutside(f"a unit test must not do this, tests/integration may: {', '.join(noted)}")
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)

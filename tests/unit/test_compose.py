@@ -2,7 +2,6 @@
 
 import inspect
 import re
-import shlex
 import tomllib
 from itertools import pairwise
 from typing import Any, Final
@@ -15,7 +14,6 @@ from pathspec.patterns.gitignore.basic import GitIgnoreBasicPattern
 from reelq.settings import MEANINGS
 from reelq.store.session import Store
 from tests.compose import COMPOSE, ROOT, Refused, compose, copied, dockerfile, example, seconds, variables
-from tests.unit.test_docs import commands
 
 SECRETS: Final = {"POSTGRES_PASSWORD": "p" * 48, "REELQ_SECRET_KEY": "k" * 64, "FLOWER_BASIC_AUTH": "me:hush"}
 _OF_COMPOSE: Final = {"COMPOSE_PROFILES", "PUBLISH_API", "PUBLISH_FLOWER", "PYTHON_IMAGE", "REDIS_IMAGE", "WORKERS"}
@@ -23,7 +21,6 @@ _OF_OTHERS: Final = re.compile(r"(FLOWER|POSTGRES)_[A-Z_]+|PG[A-Z]+|(HTTPS?|NO)_
 _BESIDE_SETTINGS: Final = {"PGPASSWORD", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"}
 _FOR_CALLERS: Final = {"REELQ_API_URL", "REELQ_API_KEY"}
 _FOR_WORKERS: Final = {"REELQ_METRICS_ADDRESS", "REELQ_STOP_GRACE"}
-PAGE: Final = ROOT / "docs" / "containers.md"
 
 
 @pytest.fixture(scope="module")
@@ -206,21 +203,3 @@ def test_the_database_has_a_connection_for_everybody(services: dict[str, Any]) -
 def test_as_many_workers_as_are_wished() -> None:
     assert compose(SECRETS)["services"]["worker"]["deploy"]["replicas"] == "1"
     assert compose(SECRETS | {"WORKERS": "4"})["services"]["worker"]["deploy"]["replicas"] == "4"
-
-
-def test_the_page_names_services_and_commands_that_there_are(services: dict[str, Any]) -> None:
-    blocks = "\n".join(re.findall(r"^```\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL))
-    calls = re.findall(r"docker compose (?:--profile \w+ )?(exec|run|logs|restart|stop|start|up) ?(.*)", blocks)
-    assert len(calls) > 8
-    for verb, rest in calls:
-        words = [word for word in shlex.split(rest.rstrip(")")) if not word.startswith("-")]
-        named = words[:1] if verb in {"exec", "run"} else [word.partition("=")[0] for word in words]
-        assert set(named) <= services.keys(), rest
-        if "reelq" in words[1:2]:
-            _parse(shlex.split(rest.rstrip(")").partition("reelq")[2]))
-
-
-def _parse(words: list[str]) -> None:
-    there = commands()
-    name = " ".join(words[:2]) if " ".join(words[:2]) in there else words[0]
-    there[name].make_context(name, words[len(name.split()) :])

@@ -1,16 +1,15 @@
 """The pages tell what is there: commands, options and variables are compared, and every command line is parsed."""
 
-import importlib.util
 import re
+import runpy
 import shlex
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from itertools import takewhile
 from pathlib import Path
-from types import ModuleType
 
 import click
-import pytest
 
 from reelq.cli import COMMANDS
 from reelq.settings import MEANINGS
@@ -18,12 +17,7 @@ from reelq.settings import MEANINGS
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 COMMAND_LINE = DOCS / "cli.md"
-PAGES = [
-    ROOT / "README.md",
-    ROOT / "CHANGELOG.md",
-    ROOT / "samples" / "after-the-demo.txt",
-    *sorted(DOCS.rglob("*.md")),
-]
+PAGES = [*(ROOT / name for name in ("README.md", "CHANGELOG.md", "samples/after-the-demo.txt")), *DOCS.rglob("*.md")]
 _FENCED = re.compile(r"^ *```\w*\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`([^`\n]+)`")
 _HEADING = re.compile(r"^### `reelq ([a-z ]+)`$", re.MULTILINE)
@@ -32,6 +26,7 @@ _VARIABLE = re.compile(r"\b(?:REELQ|NEMO|SKILL)_[A-Z_]+[A-Z]\b")
 _OF_THE_TESTS = {"REELQ_PROVE"}
 
 
+@cache
 def commands() -> dict[str, click.Command]:
     """Every command by its words."""
     top = {name: import_module(f"reelq.cli.{name}").command for name in COMMANDS}
@@ -52,28 +47,26 @@ def options_of(command: click.Command) -> set[str]:
     return {name for option in given for name in (*option.opts, *option.secondary_opts)}
 
 
-def command_lines(page: Path) -> Iterator[list[str]]:
-    """Whatever looks like a call of reelq, in blocks and within sentences."""
+def written(page: Path) -> list[str]:
+    """Whatever stands in a block, between backquotes or in `$(…)`."""
     text = page.read_text(encoding="utf-8")
-    blocks = _FENCED.findall(text)
-    told = [line.strip() for block in blocks for line in block.splitlines()] + _INLINE.findall(_FENCED.sub("", text))
+    lines = [line.strip() for block in _FENCED.findall(text) for line in block.splitlines()]
+    lines += _INLINE.findall(_FENCED.sub("", text))
+    return lines + [found for line in lines for found in re.findall(r"\$\(([^)]*)", line)]
+
+
+def command_lines(page: Path) -> Iterator[list[str]]:
+    """Whatever looks like a call of reelq, also in a container."""
+    told = written(page)
     if page.suffix == ".txt":
-        told = re.findall(r"(?:[A-Z_]+=\S+ )*\S*reelq .*", text)
-    for line in [*told, *_called_in(told)]:
+        told = re.findall(r"(?:[A-Z_]+=\S+ )*\S*reelq .*", page.read_text(encoding="utf-8"))
+    told += [found for line in told for found in re.findall(r"exec (?:-\w+ )*[a-z]+ (reelq [^)]*)", line)]
+    for line in told:
         words = shlex.split(line, comments=True) if re.match(r"(\$ |[A-Z_]+=\S+ )*(\.venv/bin/)?reelq ", line) else []
         while words and not words[0].endswith("reelq"):
             words.pop(0)
         if len(words) > 1:
             yield list(takewhile(lambda word: word not in {">", ">>", "<", "|"}, words[1:]))
-
-
-def _called_in(told: list[str]) -> list[str]:
-    """Calls within others: what `$(…)` prints, and what a container runs."""
-    return [
-        found.partition(")")[0]
-        for line in told
-        for found in re.findall(r"(?:\$\(|exec (?:-\w+ )*[a-z]+ )(reelq .*)", line)
-    ]
 
 
 def test_each_command_and_each_of_its_options_has_its_place_and_nothing_else_has() -> None:
@@ -87,22 +80,23 @@ def test_each_command_and_each_of_its_options_has_its_place_and_nothing_else_has
         assert documented == options_of(command), name
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_command_line_on_a_page_parses(page: Path) -> None:
+def parse(words: list[str]) -> None:
+    """Take these words for a call of reelq, without running anything."""
     there = commands()
-    for words in command_lines(page):
-        if words[0] in {"--version", "--help", "COMMAND"}:
-            continue
-        name = " ".join(words[:2]) if " ".join(words[:2]) in there else words[0]
-        assert name in there, words
-        rest = words[len(name.split()) :]
-        if rest not in ([], ["--help"]):  # a sentence may only name it
-            assert not isinstance(there[name], click.Group), words
-            there[name].make_context(name, rest)
+    name = " ".join(words[:2]) if " ".join(words[:2]) in there else words[0]
+    assert name in there, words
+    rest = words[len(name.split()) :]
+    if rest not in ([], ["--help"]):  # a sentence may only name it
+        assert not isinstance(there[name], click.Group), words
+        there[name].make_context(name, rest)
 
 
-def test_enough_command_lines_are_found_to_tell() -> None:
-    assert sum(1 for page in PAGES for _ in command_lines(page)) > 60
+def test_every_command_line_on_a_page_parses() -> None:
+    found = [words for page in PAGES for words in command_lines(page)]
+    assert len(found) > 60
+    for words in found:
+        if words[0] not in {"--version", "--help", "COMMAND"}:
+            parse(words)
 
 
 def test_the_page_on_settings_has_every_variable_and_the_pages_name_no_other() -> None:
@@ -119,27 +113,23 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_on_a_page_lead_somewhere(page: Path) -> None:
-    for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", page.read_text(encoding="utf-8")):
-        other = (page.parent / target) if target else page
-        assert other.exists(), target
-        assert not anchor or anchor in anchors(other), f"{target}#{anchor}"
-
-
-def test_whatever_else_points_to_a_page_points_to_something_on_it() -> None:
-    """Alert rules, dashboards and containers name pages for whoever is woken by them."""
-    others = [path for path in (ROOT / "deploy").rglob("*") if path.suffix in {".yml", ".json"}]
-    others += [ROOT / "docker-compose.yml", ROOT / "Dockerfile", ROOT / ".env.example"]
+def test_links_on_a_page_lead_somewhere_and_so_do_the_names_of_pages_in_alert_rules_and_containers() -> None:
+    """Whoever is woken by an alert is led to a page."""
     named = [
-        (other, found[1], found[2])
-        for other in others
+        (page, (page.parent / found[1]) if found[1] else page, found[2])
+        for page in PAGES
+        for found in re.finditer(r"\]\(([^)#:]*)(?:#([^)]*))?\)", page.read_text(encoding="utf-8"))
+    ]
+    others = [path for path in (ROOT / "deploy").rglob("*") if path.suffix in {".yml", ".json"}]
+    named_by_others = [
+        (other, DOCS / found[1], found[2])
+        for other in (*others, ROOT / "docker-compose.yml", ROOT / "Dockerfile", ROOT / ".env.example")
         for found in re.finditer(r"\bdocs/([\w-]+\.md)(?:#([\w-]+))?", other.read_text(encoding="utf-8"))
     ]
-    assert len(named) > 10
-    for other, page, anchor in named:
-        assert (DOCS / page).exists(), (other, page)
-        assert not anchor or anchor in anchors(DOCS / page), (other, page, anchor)
+    assert len(named_by_others) > 10
+    for where, page, anchor in named + named_by_others:
+        assert page.exists(), (where, page)
+        assert not anchor or anchor in anchors(page), (where, page, anchor)
 
 
 def test_every_page_can_be_reached_from_the_readme() -> None:
@@ -154,16 +144,7 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
     assert {page for page in PAGES if page.suffix == ".md"} <= seen
 
 
-def generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_the_generated_pages_are_what_the_code_says() -> None:
-    made = generator()
-    assert made.STATES.read_text(encoding="utf-8") == made.states_page(), "run `make docs`"
-    assert made.SETTINGS.read_text(encoding="utf-8") == made.settings_page(), "run `make docs`"
+    made = runpy.run_path(str(DOCS / "generate.py"))
+    assert made["STATES"].read_text(encoding="utf-8") == made["states_page"](), "run `make docs`"
+    assert made["SETTINGS"].read_text(encoding="utf-8") == made["settings_page"](), "run `make docs`"

@@ -22,18 +22,18 @@ def test_the_tree_is_drawn_in_the_order_of_the_code() -> None:
     assert _drawn() == _real(ReelqError)
 
 
-def _every(kind: type[ReelqError] = ReelqError) -> list[type[ReelqError]]:
-    return [kind, *(each for child in kind.__subclasses__() for each in _every(child))]
+def every(kind: type[ReelqError] = ReelqError) -> list[type[ReelqError]]:
+    return [kind, *(each for child in kind.__subclasses__() for each in every(child))]
 
 
 def test_every_code_is_the_name_in_snake_case_and_belongs_to_one_error() -> None:
-    codes = [kind.code for kind in _every()]
+    codes = [kind.code for kind in every()]
     assert len(codes) == len(set(codes))
     assert errors.StreamCut.code == "stream_cut"
     assert errors.ReelqError.code == "reelq_error"
 
 
-@pytest.mark.parametrize("kind", _every(errors.RemoteError))
+@pytest.mark.parametrize("kind", every(errors.RemoteError))
 def test_a_remote_error_says_what_happened_even_when_nobody_gave_it_words(kind: type[errors.RemoteError]) -> None:
     assert len(str(kind())) > 10
     assert not str(kind()).endswith(".")

@@ -1,50 +1,24 @@
 """A manifest read in every form that spreadsheets and scripts write, into rows."""
 
-import codecs
 import json
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from reelq import manifest, skills
 from reelq.errors import ManifestError
 from reelq.job import Route
-from reelq.manifest import Checked, Facts, LocalFiles, Row
+from reelq.manifest import LocalFiles, Row
+from tests.unit.shelf import SKILLS, Shelf, check
 
-SKILLS = skills.load()
 EXAMPLE = Path(__file__).parents[2] / "jobs.example.csv"
-
-
-class Shelf:
-    """Files that are all there, each asked for once."""
-
-    def __init__(self, lengths: Mapping[str, float] | None = None) -> None:
-        self.asked: list[str] = []
-        self._lengths = lengths or {}
-
-    def look(self, name: str) -> Facts:
-        self.asked.append(name)
-        return Facts(name, 1000)
-
-    def seconds(self, name: str) -> float | None:
-        return self._lengths.get(name)
-
-
-def check(data: str | bytes, *, name: str = "jobs.csv", default_skill: str = "video-models") -> Checked:
-    body = data.encode() if isinstance(data, str) else data
-    return manifest.check(body, name=name, files=Shelf(), skills=SKILLS, default_skill=default_skill)
 
 
 def rows(data: str | bytes, *, name: str = "jobs.csv") -> tuple[Row, ...]:
     return check(data, name=name).rows_or_raise()
-
-
-def only(data: str | bytes, *, name: str = "jobs.csv") -> Row:
-    (row,) = rows(data, name=name)
-    return row
 
 
 def test_the_example_manifest_has_no_fault_and_no_warning() -> None:
@@ -56,7 +30,7 @@ def test_the_example_manifest_has_no_fault_and_no_warning() -> None:
 
 
 def test_a_row_says_all_that_its_cells_say() -> None:
-    row = only(
+    (row,) = rows(
         "file,instruction,id,references,skill,language,session,priority,output,client\n"
         "a.mp4,Swap the face,one,face.jpg; b.png ,ai-video-face-swap,zh_cn,talk,-2,out//./A.mp4,Aurora\n"
     )
@@ -77,68 +51,49 @@ def test_a_row_says_all_that_its_cells_say() -> None:
     )
 
 
-def test_empty_cells_have_their_defaults() -> None:
-    row = only("file,instruction\nclips/a.mp4,加上字幕\n")
-    assert (row.id, row.skill, row.language, row.session) == ("1", "video-models", "zh-CN", "")
-    assert (row.priority, row.output, row.references, row.extra) == (0, "1-a.mp4", (), {})
+COMMA, TRIM = "Cut, then fade", '"cut, trim; fade"'
+DEFAULTS: dict[str, Any] = {"id": "1", "skill": "video-models", "language": "zh-CN", "session": "", "priority": 0}
 
 
-def test_a_default_skill_can_be_given() -> None:
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("file,instruction\nclips/a.mp4,加上字幕\n", {**DEFAULTS, "output": "1-a.mp4", "references": (), "extra": {}}),
+        ("file,instruction,references\n,,face.jpg\n", {"route": Route.UPLOAD}),
+        *(
+            (f"{first}\r\nfile;instruction\r\na.mp4;{COMMA}\r\n", {"line": 3, "instruction": COMMA})
+            for first in ("sep=;", '"sep=;"', "SEP=;;;")
+        ),
+        (f"sep=\t\nfile\tinstruction\na.mp4\t{COMMA}\n", {"line": 3, "instruction": COMMA}),
+        ('"my;own;note",file,instruction\nx,a.mp4,Cut\n', {"file": "a.mp4", "extra": {"my;own;note": "x"}}),
+        # A blank before a quote, columns in any case and in Chinese, empty columns at the end, a short row.
+        (f'file, instruction\na.mp4, "{COMMA}"\n', {"instruction": COMMA}),
+        (
+            " FILE , 指令 ,Session,我的备注\na.mp4,Cut,talk,好\n",
+            {"file": "a.mp4", "instruction": "Cut", "session": "talk", "extra": {"我的备注": "好"}},
+        ),
+        ("file,instruction,client,,\na.mp4,Cut,,,\n", {"extra": {"client": ""}}),
+        ("file,instruction,client\nb.mp4,Fade\n", {"extra": {"client": ""}}),
+    ],
+)
+def test_a_table_is_read_as_it_is_meant(text: str, told: dict[str, Any]) -> None:
+    (row,) = rows(text)
+    assert {name: getattr(row, name) for name in told} == told
+
+
+def test_the_delimiter_is_told_from_the_header() -> None:
+    for by, form in {",": "comma", ";": "semicolon", "\t": "tab"}.items():
+        checked = check(f"file{by}id{by}instruction\na.mp4{by}b{by}{TRIM}")
+        assert (checked.form, checked.rows[0].id, checked.rows[0].instruction) == (form, "b", TRIM[1:-1])
+
+
+def test_a_default_skill_can_be_given_and_is_told_once_where_it_is_unknown() -> None:
     checked = check("instruction,skill\nAdd a title,\nAdd music,video-models\n", default_skill="ai-video-help")
     assert [row.skill for row in checked.rows] == ["ai-video-help", "video-models"]
-
-
-def test_an_unknown_default_skill_is_told_once() -> None:
     checked = check("instruction\nAdd a title\nAdd music\nFade out\n", default_skill="video-model")
     assert [str(fault) for fault in checked.faults] == [
         "line 2, skill: no skill has this name (found 'video-model'). Did you mean 'video-models'?"
     ]
-
-
-@pytest.mark.parametrize(("delimiter", "form"), [(",", "comma"), (";", "semicolon"), ("\t", "tab")])
-def test_the_delimiter_is_told_from_the_header(delimiter: str, form: str) -> None:
-    table = [["id", "file", "instruction"], ["one", "a.mp4", '"cut, trim; fade"']]
-    checked = check("\n".join(delimiter.join(line) for line in table))
-    assert (checked.form, checked.rows[0].instruction) == (form, "cut, trim; fade")
-
-
-def test_a_delimiter_within_quotes_does_not_count() -> None:
-    checked = check('"my;own;note",file,instruction\nx,a.mp4,Cut the pauses\n')
-    assert (checked.form, checked.columns) == ("comma", ("my;own;note", "file", "instruction"))
-
-
-@pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "SEP=;;;"])
-def test_excels_line_with_the_delimiter_is_taken_and_counted(first: str) -> None:
-    row = only(f"{first}\r\nfile;instruction\r\na.mp4;Cut, then fade\r\n")
-    assert (row.line, row.instruction) == (3, "Cut, then fade")
-
-
-def test_excels_line_can_name_the_tab() -> None:
-    assert only("sep=\t\nfile\tinstruction\na.mp4\tCut, then fade\n").line == 3
-
-
-TEXT = "编号,file,instruction\n一,a.mp4,把声音调小一点，加上字幕\n"
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        TEXT.encode(),
-        codecs.BOM_UTF8 + TEXT.encode(),
-        codecs.BOM_UTF16_LE + TEXT.encode("utf-16-le"),
-        codecs.BOM_UTF16_BE + TEXT.encode("utf-16-be"),
-        TEXT.encode("gb18030"),
-    ],
-    ids=["utf-8", "utf-8 with mark", "utf-16-le", "utf-16-be", "gb18030"],
-)
-def test_the_encodings_that_spreadsheets_write_are_told_apart(data: bytes) -> None:
-    row = only(data)
-    assert (row.id, row.instruction, row.language) == ("一", "把声音调小一点，加上字幕", "zh-CN")
-
-
-@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
-def test_utf_16_without_a_mark_is_told_by_its_zeros(encoding: str) -> None:
-    assert only("file,instruction\na.mp4,加上字幕\n".encode(encoding)).instruction == "加上字幕"
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
@@ -147,20 +102,6 @@ def test_lines_are_counted_whatever_ends_them_and_whatever_stands_in_quotes(end:
     first, second = rows(end.join(lines))
     assert (first.line, first.number, second.line, second.number) == (3, 1, 7, 2)
     assert first.instruction == f"Add the title{end}{end}in two lines"
-
-
-def test_columns_are_known_whatever_their_case_and_blanks_and_in_chinese() -> None:
-    row = only(" FILE , 指令 ,Session,我的备注\na.mp4,Cut,talk,好\n")
-    assert (row.file, row.instruction, row.session, row.extra) == ("a.mp4", "Cut", "talk", {"我的备注": "好"})
-
-
-def test_a_column_may_follow_a_blank_before_its_quote() -> None:
-    assert only('file, instruction\na.mp4, "Cut, then fade"\n').instruction == "Cut, then fade"
-
-
-def test_empty_columns_at_the_end_and_short_rows_are_taken() -> None:
-    first, second = rows("file,instruction,client,,\na.mp4,Cut,,,\nb.mp4,Fade\n")
-    assert (first.extra, second.extra) == ({"client": ""}, {"client": ""})
 
 
 def test_the_users_columns_keep_their_names_and_their_order() -> None:
@@ -180,7 +121,7 @@ JSON = {
 
 @pytest.mark.parametrize("name", ["jobs.jsonl", "jobs.NDJSON", "stdin"])
 def test_json_lines_are_told_by_name_or_by_their_first_character(name: str) -> None:
-    row = only(f"\n{json.dumps(JSON)}\r\n", name=name)
+    (row,) = rows(f"\n{json.dumps(JSON)}\r\n", name=name)
     assert (row.line, row.number, row.priority, row.references) == (2, 1, 3, ("x;y.png", "z.png"))
     assert row.extra == {"shots": '[1, {"a": null}]'}
 
@@ -195,11 +136,6 @@ def test_json_rows_may_have_different_keys() -> None:
     ]
 
 
-def test_deeply_nested_json_is_a_fault_and_no_crash() -> None:
-    checked = check('{"file": ' + "[" * 100_000, name="jobs.jsonl")
-    assert [fault.message for fault in checked.faults] == ["this line is not JSON"]
-
-
 @pytest.mark.parametrize(
     ("file", "instruction", "output"),
     [
@@ -212,29 +148,19 @@ def test_deeply_nested_json_is_a_fault_and_no_crash() -> None:
         ("x" * 200 + ".mp4", "Cut", f"1-{'x' * 60}.mp4"),
         ("海" * 70 + ".mp4", "Cut", f"1-{'海' * 20}.mp4"),
         ("x" + "海" * 70 + ".mp4", "Cut", f"1-x{'海' * 19}.mp4"),
+        *(("a.mp4", brings_nothing_home, "") for brings_nothing_home in ("", "upload", "show status", "credits")),
     ],
 )
 def test_a_result_is_named_after_its_row_and_its_file(file: str, instruction: str, output: str) -> None:
-    assert only(json.dumps({"file": file, "instruction": instruction})).output == output
+    (row,) = rows(json.dumps({"file": file, "instruction": instruction}))
+    assert row.output == output
 
 
-@pytest.mark.parametrize("instruction", ["", "upload", "show status", "credits"])
-def test_a_row_that_brings_no_video_home_has_no_output(instruction: str) -> None:
-    assert only(json.dumps({"file": "a.mp4", "instruction": instruction})).output == ""
-
-
-def test_a_file_is_looked_at_once_however_many_rows_name_it() -> None:
+def test_a_file_is_looked_at_once_however_many_rows_name_it_and_an_address_never() -> None:
     shelf = Shelf()
-    data = b"file,instruction\n" + b"a.mp4,Cut\nb.mp4,Fade\n" * 50
-    manifest.check(data, name="jobs.csv", files=shelf, skills=SKILLS)
+    lines = "a.mp4,Cut,HTTP://example.com/b\nb.mp4,Fade,\nhttps://example.com/a.mp4,Cut,\n"
+    assert check("file,instruction,references\n" + lines * 50, files=shelf).faults == ()
     assert shelf.asked == ["a.mp4", "b.mp4"]
-
-
-def test_urls_are_not_looked_for_on_the_disk() -> None:
-    shelf = Shelf()
-    data = b"file,instruction,references\nhttps://example.com/a.mp4,Cut,HTTP://example.com/b\n"
-    checked = manifest.check(data, name="jobs.csv", files=shelf, skills=SKILLS)
-    assert (shelf.asked, checked.faults) == ([], ())
 
 
 def test_paths_are_read_from_the_manifests_folder(tmp_path: Path) -> None:
@@ -244,37 +170,29 @@ def test_paths_are_read_from_the_manifests_folder(tmp_path: Path) -> None:
     assert manifest.check_file(tmp_path / "in" / "jobs.csv", skills=SKILLS).faults == ()
 
 
-def test_a_name_like_it_is_offered_for_the_first_missing_files_and_another_case_for_all(tmp_path: Path) -> None:
-    (tmp_path / "beach.mp4").write_bytes(b"clip")
+def test_a_name_like_it_is_offered_for_the_first_missing_files_and_another_case_or_accent_for_all(
+    tmp_path: Path,
+) -> None:
+    for name in ("beach.mp4", "e\u0301te\u0301.mp4"):
+        (tmp_path / name).write_bytes(b"clip")
     files = LocalFiles(tmp_path)
     hints = [files.look(f"beach{number}.mp4").hint for number in range(60)]
     assert hints == ["Did you mean 'beach.mp4'?"] * 50 + [""] * 10
     assert files.look("Beach.MP4").hint == "Did you mean 'beach.mp4'?"
+    assert files.look("\xe9t\xe9.mp4").hint == "Did you mean 'e\u0301te\u0301.mp4'?"
 
 
-def test_an_accent_written_in_another_way_is_recognised(tmp_path: Path) -> None:
-    (tmp_path / "e\u0301te\u0301.mp4").write_bytes(b"clip")
-    assert LocalFiles(tmp_path).look("\xe9t\xe9.mp4").hint == "Did you mean 'e\u0301te\u0301.mp4'?"
-
-
-def test_references_alone_are_something_to_upload() -> None:
-    assert only("file,instruction,references\n,,face.jpg\n").route is Route.UPLOAD
-
-
-def test_a_large_file_is_refused_by_its_size_alone(tmp_path: Path) -> None:
+def test_a_file_is_refused_by_its_size_alone_and_a_pipe_without_being_opened(tmp_path: Path) -> None:
     for name, size in (("fits.mp4", 500 * 1024 * 1024), ("large.mp4", 500 * 1024 * 1024 + 1)):
         with (tmp_path / name).open("wb") as file:
             file.truncate(size)
-    (tmp_path / "jobs.csv").write_text("file,instruction\nfits.mp4,Cut\nlarge.mp4,Cut\n")
-    faults = manifest.check_file(tmp_path / "jobs.csv", skills=SKILLS).faults
-    assert [(fault.line, fault.message) for fault in faults] == [(3, "this file is over 500 MB")]
-
-
-def test_a_pipe_is_refused_without_being_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.mp4")
-    (tmp_path / "jobs.csv").write_text("file,instruction\npipe.mp4,Cut\n")
+    (tmp_path / "jobs.csv").write_text("file,instruction\nfits.mp4,Cut\nlarge.mp4,Cut\npipe.mp4,Cut\n")
     faults = manifest.check_file(tmp_path / "jobs.csv", skills=SKILLS).faults
-    assert [fault.message for fault in faults] == ["this is not a regular file"]
+    assert [(fault.line, fault.message) for fault in faults] == [
+        (3, "this file is over 500 MB"),
+        (4, "this is not a regular file"),
+    ]
 
 
 def test_a_link_that_leads_to_itself_is_a_fault(tmp_path: Path) -> None:
@@ -311,40 +229,33 @@ def test_a_manifest_that_cannot_be_had_is_refused_with_advice_that_fits(
     assert "lines named" in ManifestError.advice
 
 
-@pytest.mark.parametrize(
-    ("begins", "found"),
-    [
-        (b"\0\0\0\x18ftypmp42\0\0", "a video or a sound"),
-        (b"\0\0\0\x08wide\0\0\0\0mdat", "a video or a sound"),
-        (b"\x1a\x45\xdf\xa3\x01", "a video or a sound"),
-        (b"RIFF\x10\0\0\0AVI LIST", "a video or a sound"),
-        (b"RIFF\x10\0\0\0WAVEfmt ", "a sound"),
-        (b"ID3\x04\0\0", "a sound"),
-        (b"\xff\xd8\xff\xe0\0\x10JFIF", "a picture"),
-        (b"\x89PNG\r\n\x1a\n\0\0", "a picture"),
-        (b"GIF89a\x01\0", "a picture"),
-        (b"RIFF\x10\0\0\0WEBPVP8 ", "a picture"),
-        (b"%PDF-1.7\n", "a PDF document"),
-        (b"PK\x03\x04\x14\0\0\0clips/beach.mp4", "an archive"),
-        (b"\x1f\x8b\x08\0", "an archive"),
+KINDS: dict[str, list[bytes]] = {
+    "a video or a sound": [
+        *(b"\0\0\0\x18ftypmp42\0\0", b"\0\0\0\x08wide\0\0\0\0mdat"),
+        *(b"\x1a\x45\xdf\xa3\x01", b"RIFF\x10\0\0\0AVI LIST"),
     ],
-)
-def test_a_file_of_another_kind_is_called_what_it_is(begins: bytes, found: str) -> None:
+    "a sound": [b"RIFF\x10\0\0\0WAVEfmt ", b"ID3\x04\0\0"],
+    "a picture": [b"\xff\xd8\xff\xe0\0\x10JFIF", b"\x89PNG\r\n\x1a\n\0\0", b"GIF89a\x01\0", b"RIFF\x10\0\0\0WEBPVP8 "],
+    "a PDF document": [b"%PDF-1.7\n"],
+    "an archive": [b"PK\x03\x04\x14\0\0\0clips/beach.mp4", b"\x1f\x8b\x08\0"],
+}
+WORKBOOKS = [
+    b"PK\x03\x04\x14\0\x06\0\x08\0[Content_Types].xml",
+    b"PK\x03\x04\x14\0\0\0\0\0mimetypeapplication/vnd.oasis.opendocument.spreadsheet",
+    b"PK\x03\x04\x14\0\0\0\0\0_rels/.rels" + b"\0" * 3000 + b"xl/workbook.xml",
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+]
+
+
+@pytest.mark.parametrize(("found", "begins"), [(kind, head) for kind, heads in KINDS.items() for head in heads])
+def test_a_file_of_another_kind_is_called_what_it_is(found: str, begins: bytes) -> None:
     (fault,) = check(begins).faults
     assert (fault.line, fault.message, fault.value) == (1, "this is not a manifest", found)
     assert "CSV" in fault.hint
     assert "Save as" not in fault.hint
 
 
-@pytest.mark.parametrize(
-    "begins",
-    [
-        b"PK\x03\x04\x14\0\x06\0\x08\0[Content_Types].xml",
-        b"PK\x03\x04\x14\0\0\0\0\0mimetypeapplication/vnd.oasis.opendocument.spreadsheet",
-        b"PK\x03\x04\x14\0\0\0\0\0_rels/.rels" + b"\0" * 3000 + b"xl/workbook.xml",
-        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
-    ],
-)
+@pytest.mark.parametrize("begins", WORKBOOKS)
 def test_a_workbook_is_told_how_to_become_a_manifest(begins: bytes) -> None:
     (fault,) = check(begins).faults
     assert fault.message == "this is a workbook, not a CSV file"
@@ -380,32 +291,24 @@ def test_a_line_that_is_not_json_is_told_in_plain_words(line: str) -> None:
     )
 
 
-def test_a_row_does_not_get_the_built_in_profile_in_place_of_the_users_own_broken_one(tmp_path: Path) -> None:
-    path = tmp_path / "mine" / "SKILL.md"
-    path.parent.mkdir()
-    path.write_text("---\nname: video-models\nversion: 1.0\n---\n", encoding="utf-8")
-    data = b"instruction,skill\nAdd a title,\nAdd music,video-models\nFade out,ai-video-help\n"
-    checked = manifest.check(data, name="x", files=Shelf(), skills=skills.load([tmp_path]))
-    assert [fault.line for fault in checked.faults] == [2, 3]
-    assert {fault.message for fault in checked.faults} == {"this skill's profile is broken"}
-
-
-def test_a_row_that_names_a_broken_profile_fails_with_its_file_and_line_and_no_other_does(tmp_path: Path) -> None:
-    path = tmp_path / "mine" / "SKILL.md"
-    path.parent.mkdir()
-    path.write_text("---\nname: mine\nversion: 1.0\n---\n", encoding="utf-8")
+def test_a_broken_profile_fails_the_rows_that_name_it_with_its_file_and_line_and_no_built_in_one_takes_its_place(
+    tmp_path: Path,
+) -> None:
+    for name in ("mine", "video-models"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "SKILL.md").write_text(f"---\nname: {name}\nversion: 1.0\n---\n", encoding="utf-8")
     known = skills.load([tmp_path])
+    data = "instruction,skill\nAdd a title,\nAdd music,mine\nFade out,ai-video-help\nCut,video-models\n"
 
-    def told(default_skill: str) -> list[tuple[int, str, str, str]]:
-        data = b"instruction,skill\nAdd a title,\nAdd music,mine\nFade out,\n"
-        checked = manifest.check(data, name="x", files=Shelf(), skills=known, default_skill=default_skill)
-        return [(fault.line, fault.column, fault.message, fault.value) for fault in checked.faults]
+    def told(default_skill: str) -> list[tuple[int, str]]:
+        faults = check(data, known=known, default_skill=default_skill).faults
+        assert {(fault.column, fault.message) for fault in faults} == {("skill", "this skill's profile is broken")}
+        return [(fault.line, fault.value) for fault in faults]
 
-    of_the_row = (3, "skill", "this skill's profile is broken", "mine")
-    assert told("video-models") == [of_the_row]
-    assert told("mine") == [(2, *of_the_row[1:]), of_the_row]
-    (fault,) = manifest.check(b"instruction,skill\nCut,mine\n", name="x", files=Shelf(), skills=known).faults
-    assert fault.hint.startswith(f"{path}: line 3: version is not text")
+    assert told("ai-video-help") == [(3, "mine"), (5, "video-models")]
+    assert told("video-models") == [(2, "video-models"), (3, "mine"), (5, "video-models")]
+    (fault,) = check("instruction,skill\nCut,mine\n", known=known).faults
+    assert fault.hint.startswith(f"{tmp_path / 'mine' / 'SKILL.md'}: line 3: version is not text")
 
 
 def test_a_faulty_manifest_raises_with_all_its_faults_and_warnings() -> None:

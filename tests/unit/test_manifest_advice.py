@@ -2,68 +2,32 @@
 
 import pytest
 
-from reelq import manifest, skills
-from reelq.manifest import Checked, Facts
 from reelq.manifest.advice import is_vague
+from tests.unit.shelf import check
 
-SKILLS = skills.load()
-
-
-class Shelf:
-    """Files that are all there, and play half a minute."""
-
-    def look(self, name: str) -> Facts:
-        return Facts(name, 1000)
-
-    def seconds(self, name: str) -> float | None:
-        assert not name.startswith("http")
-        return 30.0
-
-
-def check(*lines: str) -> Checked:
-    text = "\n".join(["file,instruction,skill,session,references", *lines])
-    return manifest.check(text.encode(), name="jobs.csv", files=Shelf(), skills=SKILLS)
+HEADER = "file,instruction,skill,session,references"
 
 
 def warnings(*lines: str) -> list[str]:
-    checked = check(*lines)
+    checked = check("\n".join([HEADER, *lines]))
     assert checked.faults == ()
     return [f"{fault.line} {fault.message}" for fault in checked.warnings]
 
 
-@pytest.mark.parametrize(
-    "instruction",
-    [
-        "make it better",
-        "Please make the video look more professional!",
-        "Improve this clip",
-        "enhance",
-        "do your magic",
-        "优化一下",
-        "请帮我把这个视频剪辑一下吧。",
-        "改好看一点",
-    ],
-)
-def test_an_instruction_that_says_nothing_is_vague(instruction: str) -> None:
-    assert is_vague(instruction)
+VAGUE = [
+    *("make it better", "Please make the video look more professional!", "Improve this clip", "enhance"),
+    *("do your magic", "优化一下", "请帮我把这个视频剪辑一下吧。", "改好看一点"),
+]
+NOT_VAGUE = [
+    *("", "make it black and white", "Improve the contrast", "make it better: cut the pauses", "enhance the voice"),
+    *("fix the white balance", "优化一下字幕的位置", "把声音调小一点"),
+    "please " * 4 + "add captions to the clip, then make it better and fade it out over the last two seconds",
+]
 
 
-@pytest.mark.parametrize(
-    "instruction",
-    [
-        "",
-        "make it black and white",
-        "Improve the contrast",
-        "make it better: cut the pauses",
-        "enhance the voice",
-        "fix the white balance",
-        "优化一下字幕的位置",
-        "把声音调小一点",
-        "please " * 4 + "add captions to the clip, then make it better and fade it out over the last two seconds",
-    ],
-)
-def test_an_instruction_that_names_something_is_not_vague(instruction: str) -> None:
-    assert not is_vague(instruction)
+def test_an_instruction_is_vague_where_it_names_nothing() -> None:
+    assert [instruction for instruction in VAGUE if not is_vague(instruction)] == []
+    assert [instruction for instruction in NOT_VAGUE if is_vague(instruction)] == []
 
 
 SWAP = "a.mp4,Swap the face,ai-video-face-swap"
@@ -93,11 +57,10 @@ def test_rows_are_warned_of_what_may_be_meant_otherwise(lines: list[str], found:
     assert warnings(*lines) == found
 
 
-def test_an_export_before_anything_else_of_its_session_has_nothing() -> None:
-    checked = check(",export,,boat,", ",Generate a paper boat,,boat,", ",show credits,,boat,")
-    assert [(fault.line, fault.message) for fault in checked.faults] == [(2, "there is nothing to export or to show")]
-
-
-def test_reading_the_balance_puts_nothing_into_a_session() -> None:
-    checked = check(",credits,,boat,", ",export,,boat,")
-    assert [fault.line for fault in checked.faults] == [3]
+def test_an_export_before_anything_else_of_its_session_has_nothing_and_reading_the_balance_puts_nothing_there() -> None:
+    for lines, faulty in (
+        ([",export,,boat,", ",Generate a paper boat,,boat,", ",show credits,,boat,"], 2),
+        ([",credits,,boat,", ",export,,boat,"], 3),
+    ):
+        (fault,) = check("\n".join([HEADER, *lines])).faults
+        assert (fault.line, fault.message) == (faulty, "there is nothing to export or to show")

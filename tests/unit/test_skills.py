@@ -18,20 +18,14 @@ def profile(folder: Path, text: str, name: str = "mine") -> Path:
     return path
 
 
-def test_the_five_skills_are_there_with_what_their_requests_say() -> None:
+def test_the_five_skills_are_there_with_their_advice_and_what_their_requests_say() -> None:
     loaded = skills.load()
     assert set(loaded) == BUILT_IN
-    assert {skill.version for skill in loaded.values()} == {"1.0.0"}
-    assert all(skill.path.parent.name == name for name, skill in loaded.items())
     assert loaded.notes == ()
-
-
-def test_each_skill_knows_its_own_advice() -> None:
-    loaded = skills.load()
+    assert {(skill.version, skill.prefers) for skill in loaded.values()} == {("1.0.0", ("mp4", "mov", "avi", "webm"))}
+    assert all(skill.path.parent.name == name for name, skill in loaded.items())
     assert [name for name, skill in loaded.items() if skill.references == "photo"] == ["ai-video-face-swap"]
-    assert loaded["ai-video-help"].clip_seconds == 60
-    assert loaded["video-models"].clip_seconds == 30
-    assert all(skill.prefers == ("mp4", "mov", "avi", "webm") for skill in loaded.values())
+    assert (loaded["ai-video-help"].clip_seconds, loaded["video-models"].clip_seconds) == (60, 30)
 
 
 @pytest.mark.parametrize("name", sorted(BUILT_IN))
@@ -44,11 +38,20 @@ def test_each_profile_shows_how_to_ask_in_english_and_in_chinese(name: str) -> N
     assert skill.description.endswith(".")
 
 
-def test_a_folder_of_the_users_own_adds_a_skill(tmp_path: Path) -> None:
-    path = profile(tmp_path, WHOLE.replace("---\n#", "clip-seconds: 12\nprefers: [.MOV]\n---\n#"))
-    mine = skills.load([tmp_path])["mine"]
+def test_a_folder_of_the_users_own_adds_a_skill_and_what_lies_beside_it_is_left_alone(tmp_path: Path) -> None:
+    fields = "clip-seconds: 12\nprefers: [.MOV]\nmetadata: {a: [1, {b: c}]}\nallowed-tools: x\n"
+    path = profile(tmp_path, WHOLE.replace("---\n#", f"{fields}---\n#"))
+    profile(tmp_path, "", "notepad").write_bytes(
+        b"\xef\xbb\xbf" + WHOLE.replace("mine", "notepad").replace("\n", "\r\n").encode()
+    )
+    (tmp_path / "README.md").write_text("Mine.")
+    (tmp_path / "empty").mkdir()
+    loaded = skills.load([tmp_path, tmp_path / "none"])
+    mine = loaded["mine"]
     assert (mine.version, mine.clip_seconds, mine.prefers, mine.path) == ("1.2.0", 12, ("mov",), path)
-    assert len(skills.load([tmp_path])) == len(BUILT_IN) + 1
+    assert loaded["notepad"].version == "1.2.0"
+    assert set(loaded) == BUILT_IN | {"mine", "notepad"}
+    assert loaded.notes == ()
 
 
 def test_a_skill_of_the_users_own_stands_in_for_a_built_in_one_with_a_note(tmp_path: Path) -> None:
@@ -56,21 +59,6 @@ def test_a_skill_of_the_users_own_stands_in_for_a_built_in_one_with_a_note(tmp_p
     loaded = skills.load([tmp_path])
     assert loaded["video-models"].version == "1.2.0"
     assert [note for note in loaded.notes if note.startswith(f"video-models: {path}")] == list(loaded.notes) != []
-
-
-def test_a_folder_that_is_not_there_adds_nothing(tmp_path: Path) -> None:
-    assert set(skills.load([tmp_path / "none"])) == BUILT_IN
-
-
-def test_fields_of_other_programs_are_left_alone(tmp_path: Path) -> None:
-    profile(tmp_path, WHOLE.replace("---\n#", "metadata: {a: [1, {b: c}]}\nallowed-tools: x\n---\n#"))
-    assert skills.load([tmp_path])["mine"].description == "My own."
-
-
-def test_a_profile_written_by_notepad_with_a_mark_and_crlf_is_read(tmp_path: Path) -> None:
-    path = profile(tmp_path, "")
-    path.write_bytes(b"\xef\xbb\xbf" + WHOLE.replace("\n", "\r\n").encode())
-    assert skills.load([tmp_path])["mine"].version == "1.2.0"
 
 
 @pytest.mark.parametrize(
@@ -108,16 +96,8 @@ def test_a_broken_profile_is_noted_with_its_file_and_its_line_and_fails_only_who
     with pytest.raises(SkillError) as refused:
         loaded.named("mine")
     assert str(refused.value) == note
-
-
-def test_a_skill_that_nobody_has_is_refused_by_name() -> None:
-    with pytest.raises(SkillError, match="No skill is called 'mine'"):
-        skills.load().named("mine")
-
-
-def test_a_broken_profile_goes_by_the_name_it_gives_itself(tmp_path: Path) -> None:
-    profile(tmp_path, "---\nname: yours\nversion: one two\n---\n")
-    assert set(skills.load([tmp_path]).broken) == {"yours"}
+    with pytest.raises(SkillError, match="No skill is called 'yours'"):
+        loaded.named("yours")
 
 
 def test_a_broken_profile_that_stands_in_for_a_built_in_one_does_not_give_way_to_it(tmp_path: Path) -> None:
@@ -128,9 +108,12 @@ def test_a_broken_profile_that_stands_in_for_a_built_in_one_does_not_give_way_to
     assert loaded["video-models"].version == "1.0.0"  # who asks for the credits is asked for no skill
 
 
-def test_a_profile_that_is_not_text_is_noted(tmp_path: Path) -> None:
-    profile(tmp_path, "").write_bytes(b"---\nname: \xff\n---\n")
-    assert ["not UTF-8 text" in note for note in skills.load([tmp_path]).notes] == [True]
+def test_a_broken_profile_goes_by_the_name_it_gives_itself_where_it_is_text(tmp_path: Path) -> None:
+    profile(tmp_path, "---\nname: yours\nversion: one two\n---\n")
+    profile(tmp_path, "", "other").write_bytes(b"---\nname: \xff\n---\n")
+    loaded = skills.load([tmp_path])
+    assert set(loaded.broken) == {"yours", "other"}
+    assert sum("not UTF-8 text" in note for note in loaded.notes) == 1
 
 
 def test_two_profiles_of_one_name_in_one_folder_leave_neither(tmp_path: Path) -> None:
@@ -156,13 +139,7 @@ def test_a_folder_that_cannot_be_read_counts_as_absent_with_a_note(tmp_path: Pat
     assert [note.startswith(f"{loop} can't be read: ") for note in loaded.notes] == [True]
 
 
-def test_what_lies_beside_the_profiles_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "README.md").write_text("Mine.")
-    (tmp_path / "empty").mkdir()
-    assert skills.load([tmp_path]).notes == ()
-
-
-def test_the_platform_is_told_by_the_folder_that_a_profile_lies_in(tmp_path: Path) -> None:
+def test_the_platform_is_told_by_the_folder_that_a_profile_really_lies_in(tmp_path: Path) -> None:
     def told(path: str) -> str:
         return skills.platform(tmp_path / path, None, tmp_path)
 
@@ -171,18 +148,12 @@ def test_the_platform_is_told_by_the_folder_that_a_profile_lies_in(tmp_path: Pat
     assert told(".cursor/other/SKILL.md") == "unknown"
     assert told("elsewhere/.clawhub/SKILL.md") == "unknown"
     assert skills.platform(tmp_path / ".clawhub/x/SKILL.md", "shop", tmp_path) == "shop"
-
-
-def test_a_linked_profile_counts_where_it_really_lies(tmp_path: Path) -> None:
-    real = profile(tmp_path / ".clawhub", WHOLE)
-    link = tmp_path / "link"
-    link.symlink_to(real.parent)
-    assert skills.platform(link / "SKILL.md", None, tmp_path) == "clawhub"
+    (tmp_path / "link").symlink_to(profile(tmp_path / ".clawhub", WHOLE).parent)
+    assert told("link/SKILL.md") == "clawhub"
 
 
 def test_the_attribution_headers_come_from_the_profile() -> None:
-    skill = skills.load()["video-models"]
-    assert skills.headers(skill, "cursor") == {
+    assert skills.headers(skills.load()["video-models"], "cursor") == {
         "X-Skill-Source": "video-models",
         "X-Skill-Version": "1.0.0",
         "X-Skill-Platform": "cursor",

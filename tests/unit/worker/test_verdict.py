@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from reelq import errors
 from reelq.errors import Fault, ReelqError
 from reelq.job import PIPELINE, Cause, Stage
+from tests.unit.test_errors import every
 from worker.verdict import PARKED, RETRIES, Case, CheckBackIn, GiveUp, Park, RetryIn, Verdict, judge
 
 PLAIN: Final = Case(
@@ -61,10 +62,6 @@ JUDGED_ALIKE: Final[dict[Verdict | None, list[type[ReelqError]]]] = {
 }  # fmt: skip
 VERDICTS: Final = [(kind, verdict) for verdict, kinds in JUDGED_ALIKE.items() for kind in kinds]
 BUGS: Final = [ValueError, KeyError, OSError, AssertionError, NotImplementedError]
-
-
-def every(kind: type[ReelqError] = ReelqError) -> list[type[ReelqError]]:
-    return [kind, *(each for child in kind.__subclasses__() for each in every(child))]
 
 
 def an(kind: type[Exception]) -> Exception:

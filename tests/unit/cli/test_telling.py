@@ -1,7 +1,13 @@
-"""Words for a terminal, and what becomes of what others wrote."""
+"""What a command tells: words for a terminal, what became of several questions at once, and why a run stands still."""
+
+import threading
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from reelq.cli.deadline import Late, side_by_side
+from reelq.cli.seeing_through import Ailment
 from reelq.cli.wording import aligned, lines, many, one_line, roughly, row_list, span
 
 
@@ -47,3 +53,26 @@ def test_columns_are_as_wide_as_a_terminal_shows_them() -> None:
     assert aligned([("海滩", "1"), ("beach", "10")], right=(1,), indent="") == ["海滩    1", "beach  10"]
     assert many(1, "row") == "1 row"
     assert many(2000, "row") == "2,000 rows"
+
+
+def test_a_question_without_end_costs_no_more_than_the_time_that_all_have() -> None:
+    never = threading.Event()
+    try:
+        first, second, third = side_by_side([lambda: 1, lambda: int(never.wait()), lambda: int("x")], 0.05)
+    finally:
+        never.set()
+    assert first == 1
+    assert isinstance(second, Late)
+    assert isinstance(third, ValueError)
+
+
+def test_an_ailment_of_the_store_is_told_once_and_so_is_its_end(capsys: pytest.CaptureFixture[str]) -> None:
+    words = iter(["", "disk is full", "disk is full", "", ""])
+    ailment = Ailment(cast("Any", SimpleNamespace(ails=lambda _: next(words))))
+    told = []
+    for _ in range(5):
+        ailment()
+        told.append(capsys.readouterr().err)
+    assert [bool(each) for each in told] == [False, True, False, True, False]
+    assert "disk is full" in told[1]
+    assert "again" in told[3]
