@@ -4,7 +4,7 @@ import inspect
 import re
 import tomllib
 from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 
 import pytest
 import yaml
@@ -23,32 +23,27 @@ _FOR_CALLERS: Final = {"REELQ_API_URL", "REELQ_API_KEY"}
 _FOR_WORKERS: Final = {"REELQ_METRICS_ADDRESS", "REELQ_STOP_GRACE"}
 
 
-@pytest.fixture(scope="module")
-def file() -> dict[str, Any]:
-    return compose(SECRETS)
+FILE: Final = compose(SECRETS)
+SERVICES: Final = FILE["services"]
+PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
-@pytest.fixture(scope="module")
-def services(file: dict[str, Any]) -> dict[str, Any]:
-    return dict(file["services"])
-
-
-def test_what_the_services_name_is_there(file: dict[str, Any], services: dict[str, Any]) -> None:
-    for name, service in services.items():
+def test_what_the_services_name_is_there() -> None:
+    for name, service in SERVICES.items():
         for other, wanted in service.get("depends_on", {}).items():
-            assert other in services, name
-            assert wanted["condition"] != "service_healthy" or "healthcheck" in services[other], (name, other)
-            assert "profiles" not in services[other], f"{name} would not start without {other}"
-        assert set(service["networks"]) <= file["networks"].keys(), name
-        assert {volume.partition(":")[0] for volume in service.get("volumes", [])} <= file["volumes"].keys(), name
+            assert other in SERVICES, name
+            assert wanted["condition"] != "service_healthy" or "healthcheck" in SERVICES[other], (name, other)
+            assert "profiles" not in SERVICES[other], f"{name} would not start without {other}"
+        assert set(service["networks"]) <= FILE["networks"].keys(), name
+        assert {volume.partition(":")[0] for volume in service.get("volumes", [])} <= FILE["volumes"].keys(), name
 
 
 @pytest.mark.parametrize("secret", SECRETS)
-@pytest.mark.parametrize("value", [None, ""])
-def test_without_a_secret_nothing_starts_and_the_user_is_told_what_to_do(secret: str, value: str | None) -> None:
-    told = {name: each for name, each in SECRETS.items() if name != secret} | ({} if value is None else {secret: value})
-    with pytest.raises(Refused, match=f"{secret}: .*openssl|{secret}: .*.env.example"):
-        compose(told)
+def test_without_a_secret_nothing_starts_and_the_user_is_told_what_to_do(secret: str) -> None:
+    others = {name: value for name, value in SECRETS.items() if name != secret}
+    for told in (others, others | {secret: ""}):
+        with pytest.raises(Refused, match=f"{secret}: .*openssl|{secret}: .*.env.example"):
+            compose(told)
 
 
 def test_no_secret_stands_in_the_file() -> None:
@@ -60,8 +55,8 @@ def test_no_secret_stands_in_the_file() -> None:
     assert {name for name, default in variables().items() if default is None} == SECRETS.keys()
 
 
-def test_every_variable_means_something_and_the_example_shows_each(services: dict[str, Any]) -> None:
-    for service in services.values():
+def test_every_variable_means_something_and_the_example_shows_each() -> None:
+    for service in SERVICES.values():
         for name in service.get("environment", {}):
             assert name in MEANINGS or _OF_OTHERS.fullmatch(name), name
     to_fill, shown = example()
@@ -72,22 +67,22 @@ def test_every_variable_means_something_and_the_example_shows_each(services: dic
         assert value in {"", variables().get(name) or value}, f"{name} is shown with another default"
 
 
-def test_every_setting_reaches_the_api_and_the_workers(services: dict[str, Any]) -> None:
-    assert services["worker"]["environment"].keys() - _BESIDE_SETTINGS == MEANINGS.keys() - _FOR_CALLERS
-    there = services["api"]["environment"].keys() - _BESIDE_SETTINGS
+def test_every_setting_reaches_the_api_and_the_workers() -> None:
+    assert SERVICES["worker"]["environment"].keys() - _BESIDE_SETTINGS == MEANINGS.keys() - _FOR_CALLERS
+    there = SERVICES["api"]["environment"].keys() - _BESIDE_SETTINGS
     assert there == MEANINGS.keys() - _FOR_CALLERS - _FOR_WORKERS
 
 
-def test_flower_and_the_sandbox_know_no_secret_but_their_own(services: dict[str, Any]) -> None:
-    assert services["flower"]["environment"].keys() & (MEANINGS.keys() | {"PGPASSWORD"}) == {
+def test_flower_and_the_sandbox_know_no_secret_but_their_own() -> None:
+    assert SERVICES["flower"]["environment"].keys() & (MEANINGS.keys() | {"PGPASSWORD"}) == {
         "REELQ_BROKER_URL", "REELQ_DATA_DIR", "REELQ_LOG_FORMAT",
     }  # fmt: skip
-    assert "environment" not in services["sandbox"]
+    assert "environment" not in SERVICES["sandbox"]
 
 
-def test_nobody_is_root_or_can_become_it_or_writes_where_others_look(services: dict[str, Any]) -> None:
+def test_nobody_is_root_or_can_become_it_or_writes_where_others_look() -> None:
     (user,) = (rest for word, rest in dockerfile() if word == "USER")
-    for name, service in services.items():
+    for name, service in SERVICES.items():
         ours = "build" in service
         assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user if ours else service["user"]), name
         assert not (ours and "user" in service), name
@@ -99,23 +94,25 @@ def test_nobody_is_root_or_can_become_it_or_writes_where_others_look(services: d
         assert not wide & service.keys(), name
 
 
-def test_only_this_machine_reaches_the_api_and_flower_and_nobody_the_rest(
-    file: dict[str, Any], services: dict[str, Any]
-) -> None:
-    published = {name: service["ports"] for name, service in services.items() if "ports" in service}
+def test_only_this_machine_reaches_the_api_and_flower_and_nobody_the_rest() -> None:
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
     assert published == {"api": ["127.0.0.1:8000:8000"], "flower": ["127.0.0.1:5555:5555"]}
-    assert file["networks"]["inside"] == {"internal": True}
-    assert {name for name, service in services.items() if service["networks"] == ["inside"]} == {
+    assert FILE["networks"]["inside"] == {"internal": True}
+    assert {name for name, service in SERVICES.items() if service["networks"] == ["inside"]} == {
         "redis", "postgres", "migrate",
     }  # fmt: skip
-    assert services["sandbox"]["networks"] == ["outside"]
-    opened = compose(SECRETS | {"PUBLISH_API": "0.0.0.0:80"})["services"]["api"]["ports"]
-    assert opened == ["0.0.0.0:80:8000"]
+    assert SERVICES["sandbox"]["networks"] == ["outside"]
 
 
-def test_images_are_pinned_and_ours_have_the_version_of_the_project(services: dict[str, Any]) -> None:
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
-    for name, service in services.items():
+def test_addresses_and_the_number_of_workers_are_as_they_are_wished() -> None:
+    wished = compose(SECRETS | {"PUBLISH_API": "0.0.0.0:80", "WORKERS": "4"})["services"]
+    assert wished["api"]["ports"] == ["0.0.0.0:80:8000"]
+    assert (SERVICES["worker"]["deploy"]["replicas"], wished["worker"]["deploy"]["replicas"]) == ("1", "4")
+
+
+def test_images_are_pinned_and_ours_have_the_version_of_the_project() -> None:
+    version = PROJECT["project"]["version"]
+    for name, service in SERVICES.items():
         image, _, tag = service["image"].partition(":")
         if "build" in service:
             assert (tag, service["pull_policy"]) == (version, "build"), f"{name}: {image} could be somebody else's"
@@ -128,14 +125,13 @@ def test_images_are_pinned_and_ours_have_the_version_of_the_project(services: di
     begun = [rest.split()[0] for word, rest in dockerfile() if word == "FROM"]
     assert set(begun) == {"${PYTHON_IMAGE}", "ground"}
     stages = [rest.split()[-1] for word, rest in dockerfile() if word == "FROM"]
-    assert {service["build"]["target"] for service in services.values() if "build" in service} <= set(stages)
+    assert {service["build"]["target"] for service in SERVICES.values() if "build" in service} <= set(stages)
     assert stages[-1] == "service"
 
 
 def test_packages_come_from_the_locks_by_their_hashes_alone() -> None:
-    installs = [
-        part for word, rest in dockerfile() if word == "RUN" for part in rest.split("&&") if " install " in part
-    ]
+    runs = [part for word, rest in dockerfile() if word == "RUN" for part in rest.split("&&")]
+    installs = [part for part in runs if " install " in part]
     assert len(installs) == 4
     for part in installs:
         locked = re.search(r"--no-deps --require-hashes --only-binary=:all: -r locks/(run|service)\.txt", part)
@@ -160,46 +156,29 @@ def test_what_the_images_copy_exists_and_is_all_that_a_build_sees() -> None:
 
 
 def test_the_wheel_gets_all_that_it_is_made_of() -> None:
-    told = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    wanted = {*told["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"], "pyproject.toml"}
-    wanted |= {told["project"]["readme"], *told["project"]["license-files"]}
+    wanted = {*PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"], "pyproject.toml"}
+    wanted |= {PROJECT["project"]["readme"], *PROJECT["project"]["license-files"]}
     assert wanted <= {source for source, _ in copied()}
 
 
-def test_health_checks_call_what_is_in_the_image(services: dict[str, Any]) -> None:
-    placed = {target for _, target in copied()}
-    for name, service in services.items():
-        if "build" in service and name != "migrate":
-            how, program, script, address, *_ = service["healthcheck"]["test"]
-            assert (how, program) == ("CMD", "python")
-            assert script in placed
-            assert address.startswith("http://127.0.0.1:")
-            assert seconds(service["healthcheck"]["timeout"]) < seconds(service["healthcheck"]["interval"])
-
-
-def test_who_is_told_to_stop_is_given_longer_than_it_takes_for_itself(services: dict[str, Any]) -> None:
-    worker, api = services["worker"], services["api"]
+def test_who_is_told_to_stop_is_given_longer_than_it_takes_for_itself() -> None:
+    worker, api = SERVICES["worker"], SERVICES["api"]
     assert seconds(worker["stop_grace_period"]) >= int(worker["environment"]["REELQ_STOP_GRACE"]) + 10
     options = dict(pairwise(api["command"]))
     assert seconds(api["stop_grace_period"]) >= int(options["--timeout-graceful-shutdown"]) + 10
 
 
-def test_the_data_folder_is_the_users_own_and_the_api_and_the_workers_share_it(services: dict[str, Any]) -> None:
+def test_the_data_folder_is_the_users_own_and_the_api_and_the_workers_share_it() -> None:
     environments = [rest for word, rest in dockerfile() if word == "ENV" and "REELQ_DATA_DIR" in rest]
     (folder,) = re.findall(r"REELQ_DATA_DIR=(\S+)", " ".join(environments))
     assert any(f"--home-dir {folder} --create-home" in rest for word, rest in dockerfile() if word == "RUN")
     for name in ("api", "worker"):
-        assert services[name]["environment"]["REELQ_DATA_DIR"] == folder
-        assert services[name]["volumes"] == [f"data:{folder}"]
+        assert SERVICES[name]["environment"]["REELQ_DATA_DIR"] == folder
+        assert SERVICES[name]["volumes"] == [f"data:{folder}"]
 
 
-def test_the_database_has_a_connection_for_everybody(services: dict[str, Any]) -> None:
-    most = int(services["postgres"]["command"][-1].removeprefix("max_connections="))
+def test_the_database_has_a_connection_for_everybody() -> None:
+    most = int(SERVICES["postgres"]["command"][-1].removeprefix("max_connections="))
     a_process = 2 * inspect.signature(Store).parameters["pool"].default
     assert a_process == 40, "a comment in docker-compose.yml says so"
     assert most >= (1 + 8) * a_process
-
-
-def test_as_many_workers_as_are_wished() -> None:
-    assert compose(SECRETS)["services"]["worker"]["deploy"]["replicas"] == "1"
-    assert compose(SECRETS | {"WORKERS": "4"})["services"]["worker"]["deploy"]["replicas"] == "4"

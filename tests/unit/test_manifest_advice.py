@@ -55,12 +55,3 @@ NO_PHOTO = "this skill needs a reference photo"
 )
 def test_rows_are_warned_of_what_may_be_meant_otherwise(lines: list[str], found: list[str]) -> None:
     assert warnings(*lines) == found
-
-
-def test_an_export_before_anything_else_of_its_session_has_nothing_and_reading_the_balance_puts_nothing_there() -> None:
-    for lines, faulty in (
-        ([",export,,boat,", ",Generate a paper boat,,boat,", ",show credits,,boat,"], 2),
-        ([",credits,,boat,", ",export,,boat,"], 3),
-    ):
-        (fault,) = check("\n".join([HEADER, *lines])).faults
-        assert (fault.line, fault.message) == (faulty, "there is nothing to export or to show")

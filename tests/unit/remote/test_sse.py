@@ -51,6 +51,10 @@ def _data(*events: object) -> bytes:
     return b"".join(f"data: {json.dumps(event)}\n\n".encode() for event in events)
 
 
+def _cut(stream: bytes, size: int) -> list[bytes]:
+    return [stream[at : at + size] for at in range(0, len(stream), size)]
+
+
 def _adk(*parts: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"content": {"role": "model", "parts": list(parts)}, "author": "nemo_agent", "timestamp": 1.0, **more}
 
@@ -86,12 +90,8 @@ FLAT = [
 @pytest.mark.parametrize("size", [1, 7, 10_000])
 def test_both_dialects_tell_the_same_story_however_they_are_cut(told: list[Any], ending: bytes, size: int) -> None:
     stream = _data(*told).replace(b"\n", ending)
-    chunks = [stream[at : at + size] for at in range(0, len(stream), size)]
-    assert list(_listen(*chunks)) == [
-        ToolCall("trim", {"to": 6}),
-        ToolResult("trim", {"ok": True}),
-        Text("Trimmed to 6 s."),
-    ]
+    story = [ToolCall("trim", {"to": 6}), ToolResult("trim", {"ok": True}), Text("Trimmed to 6 s.")]
+    assert list(_listen(*_cut(stream, size))) == story
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_what_was_said_and_done_is_told_once_and_neither_thoughts_nor_errors_tha
 
 def test_a_text_arrives_whole_however_it_is_written() -> None:
     for chunks, text in (
-        ([bytes([byte]) for byte in DONE.replace(b"Done.", "已完成 🎬".encode())], "已完成 🎬"),
+        (_cut(DONE.replace(b"Done.", "已完成 🎬".encode()), 1), "已完成 🎬"),
         ([b"\xef\xbb\xbf", DONE], "Done."),
         ([DONE.replace(b"Done.", "one\u2028two\\u000bthree\x85".encode())], "one\u2028two\x0bthree\x85"),
         ([b'data: {"type": "text",\ndata: "content": "Done."}\n\n'], "Done."),
@@ -187,49 +187,34 @@ def test_what_is_kept_of_an_event_fits_any_database() -> None:
     assert len(garbage.raw) == 500
 
 
-def test_an_event_without_end_is_a_broken_stream(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sse, "LARGEST_EVENT", 100_000)
-    with pytest.raises(errors.StreamCut):
-        list(_listen(*([b"x" * 10_000] * 20)))
-
-
-def test_a_stream_that_breaks_off_is_cut_after_what_was_said() -> None:
-    events = _listen(DONE, httpx.ReadError("reset by peer"))
-    assert next(events) == Text("Done.")
-    with pytest.raises(errors.StreamCut, match="reset by peer"):
-        next(events)
-
-
-def test_a_stream_that_is_not_even_kept_alive_is_silent() -> None:
-    with pytest.raises(errors.StreamSilent):
-        list(_listen(httpx.ReadTimeout("timed out")))
-
-
 CALL = {"type": "tool_call", "name": "cut"}
+SHORT = Patience(life=60, silence=0.2)
 
 
-@pytest.mark.parametrize("alive", [b": ping\n\n", _data({"type": "heartbeat"})])
-def test_a_stream_of_keep_alives_alone_is_silent_after_its_patience(alive: bytes) -> None:
-    with pytest.raises(errors.StreamSilent):
-        list(_listen(*[alive, 0.05] * 40, patience=Patience(life=60, silence=0.2)))
+@pytest.mark.parametrize(
+    ("chunks", "patience", "end"),
+    [
+        ([httpx.ReadError("reset by peer")], FOREVER, errors.StreamCut),
+        ([b"x" * 10_000] * 20, FOREVER, errors.StreamCut),  # an event without end
+        ([httpx.ReadTimeout("timed out")], FOREVER, errors.StreamSilent),
+        ([b": ping\n\n", 0.05] * 40, SHORT, errors.StreamSilent),
+        ([_data({"type": "heartbeat"}), 0.05] * 40, SHORT, errors.StreamSilent),
+        ([0.06, _data(CALL)] * 20, Patience(life=0.3, silence=60), errors.StreamOverran),
+    ],
+)
+def test_a_stream_that_breaks_off_falls_silent_or_outlives_its_patience_is_lost_after_what_was_said(
+    chunks: list[Any], patience: Patience, end: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sse, "LARGEST_EVENT", 100_000)
+    events = _listen(DONE, *chunks, patience=patience)
+    assert next(events) == Text("Done.")
+    with pytest.raises(end):
+        list(events)
 
 
 @pytest.mark.parametrize("said", [CALL, _whole("a", partial=True), _adk(THOUGHT), {"type": "text", "content": ""}])
 def test_something_said_a_piece_or_a_thought_starts_the_silence_anew(said: dict[str, Any]) -> None:
-    list(_listen(*[0.06, _data(said)] * 6, patience=Patience(life=60, silence=0.2)))
-
-
-def test_a_stream_that_outlives_every_stream_overran() -> None:
-    with pytest.raises(errors.StreamOverran):
-        list(_listen(*[0.06, _data(CALL)] * 20, patience=Patience(life=0.3, silence=60)))
-
-
-def test_what_a_sign_of_life_raises_ends_the_listening() -> None:
-    def stop() -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        list(_listen(b": ping\n\n", alive=stop))
+    list(_listen(*[0.06, _data(said)] * 6, patience=SHORT))
 
 
 def test_the_reply_is_all_that_was_said_and_of_several_errors_the_last_counts() -> None:
@@ -259,18 +244,11 @@ OBJECTS = st.recursive(
 )
 
 
-@given(st.lists(st.dictionaries(FIELDS, OBJECTS, max_size=6), max_size=5), st.integers(1, 50))
-def test_no_json_breaks_the_reading(events: list[dict[str, Any]], size: int) -> None:
-    stream = _data(*events)
-    for event in _listen(*(stream[at : at + size] for at in range(0, len(stream), size))):
-        repr(event).encode()
+BYTES = st.binary(max_size=80) | st.sampled_from([b"data: ", b"\n\n", b"\r", b"id: 1\n", b"event: x\n", b"{", b"}"])
+EVENTS = st.lists(st.dictionaries(FIELDS, OBJECTS, max_size=6), max_size=5).map(lambda events: _data(*events))
 
 
-@given(
-    st.lists(
-        st.binary(max_size=80) | st.sampled_from([b"data: ", b"\n\n", b"\r", b"id: 1\n", b"event: x\n", b"{", b"}"])
-    )
-)
-def test_no_bytes_break_the_reading(chunks: list[bytes]) -> None:
+@given(st.builds(_cut, EVENTS, st.integers(1, 50)) | st.lists(BYTES))
+def test_no_json_and_no_bytes_break_the_reading(chunks: list[bytes]) -> None:
     for event in _listen(*chunks):
         repr(event).encode()

@@ -1,18 +1,20 @@
 """A duty is done again and again: at its usual distance, or sooner where it asks for that and was quick itself."""
 
 import threading
-from typing import Any
 
 import pytest
 
 from worker import repeat
 
 
-class Clock:
-    """Time that passes where a duty takes some, or where somebody waits; the processor's time is part of it."""
+class Over(threading.Event):
+    """The end of all rounds, and their clock: time passes where a duty takes some, or where somebody waits."""
 
-    def __init__(self) -> None:
-        self.passed = self.worked = 0.0
+    passed = worked = 0.0
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.passed += timeout or 0
+        return self.is_set()
 
     def monotonic(self) -> float:
         return self.passed
@@ -21,37 +23,24 @@ class Clock:
         return self.worked
 
 
-class Over(threading.Event):
-    """The end of all rounds: whoever waits for it lets time pass, without waiting."""
-
-    def __init__(self, clock: Clock) -> None:
-        super().__init__()
-        self.clock = clock
-
-    def wait(self, timeout: float | None = None) -> bool:
-        self.clock.passed += timeout or 0
-        return self.is_set()
-
-
 def distances(
     monkeypatch: pytest.MonkeyPatch, every: float, wish: float | None, takes: float = 0, works: float = 0
 ) -> set[float]:
     """The seconds from the beginning of one round to that of the next."""
-    clock: Any = Clock()
-    over = Over(clock)
+    over = Over()
     began: list[float] = []
 
     def act() -> float | None:
-        began.append(clock.passed)
+        began.append(over.passed)
         if len(began) == 4:
             over.set()
-        clock.passed += takes + works
-        clock.worked += works
+        over.passed += takes + works
+        over.worked += works
         if len(began) == 2:
             raise RuntimeError("a round that fails")
         return wish
 
-    monkeypatch.setattr(repeat, "time", clock)
+    monkeypatch.setattr(repeat, "time", over)
     repeat.repeat("test", act, every, over).join(60)
     assert len(began) == 4
     # The round that failed has no wish: it is followed by one at the usual distance.

@@ -21,14 +21,14 @@ def test_others_do(address: str, password: str) -> None:
     assert not visitors.has_password(told)
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])
 @pytest.mark.parametrize("password", ["hush", "ann:", ":hush", "ann:hüsh", "ann:hu,sh"])
-def test_a_password_that_nobody_could_give_is_refused_without_repeating_it(address: str, password: str) -> None:
-    refusal = visitors.refusal({"FLOWER_ADDRESS": address, "FLOWER_BASIC_AUTH": password})
-    assert "NAME:PASSWORD" in refusal
-    assert password not in refusal
+def test_a_password_that_nobody_could_give_is_refused_without_repeating_it(password: str) -> None:
+    for address in ("127.0.0.1", "0.0.0.0"):
+        refusal = visitors.refusal({"FLOWER_ADDRESS": address, "FLOWER_BASIC_AUTH": password})
+        assert "NAME:PASSWORD" in refusal
+        assert password not in refusal
 
 
-@pytest.mark.parametrize("name", ["FLOWER_AUTH", "FLOWER_UNIX_SOCKET"])
-def test_a_guard_of_another_kind_will_do(name: str) -> None:
-    assert visitors.refusal({"FLOWER_ADDRESS": "0.0.0.0", name: "something"}) == ""
+def test_a_guard_of_another_kind_will_do() -> None:
+    for name in ("FLOWER_AUTH", "FLOWER_UNIX_SOCKET"):
+        assert visitors.refusal({"FLOWER_ADDRESS": "0.0.0.0", name: "something"}) == ""
