@@ -1,6 +1,5 @@
 """docs/rest.md has every route, docs/troubleshooting.md every code that a user can meet, and neither has any other."""
 
-import ast
 import re
 import shlex
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from api.problems import _CODES, STATUSES
 from reelq.cli import exits
 from reelq.job import Cause
 from tests.unit.test_docs import DOCS, ROOT
-from tests.unit.test_errors import every
+from tests.unit.test_words import every
 
 _REST = (DOCS / "rest.md").read_text(encoding="utf-8")
 _IDS = {"bat_…": "{batch_id}", "job_…": "{job_id}", "hook_…": "{webhook_id}", "msg_…": "{delivery_id}"}
@@ -60,17 +59,15 @@ def test_every_heading_names_routes_and_no_route_is_without_one() -> None:
     assert headed() == {f"{route.method} {route.path}" for route in ROUTES if route.method != "HEAD"}
 
 
+def code_of(*folders: str) -> str:
+    return "".join(file.read_text(encoding="utf-8") for name in folders for file in (ROOT / name).rglob("*.py"))
+
+
 def problems() -> set[tuple[int, str]]:
     """Every problem that the service can answer with: those that are raised, and what errors are turned into."""
-    found = {(status, kind.code) for kind, status in STATUSES.items()} | set(_CODES.items())
-    for file in (ROOT / "api").rglob("*.py"):
-        text = file.read_text(encoding="utf-8")
-        for node in ast.walk(ast.parse(text)) if "Problem(" in text else ():
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Problem":
-                status, code = (one.value if isinstance(one, ast.Constant) else None for one in node.args[:2])
-                if isinstance(status, int) and isinstance(code, str):
-                    found.add((status, code))
-    return found
+    raised = re.findall(r'\bProblem\(\s*(\d{3}),\s*"(\w+)"', code_of("api"))
+    turned = {(status, kind.code) for kind, status in STATUSES.items()} | set(_CODES.items())
+    return turned | {(int(status), code) for status, code in raised}
 
 
 def test_every_code_and_every_cause_has_its_heading_once_and_nothing_else_has() -> None:
@@ -84,9 +81,7 @@ def test_under_each_heading_stands_what_it_means_what_was_done_and_what_to_do() 
 
 
 def test_the_messages_that_are_quoted_are_ones_that_the_code_has_and_lead_to_a_heading() -> None:
-    code = "".join(
-        file.read_text(encoding="utf-8") for name in ("reelq", "worker") for file in (ROOT / name).rglob("*.py")
-    )
+    code = code_of("reelq", "worker")
     quoted = _MESSAGE.findall(_PAGE)
     assert len(quoted) > 10
     for words, name, anchor in quoted:

@@ -1,9 +1,12 @@
-"""Settings come from the environment, checked, and never show a secret."""
+"""Settings come from the environment, checked, and never show a secret; the way to Redis is called by its own name."""
 
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
+from reelq.broker import Transport
+from reelq.dispatch import make_celery
 from reelq.errors import SettingsError
 from reelq.settings import Settings
 
@@ -82,3 +85,12 @@ def test_no_secret_shows_in_a_repr(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("NEMO_TOKEN", "REELQ_SECRET_KEY", "REELQ_DATABASE_URL", "REELQ_BROKER_URL"):
         monkeypatch.setenv(name, "hush-hush")
     assert "hush-hush" not in repr(Settings.read())
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss"])
+def test_redis_is_reached_by_our_way_and_told_of_by_its_own_name(scheme: str) -> None:
+    address = f"{scheme}://:secret@127.0.0.1:6399/2"
+    with make_celery(Settings(reelq_broker_url=SecretStr(address))).connection_for_write() as connection:
+        assert isinstance(connection.transport, Transport)
+        assert connection.as_uri() == f"{scheme}://:**@127.0.0.1:6399/2"
+        assert bool(connection.ssl) == (scheme == "rediss")

@@ -151,8 +151,3 @@ def test_two_readers_are_never_further_apart_than_is_allowed_for(database: Datab
     late.now(database)
     apart = abs(early.now(database) - late.now(database))
     assert apart <= timedelta(seconds=QUICK_SECONDS) < SKEW
-
-
-def test_time_goes_on_while_the_machine_sleeps_where_a_clock_tells() -> None:
-    before = clock.ticks()
-    assert 0 <= clock.ticks() - before < 1

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from reelq import errors
 from reelq.errors import Fault, ReelqError
 from reelq.job import PIPELINE, Cause, Stage
-from tests.unit.test_errors import every
+from tests.unit.test_words import every
 from worker.verdict import PARKED, RETRIES, Case, CheckBackIn, GiveUp, Park, RetryIn, Verdict, judge
 
 PLAIN: Final = Case(
@@ -74,17 +74,11 @@ def an(kind: type[Exception]) -> Exception:
 amounts = st.floats(0.01, 2000)
 cases = st.builds(
     Case,
-    stage=st.sampled_from(PIPELINE),
     attempts=st.integers(0, 10_000),
-    anything_sent=st.booleans(),
-    has_session=st.booleans(),
     block_seconds=st.just(0.0) | amounts,
-    blocked_lately=st.booleans(),
-    quota_met=st.booleans(),
     jitter=st.floats(0, 1),
     rate_limit_wait=amounts,
     poll_interval=amounts,
-    own_token=st.booleans(),
 )
 
 
@@ -98,10 +92,16 @@ def test_an_error_is_judged_as_the_table_says(kind: type[ReelqError], expected: 
     assert judge(error, PLAIN) == (GiveUp(error) if expected is FINAL else expected)
 
 
-@given(st.sampled_from([*JUDGED_ALIKE[FINAL], *BUGS]), cases)
-def test_what_is_final_or_a_fault_of_our_own_is_final_in_every_case(kind: type[Exception], case: Case) -> None:
+IN_EVERY_CASE: Final = [(kind, verdict) for kind, verdict in VERDICTS if verdict is FINAL or isinstance(verdict, Park)]
+
+
+@given(st.sampled_from([*IN_EVERY_CASE, *((kind, FINAL) for kind in BUGS)]), cases)
+def test_what_is_final_or_a_bug_or_only_the_users_to_mend_is_so_in_every_case(
+    judged: tuple[type[Exception], Verdict | None], case: Case
+) -> None:
+    kind, verdict = judged
     error = an(kind)
-    assert judge(error, case) == GiveUp(error)
+    assert judge(error, case) == (GiveUp(error) if verdict is FINAL else verdict)
     assert error.__cause__ is None
 
 
@@ -150,12 +150,6 @@ def test_a_429_right_after_the_wait_waits_twice_as_long_up_to_ten_minutes_or_a_l
 ) -> None:
     case = replace(PLAIN, rate_limit_wait=setting, blocked_lately=lately, block_seconds=last_wait)
     assert judge(errors.RateLimited(), case) == CheckBackIn(seconds, account_waits=True)
-
-
-@given(st.sampled_from([each for each in VERDICTS if each[1] in (NO_CREDITS, NO_PLAN, NO_TOKEN)]), cases)
-def test_what_only_the_user_can_mend_parks_in_every_case(judged: tuple[type[ReelqError], Verdict], case: Case) -> None:
-    kind, verdict = judged
-    assert judge(an(kind), case) == verdict
 
 
 def test_the_table_of_scopes_names_every_cause_that_an_account_is_parked_for() -> None:
