@@ -24,13 +24,13 @@ class UsesTheOutside(AssertionError):
 class _Watch:
     """Refuses and notes what leaves the process, while a unit test runs."""
 
-    def __init__(self) -> None:
-        self.noted: list[str] | None = None
-        self.strangers: set[int] = set()
+    noted: list[str] | None = None
+    strangers: frozenset[int] = frozenset()
 
     def begin(self) -> list[str]:
         """Threads that run already belong to an earlier test or to a fixture of the whole run."""
-        self.strangers = {thread.native_id or 0 for thread in threading.enumerate()} - {threading.get_native_id()}
+        ours = threading.get_native_id()
+        self.strangers = frozenset(thread.native_id or 0 for thread in threading.enumerate()) - {ours}
         self.noted = []
         return self.noted
 
@@ -41,11 +41,8 @@ class _Watch:
 
     def hear(self, event: str, details: tuple[object, ...]) -> None:
         """An audit hook: the interpreter reports to it whatever a test or a library does."""
-        if self.noted is None:
-            return
-        if event in _STARTS_A_PROCESS:
-            self.refuse(event)
-        if event in _OPENS_A_SOCKET and getattr(details[0], "family", None) in {AF_INET, AF_INET6}:
+        goes_out = event in _OPENS_A_SOCKET and getattr(details[0], "family", None) in {AF_INET, AF_INET6}
+        if self.noted is not None and (goes_out or event in _STARTS_A_PROCESS):
             self.refuse(event)
 
 

@@ -80,23 +80,19 @@ def test_each_command_and_each_of_its_options_has_its_place_and_nothing_else_has
         assert documented == options_of(command), name
 
 
-def parse(words: list[str]) -> None:
-    """Take these words for a call of reelq, without running anything."""
-    there = commands()
-    name = " ".join(words[:2]) if " ".join(words[:2]) in there else words[0]
-    assert name in there, words
-    rest = words[len(name.split()) :]
-    if rest not in ([], ["--help"]):  # a sentence may only name it
-        assert not isinstance(there[name], click.Group), words
-        there[name].make_context(name, rest)
-
-
 def test_every_command_line_on_a_page_parses() -> None:
+    there = commands()
     found = [words for page in PAGES for words in command_lines(page)]
     assert len(found) > 60
     for words in found:
-        if words[0] not in {"--version", "--help", "COMMAND"}:
-            parse(words)
+        if words[0] in {"--version", "--help", "COMMAND"}:
+            continue
+        name = " ".join(words[:2]) if " ".join(words[:2]) in there else words[0]
+        assert name in there, words
+        rest = words[len(name.split()) :]
+        if rest not in ([], ["--help"]):  # a sentence may only name it
+            assert not isinstance(there[name], click.Group), words
+            there[name].make_context(name, rest)
 
 
 def test_the_page_on_settings_has_every_variable_and_the_pages_name_no_other() -> None:
@@ -114,20 +110,20 @@ def anchors(page: Path) -> set[str]:
 
 
 def test_links_on_a_page_lead_somewhere_and_so_do_the_names_of_pages_in_alert_rules_and_containers() -> None:
-    """Whoever is woken by an alert is led to a page."""
-    named = [
-        (page, (page.parent / found[1]) if found[1] else page, found[2])
-        for page in PAGES
-        for found in re.finditer(r"\]\(([^)#:]*)(?:#([^)]*))?\)", page.read_text(encoding="utf-8"))
+    deployed = [path for path in (ROOT / "deploy").rglob("*") if path.suffix in {".yml", ".json"}]
+    deployed += [ROOT / name for name in ("docker-compose.yml", "Dockerfile", ".env.example")]
+    found = [
+        (where, page, *link)
+        for pages, pattern, folder in (
+            (PAGES, r"\]\(([^)#:]*)(?:#([^)]*))?\)", None),
+            (deployed, r"\bdocs/([\w-]+\.md)(?:#([\w-]+))?", DOCS),
+        )
+        for where in pages
+        for link in re.findall(pattern, where.read_text(encoding="utf-8"))
+        for page in [(folder or where.parent) / link[0] if link[0] else where]
     ]
-    others = [path for path in (ROOT / "deploy").rglob("*") if path.suffix in {".yml", ".json"}]
-    named_by_others = [
-        (other, DOCS / found[1], found[2])
-        for other in (*others, ROOT / "docker-compose.yml", ROOT / "Dockerfile", ROOT / ".env.example")
-        for found in re.finditer(r"\bdocs/([\w-]+\.md)(?:#([\w-]+))?", other.read_text(encoding="utf-8"))
-    ]
-    assert len(named_by_others) > 10
-    for where, page, anchor in named + named_by_others:
+    assert sum(where in deployed for where, *_ in found) > 10
+    for where, page, _, anchor in found:
         assert page.exists(), (where, page)
         assert not anchor or anchor in anchors(page), (where, page, anchor)
 

@@ -1,5 +1,6 @@
 """A worker's counters: what counts as what, each process for itself, and an address that is taken."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -24,9 +25,9 @@ def _told(metrics: Metrics) -> str:
 @pytest.mark.parametrize(
     ("came", "last", "ended"),
     [
-        (Came.DONE, True, 'reelq_jobs_ended_total{code="",status="succeeded"} 1.0'),
-        (Came.FAILED, False, 'reelq_jobs_ended_total{code="no_effect",status="failed"} 1.0'),
-        (Came.CANCELLED, False, 'reelq_jobs_ended_total{code="",status="cancelled"} 1.0'),
+        (Came.DONE, True, 'code="",status="succeeded"'),
+        (Came.FAILED, False, 'code="no_effect",status="failed"'),
+        (Came.CANCELLED, False, 'code="",status="cancelled"'),
         (Came.DONE, False, ""),
         *((came, True, "") for came in (Came.NOT_YET, Came.AGAIN, Came.HELD_OFF, Came.PARKED, Came.LET_GO)),
     ],
@@ -35,12 +36,12 @@ def test_a_row_has_ended_where_no_stage_follows_and_none_is_to_come_again(
     metrics: Metrics, came: Came, last: bool, ended: str
 ) -> None:
     metrics.told_of(Stage.VERIFY, came, 0.3, code="no_effect", last=last)
-    told = [line for line in _told(metrics).splitlines() if line.startswith("reelq_jobs_ended_total{")]
-    assert [line for line in told if not line.endswith(" 0.0")] == ([ended] if ended else [])
-    assert f'reelq_stage_seconds_bucket{{ending="{came}",le="0.5",stage="verify"}} 1.0' in _told(metrics)
-    assert f'reelq_stage_seconds_bucket{{ending="{came}",le="0.25",stage="verify"}} 0.0' in _told(metrics)
-    retried = 'reelq_retries_total{code="no_effect",stage="verify"} 1.0' in _told(metrics)
-    assert retried == (came is Came.AGAIN)
+    told = _told(metrics)
+    counted = [line for line in told.splitlines() if re.match(r"reelq_jobs_ended_total\{.* [1-9]", line)]
+    assert counted == ([f"reelq_jobs_ended_total{{{ended}}} 1.0"] if ended else [])
+    assert f'reelq_stage_seconds_bucket{{ending="{came}",le="0.5",stage="verify"}} 1.0' in told
+    assert f'reelq_stage_seconds_bucket{{ending="{came}",le="0.25",stage="verify"}} 0.0' in told
+    assert ('reelq_retries_total{code="no_effect",stage="verify"} 1.0' in told) == (came is Came.AGAIN)
 
 
 def test_a_duty_that_fails_leaves_the_time_of_its_last_round(metrics: Metrics) -> None:
