@@ -7,11 +7,12 @@ import pytest
 
 from reelq import manifest, skills
 from reelq.manifest import CHINESE, COLUMNS, Checked
+from tests.compose import ROOT
+from tests.unit.shelf import SKILLS
 
 HERE = Path(__file__).parent / "broken_manifests"
 BROKEN = sorted(path for path in HERE.iterdir() if path.is_file() and path.suffix != ".expected")
-PAGE = Path(__file__).parents[2] / "docs" / "manifest.md"
-SKILLS = skills.load()
+PAGE = (ROOT / "docs" / "manifest.md").read_text(encoding="utf-8")
 
 # These need more than a small file to show them: test_manifest.py makes what they need.
 SHOWN_ELSEWHERE = {"this file is over 500 MB", "this is not a regular file", "this skill's profile is broken"}
@@ -27,7 +28,7 @@ def told(checked: Checked) -> list[str]:
 
 def documented(section: str) -> list[list[str]]:
     """The cells of the table in one section of the page, without its head."""
-    text = PAGE.read_text(encoding="utf-8").split(f"\n## {section}\n")[1].split("\n## ")[0]
+    text = PAGE.split(f"\n## {section}\n")[1].split("\n## ")[0]
     lines = [line for line in text.splitlines() if line.startswith("| ")]
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines[2:]]
 
@@ -58,7 +59,7 @@ def test_the_page_lists_every_column_in_order_with_its_chinese_name() -> None:
 
 
 def test_the_profile_on_the_page_is_a_sound_one(tmp_path: Path) -> None:
-    (example,) = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    (example,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "SKILL.md").write_text(example, encoding="utf-8")
     skill = skills.load([tmp_path])["product-shots"]
@@ -66,7 +67,7 @@ def test_the_profile_on_the_page_is_a_sound_one(tmp_path: Path) -> None:
 
 
 def test_the_example_on_the_page_is_a_sound_manifest(tmp_path: Path) -> None:
-    (example,) = re.findall(r"```csv\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    (example,) = re.findall(r"```csv\n(.*?)```", PAGE, re.DOTALL)
     for name in ("beach.mp4", "talk.mp4", "face.jpg", "raw.mov"):
         (tmp_path / name).write_bytes(b"anything")
     (tmp_path / "jobs.csv").write_text(example, encoding="utf-8")

@@ -1,5 +1,6 @@
 """What a command tells: words for a terminal, what became of several questions at once, and why a run stands still."""
 
+import re
 import threading
 from types import SimpleNamespace
 from typing import Any, cast
@@ -11,23 +12,16 @@ from reelq.cli.seeing_through import Ailment
 from reelq.cli.wording import aligned, lines, many, one_line, roughly, row_list, span
 
 
-@pytest.mark.parametrize(
-    "evil",
-    ["\x1b[2J", "\x1b]0;title\x07", "\x9b31m", "\x7f", "\u202etxt.exe", "\u2066", "\x08", "\u200b", "\ufeff"],
-)
-def test_nothing_that_a_terminal_obeys_comes_through(evil: str) -> None:
-    shown = one_line(f"before {evil} after")
-    assert shown.isprintable()
-    assert shown.startswith("before \\")
-    assert shown.endswith(" after")
+def test_nothing_that_a_terminal_obeys_comes_through() -> None:
+    for evil in "\x1b[2J", "\x1b]0;title\x07", "\x9b31m", "\x7f", "\u202etxt", "\u2066", "\x08", "\u200b", "\ufeff":
+        shown = one_line(f"before {evil} after")
+        assert shown.isprintable()
+        assert re.fullmatch(r"before \\.+ after", shown)
 
 
-def test_several_lines_become_one_or_stay_lines() -> None:
+def test_several_lines_become_one_or_stay_lines_and_chinese_and_accents_are_as_they_were() -> None:
     assert one_line(" two\r\nlines\tand a tab ") == "two lines and a tab"
     assert lines("one\n\n two \x1b\n") == ["one", "two \\x1b"]
-
-
-def test_chinese_and_accents_stay_as_they_are() -> None:
     assert one_line("海滩 · Zoë «ok» [red]") == "海滩 · Zoë «ok» [red]"
 
 

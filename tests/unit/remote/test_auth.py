@@ -86,15 +86,12 @@ def _flow(*responses: httpx.Response) -> tuple[list[str], _Counter]:
 
 REFUSALS = [
     httpx.Response(401),
-    httpx.Response(401, json={"code": 1001}),
-    httpx.Response(200, json={"code": 1001}),
+    *(httpx.Response(status, json={"code": 1001}) for status in (401, 200)),
     httpx.Response(200, json={"code": "1010"}),
     httpx.Response(403, json={"code": 1011}),
 ]
 OTHER_ANSWERS = [
-    httpx.Response(200, json={"code": 0}),
-    httpx.Response(200, json={"code": 2001}),
-    httpx.Response(200, json=[1001]),
+    *(httpx.Response(200, json=told) for told in ({"code": 0}, {"code": 2001}, [1001])),
     httpx.Response(200, headers={"content-type": "application/json"}, content=b"{"),
     httpx.Response(500, text="1001"),
     *(
@@ -118,10 +115,6 @@ def test_any_other_answer_renews_nothing_and_no_stream_is_read_to_find_a_refusal
     assert ask.asked == 1
 
 
-def _settings(**given: str) -> Settings:
-    return Settings.model_validate(given)
-
-
 @pytest.mark.parametrize("kept", [None, "", "\n\n", "two words", "  b2f0-kept \n\n"])
 def test_a_client_id_is_made_once_and_kept_for_ever_unless_one_was_kept_already_or_is_given(
     kept: str | None, tmp_path: Path
@@ -130,11 +123,11 @@ def test_a_client_id_is_made_once_and_kept_for_ever_unless_one_was_kept_already_
     if kept is not None:
         place.parent.mkdir(parents=True)
         place.write_text(kept)
-    first = client_id(_settings(), tmp_path)
+    first = client_id(Settings(), tmp_path)
     assert first == "b2f0-kept" or (len(first) == 36 and "kept" not in (kept or ""))
-    assert client_id(_settings(), tmp_path) == place.read_text().strip() == first
+    assert client_id(Settings(), tmp_path) == place.read_text().strip() == first
     assert list(place.parent.iterdir()) == [place]
-    assert client_id(_settings(nemo_client_id="mine"), tmp_path) == "mine"
+    assert client_id(Settings(nemo_client_id="mine"), tmp_path) == "mine"
     assert place.read_text().strip() == first
 
 
@@ -143,7 +136,7 @@ def test_many_that_start_at_once_agree_on_one_id(tmp_path: Path) -> None:
 
     def make() -> str:
         gate.wait()
-        return client_id(_settings(), tmp_path)
+        return client_id(Settings(), tmp_path)
 
     with ThreadPoolExecutor(16) as pool:
         assert len({future.result() for future in [pool.submit(make) for _ in range(16)]}) == 1
@@ -152,7 +145,7 @@ def test_many_that_start_at_once_agree_on_one_id(tmp_path: Path) -> None:
 def test_a_home_that_can_not_be_written_is_told_in_words(tmp_path: Path) -> None:
     (tmp_path / ".config").write_text("a file where a folder belongs")
     with pytest.raises(ClientIdMissing, match="can't be kept"):
-        client_id(_settings(), tmp_path)
+        client_id(Settings(), tmp_path)
 
 
 class _Lock:
@@ -203,7 +196,7 @@ def test_a_user_without_a_home_is_told_in_words(monkeypatch: pytest.MonkeyPatch)
     def nobody(uid: int) -> None:
         raise KeyError(uid)
 
-    settings = _settings()
+    settings = Settings()
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.setattr(pwd, "getpwuid", nobody)
     with pytest.raises(ClientIdMissing, match="no home"):
