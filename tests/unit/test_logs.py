@@ -73,7 +73,9 @@ def test_a_person_is_told_the_row_and_the_stage_before_the_message(begin: Begin)
     logging.getLogger("httpx").info("a request")
     with logs.about(job="job_1", stage="edit", run=2, worker="a:1:2"):
         logging.getLogger("worker").info("done in 0.1 s")
-    assert out.getvalue()[8:] == " INFO    job_1 edit: done in 0.1 s\n"
+    logging.getLogger("worker").error("alone")
+    lines = [line[8:] for line in out.getvalue().splitlines()]
+    assert lines == [" INFO    job_1 edit: done in 0.1 s", " ERROR   alone"]
 
 
 @pytest.mark.parametrize("form", ["console", "json"])

@@ -51,6 +51,7 @@ def test_a_folder_of_the_users_own_adds_a_skill_and_what_lies_beside_it_is_left_
     assert (mine.version, mine.clip_seconds, mine.prefers, mine.path) == ("1.2.0", 12, ("mov",), path)
     assert loaded["notepad"].version == "1.2.0"
     assert set(loaded) == BUILT_IN | {"mine", "notepad"}
+    assert len(loaded) == len(BUILT_IN) + 2
     assert loaded.notes == ()
 
 
