@@ -8,7 +8,8 @@ from api.app import ROUTES
 from api.problems import _CODES, STATUSES
 from reelq.cli import exits
 from reelq.job import Cause
-from tests.unit.test_docs import DOCS, ROOT
+from tests.compose import ROOT
+from tests.unit.test_docs import DOCS
 from tests.unit.test_words import every
 
 _REST = (DOCS / "rest.md").read_text(encoding="utf-8")
