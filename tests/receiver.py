@@ -55,3 +55,15 @@ class Receiver(ThreadingHTTPServer):
         self.shutdown()
         self.server_close()
         self._thread.join(5)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Receiver
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.came.append(Came(self.path, dict(self.headers), body))
+        self.server.answer(self)
+
+    def log_message(self, *_: object) -> None:
+        pass
