@@ -37,9 +37,8 @@ def test_a_small_batch_is_not_stuck_behind_a_big_one_nor_the_window_at_half_afte
 ) -> None:
     with farm(kind, tmp_path, concurrency=WINDOW, reelq_max_in_flight=WINDOW) as made:
         big = made.submit(lines(BIG, "Big"), name="big")
+        made.sandbox.faults(rate_limited={"count": 3, "on": ["upload"]})  # at once: the whole batch is yet to come
         made.start_worker()
-        until(lambda: made.ends(big)["succeeded"] >= 2, "the big batch under way", 60)
-        made.sandbox.faults(rate_limited={"count": 3})
         until(lambda: window(made) < WINDOW, "a window that gave way")
         assert window(made) >= WINDOW / 2  # once for all three
         small = made.submit(lines(SMALL, "Small"), name="small")
