@@ -1,4 +1,4 @@
-"""The REST service: every route on one page, and the app made of them. `uvicorn api.app:app` finds it here."""
+"""The REST service: every route on one page, and the FastAPI app. Start it with `uvicorn api.app:app`."""
 
 import signal
 import threading
@@ -8,16 +8,16 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 
-from api import problems
-from api.exposition import Exposition
-from api.live import EVENT
-from api.pages import Page
-from api.problems import ProblemShown
+from api import errors
+from api.deps import Page, Service
+from api.errors import ProblemShown
+from api.event_stream import EVENT
+from api.metrics import MetricsCollector
 from api.routes import account, assets, batches, health, jobs, metrics, output, submissions, webhooks
 from api.routes.assets import AssetShown
 from api.routes.submissions import Foretold
 from api.routes.webhooks import DeliveryShown, WebhookMade, WebhookShown
-from api.routing import Route, add
+from api.routing import Route, add_route
 from api.schemas import (
     Alive,
     BatchHandled,
@@ -29,10 +29,9 @@ from api.schemas import (
     JobWhole,
     SkillsShown,
 )
-from api.service import Service
 from reelq import logs
 from reelq.settings import Settings
-from reelq.store.clients import Scope
+from reelq.store.db.client_models import Scope
 
 READ, SUBMIT, ADMIN, METRICS = Scope.READ, Scope.SUBMIT, Scope.ADMIN, Scope.METRICS
 _EVENTS: Final = {200: {"description": "Server-sent events", "content": {"text/event-stream": {"schema": EVENT}}}}
@@ -87,82 +86,85 @@ ROUTES: Final = (
 
 
 def create_app(service: Service | None = None) -> FastAPI:
-    """The app for this service; for the one that the environment describes, once it starts, where none is given."""
-    made = FastAPI(
+    """Create the app for this service. Without one, the app opens the service from the environment when it starts."""
+    app = FastAPI(
         title="reelq",
         version="1",
-        lifespan=_life(service),
+        lifespan=_lifespan(service),
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
     )
-    made.state.exposition = Exposition()
-    problems.handle(made)
-    for line in ROUTES:
-        add(made, line)
-    _describe(made)
-    return made
+    app.state.exposition = MetricsCollector()
+    errors.add_handlers(app)
+    for route in ROUTES:
+        add_route(app, route)
+    _extend_openapi(app)
+    return app
 
 
-def _life(service: Service | None) -> Any:
+def _lifespan(service: Service | None) -> Any:
     @asynccontextmanager
-    async def life(app: FastAPI) -> AsyncIterator[None]:
-        app.state.service = service or _opened()
-        with _told_of_the_end(app.state.service.stopping):
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.service = service or _open_service()
+        with _stop_streams_on_signal(app.state.service.stopping):
             yield
         app.state.service.stopping.set()
         if service is None:
             app.state.service.close()
 
-    return life
+    return lifespan
 
 
-def _opened() -> Service:
+def _open_service() -> Service:
     settings = Settings.read()
     logs.set_up(settings.reelq_log_format)
     return Service.open(settings)
 
 
 @contextmanager
-def _told_of_the_end(stopping: threading.Event) -> Iterator[None]:
-    """Streams end at the signal: the server waits for them before it tells anybody else that it ends."""
+def _stop_streams_on_signal(stopping: threading.Event) -> Iterator[None]:
+    """Set `stopping` on SIGTERM or SIGINT, so that event streams end.
+
+    The server waits for open streams before it runs the app's shutdown, so the shutdown would come too late for this.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def stop(number: int, frame: Any) -> None:
         stopping.set()
-        handler = before[signal.Signals(number)]
+        handler = previous[signal.Signals(number)]
         if callable(handler):
             handler(number, frame)
 
-    for number in before:
+    for number in previous:
         signal.signal(number, stop)
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
 
 
-def _describe(made: FastAPI) -> None:
-    """The schema, with the shape of problems and of the key."""
-    plain = made.openapi
+def _extend_openapi(app: FastAPI) -> None:
+    """Add the schema of problems and the API key to the OpenAPI document."""
+    generate = app.openapi
 
     def openapi() -> dict[str, Any]:
-        if made.openapi_schema is None:
-            schema = plain()
-            parts = schema.setdefault("components", {})
-            shape = ProblemShown.model_json_schema(ref_template="#/components/schemas/{model}")
-            parts.setdefault("schemas", {}).update(shape.pop("$defs", {}) | {"Problem": shape})
-            parts["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-        return made.openapi_schema or {}
+        if app.openapi_schema is None:
+            schema = generate()
+            components = schema.setdefault("components", {})
+            problem = ProblemShown.model_json_schema(ref_template="#/components/schemas/{model}")
+            components.setdefault("schemas", {}).update(problem.pop("$defs", {}) | {"Problem": problem})
+            components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        return app.openapi_schema or {}
 
-    made.openapi = openapi  # type: ignore[method-assign]
+    app.openapi = openapi  # type: ignore[method-assign]
 
 
 def __getattr__(name: str) -> FastAPI:
-    """`app`, for a server that is told `api.app:app`. Made when it is asked for: the log has to be set up before."""
+    """Create `app` when a server loads `api.app:app`. It is created on access, as logging must be set up first."""
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     logs.set_up(Settings.read_leniently()[0].reelq_log_format)

@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: a request that creates, asked again because its answer was lost, is answered as before."""
+"""`Idempotency-Key`: a creating request that is sent again with the same key gets the first response again."""
 
 import hashlib
 import json
@@ -9,12 +9,12 @@ from typing import Annotated, Final
 from fastapi import Header, Request, Response
 from pydantic import BaseModel
 
-from api.problems import Problem
+from api.errors import Problem
 from reelq.errors import ReelqError
 from reelq.store import idempotency
-from reelq.store.idempotency import Another, Answered, Mine, UnderWay
-from reelq.store.ids import Kind, new_id
-from reelq.store.session import Store
+from reelq.store.db.engine import Store
+from reelq.store.db.ids import Kind, new_id
+from reelq.store.idempotency import Claim, InProgress, KeyReused, Replay
 
 Key = Annotated[
     str | None,
@@ -27,63 +27,64 @@ Key = Annotated[
 REPLAYED: Final = "Idempotent-Replayed"
 
 
-class Made(Response):
-    """The answer to a request that made something."""
+class CreatedResponse(Response):
+    """The response to a request that created a resource."""
 
     media_type = "application/json"
 
-    def __init__(self, shown: BaseModel, place: str) -> None:
-        super().__init__(shown.model_dump_json(), 201, {"Location": place})
+    def __init__(self, resource: BaseModel, location: str) -> None:
+        super().__init__(resource.model_dump_json(), 201, {"Location": location})
 
 
 def fingerprint(request: Request, content: str) -> str:
-    """What tells a request from others: all that it asks; `content` is its body, or the hash of it."""
+    """Return a hash of everything that the request asks for. `content` is its body or the hash of that."""
     query = sorted(request.query_params.multi_items())
-    asked = [request.method, request.url.path, query, content]
-    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+    parts = [request.method, request.url.path, query, content]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def once(
-    store: Store, owner: str, key: str | None, print_: str, kind: Kind, make: Callable[[str], Response]
+def run_once(
+    store: Store, owner: str, key: str | None, request_hash: str, kind: Kind, make: Callable[[str], Response]
 ) -> Response:
-    """What `make` answers, at the first time; it is given the id for what it is to make, the same at every try.
+    """Call `make` for the first request with this key, and return its stored response for later ones.
 
-    A problem or an error of ours that it raises says that nothing was made: then the key is free again.
+    `make` gets the id of the resource to create, which is the same for every request with this key. If it raises a
+    `Problem` or a `ReelqError`, nothing was created and the key can be used again.
     """
     made_id = new_id(kind)
     if key is None:
         return make(made_id)
-    match idempotency.claim(store, owner, key, print_, made_id):
-        case Answered(status, said):
-            return _again(status, said)
-        case UnderWay(seconds):
-            again = {"Retry-After": str(math.ceil(seconds))}
-            raise Problem(409, "under_way", "The same request is being served; ask again in a moment", headers=again)
-        case Another():
+    match idempotency.claim(store, owner, key, request_hash, made_id):
+        case Replay(status, answer):
+            return _replay(status, answer)
+        case InProgress(seconds):
+            headers = {"Retry-After": str(math.ceil(seconds))}
+            raise Problem(409, "under_way", "The same request is being served; ask again in a moment", headers=headers)
+        case KeyReused():
             advice = "Give each request a key of its own."
             raise Problem(422, "key_used", "This Idempotency-Key was used for another request", advice=advice)
-        case Mine() as mine:
-            return _first(store, mine, make)
+        case Claim() as claim:
+            return _run(store, claim, make)
 
 
-def _first(store: Store, mine: Mine, make: Callable[[str], Response]) -> Response:
+def _run(store: Store, claim: Claim, make: Callable[[str], Response]) -> Response:
     try:
-        made = make(mine.made_id)
+        response = make(claim.made_id)
     except (Problem, ReelqError):
         with store.write() as session:
-            idempotency.give_up(session, mine)
+            idempotency.discard(session, claim)
         raise
     except BaseException:
         with store.write() as session:
-            idempotency.let_go(session, mine, store.now(session))
+            idempotency.release(session, claim, store.now(session))
         raise
-    said = json.dumps({"location": made.headers.get("location", ""), "body": bytes(made.body).decode()})
+    answer = json.dumps({"location": response.headers.get("location", ""), "body": bytes(response.body).decode()})
     with store.write() as session:
-        idempotency.answer(session, mine, made.status_code, said)
-    return made
+        idempotency.answer(session, claim, response.status_code, answer)
+    return response
 
 
-def _again(status: int, said: str) -> Response:
-    told = json.loads(said)
-    headers = {REPLAYED: "true"} | ({"Location": told["location"]} if told["location"] else {})
-    return Response(told["body"], status, headers, media_type="application/json")
+def _replay(status: int, answer: str) -> Response:
+    stored = json.loads(answer)
+    headers = {REPLAYED: "true"} | ({"Location": stored["location"]} if stored["location"] else {})
+    return Response(stored["body"], status, headers, media_type="application/json")

@@ -1,4 +1,4 @@
-"""One line of the route table, and what happens around every handler: key first, then form, then errors as problems."""
+"""Routes, and what happens around each handler: check the key, check the parameters, turn errors into problems."""
 
 import re
 import secrets
@@ -12,80 +12,80 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive
 
-from api import problems
-from api.auth import admit
-from api.problems import Problem
+from api import errors
+from api.deps import admit
+from api.errors import Problem
 from reelq import logs
-from reelq.store.clients import Scope
+from reelq.store.db.client_models import Scope
 
 SMALL: Final = 1_000_000
-"""The most bytes that a request may send where nothing else is said."""
+"""The default limit for the size of a request body, in bytes."""
 REQUEST_ID: Final = "X-Request-ID"
-_PLAIN: Final = re.compile(r"[\w-]{1,64}", re.ASCII)
+_PLAIN_ID: Final = re.compile(r"[\w-]{1,64}", re.ASCII)
 _ALWAYS: Final = (500, 503)
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A method and a path, who serves it, who may ask, and every way in which it answers."""
+    """A route: its method and path, its handler, the scope it needs and all its responses."""
 
     method: str
     path: str
     handler: Callable[..., Any]
     scope: Scope | None
-    """What a key has to allow; none where no key is needed."""
+    """The scope that the key must have, or None if no key is needed."""
     answers: Any = None
-    """The model of a success; none where the handler answers with something else than JSON."""
+    """The model of a successful response, or None if that is not JSON."""
     status: int = 200
     problems: tuple[int, ...] = ()
-    """The statuses of its own problems, beside those that any route can answer with."""
+    """Statuses of problems, in addition to those that every route can return."""
     also: Mapping[int, Any] = field(default_factory=dict)
-    """Its other answers, as OpenAPI describes them; and the success, where that is no JSON."""
+    """OpenAPI descriptions of other responses, and of the successful one if that is not JSON."""
     body: Mapping[str, Any] | None = None
-    """What it takes, as OpenAPI describes a request body, where the handler reads the request itself."""
+    """The OpenAPI description of the request body, if the handler reads the request itself."""
     most: int | None = SMALL
-    """The most bytes that it takes; none where the handler sees to that itself, as it streams."""
+    """The limit for the request body in bytes, or None if the handler checks the size while it streams."""
 
     def all_problems(self) -> tuple[int, ...]:
-        """Every status of a problem that it can answer with."""
-        form = (422,)
-        key = (401, 403) if self.scope else ()
-        sent = (400, 413) if self.method == "POST" else ()
-        return tuple(sorted({*self.problems, *form, *key, *sent, *_ALWAYS}))
+        """Return the statuses of all problems that this route can return."""
+        parameters = (422,)
+        authorization = (401, 403) if self.scope else ()
+        body = (400, 413) if self.method == "POST" else ()
+        return tuple(sorted({*self.problems, *parameters, *authorization, *body, *_ALWAYS}))
 
 
-class Guarded(APIRoute):
-    """A route that reads nothing of a request before its key is known, and answers every error with a problem."""
+class AuthenticatedRoute(APIRoute):
+    """A route that checks the key before it reads the request, and answers every error with a problem."""
 
     line: ClassVar[Route]
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """What serves a request."""
+        """Return the function that serves a request."""
         serve = super().get_route_handler()
         line = self.line
 
         async def guarded(request: Request) -> Response:
-            name = _named(request)
-            logs.note(request=name)
-            answer = await answered(request)
-            answer.headers[REQUEST_ID] = name
+            request_id = _request_id(request)
+            logs.add_context(request=request_id)
+            answer = await respond(request)
+            answer.headers[REQUEST_ID] = request_id
             return answer
 
-        async def answered(request: Request) -> Response:
+        async def respond(request: Request) -> Response:
             try:
-                await _let_in(request, line)
+                await _authorize(request, line)
                 self._refuse_unknown(request)
-                return await serve(_limited(request, line.most))
-            except Exception as error:  # noqa: BLE001 - none may leave unanswered; `of` logs what it does not know
-                answer = problems.of(error).answer()
-                if line.most is None:  # else the server would read on to the body's end, for nothing
+                return await serve(_limit_body(request, line.most))
+            except Exception as error:  # noqa: BLE001 - every error gets a response; `of` logs unknown ones
+                answer = errors.problem_for(error).answer()
+                if line.most is None:  # or the server would read the rest of the body for nothing
                     answer.headers["Connection"] = "close"
                 return answer
 
         return guarded
 
     def _refuse_unknown(self, request: Request) -> None:
-        """A slip in `dry_run` would cost credits: nobody's words are passed over."""
+        """Refuse unknown query parameters. Ignoring a misspelt `dry_run` would cost credits."""
         known = {param.alias for param in self.dependant.query_params}
         unknown = [name for name in request.query_params if name not in known]
         if unknown:
@@ -94,74 +94,74 @@ class Guarded(APIRoute):
             raise Problem(422, "invalid_request", detail, invalid=invalid)
 
 
-def _named(request: Request) -> str:
-    """What a request is called in the log: as whoever passed it on calls it, where that is a plain word."""
-    told = request.headers.get(REQUEST_ID, "")
-    return told if _PLAIN.fullmatch(told) else secrets.token_hex(8)
+def _request_id(request: Request) -> str:
+    """Return the id of the request for the log: the one in its header if that is a plain word, else a new one."""
+    header = request.headers.get(REQUEST_ID, "")
+    return header if _PLAIN_ID.fullmatch(header) else secrets.token_hex(8)
 
 
-async def _let_in(request: Request, line: Route) -> None:
-    if line.scope is not None:
+async def _authorize(request: Request, route: Route) -> None:
+    if route.scope is not None:
         store = request.app.state.service.store
         key = request.headers.get("authorization")
-        request.state.holder = holder = await run_in_threadpool(admit, store, key, line.scope)
-        logs.note(key=holder.key_id, owner=holder.owner)
+        request.state.holder = holder = await run_in_threadpool(admit, store, key, route.scope)
+        logs.add_context(key=holder.key_id, owner=holder.owner)
 
 
-def _limited(request: Request, most: int | None) -> Request:
+def _limit_body(request: Request, most: int | None) -> Request:
     if most is None:
         return request
-    told = request.headers.get("content-length", "")
-    if told.isascii() and told.isdigit() and int(told) > most:
+    content_length = request.headers.get("content-length", "")
+    if content_length.isascii() and content_length.isdigit() and int(content_length) > most:
         raise too_large(most)
-    return Request(request.scope, _counted(request.receive, most))
+    return Request(request.scope, _count_bytes(request.receive, most))
 
 
-def _counted(receive: Receive, most: int) -> Receive:
-    so_far = 0
+def _count_bytes(receive: Receive, most: int) -> Receive:
+    total = 0
 
-    async def counted() -> Message:
-        nonlocal so_far
+    async def receive_counted() -> Message:
+        nonlocal total
         message = await receive()
-        so_far += len(message.get("body", b""))
-        if so_far > most:  # the framework, which reads, lets no other kind of error through as it is
+        total += len(message.get("body", b""))
+        if total > most:  # the framework passes on no other type of error while it reads
             raise HTTPException(413, too_large(most).detail)
         return message
 
-    return counted
+    return receive_counted
 
 
 def too_large(most: int) -> Problem:
-    """More bytes than are taken."""
+    """Return the problem for a body that exceeds the limit."""
     return Problem(413, "too_large", f"At most {most:,} bytes are taken here")
 
 
-def add(app: FastAPI, line: Route) -> None:
-    """Serve a line of the table, and describe it in the schema."""
-    told = {status: _problem(status) for status in line.all_problems()} | dict(line.also)
-    plain: dict[str, Any] = {} if line.answers is not None else {"response_class": Response}
-    key: dict[str, Any] = {"security": [{"key": []}]} if line.scope else {}
-    body: dict[str, Any] = {"requestBody": dict(line.body)} if line.body else {}
+def add_route(app: FastAPI, route: Route) -> None:
+    """Add a route to the app and to its OpenAPI document."""
+    responses = {status: _problem(status) for status in route.all_problems()} | dict(route.also)
+    no_model: dict[str, Any] = {} if route.answers is not None else {"response_class": Response}
+    security: dict[str, Any] = {"security": [{"key": []}]} if route.scope else {}
+    body: dict[str, Any] = {"requestBody": dict(route.body)} if route.body else {}
     app.router.add_api_route(
-        line.path,
-        line.handler,
-        methods=[line.method],
-        response_model=line.answers,
-        status_code=line.status,
-        responses=told,
-        operation_id=line.handler.__name__,
-        openapi_extra=key | body,
-        route_class_override=type("Guarded", (Guarded,), {"line": line}),
-        **plain,
+        route.path,
+        route.handler,
+        methods=[route.method],
+        response_model=route.answers,
+        status_code=route.status,
+        responses=responses,
+        operation_id=route.handler.__name__,
+        openapi_extra=security | body,
+        route_class_override=type("Guarded", (AuthenticatedRoute,), {"line": route}),
+        **no_model,
     )
 
 
 def _problem(status: int) -> dict[str, Any]:
     schema = {"$ref": "#/components/schemas/Problem"}
-    return {"description": _SAYS.get(status, "A problem"), "content": {problems.MEDIA: {"schema": schema}}}
+    return {"description": _DESCRIPTIONS.get(status, "A problem"), "content": {errors.MEDIA: {"schema": schema}}}
 
 
-_SAYS: Final = {
+_DESCRIPTIONS: Final = {
     400: "The body can't be read",
     401: "No key, or one that is not valid",
     403: "The key does not allow this",

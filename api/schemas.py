@@ -1,4 +1,4 @@
-"""The resources as they go out over HTTP: what each is made of, and from what it is made."""
+"""The resources in HTTP responses, and how each is built from what the store returns."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -7,14 +7,13 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from reelq.job import Cause, Route, Stage, Status
-from reelq.store.batchlist import Standing
-from reelq.store.handling import Handled
-from reelq.store.models import BatchState, Outcome
-from reelq.store.outcomes import Group
-from reelq.store.overview import Snapshot
-from reelq.store.rows import JobRead, Whole
-from reelq.store.standing import Standing as Account
-from reelq.store.story import Told
+from reelq.store.commands import ActionCounts
+from reelq.store.db.models import BatchState, Outcome
+from reelq.store.queries.account import AccountState as Account
+from reelq.store.queries.batch_status import Snapshot
+from reelq.store.queries.events import RowEvent
+from reelq.store.queries.lookup import BatchInList
+from reelq.store.queries.rows import Group, RowDetail, RowWithHistory
 
 
 class _Shown(BaseModel):
@@ -22,7 +21,7 @@ class _Shown(BaseModel):
 
 
 class Counts(BaseModel):
-    """How many rows there are of each status."""
+    """The number of rows in each status."""
 
     queued: int = 0
     running: int = 0
@@ -45,23 +44,23 @@ class BatchListed(BaseModel):
     credits: int
 
     @classmethod
-    def of(cls, one: Standing) -> "BatchListed":
-        """As it stands in a list."""
-        batch = one.batch
+    def of(cls, entry: BatchInList) -> "BatchListed":
+        """Build it from an entry of the batch list."""
+        batch = entry.batch
         return cls(
             id=batch.id,
             name=batch.name,
             state=batch.state,
             created_at=batch.created_at,
             finished_at=batch.finished_at,
-            total=one.counts.total(),
-            counts=_counts(one.counts),
-            credits=one.credits,
+            total=entry.counts.total(),
+            counts=_counts_of(entry.counts),
+            credits=entry.credits,
         )
 
 
 class PlaceShown(_Shown):
-    """How many rows are at one place."""
+    """The number of rows with this stage, status and cause."""
 
     stage: Stage
     status: Status
@@ -70,7 +69,7 @@ class PlaceShown(_Shown):
 
 
 class MovingShown(BaseModel):
-    """A row under way, and what was said of it last."""
+    """A row in progress, with its latest message."""
 
     job: str
     row: int
@@ -84,7 +83,7 @@ class MovingShown(BaseModel):
 
 
 class HoldShown(_Shown):
-    """What keeps the account from going on: a 429 until a moment, or a cause for which it is parked."""
+    """What holds the account up: a 429 until some time, or the cause for which it is parked."""
 
     cause: Cause | None
     why: str
@@ -92,7 +91,7 @@ class HoldShown(_Shown):
 
 
 class GroupShown(_Shown):
-    """Rows that ended, or wait, for the same cause; the first of them by their numbers."""
+    """Rows that failed or wait for the same reason, with the numbers of the first ones."""
 
     code: str
     count: int
@@ -102,21 +101,21 @@ class GroupShown(_Shown):
 
 
 class BatchShown(BatchListed):
-    """A batch as it stands."""
+    """The current state of a batch."""
 
     at: datetime
     held: int
-    """Queued rows behind `released`: they begin when the batch is resumed."""
+    """Queued rows after row `released`. They start when the batch is resumed."""
     released: int | None
     limit_credits: int | None
     shared: bool
-    """Whether some of the credits are a row's part of what several cost together."""
+    """Whether the credits include shares of a cost that several rows have in common."""
     at_rest: bool
-    """Whether nothing goes on unless somebody does something; so too where all has ended."""
+    """Whether nothing more happens without an action by the user. Also true if all rows have ended."""
     tended: bool
-    """Whether somebody seems to work on it."""
+    """Whether a worker seems to be running for it."""
     twins_move: bool
-    """Whether rows wait for the same rows of another batch, and those move."""
+    """Whether rows wait for identical rows of another batch, and those make progress."""
     places: list[PlaceShown]
     moving: list[MovingShown]
     holds: list[HoldShown]
@@ -125,7 +124,7 @@ class BatchShown(BatchListed):
 
     @classmethod
     def at_this_moment(cls, seen: Snapshot, failures: Iterable[Group], waits: Iterable[Group]) -> "BatchShown":
-        """From a look at the batch, and why rows of it failed or wait."""
+        """Build it from a snapshot of the batch and the reasons why rows failed or wait."""
         return cls(
             id=seen.batch_id,
             name=seen.name,
@@ -133,7 +132,7 @@ class BatchShown(BatchListed):
             created_at=seen.created_at,
             finished_at=seen.finished_at,
             total=seen.total,
-            counts=_counts({status: seen.count(status) for status in Status}),
+            counts=_counts_of({status: seen.count(status) for status in Status}),
             credits=seen.credits,
             at=seen.at,
             held=seen.held,
@@ -144,7 +143,7 @@ class BatchShown(BatchListed):
             tended=seen.tended,
             twins_move=seen.twins_move,
             places=[PlaceShown.model_validate(place) for place in seen.places],
-            moving=[MovingShown(**_named(row, job="job_id")) for row in seen.rows],
+            moving=[MovingShown(**_renamed_fields(row, job="job_id")) for row in seen.rows],
             holds=[HoldShown.model_validate(hold) for hold in seen.holds],
             failures=[GroupShown.model_validate(group) for group in failures],
             waits=[GroupShown.model_validate(group) for group in waits],
@@ -152,7 +151,7 @@ class BatchShown(BatchListed):
 
 
 class ResultShown(BaseModel):
-    """A finished video, and where it is to be had."""
+    """A finished video and its URL."""
 
     size: int | None
     sha256: str
@@ -160,7 +159,7 @@ class ResultShown(BaseModel):
 
 
 class JobShown(BaseModel):
-    """A row: what was asked, where it is, and what came of it."""
+    """A row: its input, its state and its result."""
 
     id: str
     batch: str
@@ -192,13 +191,13 @@ class JobShown(BaseModel):
     result: ResultShown | None
 
     @classmethod
-    def of(cls, one: JobRead) -> "JobShown":
-        """From what was read of it."""
-        return cls(**_told(one))
+    def of(cls, row: RowDetail) -> "JobShown":
+        """Build it from a row of the store."""
+        return cls(**_job_fields(row))
 
 
 class SendShown(_Shown):
-    """One instruction that went out, or was to, and what became of it."""
+    """An instruction that was sent or about to be sent, and its outcome."""
 
     number: int
     text: str
@@ -212,7 +211,7 @@ class SendShown(_Shown):
 
 
 class EventShown(BaseModel):
-    """One thing that happened to a row."""
+    """An event in the history of a row."""
 
     id: int
     at: datetime
@@ -228,27 +227,27 @@ class EventShown(BaseModel):
     words: str
 
     @classmethod
-    def of(cls, told: Told) -> "EventShown":
-        """As it was told."""
-        return cls(**_named(told, job="job_id"))
+    def of(cls, event: RowEvent) -> "EventShown":
+        """Build it from an event of the store."""
+        return cls(**_renamed_fields(event, job="job_id"))
 
 
 class JobWhole(JobShown):
-    """A row's whole story."""
+    """A row with its instructions and its history."""
 
     sends: list[SendShown]
     events: list[EventShown]
-    """What happened; of very many the newest."""
+    """The history of the row. Of a very long one, only the newest events."""
 
     @classmethod
-    def whole(cls, one: Whole) -> "JobWhole":
-        """From all that is known of it."""
-        sends = [SendShown.model_validate(send) for send in one.sends]
-        return cls(**_told(one.job), sends=sends, events=[EventShown.of(told) for told in one.events])
+    def whole(cls, record: RowWithHistory) -> "JobWhole":
+        """Build it from the complete record of a row."""
+        sends = [SendShown.model_validate(send) for send in record.sends]
+        return cls(**_job_fields(record.job), sends=sends, events=[EventShown.of(event) for event in record.events])
 
 
 class HandledShown(BaseModel):
-    """How many rows did what was asked, how many will soon, and to how many it did not apply."""
+    """The number of rows that the action has changed, that it will change soon, and that it does not apply to."""
 
     done: int
     soon: int
@@ -256,29 +255,29 @@ class HandledShown(BaseModel):
 
 
 class BatchHandled(HandledShown):
-    """What came of an action on a batch, and how it stands now."""
+    """The result of an action on a batch, and the batch's current state."""
 
     batch: BatchShown
 
     @classmethod
-    def of(cls, done: Handled, batch: BatchShown) -> "BatchHandled":
-        """Both together."""
+    def of(cls, done: ActionCounts, batch: BatchShown) -> "BatchHandled":
+        """Build it from the counts and the current state."""
         return cls(done=done.done, soon=done.soon, not_so=done.not_so, batch=batch)
 
 
 class JobHandled(HandledShown):
-    """What came of an action on a row, and how it stands now."""
+    """The result of an action on a row, and the row's current state."""
 
     job: JobWhole
 
     @classmethod
-    def of(cls, done: Handled, job: JobWhole) -> "JobHandled":
-        """Both together."""
+    def of(cls, done: ActionCounts, job: JobWhole) -> "JobHandled":
+        """Build it from the counts and the current state."""
         return cls(done=done.done, soon=done.soon, not_so=done.not_so, job=job)
 
 
 class ReadingShown(_Shown):
-    """The balance when it was read last."""
+    """The balance at its last reading."""
 
     at: datetime
     available: int
@@ -286,7 +285,7 @@ class ReadingShown(_Shown):
 
 
 class SpentShown(BaseModel):
-    """What your batches have spent: in the last 24 hours, in the last 7 days, ever."""
+    """What your batches have spent in the last 24 hours, in the last 7 days and in total."""
 
     day: int
     week: int
@@ -294,20 +293,20 @@ class SpentShown(BaseModel):
 
 
 class CreditsShown(BaseModel):
-    """The account's balance, which all owners share, and what you have spent of it."""
+    """The account's balance, which all owners share, and how much of it you have spent."""
 
     balance: ReadingShown | None
-    """None where it was never read."""
+    """None if it has never been read."""
     highest: int
-    """The most that one instruction has cost yet."""
+    """The highest cost of an instruction so far."""
     parked: Cause | None
-    """What rows wait for, where the account can't go on."""
+    """What rows wait for, if the account is parked."""
     registration_link: str | None
     spent: SpentShown
 
     @classmethod
     def of(cls, known: Account | None, spent: SpentShown) -> "CreditsShown":
-        """From what is known of the account; nothing where it was not used yet."""
+        """Build it from the account's record, or from None if the account has not been used yet."""
         return cls(
             balance=ReadingShown.model_validate(known.reading) if known and known.reading else None,
             highest=known.highest if known else 0,
@@ -318,43 +317,43 @@ class CreditsShown(BaseModel):
 
 
 class SkillShown(_Shown):
-    """A profile that a row can ask for."""
+    """A skill that a row can use."""
 
     name: str
     version: str
     description: str
     references: str
-    """`photo` where it can't work without a reference photo."""
+    """`photo` if the skill needs a reference photo."""
     clip_seconds: int | None
-    """The length below which a clip goes well."""
+    """The longest recommended clip, in seconds."""
     prefers: list[str]
-    """The endings of files that go smoothest."""
+    """The recommended file extensions."""
 
 
 class SkillsShown(BaseModel):
-    """All of them."""
+    """All available skills."""
 
     items: list[SkillShown]
 
 
 class Alive(BaseModel):
-    """The process lives."""
+    """The process is running."""
 
     status: Literal["ok"] = "ok"
 
 
-def _told(one: JobRead) -> dict[str, Any]:
-    href = f"/v1/jobs/{one.id}/output"
-    result = ResultShown(size=one.result_size, sha256=one.result_sha256, href=href) if one.has_result else None
+def _job_fields(row: RowDetail) -> dict[str, Any]:
+    href = f"/v1/jobs/{row.id}/output"
+    result = ResultShown(size=row.result_size, sha256=row.result_sha256, href=href) if row.has_result else None
     names = [name for name in JobShown.model_fields if name not in {"batch", "result"}]
-    return {name: getattr(one, name) for name in names} | {"batch": one.batch_id, "result": result}
+    return {name: getattr(row, name) for name in names} | {"batch": row.batch_id, "result": result}
 
 
-def _named(one: Any, **other: str) -> dict[str, Any]:
-    """A dataclass' fields under the names that they go out by."""
-    called = {theirs: ours for ours, theirs in other.items()}
-    return {called.get(name, name): getattr(one, name) for name in one.__dataclass_fields__}
+def _renamed_fields(record: Any, **other: str) -> dict[str, Any]:
+    """Return the fields of a dataclass, renamed as given: the new name is the keyword."""
+    new_names = {old: new for new, old in other.items()}
+    return {new_names.get(name, name): getattr(record, name) for name in record.__dataclass_fields__}
 
 
-def _counts(counts: Any) -> Counts:
+def _counts_of(counts: Any) -> Counts:
     return Counts(**{str(status): count for status, count in counts.items()})

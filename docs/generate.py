@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from reelq.job import FINAL, PIPELINE, ROUTES, TRANSITIONS, Cause, Status
-from reelq.settings import MEANINGS, Settings
+from reelq.settings import DESCRIPTIONS, Settings
 
 STATES: Final = Path(__file__).with_name("state-machine.md")
 SETTINGS: Final = Path(__file__).with_name("settings.md")
@@ -84,12 +84,12 @@ def settings_page() -> str:
 
 
 def _groups() -> Iterator[str]:
-    left = list(MEANINGS)
+    left = list(DESCRIPTIONS)
     for title, begins in _GROUPS.items():
         yield from (f"## {title}", "", "| variable | default | what it is for |", "| --- | --- | --- |")
         for name in [name for name in left if name.startswith(begins)]:
             left.remove(name)
-            yield f"| `{name}` | {_default(name)} | {MEANINGS[name]} |"
+            yield f"| `{name}` | {_default(name)} | {DESCRIPTIONS[name]} |"
         yield ""
 
 
@@ -109,8 +109,8 @@ def states_page() -> str:
             "",
             "Generated from `reelq/job.py` by `make docs`; `make test` fails where the two differ.",
             "",
-            "A job's position is its stage and its status. Statuses are changed in `reelq/store/moves.py`, and by the",
-            "claim of a row that nothing holds off in `reelq/store/taking.py`: each compares, sets, and writes the",
+            "A job's position is its stage and its status. Statuses are changed in `reelq/store/jobs/transitions.py`,",
+            "and by the claim of a row that nothing holds off in `claims.py`: each compares, sets, and writes the",
             "event in the same transaction.",
             "",
             "```mermaid",

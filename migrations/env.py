@@ -8,9 +8,9 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, TypeDecorator
 
 from reelq.settings import Settings
-from reelq.store.migrate import alone
-from reelq.store.models import Base
-from reelq.store.session import Store, database_url
+from reelq.store.db.engine import Store, database_url
+from reelq.store.db.migrations import alone
+from reelq.store.db.models import Base
 
 
 def _plain_type(kind: str, item: object, _: AutogenContext) -> str | Literal[False]:

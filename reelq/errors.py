@@ -1,39 +1,39 @@
-"""Every error of reelq, named by what happened. One pure function elsewhere decides what to do about it.
+"""All errors of reelq, named by what happened. One pure function elsewhere decides what to do about each.
 
 ReelqError
-├── ManifestError              the manifest can't be run as it is; carries every fault, with line and column
-├── SettingsError              a variable of the environment can't be understood
-├── SkillError                 a profile can't be read, or is not there
-├── UnknownName                no batch or row is called that, or more than one is
-├── RowFailed                  a row can't go on, though nothing is broken
-│   ├── NoEffect               the agent answered, and the draft is as it was
-│   ├── EditUnconfirmed        a lost stream, and nothing shows that the edit took place
-│   ├── SessionLost            the remote session is gone, and what was paid for with it
+├── ManifestError              the manifest has faults; carries all of them, with line and column
+├── SettingsError              an environment variable has an invalid value
+├── SkillError                 a skill's profile is invalid or missing
+├── UnknownName                no batch or row has this name, or more than one has
+├── RowFailed                  a row failed, though none of its requests did
+│   ├── NoEffect               the agent answered but changed nothing
+│   ├── EditUnconfirmed        the stream was lost, and nothing shows that the edit happened
+│   ├── SessionLost            the remote session is lost, with everything in it
 │   ├── NothingToExport        the session's timeline is empty
-│   ├── RenderFailed           the export failed, and so did a second one
-│   ├── RenderStuck            the export came to no end, and neither did a second one
-│   └── Poisoned               ten workers in a row fell silent over it
-├── LimitReached               the batch may not spend more than its `--limit-credits`
-├── FileUnreadable             a clip is gone, or can't be read, now that it is to be sent
-├── CannotRefine               a row has left no session that it could be told more in
-├── CannotWrite                a result can't be written: no room, no permission
-├── AddressRefused             nothing may be sent to that address: it is not a public one, or none at all
-├── ServiceAway                the reelq service that a command asks does not answer, or broke off
-├── ServiceRefused             it did not do what it was asked
-└── RemoteError                the service, or the way to it
-    ├── PassingFault           likely gone in a moment: try again
-    │   ├── NotSent            no connection was made; nothing left this machine
-    │   ├── ConnectionLost     the request went out and no whole answer came back
-    │   ├── TimedOut           … and no answer came in time
+│   ├── RenderFailed           the export failed twice
+│   ├── RenderStuck            the export timed out twice
+│   └── Poisoned               ten leases in a row expired while workers ran it
+├── LimitReached               the batch has reached its `--limit-credits`
+├── FileUnreadable             an input file is missing or unreadable when it is to be uploaded
+├── CannotRefine               a row has no session for further instructions
+├── CannotWrite                a result can't be written: disk full, no permission
+├── AddressRefused             the address is not public, or not valid
+├── ServiceAway                the reelq REST service does not answer, or its answer broke off
+├── ServiceRefused             the reelq REST service refused a request
+└── RemoteError                a request to the remote service failed
+    ├── PassingFault           temporary: try again
+    │   ├── NotSent            no connection was made, so nothing was sent
+    │   ├── ConnectionLost     the request was sent, but no complete answer arrived
+    │   ├── TimedOut           the request was sent, but no answer arrived in time
     │   ├── ServerTrouble      HTTP 5xx
-    │   ├── Unintelligible     an answer that is not what the contract says; kept raw
-    │   ├── SessionBusy        one export at a time per session, and there is one
-    │   └── BrokenDownload     the file that arrived is not the file that was promised
-    ├── StreamLost             an instruction was sent, its outcome is in doubt: settle by reading
-    │   ├── StreamNeverBegan   something else came back than a stream, and it is no refusal either
+    │   ├── Unintelligible     the answer breaks the contract; the raw answer is kept
+    │   ├── SessionBusy        the session already runs an export
+    │   └── BrokenDownload     the downloaded file is not the expected one
+    ├── StreamLost             an instruction was sent, its outcome is unknown: settle it by reading
+    │   ├── StreamNeverBegan   the answer was neither a stream nor a refusal
     │   ├── StreamCut          the stream broke off
-    │   ├── StreamSilent       keep-alives and nothing else, for too long
-    │   └── StreamOverran      still going after the longest life a stream has
+    │   ├── StreamSilent       nothing but keep-alives for too long
+    │   └── StreamOverran      the stream ran longer than any stream may
     ├── RateLimited            429
     │   └── TokenQuota         429 from the token endpoint: one token per client per 7 days
     ├── TokenRefused           1001, 1010, 1011, HTTP 401
@@ -44,13 +44,15 @@ ReelqError
     ├── FileRefused
     │   ├── TypeNotAccepted    4001, HTTP 415
     │   └── FileTooLarge       4002, HTTP 413
-    ├── AgentFailed            the agent's own error, told inside a stream
-    ├── RenderDuplicate        the render id is taken: it is there already
-    ├── RenderUnknown          no render has that id
-    ├── ResultMissing          HTTP 403, 404, 410 on a result's address
-    └── Rejected               a refusal that the contract does not name; kept raw
+    ├── AgentFailed            the agent reported an error inside its stream
+    ├── RenderDuplicate        a render with this id exists already
+    ├── RenderUnknown          no render has this id
+    ├── ResultMissing          HTTP 403, 404, 410 for a result's URL
+    └── Rejected               a refusal that the contract does not name; the raw answer is kept
 
-An error's `code` is its class's name in snake case: the word in results, filters and metrics.
+An error's `code` is its class name in snake case. Results, filters and metrics use it.
+
+The docstring of a subclass of RowFailed or RemoteError is its default message: users see it.
 """
 
 import re
@@ -59,15 +61,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 _WORD_START: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_RAW_KEPT: Final = 2000
+_MAX_RAW_LENGTH: Final = 2000
 
 
 class ReelqError(Exception):
-    """The root: whatever reelq raises on purpose."""
+    """The base of all errors that reelq raises on purpose."""
 
     code: ClassVar[str] = "reelq_error"
     advice: str = ""
-    """What the user can do, in a sentence; empty where there is nothing to do but wait."""
+    """What the user can do, in a sentence; empty if they can only wait."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -76,9 +78,9 @@ class ReelqError(Exception):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Fault:
-    """One thing wrong with a manifest, or worth a warning: where it is, what was found, how to mend it.
+    """An error or a warning about a manifest: where it is, what was found, how to fix it.
 
-    Line 0 is the manifest as a whole.
+    Line 0 stands for the whole manifest.
     """
 
     line: int
@@ -95,7 +97,7 @@ class Fault:
 
 
 class ManifestError(ReelqError):
-    """The manifest can't be run; `faults` holds all that is wrong with it, not only the first."""
+    """The manifest can't be run; `faults` holds all errors in it, not only the first."""
 
     advice = "Mend the lines named and run the same command again: nothing was started."
 
@@ -107,19 +109,19 @@ class ManifestError(ReelqError):
 
 
 class SettingsError(ReelqError):
-    """A variable holds something that can't be understood."""
+    """An environment variable has an invalid value."""
 
     advice = "Correct or unset the variable; `reelq doctor` explains each."
 
 
 class SkillError(ReelqError):
-    """A skill's profile can't be read, or no profile has that name."""
+    """A skill's profile is invalid, or no profile has this name."""
 
     advice = "`reelq skills` lists the profiles there are and the folder for your own."
 
 
 class UnknownName(ReelqError):
-    """No batch or row is called that, or more than one is; `advice` says what is near."""
+    """No batch or row has this name, or more than one has; `advice` suggests similar names."""
 
     def __init__(self, message: str, advice: str = "") -> None:
         self.advice = advice
@@ -127,7 +129,7 @@ class UnknownName(ReelqError):
 
 
 class RowFailed(ReelqError):
-    """A row can't go on, though nothing is broken."""
+    """A row failed, though none of its requests did. The docstring of each subclass is its default message."""
 
     def __init__(self, message: str = "") -> None:
         super().__init__(message or (type(self).__doc__ or self.code).strip().rstrip("."))
@@ -181,7 +183,7 @@ class Poisoned(RowFailed):
 
 
 class LimitReached(ReelqError):
-    """The batch has spent, or set aside, all that it may."""
+    """The batch has spent or reserved all credits that it may use."""
 
     advice = "`reelq resume` lifts the limit; `reelq credits` shows what was spent."
 
@@ -190,13 +192,13 @@ class LimitReached(ReelqError):
 
 
 class FileUnreadable(ReelqError):
-    """A clip that is to be sent is gone or can't be read."""
+    """An input file is missing or unreadable when it is to be uploaded."""
 
     advice = "Put the file back where the manifest says, then `reelq retry`."
 
 
 class CannotRefine(ReelqError):
-    """A row has left no session that it could be told more in."""
+    """A row has no session for further instructions."""
 
     advice = "`reelq show` tells where the row is; a row of a manifest can be changed there and run again."
 
@@ -208,13 +210,13 @@ class CannotWrite(ReelqError):
 
 
 class AddressRefused(ReelqError):
-    """Nothing may be sent to that address."""
+    """The address is not public, or not valid."""
 
     advice = "Name a public address; networks of one's own are allowed by REELQ_ALLOWED_NETWORKS."
 
 
 class ServiceAway(ReelqError):
-    """The reelq service that a command asks does not answer, or its answer broke off."""
+    """The reelq REST service does not answer, or its answer broke off."""
 
     advice = "Is it running, and REELQ_API_URL right? `reelq doctor` looks at both."
 
@@ -224,12 +226,12 @@ class ServiceAway(ReelqError):
 
 
 class ServiceRefused(ReelqError):
-    """The reelq service that a command asks did not do it; what it says for itself is the message."""
+    """The reelq REST service refused a request; its reason is the message."""
 
     def __init__(self, message: str, advice: str = "", told: Mapping[str, Any] | None = None) -> None:
         self.advice = advice
         self.told = told or {}
-        """All that it said."""
+        """The whole answer."""
         super().__init__(message)
 
 
@@ -238,8 +240,8 @@ class RemoteError(ReelqError):
 
     def __init__(self, message: str = "", *, raw: str = "", remote_code: int | None = None) -> None:
         super().__init__(message or (type(self).__doc__ or self.code).strip().rstrip("."))
-        self.raw = raw[:_RAW_KEPT]
-        """The answer as it came, shortened, without tokens."""
+        self.raw = raw[:_MAX_RAW_LENGTH]
+        """The raw answer, shortened and without tokens."""
         self.remote_code = remote_code
 
 

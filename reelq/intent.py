@@ -1,9 +1,9 @@
-"""What an instruction asks for: its route and its language, told from the whole sentence, never from a word in it.
+"""Determines the route and the language of an instruction, from the whole sentence, never from a single word.
 
-A route other than EDIT is taken only when the *whole* instruction is such a request, with nothing around it but
-courtesy. In doubt it is EDIT, because the two mistakes are not equally bad: an edit taken for an export hands back an
-untouched video as a success, and nobody is told; an export taken for an edit costs some credits at most, its result
-comes back all the same (an edit ends with an export), and the row says so where the agent changed nothing.
+A route other than EDIT is chosen only if the *whole* instruction is such a request, apart from courtesy. In doubt it is
+EDIT, because one mistake is worse than the other. An edit taken for an export returns the unchanged video as a success,
+and nobody notices. An export taken for an edit costs a few credits at most and still returns the video, because every
+edit ends with an export; and if the agent changes nothing, the row says so.
 """
 
 import re
@@ -14,42 +14,47 @@ from typing import Final
 
 from reelq.job import Route
 
-_LONGEST_REQUEST: Final = 160
-"""Nobody needs more characters to ask for an export; it also bounds what the grammar is tried on."""
+_MAX_REQUEST_LENGTH: Final = 160
+"""The longest text that is matched against the grammar: no request for an export needs more characters."""
 
-_IN_WORDS: Final = frozenset("'’-.:/_")
-"""Punctuation that may stand inside a word: a file's name, an address, export-quality, what's."""
-_EDGE: Final = "".join(_IN_WORDS)
+_INNER_PUNCTUATION: Final = frozenset("'’-.:/_")
+"""Punctuation that may occur inside a word: a file name, a URL, export-quality, what's."""
+_PUNCTUATION_CHARS: Final = "".join(_INNER_PUNCTUATION)
 
 
-_BAR: Final = re.compile(r"\|(?![^(]*\))")
-"""A bar between phrases, not one within the brackets of a phrase."""
+_PHRASE_SEPARATOR: Final = re.compile(r"\|(?![^(]*\))")
+"""A bar between phrases, but not one inside the parentheses of a phrase."""
 
 Rule = Callable[[str, frozenset[int]], frozenset[int]]
-"""A piece of grammar: from the places where it may begin to the places where it can end.
+"""A rule of the grammar: maps the positions where it may start to the positions where it can end.
 
-Following all places at once keeps the time bounded where one expression, going back and forth, would take for ever.
+Following all positions at once bounds the time, where a single regular expression could backtrack for ever.
 """
 
 
 def _phrases(text: str, end: str) -> Rule:
-    """Any of the phrases between the bars, each an expression with one way to match."""
+    """Any of the phrases between the bars, each a regular expression that matches in one way only."""
 
-    @cache  # made when the first instruction is read: most processes read none
+    @cache  # compiled for the first instruction: most processes read none
     def expressions() -> tuple[re.Pattern[str], list[re.Pattern[str]]]:
-        phrases = [f"(?:{phrase}){end}" for phrase in _BAR.split(text)]
+        phrases = [f"(?:{phrase}){end}" for phrase in _PHRASE_SEPARATOR.split(text)]
         return re.compile("|".join(phrases)), [re.compile(phrase) for phrase in phrases]
 
     def ends(said: str, starts: frozenset[int]) -> frozenset[int]:
-        begins, each = expressions()
-        hopeful = [at for at in starts if begins.match(said, at)]
-        return frozenset(found.end() for at in hopeful for one in each if (found := one.match(said, at)))
+        any_phrase, phrase_patterns = expressions()
+        candidates = [start for start in starts if any_phrase.match(said, start)]
+        return frozenset(
+            match.end()
+            for start in candidates
+            for phrase_pattern in phrase_patterns
+            if (match := phrase_pattern.match(said, start))
+        )
 
     return ends
 
 
 def _en(text: str) -> Rule:
-    return _phrases(text, end=" ")  # every word of the text is followed by one blank
+    return _phrases(text, end=" ")  # a space follows every word of the text
 
 
 def _zh(text: str) -> Rule:
@@ -57,7 +62,7 @@ def _zh(text: str) -> Rule:
 
 
 def _seq(*rules: Rule) -> Rule:
-    return lambda said, starts: reduce(lambda at, rule: rule(said, at), rules, starts)
+    return lambda said, starts: reduce(lambda positions, rule: rule(said, positions), rules, starts)
 
 
 def _any(*rules: Rule) -> Rule:
@@ -70,21 +75,21 @@ def _opt(*rules: Rule) -> Rule:
 
 
 def _many(*rules: Rule) -> Rule:
-    """Any number of times, none included."""
+    """Any number of times, including none."""
     rule = _any(*rules)
 
     def ends(said: str, starts: frozenset[int]) -> frozenset[int]:
-        seen = fresh = starts
-        while fresh:
-            fresh = rule(said, fresh) - seen
-            seen |= fresh
+        seen = new = starts
+        while new:
+            new = rule(said, new) - seen
+            seen |= new
         return seen
 
     return ends
 
 
 # English
-_MANNERS = _many(
+_COURTESY = _many(
     _en("please|pls|plz|kindly|hi|hello|hey|ok|okay|great|perfect|thanks|thank you|thx|cheers|so|so much|very much"),
     _en("a lot|now|then|just|only|simply|right away|right now|asap|immediately|again|for me|looks? good|that's all"),
     _en("i'm done|all done"),
@@ -94,7 +99,7 @@ _ASKING = _opt(
         _en("(?:can|could|would|will|may) (?:you|u|i|we)|let me|let's|go ahead and|help me(?: to)?"),
         _en("i (?:want|need|would like)(?: you)? to|i'd like(?: you)? to|i wanna|you (?:can|may)"),
     ),
-    _MANNERS,
+    _COURTESY,
 )
 _THE = _opt(_en("the|this|that|these|those|my|our|your|all|all the|all my|all of the|all of my|an?"))
 _IT = _en("it|this|that|them|these|everything|all|all of it|the whole thing")
@@ -128,8 +133,8 @@ _FETCH = _seq(
     _MAKE, _many(_seq(_AND, _MAKE)), _opt(_THE_VIDEO), _many(_AS_FORMAT), _AS_IT_IS,
     _opt(_en("to (?:my|the|this) (?:computer|disk|folder|phone|device|machine)")),
 )  # fmt: skip
-_HAND_OVER = _seq(
-    _en("(?:send|give|get|hand|return|deliver|have|email)(?! (?:me |us )?an? )"),  # "give me a video": make one
+_DELIVER = _seq(
+    _en("(?:send|give|get|hand|return|deliver|have|email)(?! (?:me |us )?an? )"),  # "give me a video" asks to make one
     _opt(_en("me|us|back")),
     _any(
         _seq(_THE, _opt(_en("download|export|video")), _en("link|download|export")),
@@ -139,13 +144,13 @@ _HAND_OVER = _seq(
 )
 _FILE_NAME = _en(r"[^ ]+\.(?:mp4|mov|avi|webm|mkv|jpe?g|png|gif|webp|mp3|wav|m4a|aac)")
 _MEDIA = _en("photos?|images?|pictures?|logo|music|song|audio|media|assets?")
-_SEND_IN = _seq(
+_UPLOAD = _seq(
     _en("upload"),
     _opt(_any(_THE_VIDEO, _seq(_THE, _any(_FILE_NAME, _seq(_WHICH, _MEDIA))))),
     _AS_IT_IS,
     _opt(_en("(?:in)?to (?:the|my|this) (?:session|project|timeline|draft)")),
 )
-_BRING = _any(_FETCH, _HAND_OVER)
+_EXPORT = _any(_FETCH, _DELIVER)
 _LOOK = _seq(
     _en("show|list|display|see|view|check|get|print|read|tell|give|what's|what is|what are"), _opt(_en("me")), _THE
 )
@@ -163,22 +168,22 @@ _STATUS = _any(
     _seq(_en("is it done|is it ready|is it finished|are you done"), _opt(_en("yet"))),
     _en("how's it going|how is it going|how far is it|how far are you"),
 )  # fmt: skip
-_MONEY = _en("credits?|credits? balance|account balance|balance|credits? and balance")
+_BALANCE = _en("credits?|credits? balance|account balance|balance|credits? and balance")
 _LEFT = _opt(_en("left|remaining|available"))
-_MINE = _many(_en("my|our|current|remaining|available"))
+_MY = _many(_en("my|our|current|remaining|available"))
 _HAVE = _en("do i have|do we have|do i still have|i have|we have|have i got|have i|are there|is there|are|remain")
 _CREDITS = _any(
-    _seq(_opt(_en("check|get|read|view|see|query|what's|what is|what are"), _opt(_en("the"))), _MINE, _MONEY, _LEFT),
-    # No article here: "show the credits" means those at the end of a film.
+    _seq(_opt(_en("check|get|read|view|see|query|what's|what is|what are"), _opt(_en("the"))), _MY, _BALANCE, _LEFT),
+    # No article here: "show the credits" means the closing credits of a film.
     _seq(
-        _en("show|display|tell me|give me|show me"), _any(_seq(_MINE, _MONEY, _LEFT), _en("the (?:account )?balance"))
+        _en("show|display|tell me|give me|show me"), _any(_seq(_MY, _BALANCE, _LEFT), _en("the (?:account )?balance"))
     ),
-    _seq(_opt(_en("tell me|show me")), _en("how many|how much|what"), _MONEY, _opt(_HAVE), _LEFT),
-    _seq(_en("do i have|do we have|do i still have|have i got"), _opt(_en("any|enough")), _MONEY, _LEFT),
+    _seq(_opt(_en("tell me|show me")), _en("how many|how much|what"), _BALANCE, _opt(_HAVE), _LEFT),
+    _seq(_en("do i have|do we have|do i still have|have i got"), _opt(_en("any|enough")), _BALANCE, _LEFT),
 )
 
-# Chinese, simplified and traditional, written without blanks; Latin words occur among it ("帮我export一下").
-_ZH_MANNERS = _many(
+# Chinese, simplified and traditional, written without spaces, mixed with Latin words ("帮我export一下").
+_ZH_COURTESY = _many(
     _zh(
         "请问|请|請|麻烦|麻煩|帮忙|幫忙|帮我|幫我|帮|幫|给我|給我|替我|为我|你好|您好|您|你|能不能|能否|可不可以|可否|可以|能|我想要|我想"
     ),
@@ -253,28 +258,28 @@ _ZH_UPLOAD = _seq(
 
 
 def _english(request: Rule) -> Rule:
-    return _seq(_MANNERS, _ASKING, request, _AS_IT_IS, _MANNERS)
+    return _seq(_COURTESY, _ASKING, request, _AS_IT_IS, _COURTESY)
 
 
 def _chinese(request: Rule) -> Rule:
-    return _seq(_ZH_MANNERS, request, _ZH_TAIL)
+    return _seq(_ZH_COURTESY, request, _ZH_TAIL)
 
 
 _REQUESTS: Final = (
-    # Uploading comes with every export, so "upload it and export" is an export.
-    (Route.EXPORT, _english(_seq(_opt(_SEND_IN, _AND), _BRING, _many(_seq(_AND, _BRING)))), _chinese(_ZH_EXPORT)),
+    # Every export includes an upload, so "upload it and export" is an export.
+    (Route.EXPORT, _english(_seq(_opt(_UPLOAD, _AND), _EXPORT, _many(_seq(_AND, _EXPORT)))), _chinese(_ZH_EXPORT)),
     (Route.CREDITS, _english(_CREDITS), _chinese(_ZH_CREDITS)),
     (Route.STATUS, _english(_STATUS), _chinese(_ZH_STATUS)),
-    (Route.UPLOAD, _english(_SEND_IN), _chinese(_ZH_UPLOAD)),
+    (Route.UPLOAD, _english(_UPLOAD), _chinese(_ZH_UPLOAD)),
 )
 
 
-_ASKS: Final = re.compile(
+_KEYWORDS: Final = re.compile(
     "export|download|render|save|send|give|get|hand|return|deliver|have|email|credit|balance|status|track|timeline|state"
     "|draft|progress|done|ready|finished|going|far|upload|导出|導出|匯出|下载|下載|渲染|输出|輸出|保存|发|發|传|傳|给|給"
     "|状态|狀態|进度|進度|进展|时间线|時間線|时间轴|時間軸|轨道|軌道|哪|了|积分|積分|余额|餘額|额度|額度|上载|上載"
 )
-"""One of these is in every request of the grammar above; nearly all edits have none and need not be tried on it."""
+"""Every request of the grammar contains one of these. Nearly all edits contain none, and skip the grammar."""
 
 
 def _is_whole(rule: Rule, said: str) -> bool:
@@ -282,34 +287,34 @@ def _is_whole(rule: Rule, said: str) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _spoken(char: str) -> str:
-    """Letters, marks, numbers and signs such as + and % as they are; a blank for punctuation, blanks and emoji."""
-    if char in _IN_WORDS:
+def _normalize(char: str) -> str:
+    """Letters, marks, digits and signs such as + and % unchanged; a space for punctuation, white space and emoji."""
+    if char in _INNER_PUNCTUATION:
         return char
     kind = unicodedata.category(char)
     return " " if kind[0] in "PZ" or kind in {"So", "Sk", "Cc", "Cf"} else char
 
 
 def _words(text: str) -> list[str]:
-    """The words of a text, folded to one case and width, without the punctuation around them."""
+    """The words of a text, in one case and width, without the punctuation around them."""
     folded = unicodedata.normalize("NFKC", text).casefold().replace("’", "'").replace("&", " and ")
-    plain = "".join(map(_spoken, folded.replace("\ufe0f", "")))
-    return [word for piece in plain.split() if (word := piece.strip(_EDGE))]
+    plain = "".join(map(_normalize, folded.replace("\ufe0f", "")))
+    return [word for piece in plain.split() if (word := piece.strip(_PUNCTUATION_CHARS))]
 
 
 def route(instruction: str, *, has_file: bool = False) -> Route:
     """The route of an instruction.
 
-    One that says nothing (blank, or a lone dash in a spreadsheet) is UPLOAD, file or not: it must never be EDIT, which
-    would send an empty message. Without a file there is nothing to upload either; the manifest refuses such a row.
+    An empty instruction (blank, or a lone dash in a spreadsheet) is UPLOAD, with or without a file: it must never be
+    EDIT, which would send an empty message. The manifest rejects a row that has neither an instruction nor a file.
     """
     words = _words(instruction)
     if not words:
         return Route.UPLOAD
-    if sum(map(len, words)) > _LONGEST_REQUEST:
+    if sum(map(len, words)) > _MAX_REQUEST_LENGTH:
         return Route.EDIT
     joined = "".join(words)
-    if not _ASKS.search(joined):
+    if not _KEYWORDS.search(joined):
         return Route.EDIT
     spaced = "".join(f"{word} " for word in words)
     for answer, english, chinese in _REQUESTS:
@@ -325,10 +330,10 @@ _HAN: Final = re.compile("[㐀-䶿一-鿿豈-﫿\U00020000-\U0003ffff]")
 
 
 def language(instruction: str) -> str:
-    """The ISO code of an instruction's language, told from its script.
+    """The ISO code of an instruction's language, determined from its script.
 
-    Text in quotes is what shall be shown or said in the video, not what is spoken to the agent; it counts only where
-    there is nothing else.
+    Text in quotes is meant to appear in the video and says nothing about the language of the instruction. It counts
+    only if there is no other text.
     """
     text = unicodedata.normalize("NFKC", instruction)
     unquoted = _QUOTED.sub(" ", text)

@@ -1,4 +1,4 @@
-"""The words of a job's life: its stages and routes, its statuses, and which status may follow which."""
+"""The vocabulary of a job: stages, routes, statuses, and the transitions between statuses."""
 
 from enum import StrEnum
 from types import MappingProxyType
@@ -17,7 +17,7 @@ class Stage(StrEnum):
 
 
 PIPELINE: Final = tuple(Stage)
-"""Every stage, in the order in which a job passes them."""
+"""All stages, in the order in which a job runs them."""
 
 
 class Route(StrEnum):
@@ -64,21 +64,20 @@ class Cause(StrEnum):
 
 
 FINAL: Final = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
-"""A job in one of these moves again only when a person asks for it."""
-
+"""A job leaves these only when a user asks for it."""
 TRANSITIONS: Final = MappingProxyType(
     {
-        # While it is queued its predecessor can fail (cancelled), its account be parked, its message be poison; and
-        # what was begun in a session that is no more, or is of no more use, begins anew: queued again.
+        # While a job is queued, its predecessor can fail (cancelled), its account can be parked (waiting), and its
+        # workers can crash too often (failed). If its session is lost or obsolete, it restarts (queued).
         Status.QUEUED: frozenset(
             {Status.QUEUED, Status.RUNNING, Status.WAITING, Status.FAILED, Status.CANCELLED},
         ),
-        # Back to queued: the next stage, another attempt, another look, or a worker that fell silent.
+        # Back to queued: the next stage, another attempt, another poll, or an expired lease.
         Status.RUNNING: frozenset(
             {Status.QUEUED, Status.WAITING, Status.SUCCEEDED, Status.FAILED, Status.CANCELLED},
         ),
         Status.WAITING: frozenset({Status.QUEUED, Status.FAILED, Status.CANCELLED}),
-        # Out of a final status only by a person: retry, or a result that was deleted and is fetched again.
+        # A user asks for a retry, or for a result that was deleted and is downloaded again.
         Status.SUCCEEDED: frozenset({Status.QUEUED}),
         Status.FAILED: frozenset({Status.QUEUED}),
         Status.CANCELLED: frozenset({Status.QUEUED}),
@@ -87,7 +86,16 @@ TRANSITIONS: Final = MappingProxyType(
 
 
 def stage_after(route: Route, stage: Stage) -> Stage | None:
-    """The stage that follows on this route; None where the job is done."""
+    """The next stage on this route; None after the last one."""
     stages = ROUTES[route]
     rest = stages[stages.index(stage) + 1 :]
     return rest[0] if rest else None
+
+
+USER_CAUSES: Final = frozenset({Cause.CREDITS, Cause.PLAN, Cause.TOKEN, Cause.PAUSED})
+"""The causes that a user can resolve. A row that waits for another row continues by itself."""
+
+
+def starting_stage(route: Route) -> Stage:
+    """The first stage of a route."""
+    return ROUTES[route][0]

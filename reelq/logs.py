@@ -1,7 +1,7 @@
-"""What a process writes about itself: a line for people or a JSON object for machines, and never a token.
+"""Logging: lines for people or JSON objects for machines, and never a token.
 
-Whoever begins to work on something says so once (`about`, `note`); every line that is written meanwhile tells it, those
-of libraries too.
+Code that starts to work on something adds it to the context once (`about`, `note`). Every record that is logged in that
+context contains it, including records of libraries.
 """
 
 import json
@@ -16,44 +16,43 @@ from typing import Any, Final, Literal
 
 from celery import signals
 
-from reelq.remote.redact import redact
+from reelq.nemo.safe_text import redact
 
 QUIET: Final = ("httpx", "httpcore", "alembic", "kombu", "celery.worker.strategy", "celery.app.trace")
-"""They tell of each request or message, and addresses of results are no business of a log; tasks tell of themselves."""
+"""Libraries that log each request or message. Results' URLs must not be logged, and tasks log on their own."""
 _SERVERS: Final = ("uvicorn", "uvicorn.access")
-"""Whoever starts the server by its own command has given these handlers of their own."""
-_OF_EVERY_RECORD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"asctime", "message", "color_message"}
-_SHOWN_TO_PEOPLE: Final = ("request", "delivery", "job", "stage")
-
-_about: ContextVar[Mapping[str, object]] = ContextVar("reelq_about", default=MappingProxyType({}))
+"""Loggers with handlers of their own if the server is started by its own command."""
+_STANDARD_FIELDS: Final = frozenset(vars(logging.makeLogRecord({}))) | {"asctime", "message", "color_message"}
+_CONSOLE_FIELDS: Final = ("request", "delivery", "job", "stage")
+_context: ContextVar[Mapping[str, object]] = ContextVar("reelq_about", default=MappingProxyType({}))
 
 
 @contextmanager
-def about(**words: object) -> Iterator[None]:
-    """What every line tells that is written within."""
-    token = _about.set({**_about.get(), **words})
+def log_context(**words: object) -> Iterator[None]:
+    """Add fields to all records that are logged within this block."""
+    token = _context.set({**_context.get(), **words})
     try:
         yield
     finally:
-        _about.reset(token)
+        _context.reset(token)
 
 
-def note(**words: object) -> None:
-    """The same for all that is still to come in this context: the rest of a request, say."""
-    _about.set({**_about.get(), **words})
+def add_context(**words: object) -> None:
+    """Add fields to all later records of this context, such as the rest of a request."""
+    _context.set({**_context.get(), **words})
 
 
 class _Console(logging.Formatter):
     def __init__(self) -> None:
         super().__init__(datefmt="%H:%M:%S")
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - it is called so there
-        told = _about.get()
-        where = " ".join(str(told[name]) for name in _SHOWN_TO_PEOPLE if name in told)
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - overrides logging.Formatter
+        context = _context.get()
+        where = " ".join(str(context[name]) for name in _CONSOLE_FIELDS if name in context)
         head = f"{self.formatTime(record, self.datefmt)} {record.levelname:7}"
         return " ".join((head, f"{where}: {record.message}" if where else record.message))
 
-    def usesTime(self) -> bool:  # noqa: N802 - the same
+    def usesTime(self) -> bool:  # noqa: N802 - overrides logging.Formatter
         return True
 
     def format(self, record: logging.LogRecord) -> str:
@@ -62,7 +61,7 @@ class _Console(logging.Formatter):
 
 class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        told: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
@@ -70,24 +69,24 @@ class _Json(logging.Formatter):
             "message": redact(record.getMessage()),
         }
         if record.exc_info:
-            told["exception"] = redact(self.formatException(record.exc_info))
+            fields["exception"] = redact(self.formatException(record.exc_info))
         if record.stack_info:
-            told["stack"] = redact(self.formatStack(record.stack_info))
-        extra = {name: value for name, value in vars(record).items() if name not in _OF_EVERY_RECORD}
-        for name, value in {**_about.get(), **extra}.items():
-            told.setdefault(name, _shown(name, value))
-        return json.dumps(told, ensure_ascii=False)
+            fields["stack"] = redact(self.formatStack(record.stack_info))
+        extra = {name: value for name, value in vars(record).items() if name not in _STANDARD_FIELDS}
+        for name, value in {**_context.get(), **extra}.items():
+            fields.setdefault(name, _redacted(name, value))
+        return json.dumps(fields, ensure_ascii=False)
 
 
-def _shown(name: str, value: object) -> object:
-    """A field's value, with nothing left in it that is shaped like a token, or is named like one by its field."""
+def _redacted(name: str, value: object) -> object:
+    """A field's value, redacted if it looks like a token or its field is named like one."""
     if value is None or isinstance(value, int | float):
         return value
     return redact(f"{name}: {value}").removeprefix(f"{name}: ")
 
 
 def set_up(form: Literal["console", "json"], level: int = logging.INFO) -> None:
-    """All of this process's log to standard error, in this form; what it was before is dropped."""
+    """Log everything in this process to standard error in this form, replacing the existing handlers."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if form == "json" else _Console())
     root = logging.getLogger()
@@ -97,20 +96,20 @@ def set_up(form: Literal["console", "json"], level: int = logging.INFO) -> None:
     for name in QUIET:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
     for name in _SERVERS:
-        if logging.getLogger(name).handlers:  # else it was told to be silent, or is set up like this already
+        if logging.getLogger(name).handlers:  # otherwise it is silenced, or set up like this already
             logging.getLogger(name).handlers.clear()
             logging.getLogger(name).propagate = True
 
 
-def for_celery(form: Literal["console", "json"]) -> None:
-    """The same, and no other once Celery would set up its own; then at the level that its command line names."""
+def set_up_for_celery(form: Literal["console", "json"]) -> None:
+    """Set up logging, and again when Celery would set up its own, then at the level of its command line."""
     set_up(form)
 
     @signals.setup_logging.connect(weak=False)
-    def instead(loglevel: Any = None, **_: Any) -> None:
+    def set_up_again(loglevel: Any = None, **_: Any) -> None:
         set_up(form, loglevel if isinstance(loglevel, int) else logging.INFO)
 
     @signals.celeryd_init.connect(weak=False)
-    def without_banner(instance: Any = None, **_: Any) -> None:
-        """Among objects, a picture of the configuration would be no line that a machine can read."""
+    def leave_out_banner(instance: Any = None, **_: Any) -> None:
+        """Leave out the start banner among JSON records, where it is not machine-readable."""
         instance.quiet = instance.quiet or form == "json"

@@ -1,4 +1,4 @@
-"""Media files, as far as one can tell without decoding: what is accepted, how large, and how long an MP4 plays."""
+"""What can be told of media files without decoding them: accepted types, size limits, the duration of an MP4."""
 
 import os
 import re
@@ -26,19 +26,16 @@ ACCEPTED: Final = MappingProxyType(
     }
 )
 """The extensions that the service accepts, by kind."""
-
 MAX_BYTES: Final = 500 * 1024 * 1024
-"""The largest file. The service says "500 MB", not which megabyte: the larger one refuses nothing it might take."""
-
+"""The largest file. The service says "500 MB" but not which megabyte; the larger one rejects nothing too early."""
 _KINDS: Final = {extension: kind for kind, extensions in ACCEPTED.items() for extension in extensions}
-_MOVIE_BOXES: Final = frozenset({"mp4", "mov", "m4a"})
-_BOXES_READ: Final = 1000  # a sound file has a handful; a broken one could send us through millions of empty ones
+_WITH_MOVIE_HEADER: Final = frozenset({"mp4", "mov", "m4a"})
+_MAX_BOXES_READ: Final = 1000  # a valid file has a handful; a broken one could have millions of empty boxes
 _UNKNOWN_32: Final = 2**32 - 1
 _UNKNOWN_64: Final = 2**64 - 1
 
-
 HEAD_BYTES: Final = 512
-"""So many of a file's first bytes tell what it is, if any do."""
+"""The number of leading bytes that identify a file's type."""
 _SIGNATURES: Final = tuple(
     (re.compile(pattern, re.DOTALL), what, frozenset(extensions.split()))
     for pattern, what, extensions in (
@@ -58,52 +55,55 @@ _SIGNATURES: Final = tuple(
         (rb"[\t\r\n\x20-\x7e]{32,}\Z", "plain text", ""),
     )
 )
-"""How files begin, what they are then, and the extensions that fit."""
+"""The signatures of file types, a name for each, and the extensions that match."""
 
 
-def not_as_named(name: str, head: bytes) -> str:
-    """What a file evidently is, by its first bytes, where its name says something else; else nothing."""
-    found = next(((what, fit) for begins, what, fit in _SIGNATURES if begins.match(head[:HEAD_BYTES])), None)
-    return found[0] if found and extension_of(name) not in found[1] else ""
+def mismatched_type(name: str, head: bytes) -> str:
+    """The type that a file's first bytes show, if it contradicts the file's name; otherwise an empty string."""
+    match = next(
+        ((type_name, matching) for signature, type_name, matching in _SIGNATURES if signature.match(head[:HEAD_BYTES])),
+        None,
+    )
+    return match[0] if match and extension_of(name) not in match[1] else ""
 
 
 def extension_of(name: str) -> str:
     """The extension in lower case, without its dot."""
-    return os.path.splitext(name)[1][1:].lower()  # noqa: PTH122 - a Path a row is what a large manifest waits for
+    return os.path.splitext(name)[1][1:].lower()  # noqa: PTH122 - creating a Path per row is slow for large manifests
 
 
 def kind_of(name: str) -> Kind | None:
-    """What a file of this name is; None where the service would not accept it."""
+    """The kind of a file with this name; None if the service does not accept it."""
     return _KINDS.get(extension_of(name))
 
 
 def duration(path: Path, name: str = "") -> float | None:
-    """How many seconds an MP4, MOV or M4A plays, from its movie header; None where that can't be told.
+    """The duration in seconds of an MP4, MOV or M4A, from its movie header; None if it is unknown.
 
-    `name` is what the file is called, where it lies under another name.
+    `name` is the original name of a file that is stored under another one.
     """
-    if extension_of(name or path.name) not in _MOVIE_BOXES:
+    if extension_of(name or path.name) not in _WITH_MOVIE_HEADER:
         return None
     try:
         with path.open("rb") as file:
-            return _seconds(file, path.stat().st_size)
+            return _read_duration(file, path.stat().st_size)
     except OSError:
         return None
 
 
-def _seconds(file: BinaryIO, size: int) -> float | None:
-    movie = _find(file, b"moov", 0, size)
-    header = movie and _find(file, b"mvhd", *movie)
+def _read_duration(file: BinaryIO, size: int) -> float | None:
+    movie = _find_box(file, b"moov", 0, size)
+    header = movie and _find_box(file, b"mvhd", *movie)
     if not header:
         return None
     file.seek(header[0])
-    return _header_seconds(file.read(min(32, header[1] - header[0])))
+    return _header_duration(file.read(min(32, header[1] - header[0])))
 
 
-def _find(file: BinaryIO, wanted: bytes, start: int, end: int) -> tuple[int, int] | None:
-    """Where the content of the first such box between two offsets begins and ends. Contents are skipped, not read."""
-    for _ in range(_BOXES_READ):
-        box = _box(file, start, end)
+def _find_box(file: BinaryIO, wanted: bytes, start: int, end: int) -> tuple[int, int] | None:
+    """The start and end of the content of the first box of this type between two offsets. It only reads box headers."""
+    for _ in range(_MAX_BOXES_READ):
+        box = _read_box(file, start, end)
         if box is None:
             return None
         kind, content, after = box
@@ -113,8 +113,8 @@ def _find(file: BinaryIO, wanted: bytes, start: int, end: int) -> tuple[int, int
     return None
 
 
-def _box(file: BinaryIO, start: int, end: int) -> tuple[bytes, int, int] | None:
-    """The box at an offset: its type, and where its content begins and ends; None where there is no sound one."""
+def _read_box(file: BinaryIO, start: int, end: int) -> tuple[bytes, int, int] | None:
+    """The box at an offset: its type, and the start and end of its content; None if there is no valid box."""
     file.seek(start)
     head = file.read(min(16, max(0, end - start)))
     if len(head) < 8:
@@ -122,31 +122,31 @@ def _box(file: BinaryIO, start: int, end: int) -> tuple[bytes, int, int] | None:
     size, content = int.from_bytes(head[:4], "big"), start + 8
     if size == 1 and len(head) == 16:
         size, content = int.from_bytes(head[8:], "big"), start + 16
-    elif size == 0:  # by the format: it goes on to the end
+    elif size == 0:  # in the format, 0 means up to the end
         size = end - start
     after = start + size
     return (head[4:8], content, after) if content <= after <= end else None
 
 
-def _header_seconds(header: bytes) -> float | None:
-    """The length that a movie header states, in its version 0 (32-bit times) or 1 (64-bit times)."""
+def _header_duration(header: bytes) -> float | None:
+    """The duration in a movie header of version 0 (32-bit times) or 1 (64-bit times)."""
     layout, unknown = (">20xIQ", _UNKNOWN_64) if header[:1] == b"\x01" else (">12xII", _UNKNOWN_32)
     if len(header) < struct.calcsize(layout):
         return None
     ticks_a_second, ticks = struct.unpack_from(layout, header)
-    # No ticks at all is how a fragmented file says that its length stands elsewhere.
+    # In a fragmented file there are 0 ticks, as its duration is stored elsewhere.
     return ticks / ticks_a_second if ticks_a_second and ticks not in (0, unknown) else None
 
 
 def is_whole_mp4(path: Path) -> bool:
-    """Whether a file is an MP4 with all its boxes: it begins as one, has its index, and no box is cut off."""
+    """Whether a file is a complete MP4: it starts as one, has an index, and no box is cut off."""
     kinds: set[bytes] = set()
     try:
         with path.open("rb") as file:
             end = path.stat().st_size
             start = 0
-            while start < end and len(kinds) < _BOXES_READ:
-                box = _box(file, start, end)
+            while start < end and len(kinds) < _MAX_BOXES_READ:
+                box = _read_box(file, start, end)
                 if box is None or (start == 0 and box[0] != b"ftyp"):
                     return False
                 kinds.add(box[0])

@@ -1,4 +1,4 @@
-"""The settings of a process: one frozen object, read from the environment once, at the process's edge."""
+"""The settings of a process: one frozen object, read from the environment once, when the process starts."""
 
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -12,11 +12,9 @@ from reelq.errors import SettingsError
 
 _SCHEMES: Final = ("http://", "https://")
 _LOOPBACK: Final = "127.0.0.1"
-_LAST_PORT: Final = 65_535
-
+_MAX_PORT: Final = 65_535
 Network = IPv4Network | IPv6Network
-
-MEANINGS: Final = {
+DESCRIPTIONS: Final = {
     "NEMO_API_URL": "where the service is",
     "NEMO_WEB_URL": "where links for people lead to",
     "NEMO_TOKEN": "your own account's token; without it a free starter account is used",
@@ -45,11 +43,11 @@ MEANINGS: Final = {
     "REELQ_LOG_FORMAT": "how workers and the REST service write their log: console or json",
     "REELQ_METRICS_ADDRESS": "where a worker tells its metrics, HOST:PORT or PORT; without it, nowhere",
 }
-"""What each variable is for, in a line."""
+"""A one-line description of each variable."""
 
 
 def web_address(value: str) -> str:
-    """An address without a slash at its end; ValueError where it is none."""
+    """A web address without a trailing slash. Raises ValueError if it is not one."""
     if not value.startswith(_SCHEMES):
         raise ValueError(value)
     return value.rstrip("/")
@@ -57,31 +55,31 @@ def web_address(value: str) -> str:
 
 def _header_safe(value: str) -> str:
     if not (value.isascii() and value.isprintable()) or " " in value:
-        raise ValueError  # without the value: it may be a token
+        raise ValueError  # without the value, which may be a token
     return value
 
 
-def _networks(value: str) -> str:
-    """Kept as it is written; `Settings.allowed_networks` are the networks."""
-    _parted(value)
+def _check_networks(value: str) -> str:
+    """Validate the text and keep it as it is; `Settings.allowed_networks` has the parsed networks."""
+    _parse_networks(value)
     return value
 
 
-def _parted(value: str) -> tuple[Network, ...]:
-    return tuple(ip_network(each.strip()) for each in value.split(",") if each.strip())
+def _parse_networks(value: str) -> tuple[Network, ...]:
+    return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())
 
 
-def _place(value: str) -> str:
-    """Kept as it is written; `Settings.metrics_place` are host and port."""
-    _host_and_port(value)
+def _check_place(value: str) -> str:
+    """Validate the text and keep it as it is; `Settings.metrics_place` has the parsed host and port."""
+    _parse_place(value)
     return value
 
 
-def _host_and_port(value: str) -> tuple[str, int]:
-    """An IPv6 address stands in brackets, as in other addresses."""
+def _parse_place(value: str) -> tuple[str, int]:
+    """Parse `HOST:PORT` or `PORT`; an IPv6 address is in brackets, as in URLs."""
     host, colon, port = value.rpartition(":")
     host = host.removeprefix("[").removesuffix("]") if colon else _LOOPBACK
-    if not (host and port.isascii() and port.isdigit() and 0 < int(port) <= _LAST_PORT):
+    if not (host and port.isascii() and port.isdigit() and 0 < int(port) <= _MAX_PORT):
         raise ValueError(value)
     return host, int(port)
 
@@ -91,29 +89,30 @@ def _secret_header_safe(value: SecretStr) -> SecretStr:
     return value
 
 
-_HEADER: Final = "plain ASCII without spaces, as it goes into a header"
-
-# Each says what it takes: that is what a user is told whose variable holds something else.
+_HEADER_DESCRIPTION: Final = "plain ASCII without spaces, as it goes into a header"
+# The description of each type is shown to users whose variable has an invalid value.
 WebAddress = Annotated[
     str, AfterValidator(web_address), Field(description="an address that begins with http:// or https://")
 ]
-HeaderText = Annotated[Annotated[str, AfterValidator(_header_safe)] | None, Field(description=_HEADER)]
-HeaderSecret = Annotated[Annotated[SecretStr, AfterValidator(_secret_header_safe)] | None, Field(description=_HEADER)]
+HeaderText = Annotated[Annotated[str, AfterValidator(_header_safe)] | None, Field(description=_HEADER_DESCRIPTION)]
+HeaderSecret = Annotated[
+    Annotated[SecretStr, AfterValidator(_secret_header_safe)] | None, Field(description=_HEADER_DESCRIPTION)
+]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False, description="a number of seconds above 0")]
 Count = Annotated[int, Field(ge=1, description="a whole number of at least 1")]
 Switch = Annotated[bool, Field(description="1 or 0")]
 Networks = Annotated[
-    str, AfterValidator(_networks), Field(description="networks such as 10.1.0.0/16, with commas between them")
+    str, AfterValidator(_check_networks), Field(description="networks such as 10.1.0.0/16, with commas between them")
 ]
 Place = Annotated[
-    Annotated[str, AfterValidator(_place)] | None,
+    Annotated[str, AfterValidator(_check_place)] | None,
     Field(description="HOST:PORT or PORT, as 127.0.0.1:9100 or 9100"),
 ]
 LogFormat = Annotated[Literal["console", "json"], Field(description="console or json")]
 
 
 class Settings(BaseSettings):
-    """What the environment says, checked. A field's name in capitals is its variable's name."""
+    """The validated environment variables. A field's name in capitals is the name of its variable."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
 
@@ -148,34 +147,34 @@ class Settings(BaseSettings):
 
     @property
     def allowed_networks(self) -> tuple[Network, ...]:
-        """The networks that are not everybody's, and that webhooks may be sent to all the same."""
-        return _parted(self.reelq_allowed_networks)
+        """The private networks that webhooks may be sent to."""
+        return _parse_networks(self.reelq_allowed_networks)
 
     @property
     def metrics_place(self) -> tuple[str, int] | None:
-        """Host and port at which a worker tells its metrics; None where it does not."""
-        return _host_and_port(self.reelq_metrics_address) if self.reelq_metrics_address else None
+        """The host and port at which a worker serves its metrics; None if it does not."""
+        return _parse_place(self.reelq_metrics_address) if self.reelq_metrics_address else None
 
     @classmethod
     def read(cls) -> "Settings":
-        """The settings of this process's environment; a fault names every variable that is wrong, and no secret."""
+        """Read the settings from the environment. Raises SettingsError with all invalid variables, but no values."""
         try:
             return cls()
         except ValidationError as error:
-            wrong = [f"{name.upper()} takes {cls.model_fields[name].description}" for name in _named(error)]
-            raise SettingsError("; ".join(wrong)) from None
+            problems = [f"{name.upper()} takes {cls.model_fields[name].description}" for name in _invalid_fields(error)]
+            raise SettingsError("; ".join(problems)) from None
 
     @classmethod
     def read_leniently(cls) -> "tuple[Settings, dict[str, str]]":
-        """The settings with the default in place of whatever is wrong; and those variables, with what each takes."""
+        """Read the settings with defaults in place of invalid values; also returns the invalid variables, described."""
         try:
             return cls(), {}
         except ValidationError as error:
-            names = _named(error)
+            names = _invalid_fields(error)
             defaults = {name: cls.model_fields[name].get_default(call_default_factory=True) for name in names}
             return cls(**defaults), {name.upper(): cls.model_fields[name].description or "" for name in names}
 
 
-def _named(error: ValidationError) -> list[str]:
-    """Not pydantic's words, which are for programmers, nor the value, which may be a secret."""
+def _invalid_fields(error: ValidationError) -> list[str]:
+    """The invalid fields, without pydantic's messages, which are for programmers, or values, which may be secret."""
     return list(dict.fromkeys(str(fault["loc"][0]) for fault in error.errors()))

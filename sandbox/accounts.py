@@ -4,16 +4,16 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sandbox.envelope import Code, Refusal, success
-from sandbox.world import TOKEN_LIFE, is_dead
+from sandbox.state import TOKEN_LIFE, is_dead
 
 if TYPE_CHECKING:
     from starlette.responses import Response
 
-    from sandbox.door import Visit
+    from sandbox.middleware import AuthenticatedCall as Visit
 
 
 async def anonymous_token(visit: "Visit") -> "Response":
-    """One free token per client in seven days; after its end the same client asks again."""
+    """Issue one free token per client in seven days; once it has expired, the client can ask again."""
     client_id = visit.request.headers.get("x-client-id", "").strip()
     if not client_id:
         raise Refusal(Code.CLIENT_ID_MISSING, "X-Client-Id is missing")

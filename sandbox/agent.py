@@ -1,4 +1,4 @@
-"""The agent: reads an instruction, does something to the timeline that fits the words, and talks about it."""
+"""The agent: reads an instruction, edits the timeline to match it, and replies."""
 
 import random
 import re
@@ -10,11 +10,11 @@ from sandbox.draft import STILL_MS, TITLE_MS, UNKNOWN_MS, Draft, TrackType
 from sandbox.talk import Talk
 
 if TYPE_CHECKING:
-    from sandbox.world import Media, Session
+    from sandbox.state import Media, Session
 
 GENERATION_COST: Final = 100
 EDIT_COSTS: Final = (42, 50)
-"""About fifty, and never more: a free account's hundred is always two edits."""
+"""About fifty, and never more: a free account's hundred always pays for two edits."""
 
 _QUESTION: Final = re.compile(
     r"^\s*(what|which|who|why|when|where|how\s+(many|much|long|does|do|is))\b.*\?\s*$|^(什么|哪|谁|为什么|多少|几).*[?？]\s*$",
@@ -30,21 +30,24 @@ _NUMBERS: Final = (
     ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
     "一二三四五六七八九十",
 )
-_SPELT: Final = {word: number for words in _NUMBERS for number, word in enumerate(words, 1)} | {"first": 1, "两": 2}
+_NUMBER_WORDS: Final = {word: number for words in _NUMBERS for number, word in enumerate(words, 1)} | {
+    "first": 1,
+    "两": 2,
+}
 _SECONDS: Final = re.compile(
-    # "twenty-one" and "十二" are not read at all, rather than as one and two.
-    rf"(\d+(?:\.\d+)?|(?<![a-z{_NUMBERS[1]}-])(?:{'|'.join(_SPELT)}))[\s-]*(?:s\b|secs?\b|seconds?\b|秒)",
+    # "twenty-one" and "十二" don't match at all, rather than match as 1 and 2.
+    rf"(\d+(?:\.\d+)?|(?<![a-z{_NUMBERS[1]}-])(?:{'|'.join(_NUMBER_WORDS)}))[\s-]*(?:s\b|secs?\b|seconds?\b|秒)",
     re.IGNORECASE,
 )
 _PERCENT: Final = re.compile(r"(\d{1,3})\s*[%％]")
 _QUOTED: Final = re.compile(r"[\"“「『](.+?)[\"”」』]|'([^']{2,})'(?!\w)")
-_USUAL_VOLUME: Final = 0.35
+_DEFAULT_VOLUME: Final = 0.35
 _TUNES: Final = ("Lo-fi", "Warm piano", "City nights", "Acoustic morning")
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing done to the timeline, as the tool that does it is called."""
+    """One change to the timeline, with the tool call that reports it."""
 
     tool: str
     args: dict[str, Any]
@@ -53,7 +56,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the agent makes of an instruction. Without steps it only talks."""
+    """What the agent does with an instruction; without steps it only replies."""
 
     length: str
     """Which of the documented latencies it takes."""
@@ -64,8 +67,8 @@ class Plan:
 
 
 def plan(text: str, session: "Session", talk: Talk) -> Plan:
-    """Read the words; nothing is changed yet."""
-    draw = talk.draw
+    """Decide what to do with an instruction; nothing is changed yet."""
+    rng = talk.draw
     if _QUESTION.search(text):
         return Plan("answer", "answered", reply=talk.about(session.draft))
     if _FACE_SWAP.search(text) and not session.has("image"):
@@ -75,12 +78,10 @@ def plan(text: str, session: "Session", talk: Talk) -> Plan:
         return Plan(
             "generation", "applied", GENERATION_COST, steps, talk.done((step.tool, step.args) for step in steps)
         )
-    steps = (*_lay_what_was_uploaded(session), *_edits(text, session.draft, draw))
+    steps = (*_add_uploads(session), *_edits(text, session.draft, rng))
     if not session.media and session.draft.is_empty and all(step.tool == "apply_effect" for step in steps):
         return asks_back(talk.wants_clip())
-    return Plan(
-        "edit", "applied", draw.randint(*EDIT_COSTS), steps, talk.done((step.tool, step.args) for step in steps)
-    )
+    return Plan("edit", "applied", rng.randint(*EDIT_COSTS), steps, talk.done((step.tool, step.args) for step in steps))
 
 
 def asks_back(question: str) -> Plan:
@@ -92,17 +93,17 @@ def declines(talk: Talk) -> Plan:
 
 
 def groundwork(text: str) -> Step:
-    """Half of an edit that comes in two steps: something that stays and yet is not all."""
+    """The first half of a two-step edit: a change that stays, but is not the whole edit."""
     return Step("prepare", {"for": text}, lambda draft: draft.add_effect(f"prepared: {text}"))
 
 
-def second_pass(draw: random.Random) -> Step:
-    """What the agent adds by itself a moment after a generated clip."""
-    return _music(draw, _USUAL_VOLUME) if draw.random() < 0.5 else _title("Generated with care", TITLE_MS)
+def second_pass(rng: random.Random) -> Step:
+    """What the agent adds by itself shortly after it has generated a clip."""
+    return _music(rng, _DEFAULT_VOLUME) if rng.random() < 0.5 else _title("Generated with care", TITLE_MS)
 
 
 def lay_clip(draft: Draft, media: "Media") -> None:
-    """An upload on the timeline. A photo beside a clip is there to be looked at, not to be shown."""
+    """Add an upload to the timeline. A photo beside a clip is a reference and is not added."""
     ms = round(media.duration * 1000) if media.duration else UNKNOWN_MS
     if media.kind == "audio":
         draft.add(TrackType.AUDIO, ms, name=media.filename, volume=1.0, size=media.size)
@@ -111,13 +112,13 @@ def lay_clip(draft: Draft, media: "Media") -> None:
         draft.add(TrackType.VIDEO, length, name=media.filename, size=media.size, src=media.cdn)
 
 
-def _edits(text: str, draft: Draft, draw: random.Random) -> list[Step]:
-    """One step for each thing that the words ask for; an effect where they ask for none that is known."""
+def _edits(text: str, draft: Draft, rng: random.Random) -> list[Step]:
+    """One step for each thing that the instruction asks for; an effect if it asks for nothing known."""
     if _REMOVE.search(text):
         steps = [_drop(kind) for kind in _tracks_named(text) if draft.segments(kind)]
     else:
-        steps = [_title(_words_for(text), _ms_in(text) or TITLE_MS)] if _TEXT.search(text) else []
-        steps += [_music(draw, _volume_in(text))] if _MUSIC.search(text) else []
+        steps = [_title(_title_text(text), _duration_ms(text) or TITLE_MS)] if _TEXT.search(text) else []
+        steps += [_music(rng, _volume_in(text))] if _MUSIC.search(text) else []
     steps += [_shorten(text)] if _SHORTEN.search(text) else []
     return steps or [Step("apply_effect", {"effect": text}, lambda draft: draft.add_effect(text))]
 
@@ -127,8 +128,8 @@ def _tracks_named(text: str) -> list[TrackType]:
     return [kind for pattern, kind in named if pattern.search(text)]
 
 
-def _lay_what_was_uploaded(session: "Session") -> list[Step]:
-    """An upload does not always fill the draft; the agent then does it before anything else."""
+def _add_uploads(session: "Session") -> list[Step]:
+    """Add the uploads to an empty draft: an upload does not always fill it, and the agent then does that first."""
     if not session.draft.is_empty:
         return []
     return [
@@ -145,13 +146,13 @@ def _generate(text: str) -> Step:
     )
 
 
-def _music(draw: random.Random, volume: float) -> Step:
-    tune = draw.choice(_TUNES)
+def _music(rng: random.Random, volume: float) -> Step:
+    tune = rng.choice(_TUNES)
     return Step("add_bgm", {"name": tune, "volume": volume}, lambda draft: draft.add_music(tune, volume))
 
 
-def _title(words: str, ms: int) -> Step:
-    return Step("add_text", {"text": words, "ms": ms}, lambda draft: draft.add_title(words, ms))
+def _title(text: str, ms: int) -> Step:
+    return Step("add_text", {"text": text, "ms": ms}, lambda draft: draft.add_title(text, ms))
 
 
 def _drop(kind: TrackType) -> Step:
@@ -159,21 +160,21 @@ def _drop(kind: TrackType) -> Step:
 
 
 def _shorten(text: str) -> Step:
-    to_ms = _ms_in(text)
+    to_ms = _duration_ms(text)
     return Step("trim", {"to_ms": to_ms}, lambda draft: draft.shorten(to_ms))
 
 
-def _words_for(text: str) -> str:
+def _title_text(text: str) -> str:
     quoted = _QUOTED.search(text)
     return next(filter(None, quoted.groups())) if quoted else text[:60]
 
 
-def _ms_in(text: str) -> int | None:
-    """The first length of time that an instruction names. One in quotation marks is a part of a title."""
-    found = _SECONDS.search(_QUOTED.sub(" ", text))
-    return round(1000 * float(_SPELT.get(found[1].lower(), found[1]))) if found else None
+def _duration_ms(text: str) -> int | None:
+    """The first duration that an instruction names. One in quotation marks is part of a title."""
+    match = _SECONDS.search(_QUOTED.sub(" ", text))
+    return round(1000 * float(_NUMBER_WORDS.get(match[1].lower(), match[1]))) if match else None
 
 
 def _volume_in(text: str) -> float:
-    found = _PERCENT.search(_QUOTED.sub(" ", text))
-    return min(100, int(found[1])) / 100 if found else _USUAL_VOLUME
+    match = _PERCENT.search(_QUOTED.sub(" ", text))
+    return min(100, int(match[1])) / 100 if match else _DEFAULT_VOLUME

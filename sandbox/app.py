@@ -1,13 +1,13 @@
-"""Every address that the sandbox answers, on one page."""
+"""All routes of the sandbox, on one page."""
 
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from sandbox import accounts, control, files, renders, sessions, turns, uploads
-from sandbox.door import door
+from sandbox import accounts, agent_runs, control, files, renders, sessions, uploads
 from sandbox.kinds import Endpoint
+from sandbox.middleware import door
 
 if TYPE_CHECKING:
     from sandbox.service import Service
@@ -19,7 +19,7 @@ ROUTES = [
     Route("/api/auth/claim-token", door(Endpoint.CLAIM, sessions.claim_token), methods=POST),
     Route("/api/tasks/me/with-session/nemo_agent", door(Endpoint.SESSION, sessions.open_session), methods=POST),
     Route("/api/upload-video/nemo_agent/me/{session_id}", door(Endpoint.UPLOAD, uploads.upload), methods=POST),
-    Route("/run_sse", door(Endpoint.EDIT, turns.run), methods=POST),
+    Route("/run_sse", door(Endpoint.EDIT, agent_runs.run), methods=POST),
     Route("/api/state/nemo_agent/me/{session_id}/latest", door(Endpoint.STATE, sessions.latest_state), methods=GET),
     Route("/api/credits/balance/simple", door(Endpoint.BALANCE, accounts.balance), methods=GET),
     Route("/api/render/proxy/lambda", door(Endpoint.RENDER, renders.submit), methods=POST),

@@ -1,4 +1,4 @@
-"""What Pillow draws for a result: the caption, with whatever font this machine has, and a photo made to fit."""
+"""Draws images for a result: the caption, in a font that this machine has, and a photo resized to fit."""
 
 import unicodedata
 from functools import cache
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
-_WELL_KNOWN: Final = (
-    # Fonts with Chinese, Japanese and Korean characters first: they have the Latin ones as well.
+_FONT_PATHS: Final = (
+    # Fonts with Chinese, Japanese and Korean characters come first: they have Latin letters as well.
     "/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc",
     "/usr/share/fonts/noto-cjk/NotoSansCJK-Regular.ttc",
     "/usr/share/fonts/google-noto-cjk/NotoSansCJK-Regular.ttc",
@@ -33,18 +33,18 @@ _WELL_KNOWN: Final = (
     "/System/Library/Fonts/Helvetica.ttc",
     "C:/Windows/Fonts/arial.ttf",
 )
-_NEVER_DRAWN: Final = "\U0010fffe"
-"""No font has it: what is drawn for it is what is drawn for anything that is missing."""
-_MOST_LINES: Final = 3
+_MISSING_CHARACTER: Final = "\U0010fffe"
+"""No font has this character, so it is drawn like any other that is missing."""
+_MAX_LINES: Final = 3
 
 
 def draw(text: str, width: int, height: int, to: Path) -> None:
-    """A transparent picture of this size, the text in a dark band at its foot."""
+    """Write a transparent image of this size, with the text in a dark band at the bottom."""
     size = max(10, min(width, height) // 18)
-    font, words = _lettering(text, size)
+    font, caption = _choose_font(text, size)
     picture = Image.new("RGBA", (width, height), (0, 0, 0, 0))
     pen = ImageDraw.Draw(picture)
-    lines = _fit(words, font, width - size)
+    lines = _fit(caption, font, width - size)
     top = height - round(size * (1.3 * len(lines) + 1))
     pen.rectangle((0, top, width, height), fill=(0, 0, 0, 160))
     for number, line in enumerate(lines):
@@ -54,34 +54,34 @@ def draw(text: str, width: int, height: int, to: Path) -> None:
 
 
 def fit_photo(path: Path, size: tuple[int, int], to: Path) -> None:
-    """A photo's first picture, whatever its format, in just this size."""
+    """Write the first frame of a photo, in any format, resized to exactly this size."""
     with Image.open(path) as photo:
         photo.convert("RGB").resize(size).save(to, "PNG")
 
 
 def drawable(text: str, font: "Font") -> str:
-    """The text with each run of characters that the font lacks replaced by a word on what is missing.
+    """The text, with each run of characters that the font lacks replaced by a note about what is missing.
 
-    Of a text that is mostly such runs the little that is left would read as nonsense: there the word stands alone.
+    If most characters are missing, the rest would read as nonsense, and the note stands alone.
     """
     missing = sum(not _has(font, character) for character in text)
     if 2 * missing > len(text):
         return f"[{missing} characters that no font on this machine has]"
     runs = groupby(text, key=lambda character: None if _has(font, character) else _script(character))
-    said = (_missing(script, list(run)) if script else "".join(run) for script, run in runs)
-    return "".join(said).strip()
+    pieces = (_missing_note(script, list(run)) if script else "".join(run) for script, run in runs)
+    return "".join(pieces).strip()
 
 
-def _lettering(text: str, size: int) -> "tuple[Font, str]":
-    """The first font that has all of the text, else the one that lacks the least of it."""
-    fonts = [_font(path, size) for path in _installed()] + [_builtin(size)]
+def _choose_font(text: str, size: int) -> "tuple[Font, str]":
+    """The first font that has all characters of the text, else the one that lacks the fewest; and what it can draw."""
+    fonts = [_font(path, size) for path in _installed_fonts()] + [_builtin(size)]
     best = min(fonts, key=lambda font: sum(not _has(font, character) for character in text))
     return best, drawable(text, best)
 
 
 @cache
-def _installed() -> tuple[str, ...]:
-    return tuple(path for path in _WELL_KNOWN if Path(path).is_file())
+def _installed_fonts() -> tuple[str, ...]:
+    return tuple(path for path in _FONT_PATHS if Path(path).is_file())
 
 
 @cache
@@ -102,27 +102,27 @@ def _has(font: "Font", character: str) -> bool:
 
 @cache
 def _mask_of_missing(font: "Font") -> bytes:
-    return bytes(font.getmask(_NEVER_DRAWN))
+    return bytes(font.getmask(_MISSING_CHARACTER))
 
 
 def _script(character: str) -> str:
     return unicodedata.name(character, "UNNAMED").split()[0].split("-")[0]
 
 
-def _missing(script: str, run: list[str]) -> str:
-    known = script if script in {"CJK", "HANGUL", "HIRAGANA", "KATAKANA", "CYRILLIC", "ARABIC", "THAI"} else "other"
-    return f" [{len(run)} {known} characters, no font here] "
+def _missing_note(script: str, run: list[str]) -> str:
+    name = script if script in {"CJK", "HANGUL", "HIRAGANA", "KATAKANA", "CYRILLIC", "ARABIC", "THAI"} else "other"
+    return f" [{len(run)} {name} characters, no font here] "
 
 
 def _fit(text: str, font: "Font", width: float) -> list[str]:
     lines = list(_wrap(text, font, width))
-    if len(lines) > _MOST_LINES:
-        lines = [*lines[: _MOST_LINES - 1], lines[_MOST_LINES - 1][:-1].rstrip() + "…"]
+    if len(lines) > _MAX_LINES:
+        lines = [*lines[: _MAX_LINES - 1], lines[_MAX_LINES - 1][:-1].rstrip() + "…"]
     return lines
 
 
 def _wrap(text: str, font: "Font", width: float) -> "Iterator[str]":
-    """Lines that fit, broken at a space where there is one, else within the word, as Chinese is."""
+    """Split into lines that fit, at a space if there is one, else within the word, as in Chinese."""
     line = ""
     for character in " ".join(text.split()):
         if font.getlength(line + character) > width and line:

@@ -1,4 +1,4 @@
-"""The command line of the stand-in service."""
+"""The sandbox's command line."""
 
 import errno
 import math
@@ -21,39 +21,39 @@ _EPILOG = (
 )
 
 
-def _faults(_context: click.Context, _parameter: click.Parameter, words: tuple[str, ...]) -> dict[str, object]:
+def _faults(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, object]:
     try:
-        wanted = dict(map(read_words, words))
-        for name, value in wanted.items():
+        faults = dict(map(read_words, values))
+        for name, value in faults.items():
             read_setting(name, value)
     except UnknownFault as error:
         raise click.BadParameter(str(error)) from None
-    return wanted
+    return faults
 
 
-def _tokens(_context: click.Context, _parameter: click.Parameter, words: tuple[str, ...]) -> dict[str, int]:
+def _tokens(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, int]:
     tokens = {}
-    for word in words:
-        token, _, credits_ = word.partition("=")
+    for value in values:
+        token, _, credits_ = value.partition("=")
         if not credits_.isdigit():
-            # The word itself is not repeated: it may hold a real token.
+            # Don't repeat the value: it may hold a real token.
             raise click.BadParameter("give each as TOKEN=CREDITS")
         tokens[token] = int(credits_)
     return tokens
 
 
 def _finite(_context: click.Context, _parameter: click.Parameter, value: float | None) -> float | None:
-    """What `FloatRange` lets through: nothing is below nan, and infinity is above everything."""
+    """Reject what `FloatRange` accepts: NaN and infinity."""
     if value is not None and not math.isfinite(value):
         raise click.BadParameter("give a number, such as 0.5")
     return value
 
 
 def _reason(error: OSError | UnicodeError) -> str:
-    """Why nothing can listen there, and what to do where that is known."""
+    """Why the address can't be used, and what to do about it if that is known."""
     if isinstance(error, UnicodeError | socket.gaierror):
         return "there is no such host"
-    # The error's own words would name the address once more.
+    # The error's own text would repeat the address.
     reason = os.strerror(error.errno) if error.errno else str(error)
     return f"{reason}; --port 0 takes a free port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else reason
 

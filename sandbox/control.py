@@ -1,4 +1,4 @@
-"""The sandbox's own endpoints: faults, credits, the ledger, and a fresh start. They ask for no token."""
+"""The sandbox's control endpoints: faults, credits, the ledger and a reset. They need no token."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -17,33 +17,33 @@ async def show_faults(request: "Request") -> "Response":
 
 
 async def change_faults(request: "Request") -> "Response":
-    """Merge a JSON object of faults into those in force; null takes one out."""
+    """Merge a JSON object of faults into those in force; null removes a fault."""
     body = await _body(request)
     if body is None:
         return _not_an_object('{"server_error": 0.05}')
     try:
         _service(request).faults.change(body)
     except UnknownFault as error:
-        return _bad(str(error))
+        return _unprocessable(str(error))
     return Json(_service(request).faults.shown())
 
 
 async def reset_faults(request: "Request") -> "Response":
-    """Back to the faults that the process was started with."""
+    """Restore the faults that the process was started with."""
     _service(request).faults.reset()
     return Json(_service(request).faults.shown())
 
 
 async def top_up(request: "Request") -> "Response":
-    """`{"credits": 500}` for all accounts; with `user_id` for that one."""
+    """Add credits, as in `{"credits": 500}`, to all accounts, or to the one with `user_id`."""
     body, accounts = await _body(request), _service(request).world.accounts
     if body is None:
         return _not_an_object('{"credits": 500}')
     credits_, user_id = body.get("credits"), body.get("user_id")
     if not isinstance(credits_, int) or credits_ < 1:
-        return _bad("credits must be a whole number above 0")
+        return _unprocessable("credits must be a whole number above 0")
     if user_id is not None and user_id not in accounts:
-        return _bad("no account has that user_id")
+        return _unprocessable("no account has that user_id")
     for account in accounts.values() if user_id is None else [accounts[user_id]]:
         account.available += credits_
     return Json({"accounts": {name: account.shown() for name, account in accounts.items()}})
@@ -60,7 +60,7 @@ async def requests(request: "Request") -> "Response":
 
 
 async def reset(request: "Request") -> "Response":
-    """Forget everything: accounts, sessions, exports, the ledger, and faults that came later."""
+    """Forget everything: accounts, sessions, exports, the ledger, and faults that were set later."""
     _service(request).reset()
     return Json({"reset": True})
 
@@ -71,7 +71,7 @@ def _service(request: "Request") -> "Service":
 
 
 async def _body(request: "Request") -> dict[str, Any] | None:
-    """The JSON object that was sent; None where it is none."""
+    """The JSON object that was sent; None if it is not one."""
     try:
         body = await request.json()
     except (ValueError, RecursionError):
@@ -83,5 +83,5 @@ def _not_an_object(example: str) -> "Response":
     return Json({"error": f"the body is not a JSON object; send one such as {example}"}, status_code=400)
 
 
-def _bad(message: str) -> "Response":
+def _unprocessable(message: str) -> "Response":
     return Json({"error": message}, status_code=422)

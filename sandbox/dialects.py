@@ -1,4 +1,4 @@
-"""The two forms in which the agent's events go down a stream, and the ways in which a stream shows that it is alive."""
+"""The two formats of the agent's events in a stream, and the keep-alives between them."""
 
 import itertools
 import json
@@ -14,9 +14,9 @@ GARBAGE: Final = b'data: {"content": {"role": "model", "parts": [{"te\n\n'
 
 
 class Dialect(Protocol):
-    """One way to say what the agent does."""
+    """One format of the agent's events."""
 
-    def text(self, words: str) -> list[bytes]: ...
+    def text(self, content: str) -> list[bytes]: ...
     def tool_call(self, name: str, args: dict[str, Any]) -> bytes: ...
     def tool_result(self, name: str, draft: dict[str, Any]) -> bytes: ...
     def keep_alives(self) -> "Iterator[bytes]": ...
@@ -29,20 +29,20 @@ class AdkDialect:
         self._invocation = f"e-{uuid.uuid4()}"
         self._call = ""
 
-    def text(self, words: str) -> list[bytes]:
-        """The words in pieces, each marked as partial, and then once more as a whole."""
-        size = max(1, len(words) // 3 + 1)
-        pieces = [words[start : start + size] for start in range(0, len(words), size)]
+    def text(self, content: str) -> list[bytes]:
+        """The text in pieces, each marked as partial, and then again as a whole."""
+        size = max(1, len(content) // 3 + 1)
+        pieces = [content[start : start + size] for start in range(0, len(content), size)]
         partials = [self._event([{"text": piece}], partial=True) for piece in pieces]
-        return [*partials, self._event([{"text": words}])]
+        return [*partials, self._event([{"text": content}])]
 
     def tool_call(self, name: str, args: dict[str, Any]) -> bytes:
         self._call = f"call_{uuid.uuid4().hex[:8]}"
         return self._event([{"functionCall": {"id": self._call, "name": name, "args": args}}])
 
     def tool_result(self, name: str, draft: dict[str, Any]) -> bytes:
-        done = {"id": self._call, "name": name, "response": {"status": "success"}}
-        return self._event([{"functionResponse": done}], role="user", actions={"stateDelta": {"draft": draft}})
+        response = {"id": self._call, "name": name, "response": {"status": "success"}}
+        return self._event([{"functionResponse": response}], role="user", actions={"stateDelta": {"draft": draft}})
 
     def keep_alives(self) -> "Iterator[bytes]":
         return itertools.cycle(_KEEP_ALIVES)
@@ -63,8 +63,8 @@ class AdkDialect:
 class FlatDialect:
     """One flat object for each event."""
 
-    def text(self, words: str) -> list[bytes]:
-        return [data({"type": "text", "content": words})]
+    def text(self, content: str) -> list[bytes]:
+        return [data({"type": "text", "content": content})]
 
     def tool_call(self, name: str, args: dict[str, Any]) -> bytes:
         return data({"type": "tool_call", "name": name, "args": args})
@@ -81,7 +81,7 @@ def data(event: dict[str, Any]) -> bytes:
 
 
 def agent_errors() -> dict[str, bytes]:
-    """The agent's own failure in each form, by the fault that calls for it."""
+    """The agent's own failure in each format, by the fault that causes it."""
     event = {"author": "nemo_agent", "id": str(uuid.uuid4()), "timestamp": time.time()}
     details = {"type": "RuntimeError", "message": "the tool gave up"}
     return {

@@ -1,4 +1,4 @@
-"""The timeline of a session, in the short keys in which the service keeps it, and what can be done to it."""
+"""A session's timeline, in the service's short keys, and the edits that it supports."""
 
 import copy
 import uuid
@@ -7,13 +7,13 @@ from typing import Any, Final
 
 STILL_MS: Final = 3_000
 UNKNOWN_MS: Final = 5_000
-"""How long a clip counts whose length could not be read."""
+"""The assumed length of a clip whose length could not be read."""
 TITLE_MS: Final = 3_000
 SHORTEST_MS: Final = 200
 
 
 class TrackType(IntEnum):
-    """The numbers under `tt`."""
+    """The values of `tt`."""
 
     VIDEO = 0
     AUDIO = 1
@@ -45,55 +45,55 @@ class Draft:
         return int(self._json["d"])
 
     def as_json(self) -> dict[str, Any]:
-        """A copy, as a client gets it."""
+        """A copy of the draft, as a client gets it."""
         return copy.deepcopy(self._json)
 
     def segments(self, kind: TrackType) -> list[Segment]:
         return [segment for track in self._json["t"] if track["tt"] == kind for segment in track["sg"]]
 
     def add(self, kind: TrackType, ms: int, **metadata: object) -> None:
-        """A segment at the end of the first track of its type; a track is opened where there is none."""
+        """Append a segment to the first track of its type; opens a track if there is none."""
         track = next((track for track in self._json["t"] if track["tt"] == kind), None) or self._open_track(kind)
         track["sg"].append({"id": _id("seg"), "d": ms, "m": metadata, "speed": 1.0})
-        self._settle()
+        self._recompute()
 
     def add_music(self, name: str, volume: float) -> None:
         self.add(TrackType.AUDIO, self.duration_ms or UNKNOWN_MS, name=name, volume=volume)
 
-    def add_title(self, words: str, ms: int) -> None:
-        """A text from the start on, beside the texts that are there: a track says only how long, not from when."""
+    def add_title(self, text: str, ms: int) -> None:
+        """Add a text from the start, on a track of its own: segments have lengths but no start times."""
         track = self._open_track(TrackType.TEXT)
         length = min(ms, self.duration_ms or ms)
-        track["sg"].append({"id": _id("seg"), "d": length, "m": {"title": words}, "speed": 1.0})
-        self._settle()
+        track["sg"].append({"id": _id("seg"), "d": length, "m": {"title": text}, "speed": 1.0})
+        self._recompute()
 
     def shorten(self, to_ms: int | None) -> None:
-        """Every track ends by then; without a length the picture loses a fifth."""
-        wanted = to_ms if to_ms and to_ms < self.duration_ms else self.duration_ms * 4 // 5
+        """End every track at `to_ms`; without it, cut the timeline by a fifth."""
+        target = to_ms if to_ms and to_ms < self.duration_ms else self.duration_ms * 4 // 5
         for track in self._json["t"]:
-            left = max(SHORTEST_MS, wanted)
+            remaining = max(SHORTEST_MS, target)
             for segment in track["sg"]:
-                segment["d"] = min(segment["d"], left)
-                left -= segment["d"]
+                segment["d"] = min(segment["d"], remaining)
+                remaining -= segment["d"]
             track["sg"] = [segment for segment in track["sg"] if segment["d"] > 0]
-        self._settle()
+        self._recompute()
 
     def drop(self, kind: TrackType) -> None:
         self._json["t"] = [track for track in self._json["t"] if track["tt"] != kind]
-        self._settle()
+        self._recompute()
 
-    def add_effect(self, words: str) -> None:
-        """Something that shows in no track of its own: kept with each piece of the picture."""
+    def add_effect(self, text: str) -> None:
+        """Add an effect. It has no track: every video segment stores it, or the draft if there is none."""
         for segment in self.segments(TrackType.VIDEO) or [self._json]:
-            segment["m"].setdefault("effects", []).append(words)
-        self._settle()
+            segment["m"].setdefault("effects", []).append(text)
+        self._recompute()
 
     def _open_track(self, kind: TrackType) -> dict[str, Any]:
         track: dict[str, Any] = {"id": _id("trk"), "tt": int(kind), "sg": []}
         self._json["t"].append(track)
         return track
 
-    def _settle(self) -> None:
+    def _recompute(self) -> None:
         self._json["t"] = [track for track in self._json["t"] if track["sg"]]
         lengths = {track["tt"]: sum(segment["d"] for segment in track["sg"]) for track in self._json["t"]}
         self._json["d"] = lengths.get(TrackType.VIDEO, max(lengths.values(), default=0))

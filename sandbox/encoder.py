@@ -1,4 +1,4 @@
-"""Finished videos: the uploaded clip, scaled and captioned by a real encoder, each made once."""
+"""Encodes results: the uploaded clip, scaled and captioned by a real encoder. Equal results are encoded once."""
 
 import asyncio
 import hashlib
@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Final
 from sandbox.media import ffmpeg
 
 if TYPE_CHECKING:
-    from sandbox.world import Media
-
+    from sandbox.state import Media
 LARGEST: Final = (1080, 1920)
 LONGEST_SECONDS: Final = 10.0
 STILL_SECONDS: Final = 3.0
@@ -19,12 +18,12 @@ _ENCODE_SECONDS: Final = 120
 
 
 class EncodeFailed(Exception):
-    """No file was made; the message says why, as far as the encoder told."""
+    """No file was made; the message has the encoder's reason, if it gave one."""
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """What is to be made. Equal orders give the same file."""
+class EncodeJob:
+    """What to encode. Equal orders give the same file."""
 
     source: "Media | None"
     caption: str
@@ -37,7 +36,7 @@ class Order:
 
     @property
     def size(self) -> tuple[int, int]:
-        """The source's, shrunk to fit where it is larger, in even numbers."""
+        """The source's size, shrunk if it is too large, in even numbers."""
         if self.source is None or not self.source.width or not self.source.height:
             return _BLANK
         width, height = self.source.width, self.source.height
@@ -45,46 +44,46 @@ class Order:
         return max(2, int(width * factor) // 2 * 2), max(2, int(height * factor) // 2 * 2)
 
 
-class Studio:
-    """A bounded number of encoders at work, and the files that they made."""
+class EncoderPool:
+    """Runs a limited number of encoders, and caches the files that they made."""
 
     def __init__(self, folder: Path, encoders: int) -> None:
         self._folder = folder
-        self._free = asyncio.Semaphore(encoders)
-        self._made: dict[str, asyncio.Task[Path]] = {}
+        self._slots = asyncio.Semaphore(encoders)
+        self._tasks: dict[str, asyncio.Task[Path]] = {}
 
-    async def make(self, order: Order) -> Path:
-        """The file for this order; those who want the same one wait for the same encoder."""
-        making = self._made.get(order.key)
-        if making is None or (making.done() and (making.cancelled() or making.exception())):
-            making = self._made[order.key] = asyncio.create_task(self._make(order))
-        # A render that is cancelled must not take the file away from the others.
-        return await asyncio.shield(making)
+    async def make(self, order: EncodeJob) -> Path:
+        """The file for this order; callers with equal orders share one encoder run."""
+        task = self._tasks.get(order.key)
+        if task is None or (task.done() and (task.cancelled() or task.exception())):
+            task = self._tasks[order.key] = asyncio.create_task(self._make(order))
+        # A cancelled render must not cancel the encoder run that others wait for.
+        return await asyncio.shield(task)
 
     async def close(self) -> None:
-        for making in self._made.values():
-            making.cancel()
-        await asyncio.gather(*self._made.values(), return_exceptions=True)
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
-    async def _make(self, order: Order) -> Path:
+    async def _make(self, order: EncodeJob) -> Path:
         program = ffmpeg()
         if program is None:
             raise EncodeFailed("no ffmpeg for this machine; set IMAGEIO_FFMPEG_EXE to one")
-        async with self._free:
+        async with self._slots:
             overlay, still = self._folder / f"{order.key}.png", self._folder / f"{order.key}-still.png"
-            made = self._folder / f"{order.key}.mp4"
+            output = self._folder / f"{order.key}.mp4"
             try:
                 await asyncio.to_thread(_draw, order, overlay, still)
-                await _run(program, [*_inputs(order, still), "-i", str(overlay), *_outputs(order), str(made)])
+                await _run(program, [*_inputs(order, still), "-i", str(overlay), *_outputs(order), str(output)])
             finally:
                 overlay.unlink(missing_ok=True)
                 still.unlink(missing_ok=True)
-            return made
+            return output
 
 
-def _draw(order: Order, overlay: Path, still: Path) -> None:
-    """What is drawn before the encoder begins: the caption, and a photo in a form that the encoder can loop."""
-    # Imported here: it brings in Pillow, for which a start should not wait.
+def _draw(order: EncodeJob, overlay: Path, still: Path) -> None:
+    """Draw what the encoder needs: the caption, and a photo in a format that the encoder can loop."""
+    # Imported here because it loads Pillow, which would delay the start.
     from sandbox.captions import draw, fit_photo
 
     draw(order.caption or "no instruction", *order.size, overlay)
@@ -95,7 +94,7 @@ def _draw(order: Order, overlay: Path, still: Path) -> None:
             raise EncodeFailed("the encoder can't read this picture") from None
 
 
-def _inputs(order: Order, still: Path) -> list[str]:
+def _inputs(order: EncodeJob, still: Path) -> list[str]:
     source, length = order.source, ["-t", f"{order.seconds}"]
     if source is None:
         width, height = _BLANK
@@ -105,7 +104,7 @@ def _inputs(order: Order, still: Path) -> list[str]:
     return [*length, "-i", str(source.path)]
 
 
-def _outputs(order: Order) -> list[str]:
+def _outputs(order: EncodeJob) -> list[str]:
     width, height = order.size
     filters = f"[0:v]scale={width}:{height},setsar=1[clip];[clip][1:v]overlay=format=auto,format=yuv420p[out]"
     sound = ["-map", "0:a:0?", "-c:a", "aac", "-b:a", "96k"] if order.source and order.source.kind == "video" else []
@@ -114,13 +113,13 @@ def _outputs(order: Order) -> list[str]:
 
 
 async def _run(program: str, arguments: list[str]) -> None:
-    """Run the encoder to its end, and never leave one behind."""
+    """Run the encoder to its end; no process is left behind."""
     none, pipe = asyncio.subprocess.DEVNULL, asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
         program, "-nostdin", "-y", "-v", "error", *arguments, stdin=none, stdout=none, stderr=pipe
     )
     try:
-        _, said = await asyncio.wait_for(process.communicate(), _ENCODE_SECONDS)
+        _, stderr = await asyncio.wait_for(process.communicate(), _ENCODE_SECONDS)
     except TimeoutError:
         raise EncodeFailed(f"the encoder took more than {_ENCODE_SECONDS} seconds") from None
     finally:
@@ -128,5 +127,5 @@ async def _run(program: str, arguments: list[str]) -> None:
             process.kill()
             await process.wait()
     if process.returncode:
-        last = said.decode(errors="replace").strip().splitlines()[-1:] or ["no reason given"]
+        last = stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no reason given"]
         raise EncodeFailed(f"the encoder gave up: {last[0]}")

@@ -1,4 +1,4 @@
-"""The wrapping of every JSON answer, and the refusals that the contract names."""
+"""The envelope of every JSON response, and the refusals that the contract names."""
 
 import json
 from enum import IntEnum
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Code(IntEnum):
-    """The numbers of the contract's table, and those the sandbox needs beside them."""
+    """The codes of the contract's table, and a few more that the sandbox needs."""
 
     SUCCESS = 0
     CLIENT_ID_MISSING = 400
@@ -30,16 +30,16 @@ class Code(IntEnum):
 STATUS: "Mapping[Code, int]" = {
     Code.TOKEN_REFUSED: 401,
     Code.SESSION_NOT_FOUND: 404,
-    # Not 402: that status is a matter of the plan, and a client that reads statuses alone would mix them up.
+    # Not 402: that status is about the plan, and a client that reads only statuses would mix them up.
     Code.OUT_OF_CREDITS: 200,
     Code.TYPE_NOT_ACCEPTED: 415,
     Code.FILE_TOO_LARGE: 413,
 }
-"""The HTTP status that goes with a code; the rest are statuses themselves."""
+"""The HTTP status of a code; any other code is itself a status."""
 
 
 class Json(Response):
-    """JSON with its characters as they are, so that a log of the traffic can be read."""
+    """JSON with its characters unescaped, so that a traffic log is readable."""
 
     media_type = "application/json"
 
@@ -48,14 +48,14 @@ class Json(Response):
 
 
 class Refusal(Exception):
-    """An answer that is no success; raised anywhere below the door, answered there."""
+    """A response other than success; raised by any handler, and sent by the middleware."""
 
     def __init__(self, code: Code, message: str, *, bare: bool = False) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.bare = bare
-        """Only the HTTP status, without a body."""
+        """Send only the HTTP status, without a body."""
 
     def answer(self) -> Response:
         status = STATUS.get(self.code, int(self.code))
@@ -65,7 +65,7 @@ class Refusal(Exception):
 
 
 def wrap(data: object, *, code: int = Code.SUCCESS, message: str = "success") -> dict[str, object]:
-    """The envelope around some data."""
+    """Put data into the envelope."""
     return {"code": int(code), "message": message, "data": data}
 
 

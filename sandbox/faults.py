@@ -2,7 +2,7 @@
 
 A fault is set to a rate, `rate_limited=0.2`, or to an object with any of
 `rate` (0 to 1), `count` (only the next N), `on` (only these endpoints), `for` (only the next S seconds) and
-`seconds` (how long, for a fault that is a length of time). A bare number is the rate, or the seconds for those.
+`seconds` (how long, for a fault that is a duration). A bare number is the rate, or the seconds of a duration.
 """
 
 import json
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class UnknownFault(ValueError):
-    """A fault's name or setting that the sandbox doesn't understand; the message says what it would."""
+    """The name or the setting of a fault is invalid; the message says what is valid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,59 +42,59 @@ class Setting:
 
 
 class Faults:
-    """The faults in force. What the process was started with is what a reset goes back to."""
+    """The faults in force. A reset restores those that the process was started with."""
 
     def __init__(self, started_with: "Mapping[str, object]", seed: int) -> None:
-        self._usual = {kind.name: Setting(rate=kind.usual) for kind in KINDS.values() if kind.usual}
+        self._defaults = {kind.name: Setting(rate=kind.usual) for kind in KINDS.values() if kind.usual}
         self._started_with = started_with
         self._seed = seed
         self.struck: Counter[str] = Counter()
         self.reset()
 
     def reset(self) -> None:
-        self._draw = random.Random(f"{self._seed}/faults")
-        self._now = dict(self._usual)
+        self._rng = random.Random(f"{self._seed}/faults")
+        self._active = dict(self._defaults)
         self.struck.clear()
         self.change(self._started_with)
 
-    def change(self, wanted: "Mapping[str, object]") -> None:
-        """Merge these into the faults in force; None takes one out. All or nothing."""
-        read = {name: None if value is None else read_setting(name, value) for name, value in wanted.items()}
-        for name, setting in read.items():
+    def change(self, faults: "Mapping[str, object]") -> None:
+        """Merge these faults into those in force; None removes a fault. Either all are valid, or nothing changes."""
+        settings = {name: None if value is None else read_setting(name, value) for name, value in faults.items()}
+        for name, setting in settings.items():
             if setting is None:
-                self._now.pop(name, None)
+                self._active.pop(name, None)
             else:
-                self._now[name] = setting
+                self._active[name] = setting
 
     def strikes(self, name: str, endpoint: Endpoint) -> Setting | None:
-        """Whether this fault strikes here and now; striking uses up one of its count."""
-        setting = self._now.get(name)
+        """The fault's setting if it strikes this request, else None; each strike uses up one of its count."""
+        setting = self._active.get(name)
         if setting is None or not setting.covers(endpoint):
             return None
-        if setting.rate < 1 and self._draw.random() >= setting.rate:
+        if setting.rate < 1 and self._rng.random() >= setting.rate:
             return None
         if setting.count is not None:
-            self._now[name] = replace(setting, count=setting.count - 1)
+            self._active[name] = replace(setting, count=setting.count - 1)
         self.struck[name] += 1
         return setting
 
     def canned_answer(self, endpoint: Endpoint) -> Canned | None:
-        """The answer that is given here instead of any work, if a fault wants one."""
-        for name in tuple(self._now):
+        """The fixed response to send here instead of doing any work, if a fault asks for one."""
+        for name in tuple(self._active):
             kind = KINDS[name]
             if kind.canned and endpoint in kind.endpoints and self.strikes(name, endpoint):
                 return kind.canned
         return None
 
     def seconds(self, name: str) -> float | None:
-        """The length of time that is set under this name, if one is."""
-        setting = self._now.get(name)
+        """The duration that is set for this fault, if there is one."""
+        setting = self._active.get(name)
         return None if setting is None else setting.seconds
 
     def shown(self) -> dict[str, object]:
-        """What is in force, how often each struck, and what there is to choose from."""
+        """The faults in force, how often each has struck, and all faults that exist."""
         return {
-            "now": {name: asdict(setting) for name, setting in self._now.items()},
+            "now": {name: asdict(setting) for name, setting in self._active.items()},
             "struck": dict(self.struck),
             "known": {
                 kind.name: {"means": kind.means, "measure": kind.measure, "on": sorted(kind.endpoints)}
@@ -104,7 +104,7 @@ class Faults:
 
 
 def read_setting(name: str, value: object) -> Setting:
-    """One fault's setting from JSON: a number, true or false, or an object."""
+    """Parse the setting of a fault from JSON: a number, true or false, or an object."""
     kind = KINDS.get(name)
     if kind is None:
         raise UnknownFault(f"no fault is called {name}; there are: {', '.join(sorted(KINDS))}")
@@ -125,32 +125,32 @@ def read_setting(name: str, value: object) -> Setting:
 
 
 def read_words(text: str) -> tuple[str, object]:
-    """`name=0.2` or `name=count:2,on:render+poll`, as on the command line, into what `read_setting` takes."""
+    """Parse `name=0.2` or `name=count:2,on:render+poll`, as on the command line, for `read_setting`."""
     name, _, value = text.partition("=")
     if ":" not in value:
-        return name, _plain(name, value or "1")
-    return name, dict(_part(name, part) for part in value.split(","))
+        return name, _parse_number(name, value or "1")
+    return name, dict(_parse_field(name, part) for part in value.split(","))
 
 
-def _part(name: str, part: str) -> tuple[str, object]:
+def _parse_field(name: str, part: str) -> tuple[str, object]:
     key, colon, value = part.partition(":")
     if not colon:
         raise UnknownFault(f"{name}: each part is key:value, and {part} is not")
     if not value:
         raise UnknownFault(f"{name}: {key} has no value")
-    return key, value.split("+") if key == "on" else _plain(name, value)
+    return key, value.split("+") if key == "on" else _parse_number(name, value)
 
 
-def _plain(name: str, value: str) -> float:
+def _parse_number(name: str, value: str) -> float:
     try:
         return float(value)
     except ValueError:
         raise UnknownFault(f"{name}: '{value}' is not a number") from None
 
 
-def _number(name: str, field: str, value: object, most: float) -> float:
-    if not isinstance(value, int | float) or not (math.isfinite(value) and 0 <= value <= most):
-        limits = "from 0 to 1" if most == 1 else "from 0"
+def _number(name: str, field: str, value: object, maximum: float) -> float:
+    if not isinstance(value, int | float) or not (math.isfinite(value) and 0 <= value <= maximum):
+        limits = "from 0 to 1" if maximum == 1 else "from 0"
         raise UnknownFault(f"{name}: {field} must be a number {limits}, not {_shown(value)}")
     if field == "count" and value != int(value):
         raise UnknownFault(f"{name}: count must be a whole number, not {_shown(value)}")
@@ -165,5 +165,5 @@ def _endpoints(kind: Kind, value: object) -> tuple[str, ...]:
 
 
 def _shown(value: object) -> str:
-    """A value as whoever sent it wrote it."""
+    """A value as its sender wrote it."""
     return json.dumps(value, ensure_ascii=False)

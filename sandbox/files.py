@@ -1,4 +1,4 @@
-"""Files on their way out, with ranges and an ETag, and the ways in which a download goes wrong."""
+"""Serves files, with ranges and an ETag, and injects download faults."""
 
 import mimetypes
 import re
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-    from sandbox.door import Visit
+    from sandbox.middleware import AuthenticatedCall as Visit
 
-_SPOILERS: Final = ("download_cut", "download_short", "download_corrupted", "download_no_ranges")
-_FROM: Final = re.compile(r"bytes=(\d+)-(\d*)$")
+_DOWNLOAD_FAULTS: Final = ("download_cut", "download_short", "download_corrupted", "download_no_ranges")
+_RANGE: Final = re.compile(r"bytes=(\d+)-(\d*)$")
 
 
 async def cdn_file(visit: "Visit") -> Response:
-    """A file by its address; no token is needed, and none should come."""
+    """Serve a file of the CDN; no token is needed, and none should be sent."""
     name = visit.note.about = visit.param("name")
     return _serve(visit, name, visit.service.world.files.get(name))
 
 
 async def download(visit: "Visit") -> Response:
-    """The finished file of a render, where its address can't be reached."""
+    """Serve a render's finished file, for clients that can't reach its CDN URL."""
     render = find(visit)
     if render.file is None:
         raise Refusal(Code.NOT_FOUND, "the render has no file yet")
@@ -39,27 +39,27 @@ def _serve(visit: "Visit", name: str, path: "Path | None") -> Response:
     if path is None:
         raise Refusal(Code.NOT_FOUND, "no such file")
     media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
-    spoiler = next((fault for fault in _SPOILERS if visit.strikes(fault)), None)
+    spoiler = next((fault for fault in _DOWNLOAD_FAULTS if visit.strikes(fault)), None)
     if spoiler is None:
         return FileResponse(path, media_type=media_type)
-    whole = FileResponse(path, stat_result=path.stat())
-    return Spoiled(path.read_bytes(), visit.request.headers.get("range", ""), spoiler, whole.headers["etag"])
+    response = FileResponse(path, stat_result=path.stat())
+    return Spoiled(path.read_bytes(), visit.request.headers.get("range", ""), spoiler, response.headers["etag"])
 
 
 class Spoiled(Response):
-    """A file that arrives cut, short, corrupted, or whole where a part was wanted."""
+    """A file that arrives cut, short or corrupted, or whole when a range was requested."""
 
     media_type = "video/mp4"
 
-    def __init__(self, contents: bytes, wanted: str, spoiler: str, etag: str) -> None:
+    def __init__(self, contents: bytes, range_header: str, spoiler: str, etag: str) -> None:
         contents = _spoil(contents, spoiler)
-        asked = _FROM.match(wanted) if spoiler != "download_no_ranges" else None
-        first = int(asked[1]) if asked else 0
-        last = min(int(asked[2]), len(contents) - 1) if asked and asked[2] else len(contents) - 1
-        status = 200 if not asked else 206 if first <= last else 416
+        match = _RANGE.match(range_header) if spoiler != "download_no_ranges" else None
+        first = int(match[1]) if match else 0
+        last = min(int(match[2]), len(contents) - 1) if match and match[2] else len(contents) - 1
+        status = 200 if not match else 206 if first <= last else 416
         super().__init__(contents[first : last + 1], status, {"etag": etag})
         self._cut = spoiler == "download_cut"
-        if asked:
+        if match:
             self.headers["content-range"] = f"bytes {f'{first}-{last}' if first <= last else '*'}/{len(contents)}"
         if spoiler != "download_no_ranges":
             self.headers["accept-ranges"] = "bytes"

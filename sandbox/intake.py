@@ -1,4 +1,4 @@
-"""Taking files in: from a multipart body or from an address, straight to disk, measured on the way."""
+"""Receives files, from a multipart body or a URL, straight to disk, and checks their size on the way."""
 
 import asyncio
 import hashlib
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterable
 
 _FETCH_SECONDS: Final = 60
-_PIECE: Final = 1 << 20
+_CHUNK_BYTES: Final = 1 << 20
 
 
 @dataclass(slots=True)
 class Incoming:
-    """A file on its way to the disk."""
+    """A file that is being received."""
 
     filename: str
     path: Path
@@ -39,12 +39,12 @@ class Incoming:
             raise Refusal(Code.TYPE_NOT_ACCEPTED, f"file type not accepted; accepted are {', '.join(sorted(KINDS))}")
         self._file = self.path.open("wb")
 
-    def write(self, piece: bytes | memoryview) -> None:
-        self.size += len(piece)
+    def write(self, chunk: bytes | memoryview) -> None:
+        self.size += len(chunk)
         if self.size > self.most:
             raise Refusal(Code.FILE_TOO_LARGE, f"file too large: at most {self.most >> 20} MB")
-        self._hash.update(piece)
-        self._file.write(piece)
+        self._hash.update(chunk)
+        self._file.write(chunk)
 
     def close(self) -> None:
         self._file.close()
@@ -55,15 +55,18 @@ class Incoming:
 
 
 class Intake:
-    """The files of one request. A refusal is kept until the body is read: a client that is still sending hears none."""
+    """Receives the files of one request.
+
+    A refusal is kept until the body has been read: a client does not read the response while it is still sending.
+    """
 
     def __init__(self, folder: Path, most: int) -> None:
         self._folder = folder
         self._most = most
         self._refusal: Refusal | None = None
-        self._open: Incoming | None = None
-        self._name = b""
-        self._value = b""
+        self._current: Incoming | None = None
+        self._field_name = b""
+        self._field_value = b""
         self._disposition = b""
         self.files: list[Incoming] = []
 
@@ -78,20 +81,20 @@ class Intake:
                 "on_header_value": self._header_value,
                 "on_header_end": self._header_end,
                 "on_headers_finished": self._begin_file,
-                "on_part_data": self._take,
+                "on_part_data": self._part_data,
                 "on_part_end": self._end_file,
             },
         )
         try:
-            async for piece in body:
-                parser.write(piece)
+            async for chunk in body:
+                parser.write(chunk)
             parser.finalize()
         except MultipartParseError as error:
             raise Refusal(Code.UNPROCESSABLE, f"a broken multipart body: {error}") from None
         self._check()
 
     async def fetch(self, url: object) -> None:
-        """The service gets the file itself."""
+        """Fetch a file from its URL, as the service does."""
         if not isinstance(url, str) or urllib.parse.urlsplit(url).scheme not in {"http", "https"}:
             raise Refusal(Code.UNPROCESSABLE, "urls takes http and https addresses")
         await asyncio.to_thread(self._fetch, url)
@@ -105,26 +108,26 @@ class Intake:
     def _fetch(self, url: str) -> None:
         filename = Path(urllib.parse.unquote(urllib.parse.urlsplit(url).path)).name
         try:
-            # Only the two schemes checked above come here.
-            with urllib.request.urlopen(url, timeout=_FETCH_SECONDS) as answer:  # noqa: S310
+            # Only the two schemes checked above get here.
+            with urllib.request.urlopen(url, timeout=_FETCH_SECONDS) as response:  # noqa: S310
                 self._begin(filename)
-                while piece := answer.read(_PIECE):
-                    self._write(piece)
+                while chunk := response.read(_CHUNK_BYTES):
+                    self._write(chunk)
         except OSError as error:
             reason = error.code if isinstance(error, urllib.error.HTTPError) else "no connection"
             raise Refusal(Code.UNPROCESSABLE, f"the address could not be fetched: {reason}") from None
         self._end_file()
 
     def _header_name(self, data: bytes, start: int, end: int) -> None:
-        self._name += data[start:end]
+        self._field_name += data[start:end]
 
     def _header_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
+        self._field_value += data[start:end]
 
     def _header_end(self) -> None:
-        if self._name.lower() == b"content-disposition":
-            self._disposition = self._value
-        self._name = self._value = b""
+        if self._field_name.lower() == b"content-disposition":
+            self._disposition = self._field_value
+        self._field_name = self._field_value = b""
 
     def _begin_file(self) -> None:
         options = parse_options_header(self._disposition)[1]
@@ -134,26 +137,26 @@ class Intake:
 
     def _begin(self, filename: str) -> None:
         try:
-            self._open = Incoming(filename, self._folder / f"incoming-{secrets.token_hex(8)}", self._most)
-            self.files.append(self._open)
+            self._current = Incoming(filename, self._folder / f"incoming-{secrets.token_hex(8)}", self._most)
+            self.files.append(self._current)
         except Refusal as refusal:
             self._refusal = self._refusal or refusal
 
-    def _take(self, data: bytes, start: int, end: int) -> None:
+    def _part_data(self, data: bytes, start: int, end: int) -> None:
         self._write(memoryview(data)[start:end])
 
-    def _write(self, piece: bytes | memoryview) -> None:
-        if self._open is None or self._refusal:
+    def _write(self, chunk: bytes | memoryview) -> None:
+        if self._current is None or self._refusal:
             return
         try:
-            self._open.write(piece)
+            self._current.write(chunk)
         except Refusal as refusal:
             self._refusal = refusal
 
     def _end_file(self) -> None:
-        if self._open:
-            self._open.close()
-        self._open = None
+        if self._current:
+            self._current.close()
+        self._current = None
 
     def _check(self) -> None:
         if self._refusal:

@@ -1,4 +1,4 @@
-"""Everything that can be made to go wrong: one table, each fault with what it means and where it can strike."""
+"""All faults in one table, each with its meaning and the endpoints where it can strike."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,7 +10,7 @@ from sandbox.settings import DOCUMENTED_SECONDS
 
 
 class Endpoint(StrEnum):
-    """What a request is for; faults can be kept to some of these."""
+    """What a request is for. Faults can be limited to some endpoints."""
 
     TOKEN = "token"  # noqa: S105 - an endpoint, not a secret
     SESSION = "session"
@@ -39,16 +39,16 @@ HTML: Final = "<!doctype html><html><head><title>Sorry</title></head><body><h1>P
 
 @dataclass(frozen=True, slots=True)
 class Canned:
-    """An answer that is given instead of doing anything."""
+    """A fixed response that is sent instead of doing anything."""
 
     status: int
     body: object = None
-    """A text is sent as HTML, None as nothing at all, anything else as JSON."""
+    """A string is sent as HTML, None as an empty body, anything else as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One way in which things go wrong, and where it can."""
+    """One kind of fault, and the endpoints where it can strike."""
 
     name: str
     means: str
@@ -56,7 +56,7 @@ class Kind:
     canned: Canned | None = None
     measure: Literal["rate", "seconds"] = "rate"
     usual: float = 0.0
-    """The rate where nothing was set: some faults are ordinary."""
+    """The default rate: some faults occur in normal operation."""
 
 
 def _enveloped(status: int, code: int, message: str) -> Canned:

@@ -1,4 +1,4 @@
-"""What the sandbox was asked, in order: the book on which tests assert. No token ever gets in here."""
+"""Records what the sandbox was asked, in order, for tests to assert on. Tokens are never recorded."""
 
 import time
 from collections import Counter
@@ -18,11 +18,11 @@ def _now() -> dict[str, float]:
 
 @dataclass(slots=True)
 class Message:
-    """One instruction that reached the agent, and what came of it."""
+    """One instruction that reached the agent, and its outcome."""
 
     text: str
     repeat: bool
-    """The same words were sent in this session before, and not refused."""
+    """The same text was sent in this session before, and not refused."""
     account: str
     outcome: str = "under way"
     charge: int = 0
@@ -52,7 +52,7 @@ class Request:
 
     endpoint: str
     about: str | None = None
-    """The session, the render or the file that it named; for a session that was opened, its new id."""
+    """The session, the render or the file that it named; for a new session, its id."""
     at: float = field(default_factory=time.monotonic)
     ended_at: float | None = None
 
@@ -62,7 +62,7 @@ class Request:
 
 @dataclass(slots=True)
 class Export:
-    """One render id: who asked for it, and when it was looked at."""
+    """One render: who requested it, and when it was polled."""
 
     id: str
     session: str
@@ -98,7 +98,7 @@ class Export:
 
 @dataclass(slots=True)
 class SessionBook:
-    """What one session was asked."""
+    """What one session was asked to do."""
 
     account: str
     language: str
@@ -118,34 +118,34 @@ class SessionBook:
 
 
 class Ledger:
-    """The whole book."""
+    """The records of all sessions, exports and requests."""
 
     def __init__(self) -> None:
         self._sessions: dict[str, SessionBook] = {}
         self._exports: dict[str, Export] = {}
-        self._book: list[Request] = []
-        self._requests: Counter[str] = Counter()
-        self._refusals: Counter[str] = Counter()
+        self._request_log: list[Request] = []
+        self._request_counts: Counter[str] = Counter()
+        self._refusal_counts: Counter[str] = Counter()
         self._token_requests: dict[str, list[dict[str, Any]]] = {}
         self._charges: list[dict[str, Any]] = []
-        self._missing: list[dict[str, Any]] = []
+        self._missing_headers: list[dict[str, Any]] = []
         self._tokens_at_cdn = 0
 
     def request(self, endpoint: str, method: str, path: str, headers: "Mapping[str, str]") -> Request:
-        """Note a request, and which of the attribution headers it lacks. Files of the CDN need none."""
-        self._requests[endpoint] += 1
-        self._book.append(Request(endpoint))
+        """Record a request, and the attribution headers that it lacks. The CDN needs none."""
+        self._request_counts[endpoint] += 1
+        self._request_log.append(Request(endpoint))
         if endpoint == "cdn":
-            # A client that sends its token to whatever host a result lies on gives it away.
+            # Results can lie on any host: a client that sends its token there leaks it.
             self._tokens_at_cdn += "authorization" in headers
-            return self._book[-1]
+            return self._request_log[-1]
         missing = [name for name in ATTRIBUTION if not headers.get(name)]
         if missing:
-            self._missing.append({"method": method, "path": path, "missing": missing, **_now()})
-        return self._book[-1]
+            self._missing_headers.append({"method": method, "path": path, "missing": missing, **_now()})
+        return self._request_log[-1]
 
     def refusal(self, code: int) -> None:
-        self._refusals[str(int(code))] += 1
+        self._refusal_counts[str(int(code))] += 1
 
     def token_request(self, client_id: str, outcome: str) -> None:
         self._token_requests.setdefault(client_id, []).append({"outcome": outcome, **_now()})
@@ -176,8 +176,8 @@ class Ledger:
         return (message.text for message in self._sessions[session_id].messages if message.outcome == "applied")
 
     def book(self) -> list[dict[str, object]]:
-        """Every request by the time of its arrival: long, and so apart from the rest."""
-        return [request.shown() for request in self._book]
+        """Every request in order of arrival; kept apart from the rest because it is long."""
+        return [request.shown() for request in self._request_log]
 
     def shown(self) -> dict[str, object]:
         exports = [export.shown() for export in self._exports.values()]
@@ -189,8 +189,8 @@ class Ledger:
             "renders": exports,
             "polls": sum(len(export.looks) for export in self._exports.values()),
             "token_requests": self._token_requests,
-            "requests": dict(self._requests),
-            "refusals": dict(self._refusals),
-            "missing_headers": self._missing,
+            "requests": dict(self._request_counts),
+            "refusals": dict(self._refusal_counts),
+            "missing_headers": self._missing_headers,
             "tokens_at_cdn": self._tokens_at_cdn,
         }

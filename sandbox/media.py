@@ -1,4 +1,4 @@
-"""What a file is: its kind by its name, its length and size by looking into it."""
+"""What is known of a file: its kind from its name, its length and size from its content."""
 
 import asyncio
 import re
@@ -12,18 +12,18 @@ KINDS: Final = MappingProxyType(
     | dict.fromkeys(("jpg", "jpeg", "png", "gif", "webp"), "image")
     | dict.fromkeys(("mp3", "wav", "m4a", "aac"), "audio")
 )
-"""The accepted types, by the ending of the name."""
+"""The accepted types, by file extension."""
 
 _DURATION: Final = re.compile(r"Duration: (\d+):(\d+):(\d+\.\d+)")
 _PICTURE: Final = re.compile(r"Video: .*?, (\d{2,5})x(\d{2,5})")
 _FPS: Final = re.compile(r"([\d.]+) fps")
-_TURNED: Final = re.compile(r"rotation of -?(?:90|270)\.")
+_ROTATED: Final = re.compile(r"rotation of -?(?:90|270)\.")
 _PROBE_SECONDS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What could be read; None for what could not."""
+    """What could be read from a file; None for what could not."""
 
     duration: float | None = None
     width: int | None = None
@@ -32,12 +32,12 @@ class Facts:
 
 
 def kind_of(filename: str) -> str | None:
-    """The kind of an accepted file, None for any other."""
+    """The kind of an accepted file; None for any other."""
     return KINDS.get(Path(filename).suffix.lower().lstrip("."))
 
 
 def ffmpeg() -> str | None:
-    """The encoder's program; None where there is none for this machine."""
+    """The path of the encoder; None if there is none for this machine."""
     import imageio_ffmpeg
 
     try:
@@ -47,7 +47,7 @@ def ffmpeg() -> str | None:
 
 
 async def probe(path: Path, kind: str) -> Facts:
-    """Look into a file. One that can't be read is accepted all the same, as the service does."""
+    """Read what a file holds. A file that can't be read is accepted all the same, as the service does."""
     if kind == "image":
         return await asyncio.to_thread(_picture_size, path)
     program = ffmpeg()
@@ -55,27 +55,27 @@ async def probe(path: Path, kind: str) -> Facts:
 
 
 async def _describe(program: str, path: Path) -> str:
-    """What ffmpeg prints about its input, before it complains that it has no output."""
+    """What ffmpeg prints about its input before it fails for lack of an output."""
     pipe, none = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
     process = await asyncio.create_subprocess_exec(
         program, "-nostdin", "-hide_banner", "-i", str(path), stdin=none, stdout=none, stderr=pipe
     )
     try:
-        _, said = await asyncio.wait_for(process.communicate(), _PROBE_SECONDS)
+        _, stderr = await asyncio.wait_for(process.communicate(), _PROBE_SECONDS)
     except TimeoutError:
         process.kill()
         await process.wait()
         return ""
-    return said.decode(errors="replace")
+    return stderr.decode(errors="replace")
 
 
-def _read(said: str, kind: str) -> Facts:
-    lasts, picture, rate = _DURATION.search(said), _PICTURE.search(said), _FPS.search(said)
-    duration = int(lasts[1]) * 3600 + int(lasts[2]) * 60 + float(lasts[3]) if lasts else None
+def _read(description: str, kind: str) -> Facts:
+    length, picture, rate = _DURATION.search(description), _PICTURE.search(description), _FPS.search(description)
+    duration = int(length[1]) * 3600 + int(length[2]) * 60 + float(length[3]) if length else None
     if kind == "audio" or not picture:
         return Facts(duration)
     width, height = int(picture[1]), int(picture[2])
-    if _TURNED.search(said):
+    if _ROTATED.search(description):
         width, height = height, width
     return Facts(duration, width, height, float(rate[1]) if rate else None)
 

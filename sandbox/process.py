@@ -1,4 +1,4 @@
-"""The process: a socket, a temporary folder, one line when it is ready, and an end at once when it is told to."""
+"""The process: opens a socket and a temporary folder, prints a line when it is ready, and stops at once when told."""
 
 import asyncio
 import contextlib
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
 _BACKLOG: Final = 4096
 _OPEN_FILES: Final = 10_240
-"""The most that macOS grants."""
+"""The most that macOS allows."""
 _IDLE_SECONDS: Final = 75
-"""Longer than clients keep an idle connection, so that it is they who close it."""
+"""Longer than clients keep an idle connection, so that it is the client that closes it."""
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """The socket that clients will call; OSError where there can be none."""
+    """The listening socket; raises OSError if the address can't be bound."""
     return socket.create_server((host, port), backlog=_BACKLOG)
 
 
 def serve(settings: "Settings", listening: socket.socket, *, end_with_stdin: bool) -> None:
-    """Answer until a signal comes, or the standard input ends. Open streams are dropped then, and the folder goes."""
+    """Serve until a signal arrives or standard input ends; then drop open streams and remove the folder."""
     _allow_many_connections()
     with listening, own_folder() as folder:
         asyncio.run(_run(settings, folder, listening, end_with_stdin=end_with_stdin))
@@ -54,7 +54,7 @@ async def _run(settings: "Settings", folder: "Path", listening: socket.socket, *
         proxy_headers=False,
         backlog=_BACKLOG,
         timeout_keep_alive=_IDLE_SECONDS,
-        timeout_graceful_shutdown=0,  # open streams are dropped, not waited for
+        timeout_graceful_shutdown=0,  # drop open streams instead of waiting for them
     )
     server = _Server(config)
     if end_with_stdin:
@@ -66,7 +66,7 @@ async def _run(settings: "Settings", folder: "Path", listening: socket.socket, *
 
 
 class _Server(uvicorn.Server):
-    """A server that says when it is ready, and for which the first signal is the last word."""
+    """A server that says when it is ready, and stops at the first signal."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -75,12 +75,12 @@ class _Server(uvicorn.Server):
             click.echo(f"sandbox ready at http://{host}:{port}")
 
     def handle_exit(self, sig: int, frame: "FrameType | None") -> None:
-        # Not kept for raising again after the end, as the base class does: to be told to stop is no failure.
+        # The base class raises the signal again after the shutdown, but a requested stop is not a failure.
         self.should_exit = True
 
     def end_with_stdin(self) -> None:
-        """Wait for the end of the standard input, which comes even when whoever started this process is killed."""
-        # Read below Python's own stream: that one's lock, held by a thread, would be fatal when Python shuts down.
+        """Wait for the end of standard input, which comes even if the parent process is killed."""
+        # Read the descriptor, not sys.stdin: if a thread holds that stream's lock, Python crashes at shutdown.
         with contextlib.suppress(OSError):
             while os.read(sys.__stdin__.fileno() if sys.__stdin__ else 0, 4096):
                 pass
@@ -88,10 +88,10 @@ class _Server(uvicorn.Server):
 
 
 def _allow_many_connections() -> None:
-    """Every open stream is an open file; most systems allow far fewer than they could."""
+    """Raise the limit on open files: every open stream is one, and most systems start far below what they allow."""
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource
 
-        now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        wanted = _OPEN_FILES if most == resource.RLIM_INFINITY else min(most, _OPEN_FILES)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(now, wanted), most))
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        limit = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, limit), hard))

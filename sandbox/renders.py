@@ -1,27 +1,27 @@
-"""Exports: taking one on, looking at it, cancelling it, and the three forms in which a look is answered."""
+"""Exports: submitting, polling and cancelling them, and the forms in which their status is sent."""
 
 import asyncio
 import secrets
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox.draft import TrackType
-from sandbox.encoder import LONGEST_SECONDS, STILL_SECONDS, EncodeFailed, Order
+from sandbox.encoder import LONGEST_SECONDS, STILL_SECONDS, EncodeFailed, EncodeJob
 from sandbox.envelope import Code, Json, Refusal, success, wrap
 from sandbox.ledger import ATTRIBUTION
-from sandbox.world import Render
+from sandbox.state import Render
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from starlette.responses import Response
 
-    from sandbox.door import Visit
+    from sandbox.middleware import AuthenticatedCall as Visit
     from sandbox.service import Service
-    from sandbox.world import Session
+    from sandbox.state import Session
 
 _STEPS: Final = 10
-"""How many times the progress moves on; the first of them is spent as pending."""
-_NOWHERE: Final = "http://127.0.0.1:1/"
+"""How many times the progress advances; a render is pending during the first step."""
+_UNREACHABLE: Final = "http://127.0.0.1:1/"
 """Nothing listens on port 1."""
 
 
@@ -36,7 +36,9 @@ async def submit(visit: "Visit") -> "Response":
     render = Render(str(render_id), visit.account, session, next(visit.service.render_forms), note)
     visit.service.world.renders[render.id] = render
     session.exporting = render.id
-    visit.service.set_to_work(_work(visit.service, render, _order(visit.service, session, body["draft"]), _fate(visit)))
+    visit.service.set_to_work(
+        _work(visit.service, render, _order(visit.service, session, body["draft"]), _fault(visit))
+    )
     if visit.strikes("render_duplicate"):
         raise _duplicate(render.id)
     return _answer(render, str(visit.request.base_url))
@@ -50,7 +52,7 @@ async def look(visit: "Visit") -> "Response":
         raise Refusal(Code.NOT_FOUND, "no such render")
     render.note.look(render.status)
     unreachable = render.status == "completed" and visit.strikes("result_unreachable")
-    return _answer(render, _NOWHERE if unreachable else str(visit.request.base_url))
+    return _answer(render, _UNREACHABLE if unreachable else str(visit.request.base_url))
 
 
 async def cancel(visit: "Visit") -> "Response":
@@ -86,63 +88,65 @@ def _duplicate(render_id: str) -> Refusal:
 
 
 def _segments(draft: object) -> list[tuple[object, dict[str, Any]]]:
-    """The segments of a draft that somebody sent, each with its track's type; what has another shape is passed over."""
+    """The segments of a draft from a client, each with its track's type; anything of another shape is skipped."""
     tracks = draft.get("t") if isinstance(draft, dict) else None
-    good = [track for track in tracks if isinstance(track, dict)] if isinstance(tracks, list) else []
-    return [(track.get("tt"), each) for track in good for each in track.get("sg") or () if isinstance(each, dict)]
+    valid = [track for track in tracks if isinstance(track, dict)] if isinstance(tracks, list) else []
+    return [
+        (track.get("tt"), segment) for track in valid for segment in track.get("sg") or () if isinstance(segment, dict)
+    ]
 
 
-def _order(service: "Service", session: "Session", draft: object) -> Order:
-    """The first clip of the session, else its first photo, as long as the picture of the draft that was sent."""
-    of_kind = {media.kind: media for media in reversed(session.media)}
-    source = of_kind.get("video") or of_kind.get("image")
+def _order(service: "Service", session: "Session", draft: object) -> EncodeJob:
+    """What to encode: the session's first clip, else its first photo, for as long as the draft's video lasts."""
+    first_by_kind = {media.kind: media for media in reversed(session.media)}
+    source = first_by_kind.get("video") or first_by_kind.get("image")
     lengths = [segment.get("d") for kind, segment in _segments(draft) if kind == TrackType.VIDEO]
-    asked = sum(length for length in lengths if isinstance(length, int | float)) / 1000 or STILL_SECONDS
-    most = LONGEST_SECONDS if source and source.kind == "video" else STILL_SECONDS
-    return Order(source, caption([*service.ledger.applied_texts(session.id)]), min(asked, most))
+    requested = sum(length for length in lengths if isinstance(length, int | float)) / 1000 or STILL_SECONDS
+    maximum = LONGEST_SECONDS if source and source.kind == "video" else STILL_SECONDS
+    return EncodeJob(source, caption([*service.ledger.applied_texts(session.id)]), min(requested, maximum))
 
 
 def caption(applied: "Sequence[str]") -> str:
-    """What a result shows in place of an edit: the newest instruction, with its number where it is not the first."""
+    """The text that a result shows instead of an edit: the newest instruction, numbered unless it is the first."""
     if not applied:
         return ""
     return applied[-1] if len(applied) == 1 else f"{len(applied)}. {applied[-1]}"
 
 
-def _fate(visit: "Visit") -> str:
+def _fault(visit: "Visit") -> str:
     return next((fault for fault in ("render_failed", "render_stuck") if visit.strikes(fault)), "")
 
 
-async def _work(service: "Service", render: Render, order: Order, fate: str) -> None:
-    """From pending to its end; the encoder works while the documented time passes."""
-    making = asyncio.create_task(service.studio.make(order)) if not fate else None
+async def _work(service: "Service", render: Render, order: EncodeJob, fault: str) -> None:
+    """Run a render to its end; the encoder works while the documented time passes."""
+    encoding = asyncio.create_task(service.studio.make(order)) if not fault else None
     pause = service.seconds("render") / _STEPS
     for step in range(1, _STEPS + 1):
         await asyncio.sleep(pause)
-        _move(render, step * 100 // _STEPS - 1)
-    if fate == "render_failed":
+        _advance(render, step * 100 // _STEPS - 1)
+    if fault == "render_failed":
         _end(render, "failed", reason="the renderer failed")
-    if making is None:
+    if encoding is None:
         return
     try:
-        made = await making
+        path = await encoding
     except EncodeFailed as failure:
         _end(render, "failed", reason=str(failure))
         return
-    # An address for each render, though equal orders share one file: whose download it is can be told.
+    # Each render has its own URL, though equal orders share a file, so that downloads can be told apart.
     file = f"results/{secrets.token_hex(12)}.mp4"
-    service.world.files[file] = made
+    service.world.files[file] = path
     _end(render, "completed", file=file)
 
 
-def _move(render: Render, progress: int) -> None:
+def _advance(render: Render, progress: int) -> None:
     if render.status in {"pending", "processing"}:
         render.status = render.note.status = "processing"
         render.progress = progress
 
 
 def _end(render: Render, status: str, *, reason: str | None = None, file: str | None = None) -> None:
-    """A render ends once: one that was cancelled stays so."""
+    """End a render. It ends only once: a cancelled one stays cancelled."""
     if render.status in {"completed", "failed"}:
         return
     render.status = status

@@ -1,15 +1,15 @@
-"""What the whole sandbox shares: its settings, faults, world and ledger, its encoder and the work under way."""
+"""What the parts of the sandbox share: its settings, faults, state, ledger, encoder and background tasks."""
 
 import asyncio
 import itertools
 import random
 from typing import TYPE_CHECKING, Any
 
-from sandbox.encoder import Studio
+from sandbox.encoder import EncoderPool
 from sandbox.faults import Faults
 from sandbox.ledger import Ledger
 from sandbox.settings import DOCUMENTED_SECONDS
-from sandbox.world import World
+from sandbox.state import State
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -20,33 +20,33 @@ if TYPE_CHECKING:
 
 
 class Service:
-    """One sandbox. A reset forgets everything but the settings and the files that were encoded."""
+    """One sandbox. A reset forgets everything but the settings and the encoded files."""
 
     def __init__(self, settings: "Settings", folder: "Path") -> None:
         self.settings = settings
         self.folder = folder
         self.faults = Faults(settings.faults, settings.seed)
-        self.studio = Studio(folder, settings.encoders)
+        self.studio = EncoderPool(folder, settings.encoders)
         self.facts: dict[Path, Facts] = {}
-        """What was read from the files that came, each once."""
-        self._work: set[asyncio.Task[None]] = set()
-        self._begin()
+        """What was read from each uploaded file."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._init_state()
 
-    def _begin(self) -> None:
+    def _init_state(self) -> None:
         self.draw = random.Random(f"{self.settings.seed}/choices")
-        self.world = World(self.settings.tokens)
+        self.world = State(self.settings.tokens)
         self.ledger = Ledger()
         self.stream_forms = _forms(self.settings.streams, ("adk", "flat"))
         self.render_forms = _forms(self.settings.renders, ("plain", "data", "enveloped", "enveloped plain"))
 
     def reset(self) -> None:
-        for task in self._work:
+        for task in self._tasks:
             task.cancel()
         self.faults.reset()
-        self._begin()
+        self._init_state()
 
     def seconds(self, name: str) -> float:
-        """How long this takes: exactly what a fault says, else as documented, divided by the speed."""
+        """How long this takes: exactly what a fault sets, else the documented time divided by the speed."""
         fixed = self.faults.seconds(f"{name}_seconds")
         if fixed is not None:
             return fixed
@@ -59,17 +59,17 @@ class Service:
             await asyncio.sleep(seconds)
 
     def set_to_work(self, work: "Coroutine[Any, Any, None]") -> None:
-        """Begin something that goes on behind the answer."""
+        """Start a task that continues after the response."""
         task = asyncio.create_task(work)
-        self._work.add(task)
-        task.add_done_callback(self._work.discard)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        for task in self._work:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._work, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.studio.close()
 
 
-def _forms(wanted: str, every: tuple[str, ...]) -> "itertools.cycle[str]":
-    return itertools.cycle(every if wanted == "mixed" else (wanted,))
+def _forms(form: str, all_forms: tuple[str, ...]) -> "itertools.cycle[str]":
+    return itertools.cycle(all_forms if form == "mixed" else (form,))

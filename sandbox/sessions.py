@@ -1,4 +1,4 @@
-"""Sessions: opening one, reading its state, and a link that hands it to a browser."""
+"""Sessions: opening one, reading its state, and issuing a token that opens it in a browser."""
 
 import secrets
 from typing import TYPE_CHECKING, Final
@@ -8,8 +8,8 @@ from sandbox.envelope import Code, Refusal, success
 if TYPE_CHECKING:
     from starlette.responses import Response
 
-    from sandbox.door import Visit
-    from sandbox.world import Media
+    from sandbox.middleware import AuthenticatedCall as Visit
+    from sandbox.state import Media
 
 _CLAIM_LIFE: Final = 604_800
 

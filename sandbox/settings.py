@@ -1,4 +1,4 @@
-"""What a sandbox is started with, and how long the service it stands in for takes over things."""
+"""The settings of a sandbox, and how long the real service takes."""
 
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -22,15 +22,15 @@ DOCUMENTED_SECONDS: Final = MappingProxyType(
         "render": (30.0, 90.0),
     }
 )
-"""From and to, in seconds of the real service; the sandbox divides them by its speed."""
+"""The shortest and the longest time in the real service, in seconds; the sandbox divides them by its speed."""
 
 KEEP_ALIVE_SECONDS: Final = 15.0
-"""How often the real stream shows that it is alive; divided by the speed like the rest."""
+"""How often the real stream sends a keep-alive; divided by the speed like the rest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that stays the same for the life of the process."""
+    """Everything that stays the same while the process runs."""
 
     speed: float = 20.0
     latency: bool = True
@@ -48,7 +48,7 @@ class Settings:
 
     @property
     def keep_alive_seconds(self) -> float:
-        """An interval that was asked for is exact; else the documented one, sped up."""
+        """Exactly the interval that is set, else the documented one divided by the speed."""
         return self.keep_alive if self.keep_alive is not None else KEEP_ALIVE_SECONDS / self.speed
 
     @property

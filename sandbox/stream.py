@@ -1,4 +1,4 @@
-"""The answer to a message: events as they come, keep-alives in between, and a connection that may break off."""
+"""The response to a message: its events, keep-alives in between, and a connection that may break off."""
 
 import asyncio
 from enum import Enum
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Mark(Enum):
-    """What stands in the queue beside the events."""
+    """What the queue can hold besides events."""
 
     END = "the stream closes"
     CUT = "the connection breaks off here"
@@ -25,7 +25,7 @@ Events = asyncio.Queue[bytes | Mark]
 
 
 class EventStream(Response):
-    """Server-sent events out of a queue. The work that fills the queue knows nothing of the connection."""
+    """Sends server-sent events from a queue. The work that fills the queue does not depend on the connection."""
 
     media_type = "text/event-stream"
 
@@ -34,7 +34,7 @@ class EventStream(Response):
         del self.headers["content-length"]
         self.headers["cache-control"] = "no-cache"
         self._events = events
-        self._alive = dialect.keep_alives()
+        self._keep_alives = dialect.keep_alives()
         self._interval = interval
         self._slow = slow
         self._silent = silent
@@ -42,26 +42,26 @@ class EventStream(Response):
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         if self._silent:
-            await self._show_life_only(send)
-        elif await self._tell(send) is Mark.CUT:
+            await self._send_keep_alives(send)
+        elif await self._send_events(send) is Mark.CUT:
             await hang_up(scope)
             return
         await send({"type": "http.response.body", "body": b""})
 
-    async def _tell(self, send: "Send") -> Mark:
+    async def _send_events(self, send: "Send") -> Mark:
         while True:
             try:
                 event = await asyncio.wait_for(self._events.get(), self._interval)
             except TimeoutError:
-                event = next(self._alive)
+                event = next(self._keep_alives)
             if isinstance(event, Mark):
                 return event
             await asyncio.sleep(self._slow)
             await send({"type": "http.response.body", "body": event, "more_body": True})
 
-    async def _show_life_only(self, send: "Send") -> None:
+    async def _send_keep_alives(self, send: "Send") -> None:
         clock = asyncio.get_running_loop().time
-        until = clock() + self._silent
-        while (left := until - clock()) > 0:
-            await send({"type": "http.response.body", "body": next(self._alive), "more_body": True})
-            await asyncio.sleep(min(self._interval, left))
+        deadline = clock() + self._silent
+        while (remaining := deadline - clock()) > 0:
+            await send({"type": "http.response.body", "body": next(self._keep_alives), "more_body": True})
+            await asyncio.sleep(min(self._interval, remaining))

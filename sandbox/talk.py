@@ -1,4 +1,4 @@
-"""What the agent says: real descriptions, mixed with advice for a person who sits before a screen."""
+"""What the agent says: descriptions, mixed with advice for a person at a screen."""
 
 import random
 from collections.abc import Iterable, Mapping
@@ -35,7 +35,7 @@ SCREEN: Final = (
 
 
 class Talk:
-    """The agent's words in the language of its session: English, or Chinese."""
+    """The agent's replies in the session's language: English or Chinese."""
 
     def __init__(self, language: str, draw: random.Random, *, screens: bool = True) -> None:
         self._chinese = language.lower().startswith("zh")
@@ -43,20 +43,20 @@ class Talk:
         self._screens = screens
 
     def done(self, calls: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
-        """What was done, one sentence for each tool and its arguments, and mostly a piece of screen talk."""
-        said = dict.fromkeys(self._pick(DID[tool]).format_map(args) for tool, args in calls)
-        # Drawn in any case: with or without it, the choices that follow are the same.
+        """What was done, with one sentence for each tool call, and usually a piece of screen talk."""
+        sentences = dict.fromkeys(self._pick(DID[tool]).format_map(args) for tool, args in calls)
+        # Drawn even if it is not used, so that later random choices stay the same.
         advice = self._pick(self.draw.choice(SCREEN))
-        return self._join([*said, advice if self._screens else ""])
+        return self._join([*sentences, advice if self._screens else ""])
 
     def about(self, draft: "Draft") -> str:
-        """The answer to a question."""
+        """The answer to a question about the draft."""
         clips, seconds = len(draft.segments(TrackType.VIDEO)), draft.duration_ms / 1000
-        words = (
+        texts = (
             f"The timeline holds {clips} video segments and runs for {seconds:.1f} seconds.",
             f"时间线上有 {clips} 个视频片段，总长 {seconds:.1f} 秒。",
         )
-        return self._join([self._pick(words), self._pick(SCREEN[3])])
+        return self._join([self._pick(texts), self._pick(SCREEN[3])])
 
     def wants_photo(self) -> str:
         return self._pick(("Whose face should I use? Please upload a reference photo first.", "请先上传一张参考照片。"))
@@ -70,8 +70,8 @@ class Talk:
     def declines(self) -> str:
         return self._pick(("I'm sorry, I can't help with that request.", "抱歉，这个请求我无法完成。"))
 
-    def _pick(self, words: tuple[str, str]) -> str:
-        return words[self._chinese]
+    def _pick(self, texts: tuple[str, str]) -> str:
+        return texts[self._chinese]
 
     def _join(self, sentences: list[str]) -> str:
         return ("" if self._chinese else " ").join(sentence for sentence in sentences if sentence)

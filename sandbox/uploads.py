@@ -1,4 +1,4 @@
-"""The upload endpoint: files or addresses come in, and the timeline is filled with them."""
+"""The upload endpoint: receives files or URLs, and adds them to the timeline."""
 
 from typing import TYPE_CHECKING
 
@@ -7,33 +7,33 @@ from sandbox.envelope import Code, Refusal, success
 from sandbox.intake import Incoming, Intake
 from sandbox.media import Facts, kind_of, probe
 from sandbox.sessions import file_info
-from sandbox.world import Media
+from sandbox.state import Media
 
 if TYPE_CHECKING:
     from starlette.responses import Response
 
-    from sandbox.door import Visit
+    from sandbox.middleware import AuthenticatedCall as Visit
     from sandbox.service import Service
-    from sandbox.world import Session
+    from sandbox.state import Session
 
 
 async def upload(visit: "Visit") -> "Response":
     session = visit.session(visit.param("session_id"))
     intake = Intake(visit.service.folder, visit.service.settings.max_file_bytes)
     try:
-        await _take_in(visit, intake)
+        await _receive(visit, intake)
         await visit.service.wait("upload")
-        arrived = [await _keep(visit.service, incoming) for incoming in intake.files]
+        uploaded = [await _store(visit.service, incoming) for incoming in intake.files]
     finally:
         intake.discard()
     applied = not visit.strikes("upload_not_applied")
-    for media in arrived:
-        _enter(visit.service, session, media, on_draft=applied)
+    for media in uploaded:
+        _register(visit.service, session, media, on_draft=applied)
     base = str(visit.request.base_url)
-    return success({"files": [file_info(media, base) for media in arrived], "session_state_applied": applied})
+    return success({"files": [file_info(media, base) for media in uploaded], "session_state_applied": applied})
 
 
-async def _take_in(visit: "Visit", intake: Intake) -> None:
+async def _receive(visit: "Visit", intake: Intake) -> None:
     content_type = visit.request.headers.get("content-type", "")
     if content_type.startswith("multipart/form-data"):
         await intake.read_multipart(content_type, visit.request.stream())
@@ -46,8 +46,8 @@ async def _take_in(visit: "Visit", intake: Intake) -> None:
         await intake.fetch(url)
 
 
-async def _keep(service: "Service", incoming: Incoming) -> Media:
-    """Equal contents are kept, and looked into, once."""
+async def _store(service: "Service", incoming: Incoming) -> Media:
+    """Store a file; equal contents are stored and probed once."""
     kind = kind_of(incoming.filename) or ""
     path = service.folder / f"{incoming.sha256}-{kind}"
     if path not in service.facts:
@@ -68,7 +68,7 @@ async def _keep(service: "Service", incoming: Incoming) -> Media:
     )
 
 
-def _enter(service: "Service", session: "Session", media: Media, *, on_draft: bool) -> None:
+def _register(service: "Service", session: "Session", media: Media, *, on_draft: bool) -> None:
     session.media.append(media)
     service.world.files[media.cdn] = media.path
     service.ledger.upload(session.id, media.filename, media.size, media.sha256)

@@ -1,4 +1,4 @@
-"""Hanging up: closing a connection on purpose, which no ASGI message can ask for."""
+"""Closes a connection on purpose, which no ASGI message can do."""
 
 import asyncio
 import socket
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 class HangUpProtocol(H11Protocol):
-    """The server's own protocol, which also remembers its transports by the address of the other side."""
+    """uvicorn's protocol, which also keeps its transports by client address."""
 
     open: ClassVar[dict[tuple[str, int], asyncio.Transport]] = {}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        # The event loop does this only for sockets that were opened with an explicit protocol number, and without it
-        # each answer waits 40 ms for an acknowledgement.
+        # The event loop does this only for sockets that were opened with an explicit protocol number. Without it, each
+        # response waits 40 ms for an acknowledgement.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self.client:
             self.open[self.client] = transport
@@ -31,16 +31,16 @@ class HangUpProtocol(H11Protocol):
 
 
 async def hang_up(scope: "Scope") -> None:
-    """Close the connection of this request; what was already written still goes out."""
+    """Close the connection of this request; what is already written is still sent."""
     transport = HangUpProtocol.open.get(tuple(scope["client"]))
     if transport:
         transport.close()
-    # One turn of the loop, so that the server has seen the loss before the endpoint returns.
+    # Let the loop run once, so that the server sees the close before the endpoint returns.
     await asyncio.sleep(0)
 
 
-class Silence(Response):
-    """No answer: the connection closes."""
+class DroppedConnection(Response):
+    """No response: the connection closes."""
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         await hang_up(scope)

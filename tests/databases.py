@@ -15,10 +15,10 @@ from sqlalchemy import URL, Select, insert, inspect, make_url, select, update
 from sqlalchemy.orm import Session
 
 from reelq.job import Route, Stage, Status
-from reelq.store.ids import new_id
-from reelq.store.migrate import upgrade
-from reelq.store.models import Account, AccountKind, Base, Batch, BatchState, Job, Outcome, Send
-from reelq.store.session import Store, Transaction
+from reelq.store.db.engine import Store, Transaction
+from reelq.store.db.ids import new_id
+from reelq.store.db.migrations import upgrade
+from reelq.store.db.models import Account, AccountKind, Base, Batch, BatchState, Job, Outcome, Send
 from tests.servers import HAS_POSTGRES, once_a_run, own_database, shared_postgres
 
 _TEMPLATE: Final = "reelq_migrated"

@@ -1,29 +1,23 @@
-"""Celery's consumer, for a broker that goes away and comes back, and for queues that hold what is no message.
+"""Celery's consumer, hardened against broker outages and foreign or malformed messages.
 
-A stage that ends after such a loss acknowledges a message of a connection that is gone. What that raises is no error of
-the new connection, yet it would end the worker. A message that can't be acknowledged comes again one day, and is stale.
-
-What can't be understood is dropped in a line of the log. The truth is not in it: its row, if it has one, is sent again.
+A message that cannot be handled is dropped and logged. If it was meant for a job, that job is published again later.
 """
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any, Final
 
 from celery.worker.consumer import Consumer as CelerysConsumer
 
-from worker import strays
-
 log = logging.getLogger(__name__)
-
-_GATHERED: Final = 0.2
-"""Seconds."""
-_LOOKS: Final = 100
+_EVENT_INTERVAL: Final = 0.2
+"""Seconds between two batches of events."""
+_CLOSE_ATTEMPTS: Final = 100
 
 
 class Consumer(CelerysConsumer):
-    """Outlives acknowledgements that do not get through and strays; a broken connection shows when it is read."""
+    """Survives lost acknowledgements and foreign messages. A broken connection is noticed when it is next read."""
 
     hub: Any
     _flush_events: Callable[[], None]
@@ -31,100 +25,164 @@ class Consumer(CelerysConsumer):
     controller: Any
     connection_errors: tuple[type[Exception], ...]
 
-    _gathers_until = 0.0
+    _next_flush_at = 0.0
 
     def on_send_event_buffered(self) -> None:  # type: ignore[override] # the stubs have it return something
-        """Events for those who watch go out together, a few times a second; each by itself costs as much as a task."""
+        """Send events in batches, a few times a second. Sending each by itself costs as much as running a task."""
         now = time.monotonic()
-        if self.hub and now >= self._gathers_until:
-            self._gathers_until = now + _GATHERED
-            self.hub.call_soon(self.hub.call_later, _GATHERED, self._flush_events)
+        if self.hub and now >= self._next_flush_at:
+            self._next_flush_at = now + _EVENT_INTERVAL
+            self.hub.call_soon(self.hub.call_later, _EVENT_INTERVAL, self._flush_events)
 
     def call_soon_ack(self, p: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """`p` acknowledges or rejects one message."""
-        return super().call_soon_ack(_forgiving(p), *args, **kwargs)  # type: ignore[misc] # the stubs are older
+        """Schedule `p`, which acknowledges or rejects one message, and ignore its errors."""
+        return super().call_soon_ack(_ignore_errors(p), *args, **kwargs)  # type: ignore[misc] # the stubs are older
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
-        """Closing what is broken can break as well, and is no reason not to connect again."""
+        """Log the outage. Closing a broken connection can fail too, which must not prevent the reconnect."""
         log.warning("the broker is away: messages come again when it is back", extra={"away": "broker"})
         try:
             super().on_connection_error_after_connected(exc)
-        except Exception as error:  # noqa: BLE001 - the same
+        except Exception as error:  # noqa: BLE001 - any failure to close it
             log.warning("the lost connection to the broker could not be closed in order: %r", error)
 
     def on_close(self) -> None:
-        """Celery forgets what came over the lost connection: it goes through sets that threads of the pool change."""
-        for left in reversed(range(_LOOKS)):
+        """Clear the state of the lost connection. Retry, as Celery iterates over sets that pool threads change."""
+        for attempts_left in reversed(range(_CLOSE_ATTEMPTS)):
             try:
                 super().on_close()
-            except RuntimeError:  # "Set changed size during iteration" would be the end of the worker
-                if not left:
+            except RuntimeError:  # "Set changed size during iteration" would end the worker
+                if not attempts_left:
                     raise
             else:
                 return
 
     def connection_for_read(self, heartbeat: Any = None) -> Any:
-        """A connection to which what is not even a message does no harm."""
+        """Return a connection that drops data which cannot even be parsed as a message."""
         connection: Any = super().connection_for_read(heartbeat)
         transport = connection.transport
-        # Read before it is known to be a message: from the text, then from what the text describes.
+        # The transport parses the raw text first, and then the message that the text describes. Both can fail.
         if hasattr(transport, "on_readable"):
-            transport.on_readable = self._dropping(transport.on_readable, only=ValueError)
+            transport.on_readable = self._drop_unparsable(transport.on_readable, only=ValueError)
         if hasattr(transport, "_deliver"):
-            transport._deliver = self._dropping(transport._deliver)  # noqa: SLF001 - there is no other door
+            transport._deliver = self._drop_unparsable(transport._deliver)  # noqa: SLF001 - there is no public hook
         return connection
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
-        """What deals with a message."""
-        take = super().create_task_handler(*args, **kwargs)
+        """Return the function that handles a message."""
+        handle_task = super().create_task_handler(*args, **kwargs)
 
-        def deal(message: Any) -> None:
-            why = strays.why_not(message, self.strategies)
+        def handle(message: Any) -> None:
+            problem = why_not(message, self.strategies)
             try:
-                if not why:
-                    # Refused, it would be refused for hours, however often its row is sent. Rows are cancelled by us.
+                if not problem:
+                    # Celery would refuse a revoked task for hours, however often its row is published. Only the
+                    # database decides whether a row is cancelled.
                     self.controller.state.revoked.discard(message.headers["id"])
-                    take(message)
+                    handle_task(message)
             except Exception as error:
                 if self._is_broken(error):
                     raise
-                why = f"it can't be dealt with: {strays.shortened(error)}"
-            if why:
-                self._drop(message, why)
+                problem = f"it can't be dealt with: {shortened(error)}"
+            if problem:
+                self._drop(message, problem)
 
-        return deal
+        return handle
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
-        """It says that it is compressed, and is not."""
+        """Drop a message whose body cannot be decoded, as when it is not compressed but claims to be."""
         self._drop(message, f"its body can't be read ({type(exc).__name__})")
 
-    def _drop(self, message: Any, why: str) -> None:
-        name = strays.shortened(message.headers.get("id"))
-        log.warning("a message is dropped (its id is %s): %s", name, why)
+    def _drop(self, message: Any, problem: str) -> None:
+        name = shortened(message.headers.get("id"))
+        log.warning("a message is dropped (its id is %s): %s", name, problem)
         if not message.acknowledged:
             message.reject_log_error(log, self.connection_errors)
 
-    def _dropping(self, act: Callable[..., Any], only: type[Exception] = Exception) -> Callable[..., Any]:
+    def _drop_unparsable(self, act: Callable[..., Any], only: type[Exception] = Exception) -> Callable[..., Any]:
         def attempt(*args: Any, **kwargs: Any) -> Any:
             try:
                 return act(*args, **kwargs)
             except only as error:
                 if self._is_broken(error):
                     raise
-                log.warning("what is no message is dropped from the queue: %s", strays.shortened(error))
+                log.warning("what is no message is dropped from the queue: %s", shortened(error))
 
         return attempt
 
     def _is_broken(self, error: Exception) -> bool:
-        """Whether the connection is to blame. Celery takes every missing key for that too, as in a text without any."""
+        """Whether the connection failed. Celery counts missing keys too, but malformed messages cause these."""
         return isinstance(error, self.connection_errors) and not isinstance(error, LookupError)
 
 
-def _forgiving(act: Callable[..., Any]) -> Callable[..., None]:
+def _ignore_errors(act: Callable[..., Any]) -> Callable[..., None]:
     def attempt(*args: Any, **kwargs: Any) -> None:
         try:
             act(*args, **kwargs)
-        except Exception as error:  # noqa: BLE001 - which ones there are is a matter of where the connection broke
+        except Exception as error:  # noqa: BLE001 - the type depends on where the connection broke
             log.info("a message could not be acknowledged: %r", error)
 
     return attempt
+
+
+_LONGEST_NAME: Final = 80
+_BODY_PARTS: Final = 3
+_INTEGER_LIMIT: Final = 2**31
+
+
+def why_not(message: Any, tasks: Container[str]) -> str:
+    """Return why the message cannot be handled, or an empty string if it can."""
+    headers = message.headers
+    task = headers.get("task")
+    if not (isinstance(task, str) and isinstance(headers.get("id"), str)):
+        return "its headers name no task and no id"
+    if task not in tasks:
+        return f"no task here is called {shortened(task)}; a newer version may know it"
+    if headers.get("eta") is not None or headers.get("expires") is not None:
+        return "it has a time of its own, and times are kept in the database alone"
+    if not _are_time_limits(headers.get("timelimit")) or not isinstance(headers.get("retries") or 0, int):
+        return "its headers are not in order"
+    return _body_problem(message)
+
+
+def _body_problem(message: Any) -> str:
+    try:
+        body = message.decode()
+    except Exception as error:  # noqa: BLE001 - the type depends on the encoding that the body claims to have
+        return f"its body can't be read ({type(error).__name__})"
+    if not (isinstance(body, list) and len(body) == _BODY_PARTS):
+        return "its body is no list of three"
+    args, kwargs, embedded = body
+    if not (isinstance(args, list) and isinstance(kwargs, dict) and isinstance(embedded, dict | None)):
+        return "its body holds no arguments"
+    if not all(_is_storable(argument) for argument in args):
+        return "the database can hold no such arguments"
+    return "" if _is_chain((embedded or {}).get("chain")) else "what follows in its chain are no tasks"
+
+
+def _is_storable(argument: object) -> bool:
+    """Whether the database accepts the argument. PostgreSQL rejects NUL, and a JSON number has no upper limit."""
+    return (
+        "\0" not in argument
+        if isinstance(argument, str)
+        else not isinstance(argument, int) or abs(argument) < _INTEGER_LIMIT
+    )
+
+
+def _is_chain(links: object) -> bool:
+    return links is None or (
+        isinstance(links, list) and all(isinstance(link, dict) and isinstance(link.get("task"), str) for link in links)
+    )
+
+
+def _are_time_limits(limits: object) -> bool:
+    """Whether these are valid time limits: none at all, or a pair of numbers or nulls such as `[null, null]`."""
+    if not isinstance(limits, list):
+        return limits is None
+    return len(limits) == 2 and all(isinstance(limit, int | float | None) for limit in limits)
+
+
+def shortened(name: object) -> str:
+    """Return a short ASCII form of any object, for the log."""
+    shown = ascii(name)
+    return shown if len(shown) <= _LONGEST_NAME else f"{shown[:_LONGEST_NAME]}…"

@@ -1,13 +1,13 @@
-"""Keeps a process of many threads on one core, the one that others leave the most of.
+"""Pins a process with many threads to one CPU core, the one with the lowest load.
 
-Python runs one thread at a time. With several cores at hand the kernel wakes the next thread on another one, each time
-that the running one makes a system call: mostly for nothing, as that takes longer than the call. With hundreds of rows
-in flight a third of a worker's time went into this. A process is never kept on more than it was given: one that is
-bound from outside (`taskset`, a container's set of cores) stays where it is.
+Python runs one thread at a time. If several cores are available, the kernel wakes the next thread on another core each
+time the running thread makes a system call. This is mostly wasted, as waking the thread takes longer than the call.
+With hundreds of rows in flight, it cost a third of a worker's time. The process never leaves the set of cores that it
+started with, so a limit set by `taskset` or a container still holds.
 
-No two workers of one machine keep to the same core: whoever does holds its name, which ends with the process. Where all
-cores are held, or others take too much of each, a worker runs where it may. Containers do not see each other's names:
-they have only how busy the cores are to go by.
+No two workers on a machine pin themselves to the same core: each holds a socket name for its core, which the kernel
+frees when the process ends. If all cores are held, or other processes load them too much, a worker runs unpinned.
+Containers do not see each other's socket names, so they go by the load alone.
 """
 
 import logging
@@ -23,84 +23,90 @@ from typing import Final
 log = logging.getLogger(__name__)
 
 STAT: Final = Path("/proc/stat")
-_TASKS: Final = Path("/proc/self/task")
-_IDLE: Final = slice(3, 5)
-"""Of a core's counters: idle, and waiting for a disk."""
-_COUNTED: Final = 8
-"""What comes after them, time of guests, is counted in them as well."""
-_WORTH_A_MOVE: Final = 0.2
-"""Of a core, that others would take less of elsewhere."""
-_TOO_MUCH: Final = 0.4
-"""Of a core, for others to take: another worker is bound to it as well."""
+_THREADS: Final = Path("/proc/self/task")
+_IDLE_COUNTERS: Final = slice(3, 5)
+"""Positions of the `idle` and `iowait` counters of a core in `/proc/stat`."""
+_COUNTERS: Final = 8
+"""The counters to add up. Guest time comes after them, but is already included in them."""
+_MIN_GAIN: Final = 0.2
+"""Move only if the load on the new core is lower by at least this share of a core."""
+_MAX_FOREIGN_LOAD: Final = 0.4
+"""Unpin if other processes use more than this share of the core: another worker is probably pinned to it too."""
 NAME: Final = "\0reelq keeps to core {}"
-"""Of a socket in no folder: it is gone with whoever holds it, however that ends."""
+"""An abstract socket name. The kernel frees it when its holder ends, even if it is killed."""
 
 Used = dict[int, tuple[int, int]]
-"""How long each core was busy, and how long it was there, in ticks."""
+"""For each core, its busy ticks and its total ticks."""
 
 
 class Core:
-    """Where this process runs."""
+    """The core that this process is pinned to, if any."""
 
     def __init__(self, *, stat: Path = STAT, name: str = NAME) -> None:
         self._stat = stat
         self._name = name
-        self._given = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set[int]()
-        self._mine: int | None = None
-        self._held: socket.socket | None = None
-        self._seen = (time.monotonic(), time.process_time(), _used(self._stat, self._given))
+        self._allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set[int]()
+        self._pinned_core: int | None = None
+        self._claim: socket.socket | None = None
+        self._last_sample = (time.monotonic(), time.process_time(), _usage(self._stat, self._allowed))
 
     @property
     def is_worth_a_look(self) -> bool:
-        """Whether there is a choice, and something to choose by."""
-        return len(self._seen[2]) > 1
+        """Whether there are several cores to choose from, and the system reports their load."""
+        return len(self._last_sample[2]) > 1
 
     def look(self) -> None:
-        """Take the core that others use least; move only where that is clearly better than to stay."""
-        then, worked, before = self._seen
-        self._seen = now, working, used = time.monotonic(), time.process_time(), _used(self._stat, self._given)
-        loads = _loads(before, used)
+        """Pin the process to the core that others use least, if that is clearly better than the current one."""
+        sampled_at, cpu_then, before = self._last_sample
+        self._last_sample = sampled_now, cpu_now, usage = (
+            time.monotonic(),
+            time.process_time(),
+            _usage(self._stat, self._allowed),
+        )
+        loads = _loads(before, usage)
         if not loads:
             return
-        here = float("inf")
-        if self._mine in loads:
-            # Where two are bound to one core both see the same, and one of them is to stay.
+        current_load = float("inf")
+        if self._pinned_core in loads:
+            # Two workers pinned to one core see the same load. Skip at random, so that only one of them moves.
             if random.random() < 1 / 2:
                 return
-            here = loads[self._mine] = loads[self._mine] - (working - worked) / (now - then)
+            current_load = loads[self._pinned_core] = loads[self._pinned_core] - (cpu_now - cpu_then) / (
+                sampled_now - sampled_at
+            )
         for core in sorted(random.sample(sorted(loads), len(loads)), key=lambda core: round(loads[core], 1)):
-            if here <= loads[core] + _WORTH_A_MOVE:
+            if current_load <= loads[core] + _MIN_GAIN:
                 break
-            if held := _hold(self._name.format(core)):
-                self._move({core}, core, held)
+            if claim := _claim_name(self._name.format(core)):
+                self._move_to({core}, core, claim)
                 return
-        if here > _TOO_MUCH:
+        if current_load > _MAX_FOREIGN_LOAD:
             self.leave()
 
     def leave(self) -> None:
-        """Run wherever it may, as before."""
-        if self._mine is not None:
-            self._move(self._given, None, None)
+        """Unpin: allow all cores that the process started with."""
+        if self._pinned_core is not None:
+            self._move_to(self._allowed, None, None)
 
-    def _move(self, cores: Collection[int], mine: int | None, held: socket.socket | None) -> None:
+    def _move_to(self, cores: Collection[int], core: int | None, claim: socket.socket | None) -> None:
         try:
-            for _ in range(2):  # a thread that begins meanwhile is where the one is that began it
+            for _ in range(2):  # twice, for threads started meanwhile: they inherit the old cores
                 _bind(cores)
         except OSError as error:
             log.info("it is not ours to choose a core: %s", error)
-            self._given, mine = set(), None
-            if held:
-                held.close()
-                held = None
-        if self._held:
-            self._held.close()
-        self._mine, self._held = mine, held
-        if mine is not None:
-            log.debug("on core %d", mine)
+            self._allowed, core = set(), None
+            if claim:
+                claim.close()
+                claim = None
+        if self._claim:
+            self._claim.close()
+        self._pinned_core, self._claim = core, claim
+        if core is not None:
+            log.debug("on core %d", core)
 
 
-def _hold(name: str) -> socket.socket | None:
-    """None where another worker holds it."""
+def _claim_name(name: str) -> socket.socket | None:
+    """Bind a socket to the name. Return None if another worker holds it."""
     holder = socket.socket(socket.AF_UNIX)
     try:
         holder.bind(name)
@@ -111,28 +117,30 @@ def _hold(name: str) -> socket.socket | None:
 
 
 def _bind(cores: Collection[int]) -> None:
-    """All threads that there are."""
-    for thread in _TASKS.iterdir():
-        with suppress(ProcessLookupError):  # it has ended
+    """Pin every thread of this process to these cores."""
+    for thread in _THREADS.iterdir():
+        with suppress(ProcessLookupError):  # the thread has ended
             os.sched_setaffinity(int(thread.name), cores)
 
 
-def _used(stat: Path, cores: Collection[int]) -> Used:
-    """Nothing where the system does not tell."""
-    used: Used = {}
+def _usage(stat: Path, cores: Collection[int]) -> Used:
+    """Return the ticks of each core since boot, or nothing if the system has no such file."""
+    usage: Used = {}
     try:
         lines = stat.read_text(encoding="ascii").splitlines()
     except OSError:
-        return used
+        return usage
     for name, *counters in map(str.split, lines):
         core = name.removeprefix("cpu")
         if name != core and core.isdigit() and int(core) in cores:
-            ticks = [int(each) for each in counters[:_COUNTED]]
-            used[int(core)] = sum(ticks) - sum(ticks[_IDLE]), sum(ticks)
-    return used
+            ticks = [int(count) for count in counters[:_COUNTERS]]
+            usage[int(core)] = sum(ticks) - sum(ticks[_IDLE_COUNTERS]), sum(ticks)
+    return usage
 
 
-def _loads(before: Used, used: Used) -> dict[int, float]:
-    """The part of its time that each core was busy."""
-    spans = {core: (used[core][0] - before[core][0], used[core][1] - before[core][1]) for core in used.keys() & before}
-    return {core: busy / whole for core, (busy, whole) in spans.items() if whole > 0}
+def _loads(before: Used, after: Used) -> dict[int, float]:
+    """Return the share of the time between two samples that each core was busy."""
+    deltas = {
+        core: (after[core][0] - before[core][0], after[core][1] - before[core][1]) for core in after.keys() & before
+    }
+    return {core: busy / total for core, (busy, total) in deltas.items() if total > 0}

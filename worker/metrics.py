@@ -1,6 +1,6 @@
-"""What a worker process tells Prometheus of itself: counted as it works, served where it is told to.
+"""The Prometheus metrics of a worker process.
 
-Each process has a registry of its own, so that two in one interpreter, as in tests, do not count together.
+Each `Metrics` has its own registry, so that two workers in one interpreter, as in tests, count separately.
 """
 
 import logging
@@ -20,7 +20,7 @@ from prometheus_client import (
 )
 
 from reelq.job import Stage, Status
-from worker.ending import Came
+from worker.outcomes import StageResult
 
 log = logging.getLogger(__name__)
 
@@ -29,18 +29,18 @@ T = TypeVar("T")
 _STAGE_SECONDS: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600, 900)
 """From the upload of a small clip to the longest edit."""
 _DELIVERY_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-_ENDS: Final[Mapping[Came, Status]] = MappingProxyType(
-    {Came.DONE: Status.SUCCEEDED, Came.FAILED: Status.FAILED, Came.CANCELLED: Status.CANCELLED}
+_FINAL_STATUSES: Final[Mapping[StageResult, Status]] = MappingProxyType(
+    {StageResult.DONE: Status.SUCCEEDED, StageResult.FAILED: Status.FAILED, StageResult.CANCELLED: Status.CANCELLED}
 )
 
 
 class Metrics:
-    """The counters of one process."""
+    """The metrics of one process."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._server: Any = None
-        self._lines: _Lines | None = None
+        self._log_counter: _LogCounter | None = None
         registry = self.registry
         self.stages = Histogram(
             "reelq_stage_seconds", "How long stages took, by how they ended", ("stage", "ending"), registry=registry,
@@ -66,67 +66,67 @@ class Metrics:
         )
         self.info = Gauge("reelq_worker_info", "Always 1", ("worker", "version"), registry=registry)
         ProcessCollector(namespace="reelq", registry=registry)
-        self._begin_at_nought()
+        self._create_series()
 
-    def _begin_at_nought(self) -> None:
-        """What an alert waits for is there before it first happens: else the first time would be no increase."""
+    def _create_series(self) -> None:
+        """Create series with the value 0 that alerts use. Otherwise the first event would not be an increase."""
         for stage in Stage:
             self.limited.labels(stage)
-        for family, words in (
+        for family, labels in (
             (self.tokens, ("granted", "refused")),
             (self.away, ("database", "broker")),
             (self.lines, ("warning", "error", "critical")),
         ):
-            for word in words:
-                family.labels(word)
+            for label in labels:
+                family.labels(label)
         for status in (Status.SUCCEEDED, Status.CANCELLED):
             self.ended.labels(status, "")
 
-    def told_of(self, stage: Stage, came: Came, seconds: float, *, code: str = "", last: bool = False) -> None:
-        """A stage has ended: how, after how long, and with which error; `last` where no stage follows it."""
-        self.stages.labels(stage, came).observe(seconds)
-        if came is Came.AGAIN:
+    def told_of(self, stage: Stage, result: StageResult, seconds: float, *, code: str = "", last: bool = False) -> None:
+        """Count a stage that has ended. `last` says that no stage follows it."""
+        self.stages.labels(stage, result).observe(seconds)
+        if result is StageResult.AGAIN:
             self.retries.labels(stage, code).inc()
-        if came in _ENDS and (last or came is not Came.DONE):
-            self.ended.labels(_ENDS[came], code if came is Came.FAILED else "").inc()
+        if result in _FINAL_STATUSES and (last or result is not StageResult.DONE):
+            self.ended.labels(_FINAL_STATUSES[result], code if result is StageResult.FAILED else "").inc()
 
     def noted(self, duty: str, act: Callable[[], T]) -> Callable[[], T]:
-        """The duty, with each round that it brings to its end written down."""
-        when = self.rounds.labels(duty.replace(" ", "_"))
+        """Wrap a duty so that the time of each completed run is recorded."""
+        last_run = self.rounds.labels(duty.replace(" ", "_"))
 
-        def round_() -> T:
-            said = act()
-            when.set_to_current_time()
-            return said
+        def run() -> T:
+            result = act()
+            last_run.set_to_current_time()
+            return result
 
-        return round_
+        return run
 
-    def serve(self, place: tuple[str, int], worker: str) -> None:
-        """Answer there from now on; that it can't is no reason not to work."""
-        disable_created_metrics()  # type: ignore[no-untyped-call] # when a series began is of no use here
-        host, port = place
-        shown = f"{f'[{host}]' if ':' in host else host}:{port}"
+    def serve(self, address: tuple[str, int], worker: str) -> None:
+        """Serve the metrics at this address. If that fails, log a warning and go on."""
+        disable_created_metrics()  # type: ignore[no-untyped-call] # creation times are not needed
+        host, port = address
+        display_address = f"{f'[{host}]' if ':' in host else host}:{port}"
         self.info.labels(worker, version("reelq")).set(1)
-        self._lines = _Lines(self)
-        logging.getLogger().addHandler(self._lines)
+        self._log_counter = _LogCounter(self)
+        logging.getLogger().addHandler(self._log_counter)
         try:
             self._server, _ = start_http_server(port, host, self.registry)
         except OSError as error:
-            log.warning("no metrics are told: REELQ_METRICS_ADDRESS=%s: %s", shown, error.strerror or error)
+            log.warning("no metrics are told: REELQ_METRICS_ADDRESS=%s: %s", display_address, error.strerror or error)
         else:
-            log.info("metrics at http://%s/metrics", shown)
+            log.info("metrics at http://%s/metrics", display_address)
 
     def close(self) -> None:
-        """Answer no more."""
-        if self._lines:
-            logging.getLogger().removeHandler(self._lines)
+        """Stop serving."""
+        if self._log_counter:
+            logging.getLogger().removeHandler(self._log_counter)
         if self._server:
             self._server.shutdown()
             self._server.server_close()
 
 
-class _Lines(logging.Handler):
-    """Counts what the log says: how much of it is bad, and which of it is about something that is away."""
+class _LogCounter(logging.Handler):
+    """Counts log records by level, from warnings on, and those that report an unavailable database or broker."""
 
     def __init__(self, metrics: Metrics) -> None:
         super().__init__(logging.WARNING)

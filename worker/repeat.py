@@ -1,4 +1,4 @@
-"""A duty that a thread of its own does again and again, whatever goes wrong with it once."""
+"""Runs a function periodically in a thread, and goes on after an error."""
 
 import logging
 import threading
@@ -6,35 +6,40 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from reelq.store.session import is_away
+from reelq.store.db.engine import is_unavailable
 
 log = logging.getLogger(__name__)
 
 _SHORTEST_PAUSE: Final = 0.02
-_REST: Final = 10
-"""So many times as long as it kept the processor is rested before it is done sooner than usual, and at least as long as
-it took: the process has other work, and so has the database."""
+_PAUSE_PER_CPU_TIME: Final = 10
+"""Shortest pause before an early run, as a multiple of the CPU time of the last run. The pause is also at least as long
+as that run took. This leaves time for the other work of the process and the database."""
 
 
 def repeat(name: str, act: Callable[[], float | None], every: float, over: threading.Event) -> threading.Thread:
-    """Do it every so many seconds until it is over, or sooner, where it says in how many there is more to do."""
+    """Call `act` every `every` seconds until `over` is set.
 
-    def duty() -> None:
+    If `act` returns a number of seconds, the next call is that soon, with a minimum pause.
+    """
+
+    def loop() -> None:
         while not over.is_set():
-            began, used = time.monotonic(), time.thread_time()
-            wish = None
+            started_at, cpu_seconds = time.monotonic(), time.thread_time()
+            wanted_pause = None
             try:
-                wish = act()
+                wanted_pause = act()
             except Exception as error:
-                if is_away(error):
+                if is_unavailable(error):
                     log.warning("the database is away: %s waits for it", name, extra={"away": "database"})
                 else:
                     log.exception("%s failed; it goes on", name)
-            took, used = time.monotonic() - began, time.thread_time() - used
-            rest = max(took, _REST * used)
-            pause = every - took if wish is None else min(every - took, max(wish - took, rest))
+            seconds, cpu_seconds = time.monotonic() - started_at, time.thread_time() - cpu_seconds
+            shortest = max(seconds, _PAUSE_PER_CPU_TIME * cpu_seconds)
+            pause = (
+                every - seconds if wanted_pause is None else min(every - seconds, max(wanted_pause - seconds, shortest))
+            )
             over.wait(max(pause, _SHORTEST_PAUSE))
 
-    thread = threading.Thread(target=duty, name=f"reelq {name}", daemon=True)
+    thread = threading.Thread(target=loop, name=f"reelq {name}", daemon=True)
     thread.start()
     return thread

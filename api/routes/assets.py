@@ -1,4 +1,4 @@
-"""Assets: files uploaded once, to be named by any number of batches."""
+"""Assets: files that are uploaded once and can be used in any number of batches."""
 
 from contextlib import ExitStack
 from datetime import datetime
@@ -9,10 +9,9 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
-from api.auth import Caller
-from api.intake import Upload, file_too_large, pour
-from api.problems import Problem, not_found
-from api.service import Here, Service
+from api.deps import Caller, Here, Service
+from api.errors import Problem, not_found
+from api.uploads import Upload, file_too_large, stream_body
 from reelq import media
 from reelq.media import Kind
 from reelq.storage import PREFIX, Storage, hash_of
@@ -30,23 +29,23 @@ BODY: Final = {
 
 
 class AssetShown(BaseModel):
-    """A file that you have uploaded."""
+    """An uploaded file."""
 
     id: str
     sha256: str
     size: int
     name: str
-    """What it was called when it came first."""
+    """The file's name at its first upload."""
     kind: Kind | None
     created_at: datetime
 
 
 async def add_asset(here: Here, caller: Caller, request: Request, name: AssetName) -> Response:
-    """Upload a file, as it streams. 201 where it is new to you, 200 where you had uploaded it before."""
+    """Upload a file. The status is 201 if it is new, or 200 if you have uploaded it before."""
     with ExitStack() as open_files:
         upload = Upload(Storage.of(here.settings), name, open_files)
         try:
-            await pour(request, upload.write, media.MAX_BYTES)
+            await stream_body(request, upload.write, media.MAX_BYTES)
         except Problem as problem:
             raise file_too_large(name) if problem.status == 413 else problem from None
         await run_in_threadpool(upload.end)
@@ -54,23 +53,23 @@ async def add_asset(here: Here, caller: Caller, request: Request, name: AssetNam
 
 
 def show_asset(here: Here, caller: Caller, asset_id: AssetId) -> AssetShown:
-    """A file that you have uploaded."""
+    """A file that you have uploaded, without its bytes."""
     return _shown(here, caller.owner, hash_of(asset_id))
 
 
 def has_asset(here: Here, caller: Caller, asset_id: AssetId) -> Response:
-    """Whether you have uploaded a file of this content: 200 or 404, and nothing else."""
+    """Whether you have uploaded a file with this content: 200 or 404, without a body."""
     _shown(here, caller.owner, hash_of(asset_id))
     return Response(media_type="application/json")
 
 
 def _keep(here: Service, owner: str, upload: Upload) -> Response:
-    """The bytes first: a name for what is not there would be worse than bytes that nobody knows of."""
+    """Keep the file before recording it: a file without a record is better than a record without a file."""
     stored = upload.keep()
-    is_new = assets.remember(here.store, owner, [(upload.name, stored)])
-    shown = _shown(here, owner, stored.sha256)
-    place = {"Location": f"/v1/assets/{shown.id}"}
-    return JSONResponse(shown.model_dump(mode="json"), 201 if is_new else 200, place)
+    is_new = assets.record(here.store, owner, [(upload.name, stored)])
+    asset = _shown(here, owner, stored.sha256)
+    headers = {"Location": f"/v1/assets/{asset.id}"}
+    return JSONResponse(asset.model_dump(mode="json"), 201 if is_new else 200, headers)
 
 
 def _shown(here: Service, owner: str, sha256: str) -> AssetShown:
@@ -78,5 +77,5 @@ def _shown(here: Service, owner: str, sha256: str) -> AssetShown:
         found = assets.find(session, owner, sha256)
     if found is None or Storage.of(here.settings).stat(sha256) is None:
         raise not_found("asset")
-    told = {"sha256": found.sha256, "size": found.size, "name": found.name, "created_at": found.created_at}
-    return AssetShown(id=f"{PREFIX}{found.sha256}", kind=media.kind_of(found.name), **told)
+    fields = {"sha256": found.sha256, "size": found.size, "name": found.name, "created_at": found.created_at}
+    return AssetShown(id=f"{PREFIX}{found.sha256}", kind=media.kind_of(found.name), **fields)

@@ -1,4 +1,4 @@
-"""Batches: the list, one of them as it stands, its rows, its results, and what can be asked of it."""
+"""Batches: the list, the state of one batch, its rows and results, and the actions on it."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -8,24 +8,24 @@ from typing import Annotated, Final
 from fastapi import Path, Query, Request
 from fastapi.responses import StreamingResponse
 
-from api.auth import Caller
-from api.live import After as AfterEvent
-from api.live import LastEventId, Tail, stream
-from api.pages import After, AfterRow, Limit, Page, page, row_after
-from api.problems import not_found
+from api.deps import After, AfterRow, Caller, Here, Limit, Page, Service, page, row_after
+from api.errors import not_found
+from api.event_stream import After as AfterEvent
+from api.event_stream import EventSource, LastEventId, stream
 from api.schemas import BatchHandled, BatchListed, BatchShown, JobShown
-from api.service import Here, Service
 from reelq.job import Cause, Stage, Status
-from reelq.results import Form, lines_of_results
-from reelq.store import batchlist, handling, outcomes, rows
-from reelq.store.apikeys import Holder
-from reelq.store.handling import Handled
-from reelq.store.overview import Costs, costs_of, snapshot
-from reelq.store.session import Store
+from reelq.results import Form, result_lines
+from reelq.store import commands
+from reelq.store.api_keys import Holder
+from reelq.store.billing.ledger import Costs, costs_of
+from reelq.store.commands import ActionCounts
+from reelq.store.db.engine import Store
+from reelq.store.queries import lookup, rows
+from reelq.store.queries.batch_status import snapshot
 
 BatchId = Annotated[str, Path(pattern=r"^bat_[0-9a-z]{22}$", examples=["bat_01k9z3c0q2m4x6v8b1n5s7"])]
 _JSONL: Final = "application/jsonl"
-_BESIDE: Final = ThreadPoolExecutor(4, "costs")
+_COSTS_THREADS: Final = ThreadPoolExecutor(4, "costs")
 _Code = Annotated[str | None, Query(pattern=r"^[a-z_]{1,40}$", description="Only rows that ended with this error.")]
 
 _Called = Annotated[
@@ -35,14 +35,14 @@ _Called = Annotated[
 
 
 def list_batches(here: Here, caller: Caller, limit: Limit = 50, cursor: After = None) -> Page[BatchListed]:
-    """Your batches, the newest first."""
+    """Your batches, newest first."""
     with here.store.read() as session:
-        found = batchlist.standings(session, caller.owner, limit + 1, cursor)
+        found = lookup.list_with_counts(session, caller.owner, limit + 1, cursor)
     return page(found, limit, BatchListed.of, lambda one: one.batch.id)
 
 
 def show_batch(here: Here, caller: Caller, batch_id: BatchId) -> BatchShown:
-    """A batch as it stands: how many rows are where, which move, what holds them up, why some failed."""
+    """The state of a batch: the counts of rows, the rows in progress, what holds them up, and why some failed."""
     return shown(here.store, caller.owner, batch_id)
 
 
@@ -58,22 +58,22 @@ def list_jobs(
     cause: Cause | None = None,
     called: _Called = None,
 ) -> Page[JobShown]:
-    """The batch's rows in order; with filters, those that are so in all that is named."""
-    sieve = rows.Sieve(status, stage, error_code, cause, called)
+    """The rows of the batch in order. With several filters, only rows that match all of them."""
+    filters = rows.RowFilter(status, stage, error_code, cause, called)
     with here.store.read() as session:
-        if not batchlist.is_of(session, caller.owner, batch_id):
+        if not lookup.is_owned_by(session, caller.owner, batch_id):
             raise not_found("batch")
-        found = rows.rows_of(session, batch_id, row_after(cursor), limit + 1, sieve)
+        found = rows.rows_of(session, batch_id, row_after(cursor), limit + 1, filters)
     return page(found, limit, JobShown.of, lambda one: f"row_{one.row}")
 
 
 def batch_results(here: Here, caller: Caller, request: Request, batch_id: BatchId) -> StreamingResponse:
-    """The result manifest: your columns, then what came of each row; as JSON Lines for `Accept: application/jsonl`."""
+    """The result manifest: your columns and the result of each row. As JSON Lines with `Accept: application/jsonl`."""
     _own(here, caller, batch_id)
     form = Form.JSONL if _JSONL in request.headers.get("accept", "") else Form.CSV
     headers = {"Content-Disposition": f'attachment; filename="{batch_id}-results.{form}"'}
     media = _JSONL if form is Form.JSONL else "text/csv; charset=utf-8"
-    return StreamingResponse(lines_of_results(here.store, batch_id, form), media_type=media, headers=headers)
+    return StreamingResponse(result_lines(here.store, batch_id, form), media_type=media, headers=headers)
 
 
 def batch_events(
@@ -83,44 +83,44 @@ def batch_events(
     after: AfterEvent = None,
     last_event_id: LastEventId = "",
 ) -> StreamingResponse:
-    """What happens in the batch, as it happens (server-sent events), until nothing goes on by itself any more."""
+    """Live events of the batch (server-sent events). The stream ends when nothing more happens by itself."""
     _own(here, caller, batch_id)
-    return stream(here, caller, Tail(batch_id), after, last_event_id)
+    return stream(here, caller, EventSource(batch_id), after, last_event_id)
 
 
 def cancel_batch(here: Here, caller: Caller, batch_id: BatchId) -> BatchHandled:
-    """No row of it goes on; those at work end at their next event."""
-    return _handled(here, caller, batch_id, handling.cancel_batch)
+    """Cancel a batch. Rows in a running stage end soon, all others at once."""
+    return _apply(here, caller, batch_id, commands.cancel_batch)
 
 
 def pause_batch(here: Here, caller: Caller, batch_id: BatchId) -> BatchHandled:
-    """No stage of it begins any more; those at work end."""
-    return _handled(here, caller, batch_id, lambda store, one: handling.pause_batch(store, one)[1])
+    """Pause a batch: running stages finish, no new ones start."""
+    return _apply(here, caller, batch_id, lambda store, one: commands.pause_batch(store, one)[1])
 
 
 def resume_batch(here: Here, caller: Caller, batch_id: BatchId) -> BatchHandled:
-    """All of it that a person held up goes on, and its limits are lifted."""
-    return _handled(here, caller, batch_id, handling.resume_batch)
+    """Resume what you have paused or limited, and lift the batch's limits."""
+    return _apply(here, caller, batch_id, commands.resume_batch)
 
 
 def retry_batch(here: Here, caller: Caller, batch_id: BatchId) -> BatchHandled:
-    """Every failed row of it goes again, and those that ended because of one."""
-    return _handled(here, caller, batch_id, handling.retry_batch)
+    """Retry every failed row, and the rows that were cancelled because of one."""
+    return _apply(here, caller, batch_id, commands.retry_batch)
 
 
 def shown(store: Store, owner: str, batch_id: str) -> BatchShown:
-    """The owner's batch as it goes out; a problem where there is none."""
+    """Return the owner's batch for a response. Raise a problem if there is no such batch."""
     with store.read() as session:
-        if not batchlist.is_of(session, owner, batch_id):
+        if not lookup.is_owned_by(session, owner, batch_id):
             raise not_found("batch")
-        # Of a huge batch this takes as long as most of the rest: it is read beside it.
-        costs = _BESIDE.submit(_costs, store, batch_id)
-        seen = snapshot(session, batch_id, store.now(session), costs=Costs(0, shared=False))
-        failed = outcomes.failures(session, batch_id) if seen.count(Status.FAILED, Status.CANCELLED) else ()
-        waiting = outcomes.waits(session, batch_id) if seen.count(Status.WAITING) else ()
-    # Waited for with no connection in hand: who holds one and waits for another may wait for ever.
-    spent = costs.result()
-    return BatchShown.at_this_moment(replace(seen, credits=spent.credits, shared=spent.shared), failed, waiting)
+        # For a huge batch, the costs take as long to read as the rest, so both are read in parallel.
+        costs = _COSTS_THREADS.submit(_costs, store, batch_id)
+        state = snapshot(session, batch_id, store.now(session), costs=Costs(0, shared=False))
+        failures = rows.failures(session, batch_id) if state.count(Status.FAILED, Status.CANCELLED) else ()
+        waits = rows.waits(session, batch_id) if state.count(Status.WAITING) else ()
+    # Wait only after releasing the connection. Holding one while waiting for another could deadlock.
+    total = costs.result()
+    return BatchShown.at_this_moment(replace(state, credits=total.credits, shared=total.shared), failures, waits)
 
 
 def _costs(store: Store, batch_id: str) -> Costs:
@@ -128,13 +128,13 @@ def _costs(store: Store, batch_id: str) -> Costs:
         return costs_of(session, batch_id)
 
 
-def _handled(here: Service, caller: Holder, batch_id: str, act: Callable[[Store, str], Handled]) -> BatchHandled:
+def _apply(here: Service, caller: Holder, batch_id: str, act: Callable[[Store, str], ActionCounts]) -> BatchHandled:
     _own(here, caller, batch_id)
-    done = act(here.store, batch_id)
-    return BatchHandled.of(done, shown(here.store, caller.owner, batch_id))
+    counts = act(here.store, batch_id)
+    return BatchHandled.of(counts, shown(here.store, caller.owner, batch_id))
 
 
 def _own(here: Service, caller: Holder, batch_id: str) -> None:
     with here.store.read() as session:
-        if not batchlist.is_of(session, caller.owner, batch_id):
+        if not lookup.is_owned_by(session, caller.owner, batch_id):
             raise not_found("batch")

@@ -1,34 +1,34 @@
-"""Whether the process lives, and whether it can serve: for whoever starts it and balances load."""
+"""Health checks for process managers and load balancers."""
 
 import redis
 
-from api.problems import Problem
+from api.deps import Here, Service
+from api.errors import Problem
 from api.schemas import Alive
-from api.service import Here, Service
 from reelq.errors import SettingsError
-from reelq.store import schema
-from reelq.store.session import is_broken
+from reelq.store.db import migrations
+from reelq.store.db.engine import is_broken
 
-_SECONDS = 3
-_AGAIN = {"Retry-After": "5"}
+_TIMEOUT_SECONDS = 3
+_RETRY_AFTER = {"Retry-After": "5"}
 
 
 async def healthz() -> Alive:
-    """The process lives."""
+    """The process is running."""
     return Alive()
 
 
 def readyz(here: Here) -> Alive:
-    """Requests can be served: the database is there in the version that is needed, and so is the broker."""
-    missing = [told for told in (_database(here), _broker(here)) if told]
+    """The process can serve requests: the database answers and has the right version, and the broker answers."""
+    missing = [problem for problem in (_database(here), _broker(here)) if problem]
     if missing:
-        raise Problem(503, "not_ready", "; ".join(missing), headers=_AGAIN, missing=missing)
+        raise Problem(503, "not_ready", "; ".join(missing), headers=_RETRY_AFTER, missing=missing)
     return Alive()
 
 
 def _database(here: Service) -> str:
     try:
-        current = schema.is_current(here.store)
+        current = migrations.is_current(here.store)
     except Exception as error:
         if not is_broken(error):
             raise
@@ -42,9 +42,9 @@ def _broker(here: Service) -> str:
         return ""
     try:
         with redis.Redis.from_url(
-            url.get_secret_value(), socket_timeout=_SECONDS, socket_connect_timeout=_SECONDS
-        ) as it:
-            it.ping()
+            url.get_secret_value(), socket_timeout=_TIMEOUT_SECONDS, socket_connect_timeout=_TIMEOUT_SECONDS
+        ) as client:
+            client.ping()
     except (redis.RedisError, OSError, ValueError, SettingsError):
         return "the broker does not answer"
     return ""

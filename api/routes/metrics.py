@@ -1,11 +1,11 @@
-"""The deployment's figures, for Prometheus."""
+"""The metrics of the deployment, for Prometheus."""
 
 from typing import Final
 
 from fastapi import Request, Response
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
-from api.service import Here
+from api.deps import Here
 
 ANSWERS: Final = {
     200: {"description": "Metrics, as Prometheus reads them", "content": {"text/plain": {"schema": {"type": "string"}}}}
@@ -13,5 +13,5 @@ ANSWERS: Final = {
 
 
 def show_metrics(here: Here, request: Request) -> Response:
-    """How the deployment stands, all owners together, in figures alone."""
+    """Metrics of the whole deployment, over all owners. They contain no names of batches or rows."""
     return Response(request.app.state.exposition.told(here.store), media_type=CONTENT_TYPE_PLAIN_0_0_4)

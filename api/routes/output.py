@@ -1,4 +1,4 @@
-"""A row's finished video: all of it, or the bytes that are asked for."""
+"""A row's finished video, as a whole or as a range of bytes."""
 
 import re
 from collections.abc import AsyncIterator, Callable
@@ -12,15 +12,14 @@ from fastapi import Header, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from api.auth import Caller
-from api.problems import Problem
+from api.deps import Caller, Here, Service
+from api.errors import Problem
 from api.routes.jobs import JobId, own
-from api.service import Here, Service
 from reelq.storage import Storage
-from reelq.store.apikeys import Holder
-from reelq.store.ends import result_of
+from reelq.store.api_keys import Holder
+from reelq.store.jobs.dependents import result_of
 
-_PIECE: Final = 1 << 18
+_CHUNK_BYTES: Final = 1 << 18
 _MEDIA: Final = "video/mp4"
 _ONE_RANGE: Final = re.compile(r"bytes=(?:([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18}))")
 _BYTES: Final = {_MEDIA: {"schema": {"type": "string", "format": "binary"}}}
@@ -37,7 +36,7 @@ _IfNoneMatch = Annotated[str | None, Header(alias="If-None-Match", description="
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """A finished file, and what there is to be said of it."""
+    """A finished video and its metadata."""
 
     open: Callable[[], BinaryIO]
     name: str
@@ -47,12 +46,12 @@ class Video:
 
     @property
     def tag(self) -> str:
-        """What tells it from any other."""
+        """The ETag."""
         return f'"{self.sha256}"'
 
     @property
     def headers(self) -> dict[str, str]:
-        """What goes out with all of it and with any part."""
+        """The headers of every response, whole or partial."""
         return {
             "ETag": self.tag,
             "Last-Modified": formatdate(self.modified, usegmt=True),
@@ -63,13 +62,13 @@ class Video:
         }
 
     async def bytes(self, first: int, last: int) -> AsyncIterator[bytes]:
-        """These bytes, the last one among them."""
+        """Yield the bytes from `first` to `last`, inclusive."""
         with await run_in_threadpool(self.open) as file:
             await run_in_threadpool(file.seek, first)
-            left = last - first + 1
-            while left and (piece := await run_in_threadpool(file.read, min(_PIECE, left))):
-                left -= len(piece)
-                yield piece
+            remaining = last - first + 1
+            while remaining and (chunk := await run_in_threadpool(file.read, min(_CHUNK_BYTES, remaining))):
+                remaining -= len(chunk)
+                yield chunk
 
 
 def job_output(
@@ -80,32 +79,35 @@ def job_output(
     if_range: _IfRange = None,
     if_none_match: _IfNoneMatch = None,
 ) -> Response:
-    """The finished video, or one range of its bytes."""
-    video = _found(here, caller, job_id)
+    """The finished video, or a range of its bytes."""
+    video = _find_video(here, caller, job_id)
     headers = video.headers
     if if_none_match and (if_none_match.strip() == "*" or video.tag in if_none_match):
         return Response(None, 304, headers)
-    still_meant = if_range is None or if_range in {video.tag, headers["Last-Modified"]}
-    part = _part(asked, video.size) if asked and still_meant else None
-    first, last = part or (0, video.size - 1)
+    range_applies = if_range is None or if_range in {video.tag, headers["Last-Modified"]}
+    byte_range = _parse_range(asked, video.size) if asked and range_applies else None
+    first, last = byte_range or (0, video.size - 1)
     headers["Content-Length"] = str(last - first + 1)
-    if part:
+    if byte_range:
         headers["Content-Range"] = f"bytes {first}-{last}/{video.size}"
-    return StreamingResponse(video.bytes(first, last), 206 if part else 200, headers, _MEDIA)
+    return StreamingResponse(video.bytes(first, last), 206 if byte_range else 200, headers, _MEDIA)
 
 
 def job_output_head(here: Here, caller: Caller, job_id: JobId) -> Response:
-    """Whether there is a finished video, and how large it is."""
-    video = _found(here, caller, job_id)
+    """The headers of the finished video, without its bytes."""
+    video = _find_video(here, caller, job_id)
     return Response(None, 200, {**video.headers, "Content-Length": str(video.size)}, _MEDIA)
 
 
-def _part(asked: str, size: int) -> tuple[int, int] | None:
-    """The first and the last byte of a range; None for what is none, or several: then all of it is the answer."""
-    found = _ONE_RANGE.fullmatch(asked.strip())
-    if not found:
+def _parse_range(header: str, size: int) -> tuple[int, int] | None:
+    """Return the first and the last byte of a range.
+
+    Return None for a header that is not valid or has several ranges. The response is then the whole video.
+    """
+    match = _ONE_RANGE.fullmatch(header.strip())
+    if not match:
         return None
-    start, end, suffix = found.groups()
+    start, end, suffix = match.groups()
     first = int(start) if start else max(size - int(suffix), 0)
     last = min(int(end), size - 1) if end else size - 1
     if end and int(end) < first:
@@ -116,7 +118,7 @@ def _part(asked: str, size: int) -> tuple[int, int] | None:
     return first, last
 
 
-def _found(here: Service, caller: Holder, job_id: str) -> Video:
+def _find_video(here: Service, caller: Holder, job_id: str) -> Video:
     job = own(here, caller, job_id)
     with here.store.read() as session:
         result = result_of(session, caller.owner, job_id)
@@ -129,15 +131,15 @@ def _found(here: Service, caller: Holder, job_id: str) -> Video:
         advice = f"POST /v1/jobs/{job_id}/retry brings it again, which is free."
         raise Problem(410, "result_gone", "The video is not where it was put any more", advice=advice)
 
-    def opened() -> BinaryIO:
-        return path.open("rb") if result.path else storage.open(result.sha256)  # which follows no link
+    def open_file() -> BinaryIO:
+        return path.open("rb") if result.path else storage.open(result.sha256)  # does not follow symbolic links
 
     name = PurePosixPath(job.output).name or f"{job_id}.mp4"
-    return Video(opened, name, result.size, path.stat().st_mtime, result.sha256)
+    return Video(open_file, name, result.size, path.stat().st_mtime, result.sha256)
 
 
 def _disposition(name: str) -> str:
-    """The file's name, for those who know RFC 6266 and for those who don't."""
-    plain = re.sub(r'[^\x20-\x7e]|["\\%]', "_", name)
-    exact = "" if plain == name else f"; filename*=UTF-8''{quote(name, safe='')}"
-    return f'attachment; filename="{plain}"{exact}'
+    """Return the `Content-Disposition` header: an ASCII name, and the exact one (RFC 6266) if that differs."""
+    ascii_name = re.sub(r'[^\x20-\x7e]|["\\%]', "_", name)
+    exact_name = "" if ascii_name == name else f"; filename*=UTF-8''{quote(name, safe='')}"
+    return f'attachment; filename="{ascii_name}"{exact_name}'

@@ -1,4 +1,4 @@
-"""What is handed in: a batch, one row, or more words about a row."""
+"""Submissions: a batch, a single row, or a further instruction for a row."""
 
 import json
 from contextlib import ExitStack
@@ -10,27 +10,28 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
-from api.auth import Caller
-from api.handing_in import Received, RowsIn, Wish, hand_in, judge, order, receive
-from api.idempotency import Key, Made, fingerprint, once
-from api.problems import FaultShown, faults
+from api.batch_intake import BatchOptions, ReceivedBatch, RowsIn, check, order_for, receive, submit
+from api.deps import Caller, Here, Service
+from api.errors import FaultShown, faults
+from api.idempotency import CreatedResponse, Key, fingerprint, run_once
 from api.routes import batches, jobs
 from api.routes.jobs import JobId
-from api.service import Here, Service
-from reelq import manifest
+from reelq.manifest import checks
 from reelq.storage import Storage
-from reelq.store import batchlist, handling, rows, submissions
-from reelq.store.estimates import estimate
-from reelq.store.standing import standing
+from reelq.store import commands
+from reelq.store.billing.estimates import estimate
+from reelq.store.queries import lookup, rows
+from reelq.store.queries.account import account_state
+from reelq.store.submission import submitter
 
-_MOST: Final = 1_000_000_000
+_MAX_NUMBER: Final = 1_000_000_000
 Name = Annotated[
     str | None,
     Query(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$", description="What the batch is called."),
 ]
 Skill = Annotated[str, Query(max_length=200, description="The skill of rows that name none.")]
-First = Annotated[int | None, Query(ge=1, le=_MOST, description="Run so many rows, then wait for `resume`.")]
-Limit = Annotated[int | None, Query(ge=0, le=_MOST, description="Spend no more credits than this.")]
+First = Annotated[int | None, Query(ge=1, le=_MAX_NUMBER, description="Run so many rows, then wait for `resume`.")]
+Limit = Annotated[int | None, Query(ge=0, le=_MAX_NUMBER, description="Spend no more credits than this.")]
 DryRun = Annotated[bool, Query(description="Only check and estimate: nothing is kept, nothing is run.")]
 
 _FORM: Final = {
@@ -56,7 +57,7 @@ BATCH_BODY: Final = {
 
 
 class Estimated(BaseModel):
-    """What it would cost, at the most that one instruction has cost yet, or else at what is usual."""
+    """The estimated cost, from the highest cost of an instruction so far, or from a typical one if none is known."""
 
     rows: int
     sends: int
@@ -64,11 +65,11 @@ class Estimated(BaseModel):
     credits: int
     seen: bool
     available: int | None
-    """The balance when it was read last."""
+    """The balance at its last reading."""
 
 
 class Foretold(BaseModel):
-    """What a batch would be, and what is wrong with it."""
+    """The result of a dry run: errors, warnings and the estimated cost."""
 
     faults: list[FaultShown]
     warnings: list[FaultShown]
@@ -77,7 +78,7 @@ class Foretold(BaseModel):
 
 
 class RowIn(BaseModel):
-    """One row: a manifest's columns, and any of your own."""
+    """A row: the columns of a manifest, and any columns of your own."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -86,7 +87,7 @@ class RowIn(BaseModel):
 
 
 class RefineIn(BaseModel):
-    """More words about a row."""
+    """A further instruction for a row."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -98,21 +99,21 @@ async def add_batch(
     caller: Caller,
     request: Request,
     name: Name = None,
-    skill: Skill = manifest.DEFAULT_SKILL,
+    skill: Skill = checks.DEFAULT_SKILL,
     first: First = None,
     limit_credits: Limit = None,
     dry_run: DryRun = False,
     key: Key = None,
 ) -> Response:
-    """Hand in a batch. With `dry_run` it is only checked, which is answered with 200 whatever is found."""
-    wish = Wish(name, skill, first, limit_credits)
+    """Submit a batch. With `dry_run`, only check it: the status is 200 even if there are errors."""
+    wish = BatchOptions(name, skill, first, limit_credits)
     with ExitStack() as open_files:
-        came = await receive(request, Storage.of(here.settings), open_files)
+        received = await receive(request, Storage.of(here.settings), open_files)
         if dry_run:
-            return await run_in_threadpool(_foretell, here, caller.owner, came, wish)
-        asked = fingerprint(request, came.content)
-        make = partial(_make_batch, here, caller.owner, came, wish)
-        return await run_in_threadpool(once, here.store, caller.owner, key, asked, "bat", make)
+            return await run_in_threadpool(_dry_run, here, caller.owner, received, wish)
+        request_hash = fingerprint(request, received.content)
+        make = partial(_create_batch, here, caller.owner, received, wish)
+        return await run_in_threadpool(run_once, here.store, caller.owner, key, request_hash, "bat", make)
 
 
 def add_job(
@@ -121,61 +122,61 @@ def add_job(
     request: Request,
     row: Annotated[RowIn, Body()],
     name: Name = None,
-    skill: Skill = manifest.DEFAULT_SKILL,
+    skill: Skill = checks.DEFAULT_SKILL,
     limit_credits: Limit = None,
     key: Key = None,
 ) -> Response:
-    """Hand in one row: a batch of its own."""
-    said = json.dumps(row.model_dump(exclude_none=True))
-    came = Received(said.encode(), "job", "manifest.jsonl")
-    make = partial(_make_job, here, caller.owner, came, Wish(name, skill, None, limit_credits))
-    return once(here.store, caller.owner, key, fingerprint(request, said), "bat", make)
+    """Submit a single row, as a batch of its own."""
+    text = json.dumps(row.model_dump(exclude_none=True))
+    received = ReceivedBatch(text.encode(), "job", "manifest.jsonl")
+    make = partial(_create_job, here, caller.owner, received, BatchOptions(name, skill, None, limit_credits))
+    return run_once(here.store, caller.owner, key, fingerprint(request, text), "bat", make)
 
 
 def refine_job(
     here: Here, caller: Caller, request: Request, job_id: JobId, more: RefineIn, key: Key = None
 ) -> Response:
-    """Tell the agent more where this row left off. The answer is a row of its own, in a batch of its own."""
+    """Send a further instruction where this row left off. This creates a new row in a new batch."""
     jobs.own(here, caller, job_id)
 
     def make(made_id: str) -> Response:
-        batch_id, _ = handling.refine_row(here.store, job_id, more.instruction, made_id)
-        return _only_job(here, caller.owner, batch_id)
+        batch_id, _ = commands.refine_row(here.store, job_id, more.instruction, made_id)
+        return _single_job(here, caller.owner, batch_id)
 
-    return once(here.store, caller.owner, key, fingerprint(request, more.model_dump_json()), "job", make)
-
-
-def _make_batch(here: Service, owner: str, came: Received, wish: Wish, batch_id: str) -> Response:
-    _hand_in(here, owner, came, wish, batch_id)
-    return Made(batches.shown(here.store, owner, batch_id), f"/v1/batches/{batch_id}")
+    return run_once(here.store, caller.owner, key, fingerprint(request, more.model_dump_json()), "job", make)
 
 
-def _make_job(here: Service, owner: str, came: Received, wish: Wish, batch_id: str) -> Response:
-    _hand_in(here, owner, came, wish, batch_id)
-    return _only_job(here, owner, batch_id)
+def _create_batch(here: Service, owner: str, received: ReceivedBatch, wish: BatchOptions, batch_id: str) -> Response:
+    _submit_once(here, owner, received, wish, batch_id)
+    return CreatedResponse(batches.shown(here.store, owner, batch_id), f"/v1/batches/{batch_id}")
 
 
-def _hand_in(here: Service, owner: str, came: Received, wish: Wish, batch_id: str) -> None:
+def _create_job(here: Service, owner: str, received: ReceivedBatch, wish: BatchOptions, batch_id: str) -> Response:
+    _submit_once(here, owner, received, wish, batch_id)
+    return _single_job(here, owner, batch_id)
+
+
+def _submit_once(here: Service, owner: str, received: ReceivedBatch, wish: BatchOptions, batch_id: str) -> None:
     with here.store.read() as session:
-        was_made = batchlist.is_of(session, owner, batch_id)
-    if not was_made:  # by an earlier try, whose answer nobody heard
-        hand_in(here, owner, came, wish, batch_id)
+        exists = lookup.is_owned_by(session, owner, batch_id)
+    if not exists:  # or an earlier request created it, but its response was lost
+        submit(here, owner, received, wish, batch_id)
 
 
-def _only_job(here: Service, owner: str, batch_id: str) -> Response:
+def _single_job(here: Service, owner: str, batch_id: str) -> Response:
     with here.store.read() as session:
-        (job,) = rows.rows_of(session, batch_id, 0, 1, rows.Sieve())
-    return Made(jobs.shown(here.store, owner, job.id), f"/v1/jobs/{job.id}")
+        (job,) = rows.rows_of(session, batch_id, 0, 1, rows.RowFilter())
+    return CreatedResponse(jobs.shown(here.store, owner, job.id), f"/v1/jobs/{job.id}")
 
 
-def _foretell(here: Service, owner: str, came: Received, wish: Wish) -> Response:
-    """What the sound rows of it would cost; the others have to be mended first."""
-    judged = judge(here, owner, came, wish)
-    checked, known = judged.checked, standing(here.store, here.settings)
-    planned = submissions.plan(here.store, order(owner, came, wish, judged), service=here.settings.nemo_api_url)
-    cost = estimate(planned.sends, planned.generations, highest=known.highest if known else 0)
-    told: dict[str, Any] = {"rows": len(checked.rows), "generations": planned.generations}
-    told |= {"sends": cost.sends, "credits": cost.credits, "seen": cost.seen}
-    told |= {"available": known.reading.available if known and known.reading else None}
-    found = {"faults": faults(checked.faults), "warnings": faults(checked.warnings), "rows": len(checked.rows)}
-    return JSONResponse(Foretold(**found, estimate=Estimated(**told)).model_dump(mode="json"))
+def _dry_run(here: Service, owner: str, received: ReceivedBatch, wish: BatchOptions) -> Response:
+    """Check a batch, and estimate the cost of its valid rows."""
+    judged = check(here, owner, received, wish)
+    checked, account = judged.checked, account_state(here.store, here.settings)
+    plan = submitter.plan(here.store, order_for(owner, received, wish, judged), service=here.settings.nemo_api_url)
+    cost = estimate(plan.sends, plan.generations, highest=account.highest if account else 0)
+    cost_fields: dict[str, Any] = {"rows": len(checked.rows), "generations": plan.generations}
+    cost_fields |= {"sends": cost.sends, "credits": cost.credits, "seen": cost.seen}
+    cost_fields |= {"available": account.reading.available if account and account.reading else None}
+    findings = {"faults": faults(checked.faults), "warnings": faults(checked.warnings), "rows": len(checked.rows)}
+    return JSONResponse(Foretold(**findings, estimate=Estimated(**cost_fields)).model_dump(mode="json"))

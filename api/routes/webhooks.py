@@ -1,4 +1,4 @@
-"""Webhooks: where an owner wants to be told of what, what became of each thing told, and telling it once more."""
+"""Webhooks: an owner's endpoints, their deliveries, and redelivery."""
 
 from datetime import datetime
 from typing import Annotated
@@ -6,44 +6,42 @@ from typing import Annotated
 from fastapi import Path, Request, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from api.auth import Caller
-from api.idempotency import REPLAYED, Key, Made, fingerprint, once
-from api.pages import After, Limit, Page, page
-from api.problems import Problem, not_found
-from api.service import Here, Service
-from reelq import outward
-from reelq.store import webhooks
-from reelq.store.apikeys import Holder
-from reelq.store.clients import DeliveryState
-from reelq.store.outbox import Event
-from reelq.store.session import Transaction
-from reelq.store.webhooks import Delivery, Disabled, Endpoint, TooMany
+from api.deps import After, Caller, Here, Limit, Page, Service, page
+from api.errors import Problem, not_found
+from api.idempotency import REPLAYED, CreatedResponse, Key, fingerprint, run_once
+from reelq import egress
+from reelq.store.api_keys import Holder
+from reelq.store.db.client_models import DeliveryState
+from reelq.store.db.engine import Transaction
+from reelq.store.webhooks import endpoints
+from reelq.store.webhooks.endpoints import Delivery, Endpoint, EndpointDisabled, TooManyEndpoints
+from reelq.store.webhooks.outbox import Event
 
 WebhookId = Annotated[str, Path(pattern=r"^hook_[0-9a-z]{22}$", examples=["hook_01k9z3c0q2m4x6v8b1n5s7"])]
 DeliveryId = Annotated[str, Path(pattern=r"^msg_[0-9a-z]{22}$", examples=["msg_01k9z3c0q2m4x6v8b1n5s7"])]
-_LONGEST_URL = 2000
+_MAX_URL = 2000
 
 
-def _secret(word: str) -> str:
-    if not webhooks.is_secret(word):
+def _secret(secret: str) -> str:
+    if not endpoints.is_secret(secret):
         raise ValueError("`whsec_` and 24 to 64 bytes in base64 make a secret")
-    return word
+    return secret
 
 
-def _all_different(events: list[Event]) -> list[Event]:
+def _unique(events: list[Event]) -> list[Event]:
     return list(dict.fromkeys(events))
 
 
 class WebhookAsked(BaseModel):
-    """Where you want to be told of what."""
+    """An endpoint to create, and the events to send to it."""
 
     model_config = ConfigDict(extra="forbid", title="NewWebhook")
 
-    url: Annotated[str, Field(max_length=_LONGEST_URL, examples=["https://example.com/reelq"])]
+    url: Annotated[str, Field(max_length=_MAX_URL, examples=["https://example.com/reelq"])]
     """A public `http(s)` address. Redirects are not followed."""
-    events: Annotated[list[Event], Field(min_length=1, max_length=20), AfterValidator(_all_different)] = list(Event)
+    events: Annotated[list[Event], Field(min_length=1, max_length=20), AfterValidator(_unique)] = list(Event)
     secret: Annotated[str, Field(pattern=r"^whsec_[A-Za-z0-9+/]{32,86}={0,2}$"), AfterValidator(_secret)] | None = None
-    """One of your own; else one is made."""
+    """Your own secret. One is generated if you give none."""
 
 
 class WebhookShown(BaseModel):
@@ -54,24 +52,24 @@ class WebhookShown(BaseModel):
     events: list[Event]
     created_at: datetime
     disabled_at: datetime | None
-    """Nothing is sent there since."""
+    """When the endpoint was disabled. Nothing has been sent to it since."""
     why: str
 
     @classmethod
-    def of(cls, one: Endpoint) -> "WebhookShown":
-        """As its owner sees it."""
-        return cls.model_validate(one, from_attributes=True)
+    def of(cls, endpoint: Endpoint) -> "WebhookShown":
+        """Build it from a record of the store."""
+        return cls.model_validate(endpoint, from_attributes=True)
 
 
 class WebhookMade(WebhookShown):
-    """A new endpoint, with what its messages are signed with: shown now, and never again."""
+    """A new endpoint with the secret that signs its messages. The secret is shown only once."""
 
     secret: str | None
-    """None where it is an earlier request that is answered again, and the webhook was deleted since."""
+    """None if this repeats the response to an earlier request and the webhook has been deleted since."""
 
 
 class DeliveryShown(BaseModel):
-    """One event for one endpoint, and how far it has come. Its id is the message's `webhook-id` at every try."""
+    """The delivery of an event to an endpoint. Its id is the `webhook-id` of the message in every attempt."""
 
     id: str
     event: Event
@@ -80,56 +78,63 @@ class DeliveryShown(BaseModel):
     state: DeliveryState
     attempts: int
     due_at: datetime
-    """When a pending one is tried again, or counts as lost where a try is under way."""
+    """When the next attempt is due, or when an attempt in progress counts as lost."""
     status_code: int | None
     error: str
     created_at: datetime
     delivered_at: datetime | None
 
     @classmethod
-    def of(cls, one: Delivery) -> "DeliveryShown":
-        """As its owner sees it."""
-        return cls.model_validate(one, from_attributes=True)
+    def of(cls, delivery: Delivery) -> "DeliveryShown":
+        """Build it from a record of the store."""
+        return cls.model_validate(delivery, from_attributes=True)
 
 
 def create_webhook(
     here: Here, caller: Caller, request: Request, asked: WebhookAsked, idempotency_key: Key = None
 ) -> Response:
-    """Be told from now on. The answer shows the secret, once."""
-    outward.check(asked.url, here.settings.allowed_networks)
-    asks = fingerprint(request, asked.model_dump_json())
-    answer = once(
-        here.store, caller.owner, idempotency_key, asks, "hook", lambda made_id: _create(here, caller, asked, made_id)
+    """Create a webhook. The response shows the secret, only once."""
+    egress.check(asked.url, here.settings.allowed_networks)
+    request_hash = fingerprint(request, asked.model_dump_json())
+    answer = run_once(
+        here.store,
+        caller.owner,
+        idempotency_key,
+        request_hash,
+        "hook",
+        lambda made_id: _create(here, caller, asked, made_id),
     )
     return _with_secret(here, caller, answer)
 
 
 def _create(here: Service, caller: Holder, asked: WebhookAsked, made_id: str) -> Response:
-    secret = asked.secret or webhooks.new_secret()
+    secret = asked.secret or endpoints.new_secret()
     with here.store.write() as session:
         now = here.store.now(session)
         try:
-            made = webhooks.create(session, here.vault, caller.owner, asked.url, asked.events, secret, now, made_id)
-        except TooMany:
-            detail = f"You have {webhooks.MOST} webhooks, which is the most that there may be"
+            endpoint = endpoints.create(
+                session, here.vault, caller.owner, asked.url, asked.events, secret, now, made_id
+            )
+        except TooManyEndpoints:
+            detail = f"You have {endpoints.MAX_ENDPOINTS} webhooks, which is the most that there may be"
             raise Problem(409, "too_many_webhooks", detail, advice="Delete one that is not needed.") from None
-    return Made(WebhookShown.of(made), f"/v1/webhooks/{made.id}")
+    return CreatedResponse(WebhookShown.of(endpoint), f"/v1/webhooks/{endpoint.id}")
 
 
 def _with_secret(here: Service, caller: Holder, answer: Response) -> Response:
-    """Only now, on its way out: the answer is kept, for whoever asks once more, and a secret must not be kept in it."""
+    """Add the secret to the response. The stored response, which a repeated request gets, must not contain it."""
     shown = WebhookShown.model_validate_json(bytes(answer.body))
     with here.store.read() as session:
-        secret = webhooks.secret_of(session, here.vault, caller.owner, shown.id)
-    whole = WebhookMade(**shown.model_dump(), secret=secret)
+        secret = endpoints.secret_of(session, here.vault, caller.owner, shown.id)
+    complete = WebhookMade(**shown.model_dump(), secret=secret)
     headers = {name: answer.headers[name] for name in ("Location", REPLAYED) if name in answer.headers}
-    return Response(whole.model_dump_json(), answer.status_code, headers, media_type="application/json")
+    return Response(complete.model_dump_json(), answer.status_code, headers, media_type="application/json")
 
 
 def list_webhooks(here: Here, caller: Caller, limit: Limit = 50, cursor: After = None) -> Page[WebhookShown]:
-    """Your webhooks, the newest first."""
+    """Your webhooks, newest first."""
     with here.store.read() as session:
-        found = webhooks.endpoints(session, caller.owner, limit + 1, cursor)
+        found = endpoints.endpoints(session, caller.owner, limit + 1, cursor)
     return page(found, limit, WebhookShown.of, lambda one: one.id)
 
 
@@ -140,37 +145,37 @@ def show_webhook(here: Here, caller: Caller, webhook_id: WebhookId) -> WebhookSh
 
 
 def delete_webhook(here: Here, caller: Caller, webhook_id: WebhookId) -> None:
-    """Nothing is sent there any more, and what was is forgotten."""
+    """Delete a webhook and its deliveries."""
     with here.store.write() as session:
-        if not webhooks.remove(session, caller.owner, webhook_id):
+        if not endpoints.delete_endpoint(session, caller.owner, webhook_id):
             raise not_found("webhook")
 
 
 def list_deliveries(
     here: Here, caller: Caller, webhook_id: WebhookId, limit: Limit = 50, cursor: After = None
 ) -> Page[DeliveryShown]:
-    """What it was told, or is still to be told, the newest first."""
+    """The deliveries to a webhook, newest first."""
     with here.store.read() as session:
         _own(session, caller.owner, webhook_id)
-        found = webhooks.deliveries(session, webhook_id, limit + 1, cursor)
+        found = endpoints.deliveries(session, webhook_id, limit + 1, cursor)
     return page(found, limit, DeliveryShown.of, lambda one: one.id)
 
 
 def redeliver(here: Here, caller: Caller, webhook_id: WebhookId, delivery_id: DeliveryId) -> DeliveryShown:
-    """Tell it this once more, at once, under the same id."""
+    """Send a delivery again, now and with the same id."""
     with here.store.write() as session:
         _own(session, caller.owner, webhook_id)
         try:
-            again = webhooks.redeliver(session, webhook_id, delivery_id, here.store.now(session))
-        except Disabled:
+            delivery = endpoints.redeliver(session, webhook_id, delivery_id, here.store.now(session))
+        except EndpointDisabled:
             raise Problem(409, "webhook_disabled", "Nothing is sent to this webhook any more") from None
-        if again is None:
+        if delivery is None:
             raise not_found("delivery")
-    return DeliveryShown.of(again)
+    return DeliveryShown.of(delivery)
 
 
 def _own(session: Transaction, owner: str, webhook_id: str) -> Endpoint:
-    found = webhooks.endpoint(session, owner, webhook_id)
+    found = endpoints.endpoint(session, owner, webhook_id)
     if found is None:
         raise not_found("webhook")
     return found

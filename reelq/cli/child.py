@@ -1,4 +1,4 @@
-"""What `reelq up` starts, as `python -m reelq.cli.child NAME …`: worker, REST service, Flower; ends with who did."""
+"""Entry point of the processes of `reelq up`: `python -m reelq.cli.child NAME`, where NAME is worker, api or flower."""
 
 import math
 import os
@@ -8,30 +8,30 @@ import threading
 
 
 def main() -> None:
-    """Begin as what the first argument says."""
-    threading.Thread(target=_end_with_stdin, name="reelq end", daemon=True).start()
-    name, *words = sys.argv[1:]
+    """Run the process that the first argument names."""
+    threading.Thread(target=_terminate_on_stdin_eof, name="reelq end", daemon=True).start()
+    name, *args = sys.argv[1:]
     if name == "api":
-        host, port = words
+        host, port = args
         _serve(host, int(port))
         return
     if name == "worker":
-        number, *words = words
-        _tell_metrics_apart(int(number))
+        number, *args = args
+        _set_metrics_port(int(number))
     from worker.celery import app
 
     if name == "worker":
-        app.worker_main(["--quiet", name, *words])
+        app.worker_main(["--quiet", name, *args])
     else:
-        app.start(["--quiet", name, *words])
+        app.start(["--quiet", name, *args])
 
 
-def _tell_metrics_apart(number: int) -> None:
-    """No two workers can listen at one port: the second has the next one, and so on."""
+def _set_metrics_port(number: int) -> None:
+    """Give each worker a metrics port of its own, counting up from the configured one."""
     from reelq.settings import Settings
 
-    if place := Settings.read().metrics_place:
-        host, port = place
+    if address := Settings.read().metrics_place:
+        host, port = address
         os.environ["REELQ_METRICS_ADDRESS"] = f"[{host}]:{port + number - 1}"
 
 
@@ -43,16 +43,16 @@ def _serve(host: str, port: int) -> None:
 
     settings = Settings.read()
     logs.set_up(settings.reelq_log_format)
-    # Whoever watches asks once a second: a line for each request would be all that the log says.
-    quiet = uvicorn.Config(
+    # Clients that watch a batch poll once a second: access lines would drown the rest of the log.
+    config = uvicorn.Config(
         "api.app:app", host=host, port=port, timeout_graceful_shutdown=math.ceil(settings.reelq_stop_grace),
         log_config=None, access_log=False, server_header=False, ws="none",
     )  # fmt: skip
-    uvicorn.Server(quiet).run()
+    uvicorn.Server(config).run()
 
 
-def _end_with_stdin() -> None:
-    """Whoever started this holds the other end of its input: killed, it can't tell us to stop, but this shows it."""
+def _terminate_on_stdin_eof() -> None:
+    """Terminate when the supervisor is gone. It holds the other end of stdin, which closes even if it is killed."""
     while os.read(sys.stdin.fileno(), 1024):
         pass
     os.kill(os.getpid(), signal.SIGTERM)

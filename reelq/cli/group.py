@@ -1,19 +1,19 @@
-"""The group of all commands: each is imported when it is called, and not before."""
+"""The click group. It imports a command's module when the command is called."""
 
 import gc
 from importlib import import_module
 
 import click
 
-from reelq.cli import COMMANDS
-from reelq.cli.interrupts import begin
+from reelq.cli.app import COMMANDS
+from reelq.cli.interrupts import raise_on_interrupt
 
-_BEGIN_BY_THEMSELVES = frozenset({"run", "submit"})
-"""They say when: a manifest of 100,000 rows is looked at for a while before anything comes of it."""
+_HANDLE_INTERRUPTS_THEMSELVES = frozenset({"run", "submit"})
+"""These handle Ctrl-C themselves: checking a manifest of 100,000 rows takes a while, and starts nothing yet."""
 
 
-class _Lazy(click.Group):
-    """A group whose commands live in modules of their own names, each as `command`."""
+class _LazyGroup(click.Group):
+    """A group that finds each command as `command` in the module of the same name."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(COMMANDS)
@@ -21,9 +21,9 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = _imported(cmd_name)
-        if cmd_name not in _BEGIN_BY_THEMSELVES:
-            begin()
+        command = _load(cmd_name)
+        if cmd_name not in _HANDLE_INTERRUPTS_THEMSELVES:
+            raise_on_interrupt()
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -31,17 +31,17 @@ class _Lazy(click.Group):
             formatter.write_dl(sorted(COMMANDS.items()))
 
 
-def _imported(name: str) -> click.Command:
-    # What is imported stays: to look for garbage in it all the while would take an eighth of the time.
+def _load(name: str) -> click.Command:
+    # Imported modules stay alive: garbage collection would take an eighth of the import time and free nothing.
     gc.disable()
     try:
-        command: click.Command = import_module(f"reelq.cli.{name}").command
+        command: click.Command = import_module(f"reelq.cli.commands.{name}").command
     finally:
         gc.enable()
     return command
 
 
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="reelq", message="reelq %(version)s")
 def group() -> None:
     """A folder of clips and a spreadsheet in, finished videos out."""

@@ -1,4 +1,4 @@
-"""Ctrl-C where it can't be an exception: an end in words, at whichever line of whatever module it comes."""
+"""Handles Ctrl-C, whenever it comes, with a message and exit code 130."""
 
 import os
 import signal
@@ -9,69 +9,72 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-_WORDS = b"\nInterrupted; nothing was run.\n"
-_INTERRUPTED = 130
-_A_MOMENT = 0.01
+_MESSAGE = b"\nInterrupted; nothing was run.\n"
+_EXIT_CODE = 130
+_RESEND_SECONDS = 0.01
 
 
-def nothing_begun() -> None:
-    """Until `begin`, Ctrl-C ends the process at once; unless it is ignored, as a shell wants it in its background."""
+def exit_on_interrupt() -> None:
+    """Make Ctrl-C end the process at once, until `begin` is called.
+
+    If SIGINT is ignored it stays ignored: shells start background jobs like that.
+    """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _end)
+        signal.signal(signal.SIGINT, _exit_at_once)
 
 
-def begin() -> None:
-    """From here on there may be something to be put in order first: Ctrl-C is an exception, as usual."""
-    sys.unraisablehook = _unheard
-    if signal.getsignal(signal.SIGINT) is _end:
+def raise_on_interrupt() -> None:
+    """Make Ctrl-C raise KeyboardInterrupt, as usual: from now on there may be something to clean up."""
+    sys.unraisablehook = _resend_discarded
+    if signal.getsignal(signal.SIGINT) is _exit_at_once:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextmanager
-def held_back() -> Iterator[None]:
-    """Ctrl-C comes after this: what is in it is short, and not made to be broken off in its midst; a second comes."""
-    came: list[int] = []
+def delay_interrupt() -> Iterator[None]:
+    """Delay Ctrl-C until the block ends; a second one gets through. For short blocks that must not be interrupted."""
+    received: list[int] = []
     handler = signal.getsignal(signal.SIGINT)
-    if not callable(handler):  # ignored, or the system's
+    if not callable(handler):  # ignored, or not handled in Python
         yield
         return
 
-    def note(number: int, _frame: FrameType | None) -> None:
-        came.append(number)
+    def record(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
         signal.signal(number, handler)
 
-    signal.signal(signal.SIGINT, note)
+    signal.signal(signal.SIGINT, record)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, handler)
-        if came:
+        if received:
             signal.raise_signal(signal.SIGINT)
 
 
-def all_done() -> None:
-    """Nothing is left to be put in order: what Python does before it ends is not worth a traceback."""
-    if signal.getsignal(signal.SIGINT) in {_end, signal.default_int_handler}:
+def restore_default() -> None:
+    """Restore the system's Ctrl-C: nothing is left to clean up, and Python's shutdown should not print a traceback."""
+    if signal.getsignal(signal.SIGINT) in {_exit_at_once, signal.default_int_handler}:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _unheard(what: "sys.UnraisableHookArgs") -> None:
-    """An exception in a callback goes nowhere: a Ctrl-C that meets one comes again, a moment later."""
-    if isinstance(what.exc_value, KeyboardInterrupt):
-        threading.Timer(_A_MOMENT, _press).start()
+def _resend_discarded(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Send a Ctrl-C again, a moment later, if it hit a callback whose exceptions Python discards."""
+    if isinstance(unraisable.exc_value, KeyboardInterrupt):
+        threading.Timer(_RESEND_SECONDS, _send_interrupt).start()
     else:
-        sys.__unraisablehook__(what)
+        sys.__unraisablehook__(unraisable)
 
 
-def _press() -> None:
+def _send_interrupt() -> None:
     main = threading.main_thread().ident
     if main and hasattr(signal, "pthread_kill"):
-        signal.pthread_kill(main, signal.SIGINT)  # whatever it waits for, it wakes up
+        signal.pthread_kill(main, signal.SIGINT)  # this interrupts whatever call it blocks in
     else:
         signal.raise_signal(signal.SIGINT)
 
 
-def _end(_number: int, _frame: FrameType | None) -> NoReturn:
-    # Not through Python's files: it may be in the midst of writing to one.
-    os.write(2, _WORDS)
-    os._exit(_INTERRUPTED)
+def _exit_at_once(_number: int, _frame: FrameType | None) -> NoReturn:
+    # Bypass Python's file objects: the interrupted code may be in the middle of writing to one.
+    os.write(2, _MESSAGE)
+    os._exit(_EXIT_CODE)

@@ -1,72 +1,199 @@
-"""`reelq submit`: a manifest into the queue, and back to the prompt."""
+"""Turns a manifest on the command line into a batch: check it, show what it will do and cost, confirm, submit."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final, TypeVar
 
 import click
 
-from reelq.cli import handing_in
-from reelq.cli.deployment import deployment
-from reelq.cli.handing_in import Call
-from reelq.cli.interrupts import begin
-from reelq.cli.whereabouts import of_service, service_of
+from reelq import skills
+from reelq.cli import sandbox_mode
+from reelq.cli.backends.local import OWNER, Deployment
+from reelq.cli.errors import OK
+from reelq.cli.estimate import describe_plan, describe_plan_cost, read_funds
+from reelq.cli.views.text import plural, show_findings
+from reelq.cli.views.watch import is_interactive
+from reelq.errors import ManifestError
+from reelq.manifest import checks
 from reelq.settings import Settings
-from reelq.store.orders import Order
+from reelq.store.billing import accounts
+from reelq.store.queries.account import check_key
+from reelq.store.submission import sandbox_reset, submitter
+from reelq.store.submission.request import Plan, Submission
+from reelq.store.submission.submitter import Submitted
+
+RESULTS: Final = Path("reelq-out")
+"""The default parent of output folders; each is named after its manifest."""
+F = TypeVar("F", bound=Callable[..., Any])
 
 
-@click.command("submit")
-@handing_in.options
-@of_service
-def command(path: Path, api: str | None, **asked: object) -> None:
-    """Hand MANIFEST to the queue, print the batch's id, and return. Workers take it from there.
+@dataclass(frozen=True, slots=True)
+class SubmitOptions:
+    """The arguments and options of the command line."""
 
-    Handed in again, it goes on where it stands: rows that are done or under way are not run a second time.
+    path: Path
+    out: Path | None = None
+    skill: str = checks.DEFAULT_SKILL
+    first: int | None = None
+    limit_credits: int | None = None
+    retry_failed: bool = False
+    yes: bool = False
+    sandbox: bool = False
 
-    With a service (--api) the files go there first, each once and none that it has. There, each call is a batch of its
-    own; rows that are done or under way in another one take its results, and cost nothing.
-
-    \b
-    Example: reelq submit jobs.csv --limit-credits 500
-    Exit code: 0 if it is in the queue, 2 if the manifest is wrong.
-    """
-    call = Call(path, **asked)  # type: ignore[arg-type] # click gives what its options say
-    settings = Settings.read()
-    address = service_of(settings, api)
-    if address:
-        _refuse_what_is_of_here(call)
-    order = handing_in.order_of(call, settings)
-    begin()
-    if address:
-        _hand_over(address, settings, order, call)
-    else:
-        _hand_in(settings, order, call)
+    @property
+    def service(self) -> str | None:
+        """The service's name in row keys, if it is not its address."""
+        return sandbox_mode.SERVICE if self.sandbox else None
 
 
-def _hand_in(settings: Settings, order: Order, call: Call) -> None:
-    with deployment(settings) as made:
-        done = handing_in.hand_in(made, order, call)
-        click.echo(done.batch_id)
-        if made.in_process:
-            click.echo(f"No broker is configured: `reelq run {call.path}` works on it.", err=True)
-        else:
-            click.echo(f"`reelq watch {done.batch_id}` shows how it goes.", err=True)
+out_option: Final = click.option(
+    "--out",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help=f"Where the videos go.  [default: {RESULTS}/<the manifest's name>]",
+)
+skill_option: Final = click.option(
+    "--skill", default=checks.DEFAULT_SKILL, show_default=True, help="The skill of rows that name none."
+)
 
 
-def _hand_over(address: str, settings: Settings, order: Order, call: Call) -> None:
-    from reelq.cli.away.handing_over import hand_over
-    from reelq.cli.away.service import service_at
-
-    with service_at(address, settings) as service:
-        batch_id = hand_over(service, order, call)
-    there = "" if address == settings.reelq_api_url else f" --api {address}"
-    click.echo(batch_id)
-    click.echo(f"`reelq watch {batch_id}{there}` shows how it goes;", err=True)
-    click.echo(f"`reelq results {batch_id}{there} --videos DIR` brings the finished videos home.", err=True)
-
-
-def _refuse_what_is_of_here(call: Call) -> None:
-    if call.out is not None:
-        raise click.UsageError(
-            "--out is for work on this machine: `reelq results BATCH --videos DIR` brings videos home."
+def options(command: F) -> F:
+    """Add the argument and the options that `run` and `submit` share."""
+    for option in reversed(
+        (
+            click.argument("path", metavar="MANIFEST", type=click.Path(path_type=Path)),
+            out_option,
+            skill_option,
+            click.option(
+                "--first",
+                metavar="N",
+                type=click.IntRange(min=1),
+                help="Run the first N rows only; `reelq resume` releases the rest.",
+            ),
+            click.option(
+                "--limit-credits",
+                metavar="N",
+                type=click.IntRange(min=0),
+                help="Spend no more than N credits on this batch.",
+            ),
+            click.option("--retry-failed", is_flag=True, help="Run rows again that failed before."),
+            click.option("--yes", "-y", is_flag=True, help="Do not ask before credits can be spent."),
         )
-    if call.retry_failed:
-        raise click.UsageError("--retry-failed is for work on this machine: `reelq retry BATCH` tries again there.")
+    ):
+        command = option(command)
+    return command
+
+
+def check_and_build(call: SubmitOptions, settings: Settings) -> Submission:
+    """Check the manifest and build the order. Shows every fault, and raises if there is one."""
+    checked = check_manifest(call, settings)
+    show_findings(call.path, checked, err=True)
+    if checked.faults:
+        raise manifest_error(checked)
+    return build_submission(call, checked)
+
+
+def check_manifest(call: SubmitOptions, settings: Settings) -> checks.Checked:
+    """Check the manifest against the available skills."""
+    known = skills.load([settings.reelq_data_dir / "skills"])
+    known.named(call.skill)  # raises for an unknown skill before the manifest is read
+    for note in known.notes:
+        click.echo(note, err=True)
+    return checks.check_file(call.path, skills=known, default_skill=call.skill)
+
+
+def build_submission(call: SubmitOptions, checked: checks.Checked) -> Submission:
+    """Build the order from a manifest without faults and the options of the command line."""
+    path = call.path.absolute()
+    return Submission(
+        owner=OWNER,
+        name=path.name,
+        source=path.parent.resolve(),
+        out=(call.out or RESULTS / path.stem).absolute(),
+        rows=checked.rows,
+        columns=checked.columns,
+        limit_credits=call.limit_credits,
+        first=call.first,
+        options={"form": checked.form},
+        retry_failed=call.retry_failed,
+    )
+
+
+def manifest_error(checked: checks.Checked) -> ManifestError:
+    """The error that ends a command whose manifest has faults. The faults have been shown already."""
+    error = ManifestError(list(checked.faults))
+    error.args = (f"{plural(len(checked.faults), 'fault')} in the manifest; nothing was run",)
+    error.advice = "`reelq check` shows them again."
+    return error
+
+
+def submit(local: Deployment, order: Submission, call: SubmitOptions) -> Submitted:
+    """Show what the order will do, ask for confirmation if it can cost something, and submit it.
+
+    The cost is shown before the question. If nobody is asked, it is shown after submitting: reading the balance takes
+    a request to the service, and rows should not wait for that.
+    """
+    service = call.service or local.settings.nemo_api_url
+    if not call.sandbox:  # the sandbox issues tokens of its own
+        check_key(local.store, local.settings)  # otherwise every row would fail on its own
+    plan = submitter.plan(local.store, order, service=service)
+    for line in describe_plan(plan):
+        click.echo(line, err=True)
+    can_cost = bool(plan.sends) and not call.sandbox
+    if can_cost and needs_confirmation(yes=call.yes):
+        _show_cost(local, order, plan, call)
+        confirm(yes=call.yes)
+    account_id = accounts.account_for(local.store, local.vault, local.settings)
+    submitted = submitter.submit(local.store, order, service=service, account_id=account_id)
+    if call.sandbox:
+        with local.store.write() as session:
+            sandbox_reset.restart_on_account(session, account_id, submitted.batch_id, local.store.now(session))
+    for older in submitted.left_behind:
+        click.echo(
+            f"{plural(older.rows, 'row')} of {older.batch_id} {'is' if older.rows == 1 else 'are'} open and not in the "
+            f"manifest any more; `reelq cancel {older.batch_id}` drops {'it' if older.rows == 1 else 'them'}.",
+            err=True,
+        )
+    if can_cost and not needs_confirmation(yes=call.yes):
+        _show_cost(local, order, plan, call)
+    warn_if_broker_is_down(local)
+    return submitted
+
+
+def warn_if_broker_is_down(local: Deployment) -> None:
+    """Warn if the broker is down: the rows are safe in the database, but no worker hears of them until it is back."""
+    broker_url = local.settings.reelq_broker_url
+    if broker_url is None:
+        return
+    from reelq.cli.doctor.network import broker_error as unreachable  # slow; workers may start on the rows meanwhile
+
+    if why := unreachable(broker_url.get_secret_value()):
+        click.echo(
+            f"The broker does not answer ({why}). The rows wait in the database; workers take them when it does.",
+            err=True,
+        )
+
+
+def _show_cost(local: Deployment, order: Submission, plan: Plan, call: SubmitOptions) -> None:
+    for line in describe_plan_cost(plan, order.rows, read_funds(local.settings)):
+        click.echo(line, err=True)
+    show_limit(call)
+
+
+def show_limit(call: SubmitOptions) -> None:
+    """Show the limit of the cost, if there is one."""
+    if call.limit_credits is not None:
+        click.echo(f"No more than {plural(call.limit_credits, 'credit')} will be spent (--limit-credits).", err=True)
+
+
+def needs_confirmation(*, yes: bool) -> bool:
+    """Whether to ask for confirmation: on a terminal, unless --yes is given."""
+    return not yes and is_interactive()
+
+
+def confirm(*, yes: bool) -> None:
+    """Ask for confirmation before credits are spent; exit if the user declines."""
+    if needs_confirmation(yes=yes) and not click.confirm("Go ahead?", default=True, err=True):
+        click.echo("Nothing was run, nothing was spent.", err=True)
+        raise click.exceptions.Exit(OK)

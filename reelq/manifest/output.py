@@ -1,32 +1,31 @@
-"""The names of result files: the user's own made safe to write anywhere, and the default ones."""
+"""The names of result files: the user's own, made safe to write anywhere, and the default ones."""
 
 import re
 import unicodedata
 from typing import Final
 
 RESULTS: Final = "results.csv"
-"""The file beside the results; no row may write over it, nor make a folder of its name."""
-
+"""The list of results; no row may overwrite it or create a folder with its name."""
 _EXTENSION: Final = ".mp4"
 _ILLEGAL: Final = re.compile(r'[<>:"|?*]')
 _RESERVED: Final = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\.|\Z)", re.IGNORECASE)
 _UNSAFE: Final = re.compile(r"[^\w.-]+|_{2,}")
-_PART_BYTES: Final = 240  # a file name has 255 on most systems, and a download adds its own ending
+_PART_BYTES: Final = 240  # most systems allow 255 for a file name, and a download adds its own suffix
 _PATH_BYTES: Final = 1000
 _STEM_BYTES: Final = 60
 
 
-def tidy(name: str) -> str:
-    """A user's output with plain slashes and without empty parts: `a//./b.mp4` is `a/b.mp4`."""
+def normalise(name: str) -> str:
+    """A user's output with forward slashes and no empty parts: `a//./b.mp4` becomes `a/b.mp4`."""
     parts = name.replace("\\", "/").split("/")
-    kept = "/".join(part for part in parts if part not in ("", "."))
-    return unicodedata.normalize("NFC", kept)
+    joined = "/".join(part for part in parts if part not in ("", "."))
+    return unicodedata.normalize("NFC", joined)
 
 
 def problem(name: str) -> tuple[str, str]:
-    """What is wrong with a user's output, and how to mend it; two empty texts where nothing is.
+    """What is wrong with a user's output, and how to fix it; two empty texts if nothing is.
 
-    The rules are those of every system at once: one manifest runs on any of them.
+    The rules of all systems apply, since a manifest may run on any of them.
     """
     parts = name.replace("\\", "/").split("/")
     if parts[0] == "" or ".." in parts or re.match(r"[A-Za-z]:", name):
@@ -41,15 +40,15 @@ def problem(name: str) -> tuple[str, str]:
 
 
 def default(number: int, source: str) -> str:
-    """The name of a row's result, after its file or else its instruction."""
+    """The default name of a row's result: after its file, or else its instruction."""
     name = unicodedata.normalize("NFC", source)
     stem = _UNSAFE.sub("-", name).strip("-._")
     short = stem.encode()[:_STEM_BYTES].decode(errors="ignore").strip("-._")
     return f"{number}-{short or 'video'}{_EXTENSION}"
 
 
-def folded(name: str) -> str:
-    """What two names have in common that are one file on some system."""
+def collision_key(name: str) -> str:
+    """A key that is equal for two names that are one file on some system."""
     return unicodedata.normalize("NFC", name).casefold()
 
 

@@ -1,4 +1,4 @@
-"""The skills: profiles that give a request its attribution and know their own advice, each a SKILL.md file."""
+"""Skill profiles, each a SKILL.md file: they give requests their attribution, and users advice for their rows."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,24 +17,24 @@ _PLATFORMS: Final = ((Path(".clawhub"), "clawhub"), (Path(".cursor", "skills"), 
 
 @dataclass(frozen=True, slots=True)
 class Skill:
-    """One profile: who a request comes from, and what its rows are checked against."""
+    """A profile: the attribution of requests, and what its rows are checked against."""
 
     name: str
     version: str
     description: str
     path: Path
     body: str
-    """The guide for people: what it is for, how to ask, what it does badly."""
+    """The guide for users: what the skill is for, how to write instructions, what it does badly."""
     references: str = ""
-    """"photo" where it can't work without a reference photo."""
+    """"photo" if the skill needs a reference photo."""
     clip_seconds: int | None = None
-    """The length below which a clip goes well."""
+    """Clips shorter than this work well."""
     prefers: tuple[str, ...] = ()
-    """The extensions that go smoothest."""
+    """The file extensions that work best."""
 
 
 class Skills(Mapping[str, Skill]):
-    """The profiles by name, what is wrong with the broken ones, and notes on whatever the user should know."""
+    """The profiles by name, the errors of broken ones, and notes for the user."""
 
     def __init__(
         self, skills: Mapping[str, Skill], notes: Sequence[str] = (), broken: Mapping[str, str] | None = None
@@ -42,14 +42,14 @@ class Skills(Mapping[str, Skill]):
         self._skills = MappingProxyType(dict(skills))
         self.notes = tuple(notes)
         self.broken = MappingProxyType(dict(broken or {}))
-        """Why a profile of the user's own can't be used, with its file and line, by name.
+        """Why a user's own profile can't be used, with its file and line, by name.
 
-        A name can be here and among the skills too: it is then that of a built-in one, which may serve whoever asks
-        for no skill by name, but must not take the place of the user's own unasked.
+        A name can be both here and among the skills. It then belongs to a built-in skill too. That one is used for rows
+        that name no skill, but it must not silently replace the user's own.
         """
 
     def named(self, name: str) -> Skill:
-        """The skill that a user asked for by name; SkillError, with what is wrong, where it can't be had."""
+        """The skill that a user asks for by name. Raises SkillError with the reason if it is not available."""
         if name in self.broken:
             raise SkillError(_unusable(name, self.broken[name]))
         if name not in self._skills:
@@ -67,37 +67,37 @@ class Skills(Mapping[str, Skill]):
 
 
 def load(folders: Sequence[Path] = (), *, built_in: Path = BUILT_IN) -> Skills:
-    """The built-in profiles, and those in the user's folders: each a folder with a SKILL.md, as in this package.
+    """Load the built-in profiles and those in the user's folders: each is a folder with a SKILL.md, as in this package.
 
-    Which folders those are is the caller's to say: a process passes `skills` in its data folder. What is wrong there
-    becomes a note, so that one bad file does not stop whoever has no use for it; a broken built-in is a SkillError.
+    A process passes the `skills` folder of its data folder. Errors there become notes, so that a bad file does not stop
+    users who don't need it. A broken built-in profile raises SkillError.
     """
     skills = _built_in(built_in)
     notes: list[str] = []
     broken: dict[str, str] = {}
     for folder in folders:
-        own, told, wrong = _of_the_user(folder)
-        notes += told
-        broken = {name: why for name, why in broken.items() if name not in own} | wrong
+        own, folder_notes, folder_broken = _users_own(folder)
+        notes += folder_notes
+        broken = {name: why for name, why in broken.items() if name not in own} | folder_broken
         notes += [f"{name}: {own[name].path} stands in for {skills[name].path}" for name in own if name in skills]
         skills |= own
     return Skills(skills, [*notes, *(_unusable(name, why) for name, why in broken.items())], broken)
 
 
 def platform(path: Path, skill_source: str | None, home: Path) -> str:
-    """The platform that a profile was installed by: as told, else by the folder it lies in."""
+    """The platform that installed a profile: `skill_source` if it is given, else determined by the folder."""
     if skill_source:
         return skill_source
-    # An installer may link the folder; the link and what it points to both say where it came from.
-    places = (path.absolute(), path.resolve())
+    # An installer may link the folder: both the link and its target show the platform.
+    locations = (path.absolute(), path.resolve())
     for folder, name in _PLATFORMS:
-        if any(place.is_relative_to(home / folder) for place in places):
+        if any(location.is_relative_to(home / folder) for location in locations):
             return name
     return "unknown"
 
 
 def headers(skill: Skill, platform: str) -> dict[str, str]:
-    """The attribution that every request carries; without it exports are refused."""
+    """The attribution headers of every request; the service refuses exports without them."""
     return {"X-Skill-Source": skill.name, "X-Skill-Version": skill.version, "X-Skill-Platform": platform}
 
 
@@ -107,27 +107,27 @@ def _unusable(name: str, why: str) -> str:
 
 def _profiles(folder: Path) -> list[Path]:
     """The SKILL.md of each folder that has one."""
-    return [path for entry in sorted(folder.iterdir()) if _may_be_there(path := entry / _FILE)]
+    return [path for entry in sorted(folder.iterdir()) if _may_exist(path := entry / _FILE)]
 
 
-def _may_be_there(path: Path) -> bool:
+def _may_exist(path: Path) -> bool:
     try:
         path.lstat()
     except OSError as error:
-        # One that can't be looked at counts: reading it will tell why.
+        # One that can't be inspected counts as existing: reading it reports the reason.
         return not isinstance(error, FileNotFoundError | NotADirectoryError)
     return True
 
 
 def _built_in(folder: Path) -> dict[str, Skill]:
     try:
-        return {skill.name: skill for skill in map(_read, _profiles(folder))}
+        return {skill.name: skill for skill in map(_read_profile, _profiles(folder))}
     except _BrokenProfile as broken:
         raise SkillError(str(broken)) from None
 
 
-def _of_the_user(folder: Path) -> tuple[dict[str, Skill], list[str], dict[str, str]]:
-    """The skills in a folder of the user's own, notes on the folder, and what is wrong with each broken profile."""
+def _users_own(folder: Path) -> tuple[dict[str, Skill], list[str], dict[str, str]]:
+    """The skills in a user's folder, notes on the folder, and the error of each broken profile."""
     try:
         paths = _profiles(folder)
     except (FileNotFoundError, NotADirectoryError):
@@ -138,7 +138,7 @@ def _of_the_user(folder: Path) -> tuple[dict[str, Skill], list[str], dict[str, s
     broken: dict[str, str] = {}
     for path in paths:
         try:
-            skill = _read(path)
+            skill = _read_profile(path)
         except _BrokenProfile as error:
             broken[error.name] = str(error)
             continue
@@ -149,26 +149,26 @@ def _of_the_user(folder: Path) -> tuple[dict[str, Skill], list[str], dict[str, s
 
 
 class _BrokenProfile(Exception):
-    """A profile that says no skill; `name` is what it would be called."""
+    """A profile that is not a valid skill; `name` is the name it would have."""
 
     def __init__(self, path: Path, what: str, name: object = None) -> None:
         super().__init__(f"{path}: {what}")
         self.name = name if isinstance(name, str) and _HEADER_SAFE.fullmatch(name) else path.parent.name
 
 
-def _read(path: Path) -> Skill:
+def _read_profile(path: Path) -> Skill:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise _BrokenProfile(path, f"it can't be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise _BrokenProfile(path, f"it is not UTF-8 text (byte {error.start})") from None
-    fields, body = _parse(path, text)
-    return _Profile(path, text, fields).skill(body)
+    fields, body = _parse_front_matter(path, text)
+    return _FrontMatter(path, text, fields).skill(body)
 
 
-def _parse(path: Path, text: str) -> tuple[Mapping[str, object], str]:
-    # The reader and its YAML are slow to import, and most processes read no profile.
+def _parse_front_matter(path: Path, text: str) -> tuple[Mapping[str, object], str]:
+    # The parser and its YAML library are slow to import, and most processes read no profile.
     import frontmatter
     import yaml
     from frontmatter.default_handlers import YAMLHandler
@@ -185,8 +185,8 @@ def _parse(path: Path, text: str) -> tuple[Mapping[str, object], str]:
     return fields, body
 
 
-class _Profile:
-    """Front matter that is being made a skill; whatever is wrong with a field is told with the field's line."""
+class _FrontMatter:
+    """Turns front matter into a skill; an error in a field is reported with the field's line."""
 
     def __init__(self, path: Path, text: str, fields: Mapping[str, Any]) -> None:
         self._path = path
@@ -194,7 +194,7 @@ class _Profile:
         self._fields = fields
 
     def skill(self, body: str) -> Skill:
-        """The skill these fields describe. Fields without a meaning here are left alone."""
+        """The skill that the fields describe. Unknown fields are ignored."""
         return Skill(
             name=self._header_text("name"),
             version=self._header_text("version"),
@@ -209,23 +209,23 @@ class _Profile:
     def _header_text(self, field: str) -> str:
         value = self._fields.get(field)
         if value is None:
-            raise self._wrong(field, "is missing")
+            raise self._error_in(field, "is missing")
         if not isinstance(value, str):
-            raise self._wrong(field, f"is not text: write it in quotes, {field}: '{value}'")
+            raise self._error_in(field, f"is not text: write it in quotes, {field}: '{value}'")
         if not _HEADER_SAFE.fullmatch(value):
-            raise self._wrong(field, "goes into a header: letters, digits and . _ + - only, at most 64")
+            raise self._error_in(field, "goes into a header: letters, digits and . _ + - only, at most 64")
         return value
 
     def _text(self, field: str) -> str:
         value = self._fields.get(field, "")
         if not isinstance(value, str):
-            raise self._wrong(field, "is not text")
+            raise self._error_in(field, "is not text")
         return " ".join(value.split())
 
     def _references(self) -> str:
         value = self._fields.get("references", "")
         if value not in ("", "photo"):
-            raise self._wrong("references", "is not 'photo', the one kind of reference that can be asked for")
+            raise self._error_in("references", "is not 'photo', the one kind of reference that can be asked for")
         return str(value)
 
     def _clip_seconds(self) -> int | None:
@@ -233,15 +233,15 @@ class _Profile:
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
-            raise self._wrong("clip-seconds", "is not a whole number of seconds")
+            raise self._error_in("clip-seconds", "is not a whole number of seconds")
         return value
 
     def _prefers(self) -> tuple[str, ...]:
         value = self._fields.get("prefers", [])
         if not isinstance(value, list) or not all(isinstance(extension, str) for extension in value):
-            raise self._wrong("prefers", "is not a list of extensions, such as [mp4, mov]")
+            raise self._error_in("prefers", "is not a list of extensions, such as [mp4, mov]")
         return tuple(extension.removeprefix(".").lower() for extension in value)
 
-    def _wrong(self, field: str, what: str) -> _BrokenProfile:
+    def _error_in(self, field: str, what: str) -> _BrokenProfile:
         line = next((n for n, line in enumerate(self._lines, 1) if line.startswith(f"{field}:")), 1)
         return _BrokenProfile(self._path, f"line {line}: {field} {what}", self._fields.get("name"))

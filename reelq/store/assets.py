@@ -1,4 +1,4 @@
-"""The files that owners have uploaded. The bytes are kept once; who has uploaded them is each owner's own matter."""
+"""Uploaded files: equal contents are stored once, and each owner sees only their own uploads."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -12,18 +12,18 @@ from sqlalchemy.exc import IntegrityError
 
 from reelq import media
 from reelq.storage import Stored
-from reelq.store.clients import Asset
-from reelq.store.models import Job
-from reelq.store.plans import pieces
-from reelq.store.session import Store, Transaction
-from reelq.store.taking import Work
+from reelq.store.db.client_models import Asset
+from reelq.store.db.engine import Store, Transaction
+from reelq.store.db.models import Job
+from reelq.store.db.statements import chunks
+from reelq.store.jobs.views import JobView
 
 _COLUMNS: Final = (Asset.sha256, Asset.size, Asset.name, Asset.created_at)
 
 
 @dataclass(frozen=True, slots=True)
 class Uploaded:
-    """A file as its owner knows it."""
+    """An uploaded file as its owner sees it."""
 
     sha256: str
     size: int
@@ -32,54 +32,57 @@ class Uploaded:
 
 
 def find(session: Transaction, owner: str, sha256: str) -> Uploaded | None:
-    """The owner's file of this content; None where this owner has uploaded none, whoever else has."""
-    found = session.execute(select(*_COLUMNS).where(Asset.owner == owner, Asset.sha256 == sha256)).one_or_none()
-    return Uploaded(*found) if found else None
+    """The owner's upload with this content; None if this owner has not uploaded it, even if others have."""
+    row = session.execute(select(*_COLUMNS).where(Asset.owner == owner, Asset.sha256 == sha256)).one_or_none()
+    return Uploaded(*row) if row else None
 
 
 def use(session: Transaction, owner: str, hashes: Iterable[str], now: datetime) -> dict[str, Uploaded]:
-    """Those of the owner's files that have these contents. From now on they count as used."""
-    found: dict[str, Uploaded] = {}
-    for some in pieces(sorted(set(hashes))):
+    """The owner's uploads with these contents, by hash. Marks them as used now."""
+    uploads: dict[str, Uploaded] = {}
+    for some in chunks(sorted(set(hashes))):
         own = (Asset.owner == owner, Asset.sha256.in_(some))
         session.execute(update(Asset).where(*own).values(used_at=now))
-        found |= {row.sha256: Uploaded(*row) for row in session.execute(select(*_COLUMNS).where(*own))}
-    return found
+        uploads |= {row.sha256: Uploaded(*row) for row in session.execute(select(*_COLUMNS).where(*own))}
+    return uploads
 
 
-def remember(store: Store, owner: str, came: Sequence[tuple[str, Stored]]) -> bool:
-    """The owner has uploaded these, under these names; whether any of them is new.
+def record(store: Store, owner: str, uploads: Sequence[tuple[str, Stored]]) -> bool:
+    """Record uploads of an owner, each with its name; returns whether any of them is new.
 
-    One that was known keeps the name that it came by first.
+    A content that the owner has uploaded before keeps its first name.
     """
     while True:
-        with suppress(IntegrityError), store.write() as session:  # somebody has uploaded the same at this moment
-            return _note(session, owner, {stored.sha256: (name, stored) for name, stored in came}, store.now(session))
+        with suppress(IntegrityError), store.write() as session:  # a concurrent request has inserted the same upload
+            return _record(
+                session, owner, {stored.sha256: (name, stored) for name, stored in uploads}, store.now(session)
+            )
 
 
-def _note(session: Transaction, owner: str, came: Mapping[str, tuple[str, Stored]], now: datetime) -> bool:
-    known = use(session, owner, came, now)
-    new = [_values(owner, *came[sha256], now) for sha256 in sorted(came.keys() - known.keys())]
+def _record(session: Transaction, owner: str, uploads: Mapping[str, tuple[str, Stored]], now: datetime) -> bool:
+    known = use(session, owner, uploads, now)
+    new = [_values(owner, *uploads[sha256], now) for sha256 in sorted(uploads.keys() - known.keys())]
     if new:
         session.execute(insert(Asset), new)
     return bool(new)
 
 
-def called(session: Transaction, job: Work) -> list[str]:
-    """What the service is to call the contents that the job is given: it goes by the ending of a file's name.
+def upload_names(session: Transaction, job: JobView) -> list[str]:
+    """The names under which a job's inputs are sent to the service, which goes by a file name's extension.
 
-    By the manifest's word for it, or where that has no such ending (`sha256:…` has none) as it was uploaded.
+    An input has its name in the manifest, or if that has no known extension (as with `sha256:…`) the name it was
+    uploaded with.
     """
-    names = [_last(name) for name in (job.file, *job.references)]
-    given = list(zip(names, job.inputs, strict=True))
-    bare = [sha256 for name, sha256 in given if sha256 and not media.kind_of(name)]
-    query = select(Asset.sha256, Asset.name).where(Asset.owner == job.owner, Asset.sha256.in_(bare))
-    uploaded = {row.sha256: row.name for row in session.execute(query)} if bare else {}
-    return [uploaded.get(sha256, name) for name, sha256 in given if sha256]
+    names = [_file_name(name) for name in (job.file, *job.references)]
+    inputs = list(zip(names, job.inputs, strict=True))
+    unnamed = [sha256 for name, sha256 in inputs if sha256 and not media.kind_of(name)]
+    query = select(Asset.sha256, Asset.name).where(Asset.owner == job.owner, Asset.sha256.in_(unnamed))
+    uploaded = {row.sha256: row.name for row in session.execute(query)} if unnamed else {}
+    return [uploaded.get(sha256, name) for name, sha256 in inputs if sha256]
 
 
-def hashes_of(job: Job | Work) -> Sequence[str]:
-    """The contents that the job is given, in the order of `called`."""
+def input_hashes(job: Job | JobView) -> Sequence[str]:
+    """The hashes of the job's inputs, in the order of `called`."""
     return [sha256 for sha256 in job.inputs if sha256]
 
 
@@ -88,12 +91,12 @@ def _values(owner: str, name: str, stored: Stored, now: datetime) -> dict[str, A
         "owner": owner,
         "sha256": stored.sha256,
         "size": stored.size,
-        "name": _last(name),
+        "name": _file_name(name),
         "created_at": now,
         "used_at": now,
     }
 
 
-def _last(name: str) -> str:
-    """A file's own name, without the folders that somebody else has it in."""
+def _file_name(name: str) -> str:
+    """The last part of a path, which may come from another operating system."""
     return PurePosixPath(name.replace("\\", "/")).name

@@ -1,4 +1,4 @@
-"""Requests that create, asked once more under the same key: answered as before, and what they make is made once."""
+"""Idempotency keys: a repeated request gets the first answer again and creates nothing."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -8,18 +8,18 @@ from typing import Any, Final
 from sqlalchemy import delete, insert, update
 from sqlalchemy.exc import IntegrityError
 
-from reelq.store.clients import IdempotencyKey
-from reelq.store.session import Store, Transaction
+from reelq.store.db.client_models import IdempotencyKey
+from reelq.store.db.engine import Store, Transaction
 
-KEPT: Final = timedelta(hours=24)
-"""An answer is given again for so long."""
-HELD: Final = timedelta(seconds=120)
-"""Whoever is at a request for longer has most likely died over it."""
+TTL: Final = timedelta(hours=24)
+"""How long an answer is replayed."""
+HELD_FOR: Final = timedelta(seconds=120)
+"""How long a request is held by the process that serves it: after that, the process has most likely died."""
 
 
 @dataclass(frozen=True, slots=True)
-class Mine:
-    """The request is ours to serve; what it makes is to have this id."""
+class Claim:
+    """A claimed request: the caller serves it, and what it creates gets the id `made_id`."""
 
     owner: str
     key: str
@@ -28,83 +28,89 @@ class Mine:
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
-    """It was served, and this was the answer."""
+class Replay:
+    """The request has been served, with this answer."""
 
     status: int
     answer: str
 
 
 @dataclass(frozen=True, slots=True)
-class UnderWay:
-    """Somebody is serving it, for so many seconds at most."""
+class InProgress:
+    """Another process serves the request, for at most this many seconds."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class Another:
-    """The key stands for another request."""
+class KeyReused:
+    """The key was used for a different request."""
 
 
-def claim(store: Store, owner: str, key: str, fingerprint: str, made_id: str) -> Mine | Answered | UnderWay | Another:
-    """Take a request, unless it was served or somebody is at it.
+def claim(
+    store: Store, owner: str, key: str, fingerprint: str, made_id: str
+) -> Claim | Replay | InProgress | KeyReused:
+    """Claim a request, unless it has been served or another process serves it.
 
-    `made_id` is for the first try; every later one gets the first one's.
+    The first attempt stores `made_id`, and all later attempts get the id that the first one stored.
     """
     while True:
-        with suppress(IntegrityError), store.write() as session:  # the same came at this moment: it is under way
+        with suppress(IntegrityError), store.write() as session:  # a concurrent request has inserted the key: read it
             return _claim(session, store.now(session), owner, key, fingerprint, made_id)
 
 
 def _claim(
     session: Transaction, now: datetime, owner: str, key: str, fingerprint: str, made_id: str
-) -> Mine | Answered | UnderWay | Another:
+) -> Claim | Replay | InProgress | KeyReused:
     found = session.get(IdempotencyKey, (owner, key), with_for_update=True)
-    if found is not None and found.created_at < now - KEPT:
+    if found is not None and found.created_at < now - TTL:
         session.delete(found)
         session.flush()
         found = None
     if found is None:
         values: dict[str, Any] = {"owner": owner, "key": key, "fingerprint": fingerprint, "made_id": made_id}
-        session.execute(insert(IdempotencyKey).values(**values, held_until=now + HELD, answer="", created_at=now))
-        return Mine(owner, key, made_id, now + HELD)
+        session.execute(insert(IdempotencyKey).values(**values, held_until=now + HELD_FOR, answer="", created_at=now))
+        return Claim(owner, key, made_id, now + HELD_FOR)
     if found.fingerprint != fingerprint:
-        return Another()
+        return KeyReused()
     if found.status is not None:
-        return Answered(found.status, found.answer)
+        return Replay(found.status, found.answer)
     if found.held_until > now:
-        return UnderWay((found.held_until - now).total_seconds())
-    found.held_until = now + HELD
-    return Mine(owner, key, found.made_id, found.held_until)
+        return InProgress((found.held_until - now).total_seconds())
+    found.held_until = now + HELD_FOR
+    return Claim(owner, key, found.made_id, found.held_until)
 
 
-def answer(session: Transaction, mine: Mine, status: int, said: str) -> None:
-    """It is served: from now on this is what it is answered."""
-    served = (IdempotencyKey.owner == mine.owner, IdempotencyKey.key == mine.key)
-    this = (*served, IdempotencyKey.made_id == mine.made_id, IdempotencyKey.status.is_(None))
-    session.execute(update(IdempotencyKey).where(*this).values(status=status, answer=said))
+def answer(session: Transaction, claimed: Claim, status: int, body: str) -> None:
+    """Store the answer of a request that has been served."""
+    its_key = (IdempotencyKey.owner == claimed.owner, IdempotencyKey.key == claimed.key)
+    unanswered = (*its_key, IdempotencyKey.made_id == claimed.made_id, IdempotencyKey.status.is_(None))
+    session.execute(update(IdempotencyKey).where(*unanswered).values(status=status, answer=body))
 
 
-def let_go(session: Transaction, mine: Mine, now: datetime) -> None:
-    """It was not served to its end, and something may have been made: the next try goes on with the same id."""
-    session.execute(update(IdempotencyKey).where(*_held(mine)).values(held_until=now))
+def release(session: Transaction, claimed: Claim, now: datetime) -> None:
+    """Release a request that was interrupted. Something may have been created, so the next attempt gets the same id."""
+    session.execute(update(IdempotencyKey).where(*_still_claimed(claimed)).values(held_until=now))
 
 
-def give_up(session: Transaction, mine: Mine) -> bool:
-    """It was refused, and nothing was made: the key is free, also for a request that was mended."""
-    gone: Any = session.execute(delete(IdempotencyKey).where(*_held(mine)))
-    return bool(gone.rowcount == 1)
+def discard(session: Transaction, claimed: Claim) -> bool:
+    """Delete the key of a request that was refused without creating anything: a corrected request may use it."""
+    result: Any = session.execute(delete(IdempotencyKey).where(*_still_claimed(claimed)))
+    return bool(result.rowcount == 1)
 
 
 def forget(session: Transaction, now: datetime) -> int:
-    """Answers that are not given any more; how many."""
-    old = delete(IdempotencyKey).where(IdempotencyKey.created_at < now - KEPT)
-    gone: Any = session.execute(old.execution_options(synchronize_session=False))
-    return int(gone.rowcount)
+    """Delete expired keys; returns their number."""
+    statement = delete(IdempotencyKey).where(IdempotencyKey.created_at < now - TTL)
+    result: Any = session.execute(statement.execution_options(synchronize_session=False))
+    return int(result.rowcount)
 
 
-def _held(mine: Mine) -> tuple[Any, ...]:
-    """The claim as we made it: a later try's is not ours to give up."""
-    this = (IdempotencyKey.owner == mine.owner, IdempotencyKey.key == mine.key, IdempotencyKey.status.is_(None))
-    return (*this, IdempotencyKey.held_until == mine.held_until)
+def _still_claimed(claimed: Claim) -> tuple[Any, ...]:
+    """Conditions for this very claim: a later attempt may have claimed the request since."""
+    unanswered = (
+        IdempotencyKey.owner == claimed.owner,
+        IdempotencyKey.key == claimed.key,
+        IdempotencyKey.status.is_(None),
+    )
+    return (*unanswered, IdempotencyKey.held_until == claimed.held_until)

@@ -1,6 +1,7 @@
-"""What is kept no longer: batches that ended long ago, with their jobs and events; files that none of those left needs.
+"""Deletes old data: finished batches with their jobs, unused uploads, expired idempotency keys, unreferenced files.
 
-Results in a folder of the user's are the user's own, and stay. What is in storage goes when nobody refers to it.
+Results in a user's folder belong to the user and are never deleted. Files in storage are deleted once nothing refers to
+them.
 """
 
 import logging
@@ -12,78 +13,77 @@ from typing import Any, Final
 from sqlalchemy import delete, func, select
 
 from reelq.job import FINAL
-from reelq.storage import LATELY, Storage
+from reelq.storage import GRACE_SECONDS, Storage
 from reelq.store import idempotency
-from reelq.store.clients import Asset
-from reelq.store.looking import shown
-from reelq.store.models import Batch, Job
-from reelq.store.plans import pieces
-from reelq.store.session import Store, Transaction
+from reelq.store.db.client_models import Asset
+from reelq.store.db.engine import Store, Transaction
+from reelq.store.db.models import Batch, Job
+from reelq.store.db.readonly import safe_address
+from reelq.store.db.statements import chunks
 
 log = logging.getLogger(__name__)
+_GRACE_PERIOD: Final = timedelta(seconds=GRACE_SECONDS)
 
-_LATELY: Final = timedelta(seconds=LATELY)
 
-
-def forget(session: Transaction, now: datetime, days: float) -> int:
-    """Delete the batches all of whose jobs ended more than so many days ago; how many those were."""
+def delete_batches(session: Transaction, now: datetime, days: float) -> int:
+    """Delete batches whose jobs all ended more than `days` ago; returns their number."""
     open_job = select(Job.id).where(Job.batch_id == Batch.id, Job.status.not_in(FINAL)).exists()
     last_end = select(func.max(Job.finished_at)).where(Job.batch_id == Batch.id).scalar_subquery()
     old = select(Batch.id).where(~open_job, func.coalesce(last_end, Batch.created_at) < now - timedelta(days=days))
-    gone: Any = session.execute(delete(Batch).where(Batch.id.in_(old)).execution_options(synchronize_session=False))
-    return int(gone.rowcount)
+    result: Any = session.execute(delete(Batch).where(Batch.id.in_(old)).execution_options(synchronize_session=False))
+    return int(result.rowcount)
 
 
-def forget_assets(session: Transaction, now: datetime, days: float) -> int:
-    """Delete the uploads that were last used so long ago, and before any batch that their owner has left; how many.
+def delete_uploads(session: Transaction, now: datetime, days: float) -> int:
+    """Delete uploads that have not been used for `days`, nor since their owner's oldest batch; returns their number.
 
-    A batch's rows may need their files for as long as it is there, and a file is used a moment before its batch is.
+    A batch may need its files as long as it exists, and a file is marked as used shortly before its batch is created.
     """
     oldest = func.coalesce(func.min(Batch.created_at), now)
     owners = select(Asset.owner, oldest).outerjoin(Batch, Batch.owner == Asset.owner).group_by(Asset.owner)
-    gone = 0
-    for owner, began in session.execute(owners).all():
-        before = min(began, now) - _LATELY
-        unused = (Asset.owner == owner, Asset.used_at < min(before, now - timedelta(days=days)))
-        dropped: Any = session.execute(delete(Asset).where(*unused).execution_options(synchronize_session=False))
-        gone += int(dropped.rowcount)
-    return gone
+    deleted = 0
+    for owner, oldest_batch in session.execute(owners).all():
+        oldest_in_use = min(oldest_batch, now) - _GRACE_PERIOD
+        unused = (Asset.owner == owner, Asset.used_at < min(oldest_in_use, now - timedelta(days=days)))
+        result: Any = session.execute(delete(Asset).where(*unused).execution_options(synchronize_session=False))
+        deleted += int(result.rowcount)
+    return deleted
 
 
-def needless(session: Transaction, hashes: Sequence[str]) -> set[str]:
-    """Those of these contents that are neither an upload nor a result."""
+def unreferenced_files(session: Transaction, hashes: Sequence[str]) -> set[str]:
+    """Which of these contents are neither an upload nor a result."""
     uploads = select(Asset.sha256).where(Asset.sha256.in_(hashes))
     results = select(Job.result_sha256).where(Job.result_sha256.in_(hashes), Job.result_sha256 != "")
     return set(hashes) - set(session.scalars(uploads)) - set(session.scalars(results))
 
 
-def tidy(store: Store, days: float | None) -> None:
-    """Forget what is old; batches and uploads only where they are not to be kept for ever."""
+def delete_old_rows(store: Store, days: float | None) -> None:
+    """Delete old rows of the database; batches and uploads only if `days` is given."""
     with store.write() as session:
         now = store.now(session)
-        batches = forget(session, now, days) if days is not None else 0
-        uploads = forget_assets(session, now, days) if days is not None else 0
+        batches = delete_batches(session, now, days) if days is not None else 0
+        uploads = delete_uploads(session, now, days) if days is not None else 0
         idempotency.forget(session, now)
     if batches or uploads:
         log.info("forgot %d batches that ended more than %g days ago, and %d uploads", batches, days or 0, uploads)
 
 
 def sweep(store: Store, storage: Storage) -> None:
-    """Delete the contents that nobody refers to, and what is left of those who died over one.
+    """Delete unreferenced contents from storage, and files that killed processes left behind.
 
-    It comes after whatever forgets: wherever this process is cut off, nothing refers to what is not there.
+    Call it after the rows have been deleted: then no row ever refers to a missing file, wherever the process is killed.
     """
     if not storage.is_there:
         return
-    if not storage.is_of(shown(store.url)):
+    if not storage.is_of(safe_address(store.url)):
         log.warning("the storage belongs to another database: nothing is swept from it")
         return
-    before = time.time() - LATELY
+    before = time.time() - GRACE_SECONDS
     storage.sweep(before)
-    gone = 0
-    for some in pieces(list(storage.kept_before(before))):
+    deleted = 0
+    for piece in chunks(list(storage.kept_before(before))):
         with store.read() as session:
-            dropped = needless(session, some)
-        gone += sum(storage.discard(sha256, before) for sha256 in dropped)
-    if gone:
-        log.info("swept %d files from the storage that nobody refers to", gone)
+            unreferenced = unreferenced_files(session, piece)
+        deleted += sum(storage.discard(sha256, before) for sha256 in unreferenced)
+    if deleted:
+        log.info("swept %d files from the storage that nobody refers to", deleted)

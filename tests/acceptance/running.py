@@ -155,7 +155,7 @@ def _run(words: list[str], folder: str) -> None:
     sys.argv = [REELQ, *words[1:]]
     sys.modules["__main__"] = ModuleType("__main__")  # by which click tells `reelq` from `python -m reelq`
     sys.path[0] = str(Path(REELQ).parent)
-    from reelq.cli import main
+    from reelq.cli.app import main
 
     main()
 

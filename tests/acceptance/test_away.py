@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from reelq.store import apikeys
-from reelq.store.clients import Asset, Scope
+from reelq.store import api_keys
+from reelq.store.db.client_models import Asset, Scope
 from tests.acceptance.running import ROOT, Terminal, User, titles, until
 from tests.api.serving import ApiProcess
 from tests.queue.farm import KINDS, Farm, farm
@@ -107,7 +107,7 @@ def there(place: Elsewhere) -> Iterator[Elsewhere]:
 def user(there: Elsewhere, tmp_path: Path) -> User:
     """With a key and at another machine; the service has not met this owner before."""
     (home := tmp_path / "home").mkdir()
-    key = apikeys.make(there.farm.store, tmp_path.name, Scope.SUBMIT)[1]
+    key = api_keys.create(there.farm.store, tmp_path.name, Scope.SUBMIT)[1]
     return User(home, None, REELQ_API_URL=there.api.url, REELQ_API_KEY=key)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from reelq.cli import COMMANDS
+from reelq.cli.app import COMMANDS
 from tests.acceptance.running import BARE, REELQ, ROOT, User, reelq
 
 

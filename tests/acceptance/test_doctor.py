@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 from sqlalchemy import URL, insert
 
-from reelq.cli.doctor import machine
-from reelq.cli.doctor.finding import Grade
-from reelq.cli.doctor.finding import Patient as Looked
+from reelq.cli.doctor import local
+from reelq.cli.doctor.finding import CheckContext as Looked
+from reelq.cli.doctor.finding import Severity
 from reelq.settings import Settings
-from reelq.store.migrate import downgrade, upgrade
-from reelq.store.models import CreditReading
-from reelq.store.session import Store
+from reelq.store.db.engine import Store
+from reelq.store.db.migrations import downgrade, upgrade
+from reelq.store.db.models import CreditReading
 from tests.acceptance.running import Terminal, User
 from tests.contract.scripted_service import ScriptedService, reply
 from tests.databases import add_account, add_batch, add_job, add_send, empty_database, shown
@@ -114,8 +114,8 @@ def test_a_shared_database_without_its_migrations_or_a_key_is_found(patient: Pat
 def test_a_full_disk_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1_999_999_999))
     looked = Looked(Settings(reelq_data_dir=tmp_path), {}, {}, tmp_path / "out")
-    found = list(machine.check_folders(looked))
-    assert [each.grade for each in found] == [Grade.WARNING] * 2
+    found = list(local.check_folders(looked))
+    assert [each.grade for each in found] == [Severity.WARNING] * 2
     assert all("has only 2.0 GB left" in each.what and "Make room" in each.mend for each in found)
 
 

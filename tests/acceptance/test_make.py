@@ -11,7 +11,8 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 
-from reelq import manifest, skills
+from reelq import skills
+from reelq.manifest import checks
 from tests.acceptance.running import ROOT
 
 MAKE = shutil.which("make")
@@ -49,7 +50,7 @@ def test_it_ends_with_a_playable_video_for_every_row_and_the_list_of_them(shown:
     checkout, said = shown
     assert "9 of 9 rows done" in said
     out = checkout / "reelq-out" / "jobs.example"
-    rows = manifest.check_file(checkout / "jobs.example.csv", skills=skills.load()).rows_or_raise()
+    rows = checks.check_file(checkout / "jobs.example.csv", skills=skills.load()).rows_or_raise()
     assert {path for path in out.rglob("*") if path.is_file()} == {out / "results.csv"} | {out / r.output for r in rows}
     for row in rows:
         decode = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-v", "error", "-i", str(out / row.output)]

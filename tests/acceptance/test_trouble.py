@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from reelq.store.session import FILE
+from reelq.store.db.engine import DATABASE_FILE
 from tests.acceptance.running import NOBODY, REELQ, User, titles
 from tests.sandbox_process import SandboxProcess
 
@@ -57,7 +57,7 @@ def test_rows_do_not_wait_for_a_service_that_does_not_answer_where_nobody_is_ask
         user.environment |= {"NEMO_API_URL": f"http://127.0.0.1:{silent.getsockname()[1]}", "NEMO_TOKEN": "nmv_usr_ann"}
         process = user.starts("submit", "jobs.csv", "--yes", "--limit-credits", "90")
         asked, _ = silent.accept()
-        with asked, closing(sqlite3.connect(user.folder / "data" / FILE)) as database:
+        with asked, closing(sqlite3.connect(user.folder / "data" / DATABASE_FILE)) as database:
             ((rows,),) = database.execute("select count(*) from jobs").fetchall()
             assert (rows, process.poll()) == (2, None)
             _, said = process.communicate()
@@ -111,5 +111,5 @@ def test_a_check_tells_what_is_done_and_costs_only_what_is_sent(tmp_path: Path, 
     other = checks(1, "Add other music")
     assert "3 rows: 1 new, 1 done before, 1 to be done again, as their session changed." in other
     assert "for 2 instructions" in other
-    assert "of it are for 1 row of a session that changed" in other
+    assert "of it are for 1 row of a changed session" in other
     assert "3 rows: 1 new, 1 done before" in user.calls("submit", "jobs.csv").stderr

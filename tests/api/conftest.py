@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from api.service import Service
+from api.deps import Service
 from tests.api.serving import Served, Server, deployed
 
 

@@ -15,13 +15,13 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
-from api.exposition import Exposition
-from api.service import Service
+from api.deps import Service
+from api.metrics import MetricsCollector
 from reelq.settings import Settings
-from reelq.store import apikeys
-from reelq.store.clients import Scope
-from reelq.store.migrate import upgrade
-from reelq.store.session import Store, database_url
+from reelq.store import api_keys
+from reelq.store.db.client_models import Scope
+from reelq.store.db.engine import Store, database_url
+from reelq.store.db.migrations import upgrade
 from tests.acceptance.running import BARE, Forked, until
 from tests.databases import KINDS, new_database, shown
 from tests.sandbox_process import NO_TLS
@@ -49,7 +49,7 @@ class Served:
 
     def key(self, owner: str, scope: Scope = Scope.ADMIN) -> str:
         """A new key."""
-        return apikeys.make(self.store, owner, scope)[1]
+        return api_keys.create(self.store, owner, scope)[1]
 
     def client(self, owner: str = "", scope: Scope = Scope.ADMIN, **options: Any) -> httpx.Client:
         """Somebody with a new key of the owner's; nobody in particular, without a key, where none is named."""
@@ -81,7 +81,7 @@ class Server:
         """The app answers for this service until the block ends, and nothing of it goes on afterwards."""
         state = self.app.state
         before = state.service, state.exposition
-        state.service, state.exposition = service, Exposition()
+        state.service, state.exposition = service, MetricsCollector()
         served = Served(self.url, service, self.app)
         try:
             yield served
@@ -189,7 +189,7 @@ def running(folder: Path, **environment: str) -> Iterator[Running]:
     """One with its data in this folder."""
     store = Store(database_url(Settings(reelq_data_dir=folder)))
     upgrade(store)
-    key, secret = apikeys.make(store, "ann")
+    key, secret = api_keys.create(store, "ann")
     told = {"REELQ_DATA_DIR": str(folder), "NEMO_CLIENT_ID": "tests", "HOME": str(folder)}
     headers = {"Authorization": f"Bearer {secret}"}
     with (

@@ -5,10 +5,10 @@ from datetime import timedelta
 from typing import Any
 
 from reelq.job import Cause, Stage, Status
-from reelq.store.ids import new_id
-from reelq.store.models import Outcome
-from reelq.store.moves import Position, note
-from reelq.store.session import Store
+from reelq.store.db.engine import Store
+from reelq.store.db.ids import new_id
+from reelq.store.db.models import Outcome
+from reelq.store.jobs.transitions import Position, write_progress
 from tests.databases import add_account, add_batch, add_job, add_send, moment
 
 
@@ -54,7 +54,7 @@ def fill(store: Store, owner: str) -> Stock:
             if status in {Status.SUCCEEDED, Status.FAILED}:
                 add_send(session, now, job, account, outcome=Outcome.APPLIED, cost=7, bears_costs=False)
             at = Position(job, batch, 1, _EXTRAS.get(status, {}).get("stage", Stage.UPLOAD), status)
-            note(session, at, now, "progress", f"{owner}'s row {row} was touched")
+            write_progress(session, at, now, "progress", f"{owner}'s row {row} was touched")
             return job
 
         batch, ended = (add_batch(session, now, id=new_id("bat"), owner=owner, name=f"{owner}.csv") for _ in range(2))

@@ -14,8 +14,9 @@ from sqlalchemy import create_engine, select, text, update
 
 from api.app import ROUTES
 from reelq.settings import Settings
-from reelq.store import apikeys, batchlist
-from reelq.store.clients import ApiKey, Scope
+from reelq.store import api_keys
+from reelq.store.db.client_models import ApiKey, Scope
+from reelq.store.queries import lookup
 from tests.api.serving import Served, running
 from tests.databases import shown
 from tests.servers import HAS_POSTGRES
@@ -48,15 +49,15 @@ def test_a_missing_or_wrong_key_is_challenged(served: Served, key: str) -> None:
 
 
 def test_a_key_is_kept_as_a_hash_and_opens_nothing_once_it_is_revoked(served: Served) -> None:
-    made, secret = apikeys.make(served.store, "ann", Scope.ADMIN)
+    made, secret = api_keys.create(served.store, "ann", Scope.ADMIN)
     assert (secret[:3], len(secret), made.hint) == ("rq_", 46, secret[:8])
     with served.store.read() as session:
         assert secret not in str(vars(session.execute(select(ApiKey)).scalar_one()))
     headers = {"Authorization": f"Bearer {secret}"}
     nobody = served.client()
     assert nobody.get("/v1/batches", headers=headers).status_code == 200
-    assert apikeys.revoke(served.store, made.id)
-    assert not apikeys.revoke(served.store, made.id)
+    assert api_keys.revoke(served.store, made.id)
+    assert not api_keys.revoke(served.store, made.id)
     assert nobody.get("/v1/batches", headers=headers).status_code == 401
 
 
@@ -78,12 +79,12 @@ def test_what_changes_anything_needs_more_than_to_read() -> None:
 
 
 def test_the_use_of_a_key_is_noted_once_a_minute(served: Served) -> None:
-    made, secret = apikeys.make(served.store, "ann")
+    made, secret = api_keys.create(served.store, "ann")
     served.store.engine.dispose()
 
     def used() -> Any:
-        apikeys.holder_of(served.store, secret)
-        return apikeys.all_keys(served.store)[0].used_at
+        api_keys.holder_of(served.store, secret)
+        return api_keys.all_keys(served.store)[0].used_at
 
     first = used()
     assert first is not None
@@ -124,7 +125,7 @@ def test_a_fault_of_ours_is_logged_and_tells_nobody_else_more(
     def broken(*_: object) -> None:
         raise RuntimeError("the secret inside")
 
-    monkeypatch.setattr(batchlist, "standings", broken)
+    monkeypatch.setattr(lookup, "list_with_counts", broken)
     with caplog.at_level(logging.ERROR):
         failed = ann.get("/v1/batches")
     assert (failed.status_code, failed.json()["code"]) == (500, "internal_error")

@@ -10,11 +10,12 @@ import httpx
 import pytest
 from sqlalchemy import func, select, update
 
-from api.service import Service
+from api.deps import Service
 from reelq.settings import Settings
-from reelq.store import idempotency, submissions
-from reelq.store.clients import IdempotencyKey
-from reelq.store.models import Batch
+from reelq.store import idempotency
+from reelq.store.db.client_models import IdempotencyKey
+from reelq.store.db.models import Batch
+from reelq.store.submission import submitter
 from tests.api.serving import Served, on_each_database, serving
 from tests.api.test_assets import MP4
 from tests.api.test_submissions import parts
@@ -108,14 +109,14 @@ def test_while_it_is_served_it_is_not_served_again(
     ann: httpx.Client, served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reached, go_on = threading.Event(), threading.Event()
-    real = submissions.submit
+    real = submitter.submit
 
     def slow(*args: Any, **kwargs: Any) -> Any:
         reached.set()
         assert go_on.wait(60)
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(submissions, "submit", slow)
+    monkeypatch.setattr(submitter, "submit", slow)
     answers: list[httpx.Response] = []
     first = threading.Thread(target=lambda: answers.append(post(ann, [ROW])))
     first.start()
@@ -134,7 +135,7 @@ def test_while_it_is_served_it_is_not_served_again(
 def _serve_and_die(environment: dict[str, str], moment: str, key: str) -> None:
     """In a process of its own."""
     os.environ.update(environment)
-    place, name = (submissions, "submit") if moment == "after the claim" else (idempotency, "answer")
+    place, name = (submitter, "submit") if moment == "after the claim" else (idempotency, "answer")
     setattr(place, name, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
     headers = KEY | {"Authorization": f"Bearer {key}"}
     with serving(Service.open(Settings.read())) as served:
@@ -163,7 +164,7 @@ def test_a_fault_of_ours_leaves_the_next_try_the_same_id(
     ann: httpx.Client, served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as broken:
-        broken.setattr(submissions, "submit", lambda *_, **__: 1 / 0)
+        broken.setattr(submitter, "submit", lambda *_, **__: 1 / 0)
         assert post(ann, [ROW]).status_code == 500
     with served.store.read() as session:
         made_id = session.scalar(select(IdempotencyKey.made_id))

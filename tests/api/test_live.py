@@ -10,13 +10,13 @@ import httpx
 import pytest
 from httpx_sse import EventSource, ServerSentEvent
 
-from api import live
+from api import event_stream
 from reelq.job import Status
-from reelq.store import apikeys
-from reelq.store.clients import Scope
-from reelq.store.models import Job
-from reelq.store.moves import Position, move, note
-from reelq.store.session import Store
+from reelq.store import api_keys
+from reelq.store.db.client_models import Scope
+from reelq.store.db.engine import Store
+from reelq.store.db.models import Job
+from reelq.store.jobs.transitions import Position, move, write_progress
 from tests.acceptance.running import until
 from tests.api.serving import Served, Server, on_each_database, running
 from tests.api.stock import Stock, fill
@@ -44,7 +44,7 @@ def say(store: Store, job_id: str, *told: str) -> None:
     with store.write() as session:
         at = Position.of(session.get_one(Job, job_id))
         for one in told:
-            note(session, at, store.now(session), "progress", one)
+            write_progress(session, at, store.now(session), "progress", one)
 
 
 def end(store: Store, *job_ids: str) -> None:
@@ -77,7 +77,7 @@ def test_a_batch_at_its_end_is_told_from_the_beginning_and_ends_with_its_counts(
 def test_whoever_comes_back_after_any_event_misses_nothing_and_hears_nothing_twice(
     served: Served, ann: httpx.Client, stock: Stock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live, "MOST_AT_ONCE", 3)  # so that it comes in pieces
+    monkeypatch.setattr(event_stream, "MOST_AT_ONCE", 3)  # so that it comes in pieces
     for number in range(4):
         say(served.store, stock.ended_job, f"{number} a", f"{number} b")
     path = f"/v1/batches/{stock.ended_batch}/events"
@@ -116,7 +116,7 @@ def test_what_happens_is_told_as_it_happens_until_all_has_ended(
 
 
 def test_a_silent_stream_says_that_it_lives(ann: httpx.Client, stock: Stock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "KEEP_ALIVE", 0.1)
+    monkeypatch.setattr(event_stream, "KEEP_ALIVE", 0.1)
     with ann.stream("GET", f"/v1/batches/{stock.batch}/events") as told:
         lines = told.iter_lines()
         assert any(line.startswith(":") for line in lines)
@@ -130,11 +130,11 @@ def test_nobody_works_for_a_client_that_is_gone(server: Server, ann: httpx.Clien
 
 
 def test_a_stream_ends_when_its_key_is_revoked(served: Served, stock: Stock) -> None:
-    made, secret = apikeys.make(served.store, "ann", Scope.READ)
+    made, secret = api_keys.create(served.store, "ann", Scope.READ)
     client = served.client()
     with listening(client, f"/v1/batches/{stock.batch}/events", Authorization=f"Bearer {secret}") as events:
         next(events)
-        apikeys.revoke(served.store, made.id)
+        api_keys.revoke(served.store, made.id)
         assert "end" not in {one.event for one in events}
 
 

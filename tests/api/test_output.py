@@ -10,10 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
-from api.service import Service
+from api.deps import Service
 from reelq.media import is_whole_mp4
 from reelq.storage import Storage
-from reelq.store.models import Job
+from reelq.store.db.models import Job
 from tests.api.serving import Served, serving
 from tests.queue.farm import KINDS, Farm, farm
 

@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import insert
 
 from reelq.job import Status
-from reelq.store import accounts
-from reelq.store.models import CreditReading, Job
+from reelq.store.billing import accounts
+from reelq.store.db.models import CreditReading, Job
 from tests.api.serving import Served, on_each_database
 from tests.api.stock import Stock, fill
 from tests.databases import add_account, add_batch, add_job, add_send, change, moment

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
 from api.app import create_app
-from reelq.store.clients import Scope
+from reelq.store.db.client_models import Scope
 from tests.api.serving import Served, deployed, serving
 from tests.api.stock import Stock, fill
 from tests.databases import KINDS

@@ -9,10 +9,10 @@ import httpx
 import pytest
 from sqlalchemy import func, select
 
-from api import handing_in
+from api import batch_intake
 from reelq.storage import Storage
-from reelq.store.clients import Asset
-from reelq.store.models import Batch, Job
+from reelq.store.db.client_models import Asset
+from reelq.store.db.models import Batch, Job
 from tests.acceptance.running import until
 from tests.api.serving import Served, kept, on_the_stricter_one, rough, status
 from tests.api.test_assets import MP4, upload
@@ -188,7 +188,7 @@ def test_a_request_has_its_bounds(ann: httpx.Client, served: Served, monkeypatch
         assert status(line) == 413
     with rough(served, "ann", "POST /v1/batches", "Content-Type: text/csv", "Content-Length: 100000001") as line:
         assert status(line) == 413
-    monkeypatch.setattr(handing_in, "MOST_FILES", 2)
+    monkeypatch.setattr(batch_intake, "MOST_FILES", 2)
     assert ann.post("/v1/batches", files=parts()).status_code == 201
     many = ann.post("/v1/batches", files=parts(files={**FILES, "one_more.mp4": MP4}))
     assert (many.status_code, many.json()["code"]) == (413, "too_many_files")

@@ -5,11 +5,11 @@ from typing import Any
 import httpx
 from sqlalchemy import select, update
 
-from api.service import Service
+from api.deps import Service
 from reelq.job import Stage, Status
-from reelq.store import deliveries
-from reelq.store.clients import IdempotencyKey, Webhook, WebhookDelivery
-from reelq.store.moves import Position, move
+from reelq.store.db.client_models import IdempotencyKey, Webhook, WebhookDelivery
+from reelq.store.jobs.transitions import Position, move
+from reelq.store.webhooks import deliveries
 from tests.api.serving import Served, on_each_database
 from tests.databases import add_account, add_batch, add_job, moment
 
@@ -130,7 +130,7 @@ def test_what_was_given_up_is_told_once_more_under_the_same_id_unless_its_webhoo
     with served.store.write() as session:
         letter = deliveries.claim(session, one["id"], 0, served.store.now(session))
         assert letter is not None
-        deliveries.went_wrong(session, letter, served.store.now(session), "answered 500", 500, None)
+        deliveries.record_failure(session, letter, served.store.now(session), "answered 500", 500, None)
     (failed,) = ann.get(path).json()["items"]
     assert (failed["state"], failed["status_code"], failed["error"]) == ("failed", 500, "answered 500")
     assert bob.post(f"/v1/webhooks/{_make(bob)['id']}/deliveries/{one['id']}/redeliver").status_code == 404

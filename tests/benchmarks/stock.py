@@ -10,10 +10,10 @@ from typing import Final
 import httpx
 from sqlalchemy import URL, text
 
-from api.service import Service
+from api.deps import Service
 from reelq.settings import Settings
-from reelq.store.migrate import upgrade
-from reelq.store.session import Store
+from reelq.store.db.engine import Store
+from reelq.store.db.migrations import upgrade
 from tests.api.serving import Served, serving
 from tests.databases import add_account, add_batch, add_job, shown
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 from sqlalchemy import event
 
-from reelq.store import gauges
+from reelq.store.queries import metrics
 from tests.api.serving import Served
 from tests.benchmarks.stock import median_ms, questions, served
 from tests.databases import new_database
@@ -46,11 +46,11 @@ def test_lists_batches_and_jobs_are_answered_in_a_blink(filled: Served, owner: s
 
 
 def test_a_scrape_of_the_whole_deployment_is_cheap(filled: Served) -> None:
-    ledger, took, counts = gauges.Ledger(), [], set[int]()
+    ledger, took, counts = metrics.ReadingSums(), [], set[int]()
     for _ in range(11):
         began = time.perf_counter()
         with filled.store.read() as session:
-            found = gauges.figures(session, filled.store.now(session), ledger)
+            found = metrics.collect(session, filled.store.now(session), ledger)
         took.append((time.perf_counter() - began) * 1000)
         counts.add(sum(place.count for place in found.places))
     assert counts == {2 * ROWS}

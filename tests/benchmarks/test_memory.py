@@ -11,9 +11,9 @@ import pytest
 
 from reelq import media
 from reelq.settings import Settings
-from reelq.store import apikeys
-from reelq.store.migrate import upgrade
-from reelq.store.session import Store, database_url
+from reelq.store import api_keys
+from reelq.store.db.engine import Store, database_url
+from reelq.store.db.migrations import upgrade
 from tests.benchmarks.race import rest_service
 from tests.benchmarks.usage import peak_mb
 from tests.sandbox_process import SandboxProcess
@@ -28,8 +28,8 @@ PIECE = 1 << 20
 _UPLOAD = """
 import sys, time
 from pathlib import Path
-from reelq.remote.auth import FreeTokens
-from reelq.remote.client import Remote, ask_for_token, open_http
+from reelq.nemo.auth import FreeTokens
+from reelq.nemo.client import Remote, ask_for_token, open_http
 from reelq.settings import Settings
 from tests.benchmarks.usage import peak_mb
 from tests.sandbox_process import ATTRIBUTION
@@ -78,7 +78,7 @@ def test_the_largest_file_grows_the_service_by_less_than_30_mb(
 ) -> None:
     store = Store(database_url(Settings(reelq_data_dir=tmp_path)))
     upgrade(store)
-    headers = {"Authorization": f"Bearer {apikeys.make(store, 'ann')[1]}"}
+    headers = {"Authorization": f"Bearer {api_keys.create(store, 'ann')[1]}"}
     store.close()
     env = {"PATH": "", "HOME": str(tmp_path), "REELQ_DATA_DIR": str(tmp_path), "NEMO_CLIENT_ID": "tests"}
     port = free_port()

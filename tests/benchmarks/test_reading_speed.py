@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from reelq.intent import route
-from reelq.remote import phrases, wire
-from reelq.remote.sse import AgentError, Patience, Text, listen
+from reelq.nemo import agent_text, wire
+from reelq.nemo.stream import AgentError, Patience, Text, read_events
 from tests.unit.remote.test_phrases import PIECES
 
 pytestmark = pytest.mark.benchmark
@@ -26,8 +26,8 @@ _WORDS: Final = ["export", "mp4", "hd", "the", "and", "please", "it", "导出", 
 
 
 def a_reply(words: str) -> None:
-    phrases.read(words)
-    phrases.is_noise(words)
+    agent_text.parse_reply(words)
+    agent_text.is_noise(words)
 
 
 def an_event(words: str) -> None:
@@ -40,14 +40,14 @@ def an_error(words: str) -> None:
 
 def an_answer(words: str) -> None:
     body = json.dumps({"code": 0, "data": {"state": {"draft": {"t": []}, "note": words}}}).encode()
-    wire.unwrap(200, body, wire.Where.SESSION)
+    wire.unwrap(200, body, wire.Area.SESSION)
 
 
 def _hear(event: object) -> None:
     stream = f"data: {json.dumps(event)}\n\n".encode()
     chunks = iter([stream[at : at + 16_384] for at in range(0, len(stream), 16_384)])
     response = httpx.Response(200, headers={"content-type": "text/event-stream"}, content=chunks)
-    (heard,) = listen(response, Patience(life=600, silence=600))
+    (heard,) = read_events(response, Patience(life=600, silence=600))
     assert isinstance(heard, Text | AgentError)
 
 

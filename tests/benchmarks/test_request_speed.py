@@ -8,9 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from pydantic import SecretStr
 
-from reelq.remote.auth import OwnToken
-from reelq.remote.client import Remote, open_http
-from reelq.remote.sse import Patience
+from reelq.nemo.auth import OwnToken
+from reelq.nemo.client import Remote
+from reelq.nemo.stream import Patience
+from reelq.nemo.transport import open_http
 from reelq.settings import Settings
 from tests.sandbox_process import ATTRIBUTION, Caller, SandboxProcess
 

@@ -12,13 +12,14 @@ import pytest
 from sqlalchemy import insert, update
 
 from reelq.job import Route, Status
-from reelq.manifest import Row
+from reelq.manifest.rows import Row
 from reelq.results import write_results
-from reelq.store import due, jobs, submissions, turns
-from reelq.store.models import Job
-from reelq.store.orders import Fate, Order
-from reelq.store.overview import snapshot
-from reelq.store.session import Store
+from reelq.store.db.engine import Store
+from reelq.store.db.models import Job
+from reelq.store.jobs import admission, leases, scheduler
+from reelq.store.queries.batch_status import snapshot
+from reelq.store.submission import submitter
+from reelq.store.submission.request import RowAction, Submission
 from tests.databases import KINDS, add_account, add_batch, job_row, new_database
 from tests.queue.sizes import size
 
@@ -76,18 +77,18 @@ def test_a_large_manifest_is_handed_in_again_and_changed_and_joined_within_secon
     with store.write() as session:
         account = add_account(session, store.now(session), service_url=SERVICE)
 
-    def submit(what: str, order: Order) -> submissions.Submitted:
+    def submit(what: str, order: Submission) -> submitter.Submitted:
         with within(SUBMIT_SECONDS, what):
-            return submissions.submit(store, order, service=SERVICE, account_id=account)
+            return submitter.submit(store, order, service=SERVICE, account_id=account)
 
     order = _order(tmp_path, SUBMITTED, "bulk")
     first = submit(f"{SUBMITTED:,} rows handed in", order)
     again = submit("… and again", order)
-    assert (again.batch_id, again.plan.count(Fate.GOES_ON)) == (first.batch_id, SUBMITTED)
+    assert (again.batch_id, again.plan.count(RowAction.GOES_ON)) == (first.batch_id, SUBMITTED)
     less = _order(tmp_path, JOINED, "other")
-    assert submit(f"{JOINED:,} rows joined", less).plan.count(Fate.JOINED) == JOINED
+    assert submit(f"{JOINED:,} rows joined", less).plan.count(RowAction.JOINED) == JOINED
     moved = submit("… and less one row", replace(less, rows=less.rows[1:]))
-    assert (moved.plan.count(Fate.JOINED), moved.left_behind[0].rows) == (JOINED - 1, 1)
+    assert (moved.plan.count(RowAction.JOINED), moved.left_behind[0].rows) == (JOINED - 1, 1)
     for batch_id in (None, first.batch_id, moved.batch_id):
         _tick(store, batch_id)
         with store.write() as session:
@@ -96,7 +97,7 @@ def test_a_large_manifest_is_handed_in_again_and_changed_and_joined_within_secon
             _tick(store, batch_id)
 
 
-def _order(folder: Path, count: int, name: str) -> Order:
+def _order(folder: Path, count: int, name: str) -> Submission:
     (folder / "beach.mp4").write_bytes(b"a clip")
     rows = [
         Row(
@@ -106,13 +107,13 @@ def _order(folder: Path, count: int, name: str) -> Order:
         )
         for number in range(1, count + 1)
     ]  # fmt: skip
-    return Order("me", name, folder, folder / name, rows, limit_credits=None)
+    return Submission("me", name, folder, folder / name, rows, limit_credits=None)
 
 
 def _tick(store: Store, batch_id: str | None) -> None:
     """What the lifeline asks, as often as it is asked within one."""
     with store.write() as session:
         now = store.now(session)
-        jobs.rescue(session, now, 200, 30, 20, batch_id=batch_id)
-        due.due(session, now, 500, batch_id)
-        turns.admit(session, now, batch_id)
+        leases.requeue_expired(session, now, 200, 30, 20, batch_id=batch_id)
+        scheduler.due(session, now, 500, batch_id)
+        admission.admit(session, now, batch_id)

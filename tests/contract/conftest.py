@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from reelq.remote.auth import FreeTokens, OwnToken, Tokens
-from reelq.remote.client import Remote, ask_for_token, open_http
+from reelq.nemo.auth import FreeTokens, OwnToken, TokenSource
+from reelq.nemo.client import Remote, request_token
+from reelq.nemo.transport import open_http
 from reelq.settings import Settings
 from tests.contract.scripted_service import Answer, Meet, ScriptedService, To
 from tests.sandbox_process import ATTRIBUTION, NO_TLS, Caller, SandboxProcess
@@ -27,7 +28,7 @@ def http_to() -> Iterator[To]:
 @pytest.fixture
 def remote(sandbox: SandboxProcess, http_to: To) -> Remote:
     http = http_to(sandbox.url)
-    return Remote(http, FreeTokens(lambda: ask_for_token(http, str(uuid.uuid4()), ATTRIBUTION)), ATTRIBUTION)
+    return Remote(http, FreeTokens(lambda: request_token(http, str(uuid.uuid4()), ATTRIBUTION)), ATTRIBUTION)
 
 
 @pytest.fixture
@@ -36,7 +37,9 @@ def meet(monkeypatch: pytest.MonkeyPatch) -> Iterator[Meet]:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with ExitStack() as stack:
 
-        def start(*answers: Answer, tokens: Tokens | None = None, **options: Any) -> tuple[Remote, ScriptedService]:
+        def start(
+            *answers: Answer, tokens: TokenSource | None = None, **options: Any
+        ) -> tuple[Remote, ScriptedService]:
             service = stack.enter_context(ScriptedService(*answers))
             settings = Settings(nemo_api_url=service.url, reelq_max_in_flight=1)
             http = stack.enter_context(open_http(settings, tls=NO_TLS, **options))

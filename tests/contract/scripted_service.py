@@ -9,8 +9,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
-from reelq.remote.client import Http, Remote
-from reelq.remote.sse import Patience
+from reelq.nemo.client import Remote
+from reelq.nemo.stream import Patience
+from reelq.nemo.transport import Http
 
 PATIENT: Final = Patience(life=100, silence=100)
 Answer = bytes | Callable[[socket.socket], None]

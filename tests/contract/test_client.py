@@ -10,11 +10,12 @@ import pytest
 from pydantic import SecretStr
 
 from reelq import errors
-from reelq.remote import draft
-from reelq.remote.auth import FreeTokens, OwnToken, Tokens
-from reelq.remote.client import Remote, ask_for_token, open_http
-from reelq.remote.receipts import Progress, RenderStatus, Session
-from reelq.remote.sse import StateChange
+from reelq.nemo import timeline
+from reelq.nemo.auth import FreeTokens, OwnToken, TokenSource
+from reelq.nemo.client import Remote, request_token
+from reelq.nemo.stream import StateChange
+from reelq.nemo.transport import open_http
+from reelq.nemo.types import Progress, RenderStatus, Session
 from reelq.settings import Settings
 from tests.contract.scripted_service import PATIENT
 from tests.sandbox_process import ATTRIBUTION, NO_TLS, SandboxProcess, Start, until
@@ -59,7 +60,7 @@ def test_a_row_goes_all_the_way(remote: Remote, sandbox: SandboxProcess, clip: P
     after = remote.state(session.session_id).draft
     assert heard.reply
     assert any(isinstance(event, StateChange) for event in told)
-    assert any("Urban Dreams" in change for change in draft.changes(before, after))
+    assert any("Urban Dreams" in change for change in timeline.changes(before, after))
     look = finished(remote, session, "render_whole")
     assert (look.status, look.percent) == (RenderStatus.DONE, 100)
     part = tmp_path / "out.part"
@@ -153,7 +154,7 @@ def _everything_told(error: BaseException) -> str:
     return "".join(traceback.format_exception(error)) + repr(error) + str(error) + raw + repr(vars(error))
 
 
-def _drive(remote: Remote, tokens: Tokens, sandbox: SandboxProcess, clip: Path, part: Path) -> list[str]:
+def _drive(remote: Remote, tokens: TokenSource, sandbox: SandboxProcess, clip: Path, part: Path) -> list[str]:
     """Everything the client can do and everything that can be refused; what was told of it."""
     session = remote.open_session()
     told: list[object] = [remote, tokens, tokens.current(), session, remote.upload(session.session_id, [clip])]
@@ -185,10 +186,10 @@ def test_no_token_is_in_any_log_error_repr_or_address(
     sent: list[Any] = []
     with open_http(settings, tls=NO_TLS) as http:
         http.event_hooks["request"] = http.lasting.event_hooks["request"] = [sent.append]
-        tokens: Tokens = (
+        tokens: TokenSource = (
             OwnToken(SecretStr(OWN))
             if whose == "own"
-            else FreeTokens(lambda: ask_for_token(http, str(uuid.uuid4()), ATTRIBUTION))
+            else FreeTokens(lambda: request_token(http, str(uuid.uuid4()), ATTRIBUTION))
         )
         told = _drive(Remote(http, tokens, ATTRIBUTION), tokens, sandbox, clip, tmp_path / "x.part")
     told += [repr(settings), str(settings), *(str(request.url) for request in sent)]

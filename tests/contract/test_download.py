@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from reelq import errors, media
-from reelq.remote.client import Remote
+from reelq.nemo.client import Remote
 from tests.contract.scripted_service import PATIENT, Meet, reply
 from tests.contract.test_client import finished
 from tests.sandbox_process import SandboxProcess

@@ -13,11 +13,12 @@ import pytest
 from pydantic import SecretStr
 
 from reelq import errors
-from reelq.remote import body
-from reelq.remote.auth import FreeTokens, OwnToken
-from reelq.remote.client import Limits, Remote, ask_for_token, open_http
-from reelq.remote.receipts import Balance, Grant
-from reelq.remote.sse import Heard, Patience
+from reelq.nemo import transport
+from reelq.nemo.auth import FreeTokens, OwnToken
+from reelq.nemo.client import Remote, request_token
+from reelq.nemo.stream import AgentReply, Patience
+from reelq.nemo.transport import Limits, open_http
+from reelq.nemo.types import Balance, Grant
 from reelq.settings import Settings
 from tests.contract.scripted_service import PATIENT, Answer, Meet, To, cut, endless, reply, say
 from tests.sandbox_process import ATTRIBUTION, until
@@ -58,7 +59,7 @@ TROUBLE: list[Answer] = [
 ]
 
 
-def _send(remote: Remote) -> Heard:
+def _send(remote: Remote) -> AgentReply:
     return remote.send("s", "Add a title", PATIENT)
 
 
@@ -77,7 +78,7 @@ class _Enough(Exception):
 def test_two_hundred_troubles_of_every_kind_leave_the_connection_pool_whole(
     meet: Meet, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(body, "LARGEST", 50_000)
+    monkeypatch.setattr(transport, "MAX_BODY_BYTES", 50_000)
     rounds = 17 * len(TROUBLE)
     remote, service = meet(*TROUBLE * 17, BALANCE, limits=SCARCE)
     signs = iter(range(1_000_000))
@@ -113,17 +114,17 @@ def test_two_hundred_troubles_of_every_kind_leave_the_connection_pool_whole(
 def test_a_flood_instead_of_an_answer_a_token_or_a_file_is_broken_off(
     status: str, kind: str, meet: Meet, http_to: To, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(body, "LARGEST", 200_000)
+    monkeypatch.setattr(transport, "MAX_BODY_BYTES", 200_000)
     remote, service = meet(endless(kind, status=status), tokens=FreeTokens(_Clerk()))
     _end_in(errors.ConnectionLost, errors.StreamNeverBegan, remote, "larger than 200000")
     with pytest.raises(errors.ConnectionLost):
-        ask_for_token(http_to(service.url), "me", ATTRIBUTION)
+        request_token(http_to(service.url), "me", ATTRIBUTION)
     with pytest.raises(errors.ConnectionLost):
         remote.download("", "r", tmp_path / "x.part")
 
 
 def test_a_trickle_instead_of_an_answer_is_broken_off(meet: Meet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(body, "LONGEST", 0.2)
+    monkeypatch.setattr(transport, "MAX_BODY_SECONDS", 0.2)
     remote, _ = meet(endless("application/json", chunk=b" ", pause=0.05))
     _end_in(errors.TimedOut, errors.StreamNeverBegan, remote)
 
@@ -331,7 +332,7 @@ def test_a_token_in_the_agents_own_words_is_cut_out(meet: Meet) -> None:
 def test_a_token_answer_that_can_not_be_read_is_not_kept(meet: Meet, http_to: To) -> None:
     _, service = meet(say({"code": 0, "data": {"jwt": "hidden-under-another-name"}}))
     with pytest.raises(errors.Unintelligible) as caught:
-        ask_for_token(http_to(service.url), "me", ATTRIBUTION)
+        request_token(http_to(service.url), "me", ATTRIBUTION)
     assert "hidden" not in repr(caught.value) + caught.value.raw
 
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from reelq.cli.away import resources
-from reelq.cli.away.queue import away
-from reelq.cli.away.service import service_at
-from reelq.cli.away.transfer import patiently
-from reelq.cli.away.videos import bring_videos
-from reelq.cli.exits import exit_of
+from reelq.cli.backends.http import resources
+from reelq.cli.backends.http.client import service_at
+from reelq.cli.backends.http.queue import open_remote_queue
+from reelq.cli.backends.http.transfer import retry_while_unavailable
+from reelq.cli.backends.http.videos import bring_videos
+from reelq.cli.errors import exit_code
 from reelq.errors import ReelqError, ServiceAway, ServiceRefused, SettingsError, UnknownName
 from reelq.settings import Settings
 from tests.contract.scripted_service import Answer, ScriptedService, cut, endless, reply, say
@@ -52,23 +52,26 @@ def problem(status: str, code: str, detail: str, **more: Any) -> bytes:
 def test_whatever_answers_is_told_in_a_sentence_that_does_not_hold_the_key(
     answer: Answer, kind: type[ReelqError], said: str, code: int
 ) -> None:
-    with ScriptedService(answer) as service, away(service.url, SETTINGS) as queue:
+    with ScriptedService(answer) as service, open_remote_queue(service.url, SETTINGS) as queue:
         with pytest.raises(kind) as met:
             queue.standings(5)
         assert said in str(met.value)
         assert KEY not in str(met.value) + met.value.advice
         assert "\n" not in str(met.value)
         assert met.value.advice
-        assert exit_of(met.value) == code
+        assert exit_code(met.value) == code
         assert f"Authorization: Bearer {KEY}" in service.heads[0]
 
 
 def test_nobody_there_is_told_with_the_address() -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         url = f"http://127.0.0.1:{probe.getsockname()[1]}"
-    with away(url, SETTINGS) as queue, pytest.raises(ServiceAway, match=f"No reelq service answers at {url}"):
+    with (
+        open_remote_queue(url, SETTINGS) as queue,
+        pytest.raises(ServiceAway, match=f"No reelq service answers at {url}"),
+    ):
         queue.standings(5)
-    with away("http://nowhere.invalid", SETTINGS) as queue, pytest.raises(ServiceAway) as met:
+    with open_remote_queue("http://nowhere.invalid", SETTINGS) as queue, pytest.raises(ServiceAway) as met:
         queue.standings(5)
     assert "REELQ_API_URL" in met.value.advice
 
@@ -76,7 +79,11 @@ def test_nobody_there_is_told_with_the_address() -> None:
 def test_a_redirect_is_not_followed_wherever_it_leads() -> None:
     with ScriptedService(say(PAGE)) as other:
         onward = ScriptedService(reply("307 Temporary Redirect", Location=f"{other.url}/v1/batches"))
-        with onward as service, away(service.url, SETTINGS) as queue, pytest.raises(SettingsError, match="not sent"):
+        with (
+            onward as service,
+            open_remote_queue(service.url, SETTINGS) as queue,
+            pytest.raises(SettingsError, match="not sent"),
+        ):
             queue.standings(5)
         assert other.heads == []
 
@@ -85,7 +92,7 @@ def test_a_redirect_is_not_followed_wherever_it_leads() -> None:
     "address", ["http://me:hush@127.0.0.1:1", "http://127.0.0.1:1/?key=hush", "http://[::1", "http://a b", "http://"]
 )
 def test_an_address_that_is_none_is_refused_before_anything_is_sent(address: str) -> None:
-    with pytest.raises((SettingsError, ServiceAway)) as met, away(address, SETTINGS) as queue:
+    with pytest.raises((SettingsError, ServiceAway)) as met, open_remote_queue(address, SETTINGS) as queue:
         queue.standings(5)
     assert "hush" not in str(met.value)
 
@@ -107,10 +114,13 @@ def test_a_key_in_the_clear_is_warned_of(capsys: pytest.CaptureFixture[str]) -> 
 def test_all_pages_are_read_and_no_more_than_are_needed() -> None:
     one = {"id": "bat_1", "name": "a", "state": "active", "created_at": "2026-01-01T00:00:00Z", "finished_at": None}
     page = {"items": [one | {"counts": {"queued": 1}, "credits": 0}] * 2, "next": "bat_1"}
-    with ScriptedService(say(page), say(page | {"next": None})) as service, away(service.url, SETTINGS) as queue:
+    with (
+        ScriptedService(say(page), say(page | {"next": None})) as service,
+        open_remote_queue(service.url, SETTINGS) as queue,
+    ):
         assert len(queue.batches()) == 4
         assert "cursor=bat_1" in service.heads[1]
-    with ScriptedService(say(page)) as service, away(service.url, SETTINGS) as queue:
+    with ScriptedService(say(page)) as service, open_remote_queue(service.url, SETTINGS) as queue:
         assert len(queue.standings(3)) == 3
         assert len(service.heads) == 2
         assert queue.newest() is not None
@@ -121,12 +131,12 @@ def test_while_the_service_is_away_it_is_asked_again_and_what_it_refuses_is_not(
     said: list[str] = []
     shaky = ScriptedService(b"", say({"done": 1, "soon": 0, "not_so": 0}))
     with shaky, service_at(shaky.url, SETTINGS) as asked:
-        assert patiently(lambda: asked.post("/v1/batches/x/cancel"), said.append)["done"] == 1
+        assert retry_while_unavailable(lambda: asked.post("/v1/batches/x/cancel"), said.append)["done"] == 1
     assert len(said) == 1
     refusal = problem("403 Forbidden", "forbidden", "This key may read")
     with ScriptedService(refusal) as service, service_at(service.url, SETTINGS) as asked:
         with pytest.raises(ServiceRefused):
-            patiently(lambda: asked.post("/v1/batches/x/cancel"), said.append)
+            retry_while_unavailable(lambda: asked.post("/v1/batches/x/cancel"), said.append)
         assert len(service.heads) == 1
 
 
@@ -155,7 +165,7 @@ def test_a_video_that_is_not_what_was_promised_is_not_taken(tmp_path: Path, caps
 
 @pytest.mark.parametrize("name", ["bat_../../x", "job_x/../y", "bat_1?x", "job_1#", "bat_%2e", "job_海"])
 def test_a_name_is_never_a_part_of_a_path(name: str) -> None:
-    with ScriptedService(say(PAGE)) as service, away(service.url, SETTINGS) as queue:
+    with ScriptedService(say(PAGE)) as service, open_remote_queue(service.url, SETTINGS) as queue:
         assert (queue.with_id(name), queue.row_with(name), service.heads) == (None, None, [])
 
 

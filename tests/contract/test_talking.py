@@ -15,9 +15,10 @@ import pytest
 from pydantic import SecretStr
 
 from reelq import errors
-from reelq.remote.auth import OwnToken
-from reelq.remote.client import Http, Remote
-from reelq.remote.sse import Event, Heard, StateChange, Text, ToolCall, ToolResult
+from reelq.nemo.auth import OwnToken
+from reelq.nemo.client import Remote
+from reelq.nemo.stream import AgentReply, Event, StateChange, Text, ToolCall, ToolResult
+from reelq.nemo.transport import Http
 from tests.contract.scripted_service import PATIENT, To
 from tests.sandbox_process import ATTRIBUTION, SandboxProcess
 from tests.servers import free_port, wait_for_start
@@ -43,7 +44,7 @@ class Partner:
     """Makes the next answer one of a kind, and gives the words that ask for it."""
     tells_drafts: bool = True
 
-    def hear(self, scene: str) -> tuple[Heard, list[Event]]:
+    def hear(self, scene: str) -> tuple[AgentReply, list[Event]]:
         told: list[Event] = []
         return self.remote.send(self.session_id, self.scene(scene), PATIENT, tell=told.append), told
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reelq.store.session import Store
+from reelq.store.db.engine import Store
 from tests.databases import KINDS, ReusedDatabase, add_account, new_database
 from tests.integration.desks import SERVICE, Desk
 

@@ -11,20 +11,22 @@ from typing import Any, Final
 
 from sqlalchemy import func, select, update
 
-from reelq import manifest, skills
+from reelq import skills
 from reelq.job import Stage, Status
+from reelq.manifest import checks
 from reelq.settings import Settings
-from reelq.store import jobs, submissions
-from reelq.store.jobs import Claimed, Lease, Missed
-from reelq.store.models import Account, Batch, Job, JobEvent, Outcome
-from reelq.store.moves import Position, move
-from reelq.store.orders import Fate, Order, Plan
-from reelq.store.secrets import Vault
-from reelq.store.session import Store
-from reelq.store.submissions import Submitted
+from reelq.store.db.engine import Store
+from reelq.store.db.models import Account, Batch, Job, JobEvent, Outcome
+from reelq.store.db.vault import Vault
+from reelq.store.jobs import claims, dependents, transitions
+from reelq.store.jobs.claims import Claimed, Lease, NotClaimed
+from reelq.store.jobs.transitions import Position, move
+from reelq.store.submission import submitter
+from reelq.store.submission.request import Plan, RowAction, Submission
+from reelq.store.submission.submitter import Submitted
 from tests.databases import add_job, add_send, change, done, found, moment, selected
-from worker.recorder import Recorder
-from worker.verdict import PARKED
+from worker.outcomes import Recorder
+from worker.retry_policy import PARKED
 
 SERVICE: Final = "https://service.example"
 TWO: Final = ("beach.mp4,Add a title,", "forest.mp4,Add music,")
@@ -45,17 +47,17 @@ class Desk:
     folder: Path
     account: str
 
-    def order(self, *rows: str, header: str = HEADER, name: str = "jobs", out: str = "out", **told: Any) -> Order:
+    def order(self, *rows: str, header: str = HEADER, name: str = "jobs", out: str = "out", **told: Any) -> Submission:
         """What a manifest of these lines asks for."""
         path = self.folder / f"{name}.csv"
         path.write_text("\n".join([header, *rows]) + "\n")
-        checked = manifest.check_file(path, skills=SKILLS)
+        checked = checks.check_file(path, skills=SKILLS)
         rows_ = checked.rows_or_raise()
-        return Order("me", name, self.folder, self.folder / out, rows_, checked.columns, **told)
+        return Submission("me", name, self.folder, self.folder / out, rows_, checked.columns, **told)
 
     def submit(self, *rows: str, **told: Any) -> Submitted:
         """Hand it in."""
-        return submissions.submit(self.store, self.order(*rows, **told), service=SERVICE, account_id=self.account)
+        return submitter.submit(self.store, self.order(*rows, **told), service=SERVICE, account_id=self.account)
 
     def many(self, count: int, **of_its_account: Any) -> list[str]:
         """Hand in so many rows; their ids."""
@@ -66,7 +68,7 @@ class Desk:
 
     def plan(self, *rows: str, **told: Any) -> Plan:
         """What handing it in would do."""
-        return submissions.plan(self.store, self.order(*rows, **told), service=SERVICE)
+        return submitter.plan(self.store, self.order(*rows, **told), service=SERVICE)
 
     def now(self) -> datetime:
         return done(self.store, self.store.now)
@@ -90,7 +92,7 @@ class Desk:
         with moment(self.store) as (session, now):
             session.execute(update(Job).where(Job.id == job.id).values(stage=stage))
             at = Position.of(session.get_one(Job, job.id, populate_existing=True))
-            more: dict[str, Any] = {"lease_until": jobs.later(now, 60), "worker": "w", "started_at": now}
+            more: dict[str, Any] = {"lease_until": transitions.later(now, 60), "worker": "w", "started_at": now}
             if stage is not Stage.UPLOAD:
                 more["remote_session_id"] = job.remote_session_id or f"ses_{job.id}"
             return move(session, at, Status.RUNNING, now, f"{stage} begins", **more)
@@ -102,7 +104,7 @@ class Desk:
 
     def end(self, at: Position, to: Status, **values: Any) -> None:
         with self.store.write() as session:
-            jobs.end(session, at, to, self.store.now(session), str(to), **values)
+            dependents.end(session, at, to, self.store.now(session), str(to), **values)
 
     def succeed(self, job: Job, content: bytes = RESULT) -> Path:
         """All of its stages are done, and its result lies where it belongs."""
@@ -133,7 +135,7 @@ class Desk:
             return session.execute(select(func.count()).select_from(table)).scalar_one()
 
 
-def fates(done: Submitted | Plan) -> list[Fate]:
+def fates(done: Submitted | Plan) -> list[RowAction]:
     return list(done.plan.fates if isinstance(done, Submitted) else done.fates)
 
 
@@ -141,10 +143,10 @@ def columns(job: Job) -> dict[str, Any]:
     return {column.key: getattr(job, column.key) for column in Job.__table__.c}
 
 
-def claim(store: Store, job_id: str, stage: Stage, run: int = 1, now: datetime | None = None) -> Claimed | Missed:
+def claim(store: Store, job_id: str, stage: Stage, run: int = 1, now: datetime | None = None) -> Claimed | NotClaimed:
     """A message for this stage of the job has come to a worker."""
     with store.write() as session:
-        return jobs.claim(session, now or store.now(session), job_id, run, stage, LEASE, PARKED)
+        return claims.claim(session, now or store.now(session), job_id, run, stage, LEASE, PARKED)
 
 
 def claim_one(store: Store, stage: Stage, *, run: int = 1, **values: Any) -> Claimed:
@@ -154,7 +156,7 @@ def claim_one(store: Store, stage: Stage, *, run: int = 1, **values: Any) -> Cla
     return got
 
 
-def record(store: Store, claimed: Claimed, what: object, folder: Path) -> None:
+def record(store: Store, claimed: Claimed, what: Any, folder: Path) -> None:
     """What came of the stage, as the worker writes it down."""
     settings, vault = Settings(reelq_data_dir=folder), Vault("a key for tests, long enough")
     Recorder(store, vault, settings, folder).record(claimed, what)

@@ -15,15 +15,16 @@ from sqlalchemy import create_engine, text
 
 from reelq.errors import RemoteError, ServerTrouble, TokenQuota, TokenRefused
 from reelq.job import Cause
-from reelq.remote.client import Http, Remote, ask_for_token, open_http
-from reelq.remote.identity import CLIENT_ID_FILE, Token
-from reelq.remote.receipts import Grant
+from reelq.nemo.client import Remote, request_token
+from reelq.nemo.identity import CLIENT_ID_FILE, Token
+from reelq.nemo.transport import Http, open_http
+from reelq.nemo.types import Grant
 from reelq.settings import Settings
-from reelq.store import accounts
-from reelq.store.models import Account, AccountKind
-from reelq.store.secrets import Vault
-from reelq.store.session import Store
-from reelq.store.taking import Payer
+from reelq.store.billing import accounts, throttling, token_store
+from reelq.store.billing.accounts import AccountView
+from reelq.store.db.engine import Store
+from reelq.store.db.models import Account, AccountKind
+from reelq.store.db.vault import Vault
 from tests.databases import add_account, change, done, found, on_postgres
 from tests.integration.desks import together
 from tests.sandbox_process import ATTRIBUTION, SandboxProcess
@@ -42,11 +43,11 @@ class Free:
     id: str
 
     def ask(self, client_id: str) -> Grant:
-        return ask_for_token(self.http, client_id, ATTRIBUTION)
+        return request_token(self.http, client_id, ATTRIBUTION)
 
-    def tokens(self, store: Store | None = None, ask: Any = None) -> accounts.StoreTokens:
+    def tokens(self, store: Store | None = None, ask: Any = None) -> token_store.StoreTokens:
         """What another process would have: it shares nothing with the next one but the database."""
-        return accounts.StoreTokens(store or self.store, Vault(KEY), self.id, ask or self.ask)
+        return token_store.StoreTokens(store or self.store, Vault(KEY), self.id, ask or self.ask)
 
     def change(self, **values: Any) -> None:
         change(self.store, Account, self.id, **values)
@@ -77,7 +78,7 @@ def test_a_token_of_ones_own_is_one_account_and_renewed_by_nobody(free: Free, se
     assert first == again != others
     account = found(free.store, Account, first)
     assert (account.kind, account.service_url, account.window) == (AccountKind.OWN, settings.nemo_api_url, 64)
-    tokens = accounts.StoreTokens(free.store, Vault(KEY), first, free.ask)
+    tokens = token_store.StoreTokens(free.store, Vault(KEY), first, free.ask)
     assert tokens.current() == Token(SecretStr("nmv_usr_me"), 1)
     with pytest.raises(TokenRefused):
         tokens.renew(tokens.current())
@@ -160,7 +161,7 @@ def test_a_quota_is_forgotten_once_a_token_comes_and_when_the_account_is_let_go_
         free.change(blocked_until=NOW)
     if times == 2:
         assert free.account.parked is Cause.TOKEN
-        assert done(free.store, accounts.unpark, free.id)
+        assert done(free.store, throttling.unpark, free.id)
         assert not free.account.quota_met  # the next 429 is a first one again
     assert free.tokens().current().version == 1
     assert (free.account.quota_met, free.account.parked) == (False, None)
@@ -235,7 +236,7 @@ def test_no_token_can_be_read_in_the_database(own_store: Store, settings: Settin
     own = settings.model_copy(update={"nemo_token": SecretStr("nmv_usr_mine")})
     accounts.account_for(own_store, Vault(KEY), own)
     free = accounts.anonymous_for(own_store, settings, home=tmp_path / "home")
-    accounts.StoreTokens(own_store, Vault(KEY), free, lambda _: Grant("nmv_usr_free")).current()
+    token_store.StoreTokens(own_store, Vault(KEY), free, lambda _: Grant("nmv_usr_free")).current()
     kept = b"".join(file.read_bytes() for file in Path(str(own_store.url.database)).parent.glob("reelq.db*"))
     assert b"nmv_usr" not in kept
     assert settings.nemo_api_url.encode() in kept  # the search would find what is there
@@ -246,46 +247,46 @@ def test_a_block_holds_until_its_end_and_stragglers_neither_lengthen_nor_halve_a
         account_id = add_account(session, NOW, window=64)
         for late in range(5):
             now = NOW + timedelta(seconds=late)
-            assert accounts.note_limited(session, account_id, now) is (late == 0)
-            assert accounts.block(session, account_id, now, 30) is (late == 0)
+            assert throttling.halve_window(session, account_id, now) is (late == 0)
+            assert throttling.block(session, account_id, now, 30) is (late == 0)
     account = found(store, Account, account_id)
     assert (account.blocked_until, account.block_seconds) == (NOW + timedelta(seconds=30), 30)
     assert account.window == 32
     with store.write() as session:
         now = NOW + timedelta(seconds=30)
-        assert accounts.note_limited(session, account_id, now)
-        assert accounts.block(session, account_id, now, 60)
+        assert throttling.halve_window(session, account_id, now)
+        assert throttling.block(session, account_id, now, 60)
     account = found(store, Account, account_id)
     assert (account.window, account.blocked_until) == (16, NOW + timedelta(seconds=90))
     with store.write() as session:
-        assert all(accounts.note_limited(session, account_id, NOW + timedelta(hours=1)) for _ in range(6))
+        assert all(throttling.halve_window(session, account_id, NOW + timedelta(hours=1)) for _ in range(6))
     assert found(store, Account, account_id).window == 1  # and never none
 
 
 def test_the_window_grows_by_one_per_window_of_successes_up_to_the_most(store: Store) -> None:
     with store.write() as session:
         account_id = add_account(session, NOW, window=10)
-        payer = Payer(account_id, AccountKind.OWN, None, 10)
+        payer = AccountView(account_id, AccountKind.OWN, None, 10)
         for _ in range(11):
-            accounts.note_success(session, payer, 12)
+            throttling.widen_window(session, payer, 12)
     assert 11 <= found(store, Account, account_id).window < 11.2
     with store.write() as session:
         for _ in range(50):
-            accounts.note_success(session, payer, 12)
+            throttling.widen_window(session, payer, 12)
     assert found(store, Account, account_id).window == 12
 
 
 def test_the_weightier_cause_stays_and_a_straggler_with_a_lighter_one_changes_nothing(store: Store) -> None:
     with store.write() as session:
         account_id = add_account(session, NOW)
-        assert accounts.park(session, account_id, Cause.CREDITS, "no credits", NOW)
-        assert accounts.park(session, account_id, Cause.TOKEN, "no token", NOW)
-        assert not accounts.park(session, account_id, Cause.CREDITS, "no credits", NOW)
+        assert throttling.park(session, account_id, Cause.CREDITS, "no credits", NOW)
+        assert throttling.park(session, account_id, Cause.TOKEN, "no token", NOW)
+        assert not throttling.park(session, account_id, Cause.CREDITS, "no credits", NOW)
     account = found(store, Account, account_id)
     assert (account.parked, account.parked_why, account.parked_until) == (Cause.TOKEN, "no token", None)
     with store.write() as session:
-        assert accounts.unpark(session, account_id)
-        assert not accounts.unpark(session, account_id)
+        assert throttling.unpark(session, account_id)
+        assert not throttling.unpark(session, account_id)
     account = found(store, Account, account_id)
     assert (account.parked, account.parked_why) == (None, "")
 

@@ -15,14 +15,15 @@ from pydantic import SecretStr
 from sqlalchemy import select
 
 from reelq.errors import RemoteError, ServerTrouble
-from reelq.remote.auth import OwnToken
-from reelq.remote.client import Remote, open_http
-from reelq.remote.receipts import Balance
+from reelq.nemo.auth import OwnToken
+from reelq.nemo.client import Remote
+from reelq.nemo.transport import open_http
+from reelq.nemo.types import Balance
 from reelq.settings import Settings
-from reelq.store import credits
-from reelq.store.models import Account, CreditReading, Outcome, Send
-from reelq.store.sends import ended_well, settle
-from reelq.store.session import Store
+from reelq.store.billing import ledger
+from reelq.store.db.engine import Store
+from reelq.store.db.models import Account, CreditReading, Outcome, Send
+from reelq.store.jobs.sends import record_end, settle
 from tests.databases import add_account, add_batch, add_job, add_send, change, done, found, on_sqlite, selected
 from tests.integration.desks import together
 from tests.sandbox_process import ATTRIBUTION, Caller, SandboxProcess
@@ -52,7 +53,7 @@ class Books:
         return add_send(session, NOW, job, self.account)
 
     def close(self, send: int) -> None:
-        done(self.store, credits.stop_bearing, [send])
+        done(self.store, ledger.stop_charging, [send])
 
     def do(self, steps: str) -> None:
         """One after the other; what is lost may be a top-up."""
@@ -74,7 +75,7 @@ class Books:
                     self.balance = Balance(self.balance.available - less, frozen + more)
 
     def read(self) -> Any:
-        return credits.take_reading(self.store, self.account, "asked", lambda: self.balance)
+        return ledger.take_reading(self.store, self.account, "asked", lambda: self.balance)
 
     def sends(self) -> list[tuple[int, bool]]:
         with self.store.read() as session:
@@ -147,8 +148,8 @@ def test_costs_and_what_nobody_bore_less_top_ups_are_what_was_lost(store: Store,
     assert min(costs, default=0) >= 0
     assert all(each.unattributed >= 0 <= each.top_up for each in readings)
     with store.read() as session:
-        assert credits.spent(session, batch_id=books.batch) == sum(costs)
-        assert credits.spent(session, account_id=books.account) == sum(costs)
+        assert ledger.spent(session, batch_id=books.batch) == sum(costs)
+        assert ledger.spent(session, account_id=books.account) == sum(costs)
 
 
 @pytest.fixture
@@ -164,8 +165,8 @@ def test_sixty_four_sends_that_end_together_cost_one_or_two_requests_however_tho
     books: Books, sandbox: SandboxProcess, remote: Remote, away: bool
 ) -> None:
     sandbox.faults(unavailable={"on": ["balance"]} if away else None, slow_answer={"seconds": 1, "on": ["balance"]})
-    got = together(64, lambda: credits.take_reading(books.store, books.account, "after", remote.balance), RemoteError)
-    assert {type(each) for each in got} == {ServerTrouble if away else credits.Reading}
+    got = together(64, lambda: ledger.take_reading(books.store, books.account, "after", remote.balance), RemoteError)
+    assert {type(each) for each in got} == {ServerTrouble if away else ledger.Reading}
     requests = sandbox.ledger()["requests"]["balance"]
     assert 1 <= requests <= 2
     assert [each.available for each in books.readings()] == ([] if away else [100] * requests)
@@ -183,7 +184,7 @@ def test_whoever_is_content_with_a_fresh_reading_is_served_by_the_last_if_that_w
         return books.balance
 
     def ask(fresh: float) -> Any:
-        return credits.take_reading(books.store, books.account, "before", read, fresh)
+        return ledger.take_reading(books.store, books.account, "before", read, fresh)
 
     first = ask(3600)
     assert ask(3600).at == first.at
@@ -209,9 +210,9 @@ def test_whoever_asks_while_a_reading_is_under_way_gets_the_next_one(books: Book
         return Balance(1000)
 
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(credits.take_reading, books.store, books.account, "asked", slow)
+        first = pool.submit(ledger.take_reading, books.store, books.account, "asked", slow)
         begun.wait()
-        second = pool.submit(credits.take_reading, books.store, books.account, "asked", lambda: Balance(900))
+        second = pool.submit(ledger.take_reading, books.store, books.account, "asked", lambda: Balance(900))
         asked.set()
         assert (first.result().available, second.result().available) == (1000, 900)
 
@@ -233,7 +234,7 @@ def test_readings_of_two_processes_at_once_never_overlap_and_stay_in_order(books
 
     def read_on(store: Store) -> None:
         for _ in range(8):
-            credits.take_reading(store, books.account, "asked", read)
+            ledger.take_reading(store, books.account, "asked", read)
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(read_on, (books.store, _elsewhere(books.store))))
@@ -254,11 +255,11 @@ def test_a_reader_that_was_overtaken_discards_what_it_read_and_reads_again(books
         times.append(1)
         if len(times) == 1:
             change(books.store, Account, books.account, reading_until=NOW)  # more time has passed than a claim lasts
-            credits.take_reading(_elsewhere(books.store), books.account, "asked", lambda: Balance(996))
+            ledger.take_reading(_elsewhere(books.store), books.account, "asked", lambda: Balance(996))
             return Balance(1000)
         return Balance(990)
 
-    assert credits.take_reading(books.store, books.account, "after", late).available == 990
+    assert ledger.take_reading(books.store, books.account, "after", late).available == 990
     assert [each.available for each in books.readings()] == [1000, 996, 990]
     assert books.sends() == [(10, False)]
     assert len(times) == 2
@@ -273,15 +274,15 @@ def test_after_a_killed_reader_another_reads_when_its_claim_has_lapsed(books: Bo
 
 
 RESERVES = {
-    "nothing is known": ("", credits.USUAL_COST),
-    "one of unknown cost is open": ("open", credits.GENERATION_COST + credits.USUAL_COST),
+    "nothing is known": ("", ledger.USUAL_COST),
+    "one of unknown cost is open": ("open", ledger.GENERATION_COST + ledger.USUAL_COST),
     "one is known to cost 70": ("read, open, lose 70, read", 70),
     "another has paid 20 so far": ("read, open, lose 70, read, close, open, lose 20, read", 70 - 20 + 70),
     "and has ended": ("read, open, lose 70, read, close, open, lose 20, read, close", 70),
     # One of five has ended, and each bears a fifth of it: that is not what it costs.
     "a drop was shared": (
         "read, open, open, open, open, open, lose 45, read",
-        5 * (credits.GENERATION_COST - 9) + credits.USUAL_COST,
+        5 * (ledger.GENERATION_COST - 9) + ledger.USUAL_COST,
     ),
 }
 
@@ -290,17 +291,17 @@ RESERVES = {
 def test_the_highest_cost_less_what_is_paid_is_reserved_for_each(books: Books, steps: str, reserved: int) -> None:
     books.do(steps)
     with books.store.read() as session:
-        assert credits.reserve_needed(session, books.batch, books.account) == reserved
+        assert ledger.reserve_needed(session, books.batch, books.account) == reserved
         if not steps:
-            generation = credits.reserve_needed(session, books.batch, books.account, generates=True)
-            assert generation == credits.GENERATION_COST
+            generation = ledger.reserve_needed(session, books.batch, books.account, generates=True)
+            assert generation == ledger.GENERATION_COST
 
 
 @pytest.mark.parametrize(("limit", "room"), [(None, True), (140, True), (139, False), (0, False)])
 def test_a_limit_leaves_room_while_what_a_send_may_cost_is_left(store: Store, limit: int | None, room: bool) -> None:
     books = Books(store, limit=limit)
     books.do("read, open, lose 70, read, close")
-    assert done(store, credits.may_send, books.batch, books.account) is room
+    assert done(store, ledger.limit_allows, books.batch, books.account) is room
 
 
 def test_workers_that_ask_at_once_stay_within_the_limit_together(store: Store) -> None:
@@ -308,7 +309,7 @@ def test_workers_that_ask_at_once_stay_within_the_limit_together(store: Store) -
 
     def send() -> bool:
         with store.write() as session:
-            if allowed := credits.may_send(session, books.batch, books.account, generates=True):
+            if allowed := ledger.limit_allows(session, books.batch, books.account, generates=True):
                 books.open_send(session)
             return allowed
 
@@ -323,14 +324,14 @@ def _settled(books: Books, send: int, outcome: Outcome) -> None:
 
 def _ended(books: Books, outlived: datetime = NOW) -> list[int]:
     with books.store.read() as session:
-        assert credits.ended(session, "https://another.example", outlived) == {}
-        return sorted(credits.ended(session, SERVICE, outlived).get(books.account, []))
+        assert ledger.ended_sends(session, "https://another.example", outlived) == {}
+        return sorted(ledger.ended_sends(session, SERVICE, outlived).get(books.account, []))
 
 
 def test_a_reading_is_due_for_sends_that_have_ended_and_may_have_cost_something(books: Books) -> None:
     under_way, cancelled, heard, applied, refused, not_sent, closed = (books.open_send() for _ in range(7))
     with books.store.write() as session:
-        ended_well(session, session.get_one(Send, heard).job_id, "done", "")
+        record_end(session, session.get_one(Send, heard).job_id, "done", "")
     _settled(books, applied, Outcome.APPLIED)
     _settled(books, refused, Outcome.REFUSED)
     _settled(books, not_sent, Outcome.NOT_SENT)
@@ -342,7 +343,7 @@ def test_a_reading_is_due_for_sends_that_have_ended_and_may_have_cost_something(
     assert _ended(books, NOW + timedelta(seconds=1)) == [under_way, cancelled, heard, applied]
     for send, bears in ((under_way, True), (heard, True), (closed, False)):
         with books.store.read() as session:
-            assert list(credits.borne(session, session.get_one(Send, send).job_id)) == [send] * bears
+            assert list(ledger.cost_bearing_sends(session, session.get_one(Send, send).job_id)) == [send] * bears
     change(books.store, Account, books.account, token=None)
     assert _ended(books) == []  # no token is asked for to learn it
 
@@ -351,7 +352,7 @@ def test_a_reading_that_can_not_be_taken_is_not_waited_for_for_ever(books: Books
     late, under_way = books.open_send(), books.open_send()
     _settled(books, late, Outcome.APPLIED)
     for before, left in ((NOW, [late]), (NOW + timedelta(seconds=1), [])):
-        done(books.store, credits.stop_waiting, before)
+        done(books.store, ledger.give_up_charging, before)
         assert _ended(books) == left
     books.do("read, lose 7, read")
     assert books.sends() == [(0, False), (7, False)]

@@ -10,17 +10,19 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from reelq.cli.here import InDatabase
-from reelq.cli.named import batch_named
+from reelq.cli.backends.local import DatabaseDirectory
+from reelq.cli.targets import resolve_batch
 from reelq.errors import CreditsExhausted, SessionBusy, UnknownName
 from reelq.job import Cause, Stage, Status
-from reelq.store import batches, handling, jobs, submissions
-from reelq.store.batchlist import how_many, standings
-from reelq.store.handling import Handled
-from reelq.store.jobs import Missed
-from reelq.store.models import Account, Batch, BatchState, Job, JobEvent, Outcome, Send
-from reelq.store.overview import snapshot
-from reelq.store.session import Store, Transaction
+from reelq.store import commands
+from reelq.store.commands import ActionCounts
+from reelq.store.db.engine import Store, Transaction
+from reelq.store.db.models import Account, Batch, BatchState, Job, JobEvent, Outcome, Send
+from reelq.store.jobs import leases
+from reelq.store.jobs.claims import NotClaimed
+from reelq.store.queries.batch_status import snapshot
+from reelq.store.queries.lookup import count_batches, list_with_counts
+from reelq.store.submission import sandbox_reset
 from tests.databases import add_account, add_batch, add_job, add_send, change, done, found, moment
 from tests.integration.desks import REEL, TWO, Desk, claim, claim_one, record
 
@@ -39,7 +41,7 @@ def _rows(store: Store, *how: Status | Cause, **values: Any) -> str:
 
 
 def _counts(store: Store, batch_id: str) -> dict[str, int]:
-    return {status: count for (_, status), count in done(store, batches.counts, batch_id).items()}
+    return {status: count for (_, status), count in done(store, commands.job_counts, batch_id).items()}
 
 
 @pytest.mark.parametrize(("session", "then"), [("", Status.CANCELLED), ("take", Status.QUEUED)])
@@ -47,11 +49,11 @@ def test_a_retried_row_opens_its_cancelled_batch_and_its_session_follows(
     desk: Desk, session: str, then: Status
 ) -> None:
     batch_id = desk.submit(*(f"{row}{session}" for row in TWO)).batch_id
-    assert handling.cancel_batch(desk.store, batch_id) == Handled(2)
+    assert commands.cancel_batch(desk.store, batch_id) == ActionCounts(2)
     assert found(desk.store, Batch, batch_id).state is BatchState.CANCELLED
     first, second = desk.jobs(batch_id)
     assert (first.error_code, second.error_code) == ("", "predecessor" if session else "")
-    assert handling.retry_row(desk.store, first.id)
+    assert commands.retry_row(desk.store, first.id)
     # Else whoever takes the row would cancel it once more.
     assert found(desk.store, Batch, batch_id).state is BatchState.ACTIVE
     assert (desk.job(first.id).status, desk.job(second.id).status) == (Status.QUEUED, then)
@@ -59,12 +61,12 @@ def test_a_retried_row_opens_its_cancelled_batch_and_its_session_follows(
 
 def test_a_batch_is_released_cancelled_and_retried_whole_though_it_is_done_in_pieces(store: Store) -> None:
     batch = _rows(store, *[Cause.PAUSED] * 7)
-    assert handling.resume_batch(store, batch, at_once=3) == Handled(7)
+    assert commands.resume_batch(store, batch, at_once=3) == ActionCounts(7)
     assert _counts(store, batch) == {"queued": 7}
-    assert handling.cancel_batch(store, batch, at_once=3) == Handled(7)
+    assert commands.cancel_batch(store, batch, at_once=3) == ActionCounts(7)
     assert _counts(store, batch) == {"cancelled": 7}
     failed = _rows(store, *[Status.FAILED] * 7, error_code="no_effect", stage=Stage.VERIFY)
-    assert handling.retry_batch(store, failed, at_once=3) == Handled(7)
+    assert commands.retry_batch(store, failed, at_once=3) == ActionCounts(7)
     assert _counts(store, failed) == {"queued": 7}
 
 
@@ -85,18 +87,18 @@ class _Interrupted(Store):
 def test_a_cancellation_that_was_cut_short_lets_nothing_begin_and_can_be_asked_for_again(store: Store) -> None:
     batch = _rows(store, *[Status.QUEUED] * 5)
     with pytest.raises(KeyboardInterrupt):
-        handling.cancel_batch(_Interrupted(store.url, engine=store.engine), batch, at_once=2)
+        commands.cancel_batch(_Interrupted(store.url, engine=store.engine), batch, at_once=2)
     assert found(store, Batch, batch).state is BatchState.CANCELLED
     assert _counts(store, batch) == {"cancelled": 2, "queued": 3}
-    assert handling.cancel_batch(store, batch) == Handled(3, not_so=2)
+    assert commands.cancel_batch(store, batch) == ActionCounts(3, not_so=2)
 
 
 def test_rows_cancelled_at_once_each_have_their_event_and_are_written_under_their_own_run(store: Store) -> None:
     batch = _rows(store, *[Status.QUEUED] * 3, run=4, stage=Stage.VERIFY)
-    ids = done(store, batches.ids_of, batch)
+    ids = done(store, commands.matching_ids, batch)
     change(store, Job, ids[1], stage=Stage.POLL, run=5, publish_at=done(store, store.now))
     change(store, Job, ids[2], status=Status.SUCCEEDED)
-    assert handling.cancel_batch(store, batch) == Handled(2, not_so=1)
+    assert commands.cancel_batch(store, batch) == ActionCounts(2, not_so=1)
     with store.read() as session:
         told = session.execute(select(JobEvent).order_by(JobEvent.job_id)).scalars().all()
         first, second, third = (session.get_one(Job, job_id) for job_id in ids)
@@ -113,12 +115,12 @@ def test_rows_cancelled_at_once_each_have_their_event_and_are_written_under_thei
 def test_resuming_a_batch_leaves_its_twins_waiting_for_whom_they_wait_for(desk: Desk) -> None:
     first = desk.submit(TWO[0])
     joined = desk.submit(TWO[0], name="other").batch_id
-    handling.pause_batch(desk.store, joined)
-    handling.resume_batch(desk.store, joined)
+    commands.pause_batch(desk.store, joined)
+    commands.resume_batch(desk.store, joined)
     (twin,) = desk.jobs(joined)
     assert (twin.status, twin.cause) == (Status.WAITING, Cause.TWIN)
-    assert handling.resume_batch(desk.store, joined) == Handled(0)
-    assert not handling.resume_row(desk.store, twin.id)
+    assert commands.resume_batch(desk.store, joined) == ActionCounts(0)
+    assert not commands.resume_row(desk.store, twin.id)
     desk.succeed(desk.jobs(first.batch_id)[0])
     assert desk.job(twin.id).stage is Stage.DOWNLOAD
 
@@ -128,41 +130,41 @@ def test_a_batch_whose_rows_a_newer_one_took_along_is_listed_and_named_no_more(d
     new = desk.submit(*TWO).batch_id
     assert old != new
     with desk.store.read() as session:
-        assert [one.batch.id for one in standings(session, "me", 10)] == [new]
-        assert how_many(session, "me") == 1
-    assert batch_named(InDatabase(desk.store, "me"), "jobs").batch_id == new
+        assert [one.batch.id for one in list_with_counts(session, "me", 10)] == [new]
+        assert count_batches(session, "me") == 1
+    assert resolve_batch(DatabaseDirectory(desk.store, "me"), "jobs").batch_id == new
     with pytest.raises(UnknownName) as refused:
-        batch_named(InDatabase(desk.store, "me"), old)
+        resolve_batch(DatabaseDirectory(desk.store, "me"), old)
     assert new in refused.value.advice
 
 
 def test_cancel_pause_and_resume_tell_how_many_rows_they_met(store: Store) -> None:
     batch = _rows(store, Status.RUNNING, Cause.PAUSED, Status.QUEUED, Status.FAILED)
     change(store, Batch, batch, released=2, limit_credits=10)
-    assert handling.resume_batch(store, batch) == Handled(2)
+    assert commands.resume_batch(store, batch) == ActionCounts(2)
     with store.read() as session:
         told = snapshot(session, batch, store.now(session))
     assert (told.released, told.limit_credits, told.moving) == (None, None, 3)
-    assert handling.resume_batch(store, batch) == Handled(0)
-    assert handling.pause_batch(store, batch) == (BatchState.PAUSED, Handled(2, soon=1))
-    assert handling.resume_batch(store, batch) == Handled(2)
-    assert handling.cancel_batch(store, batch) == Handled(2, not_so=1, soon=1)
-    assert handling.cancel_batch(store, batch) == Handled(0, not_so=3, soon=1)
+    assert commands.resume_batch(store, batch) == ActionCounts(0)
+    assert commands.pause_batch(store, batch) == (BatchState.PAUSED, ActionCounts(2, soon=1))
+    assert commands.resume_batch(store, batch) == ActionCounts(2)
+    assert commands.cancel_batch(store, batch) == ActionCounts(2, not_so=1, soon=1)
+    assert commands.cancel_batch(store, batch) == ActionCounts(0, not_so=3, soon=1)
 
 
 def test_a_single_row_is_resumed_retried_and_cancelled_where_that_applies(store: Store) -> None:
     batch = _rows(store, Cause.CREDITS, Status.SUCCEEDED, Status.RUNNING)
     with store.read() as session:
-        waits, ended, runs = batches.ids_of(session, batch)
+        waits, ended, runs = commands.matching_ids(session, batch)
         account = session.get_one(Job, waits).account_id
     change(store, Account, account, parked=Cause.CREDITS)
-    assert [handling.resume_row(store, job_id) for job_id in (waits, waits, ended)] == [True, False, False]
+    assert [commands.resume_row(store, job_id) for job_id in (waits, waits, ended)] == [True, False, False]
     assert found(store, Account, account).parked is None
-    cancelled = [handling.cancel_row(store, job_id) for job_id in (waits, ended, runs)]
-    assert cancelled == [Handled(1), Handled(0, not_so=1), Handled(0, soon=1)]
+    cancelled = [commands.cancel_row(store, job_id) for job_id in (waits, ended, runs)]
+    assert cancelled == [ActionCounts(1), ActionCounts(0, not_so=1), ActionCounts(0, soon=1)]
     # A row at work is only asked to end, so that its worker writes down what it has.
     assert (found(store, Job, runs).status, found(store, Job, runs).cancel_wished) == (Status.RUNNING, True)
-    assert [handling.retry_row(store, job_id) for job_id in (waits, ended, runs)] == [True, False, False]
+    assert [commands.retry_row(store, job_id) for job_id in (waits, ended, runs)] == [True, False, False]
 
 
 # What was paid for is kept
@@ -181,7 +183,7 @@ def test_a_retry_goes_on_where_the_row_ended_in_its_session(store: Store, stage:
             "error_code": code,
         }
         job_id = add_job(session, now, **ended)
-    assert handling.retry_row(store, job_id)
+    assert commands.retry_row(store, job_id)
     job = found(store, Job, job_id)
     assert (job.status, job.stage, job.run, job.remote_session_id) == (Status.QUEUED, stage, 2, "ses_1")
 
@@ -234,14 +236,14 @@ def _poisoned(store: Store, job: Job) -> object:
     with moment(store) as (session, now):
         gone = {"status": Status.RUNNING, "lapses": 9, "lease_until": now - timedelta(seconds=1), "publish_at": None}
         session.execute(update(Job).where(Job.id == job.id).values(**gone))
-        return jobs.rescue(session, now, 9, 30, 20)
+        return leases.requeue_expired(session, now, 9, 30, 20)
 
 
 @pytest.mark.parametrize(
     "how",
     [
-        lambda store, job: handling.cancel_row(store, job.id),
-        lambda store, job: handling.cancel_batch(store, job.batch_id),
+        lambda store, job: commands.cancel_row(store, job.id),
+        lambda store, job: commands.cancel_batch(store, job.batch_id),
         _cancelled_by_its_claim,
         _poisoned,
     ],
@@ -252,7 +254,7 @@ def test_a_row_that_ends_leaves_no_lost_stream_open(store: Store, how: Callable[
     how(store, job)
     # Left open it would take its part of whatever the account spends, for ever.
     assert _send(store, job) == (Outcome.UNCONFIRMED, True)
-    assert handling.retry_row(store, job.id)
+    assert commands.retry_row(store, job.id)
     with store.read() as session:
         again = session.get_one(Job, job.id)
         # What was read before does not count: two reads agree only when some time lies between them.
@@ -262,7 +264,7 @@ def test_a_row_that_ends_leaves_no_lost_stream_open(store: Store, how: Callable[
 
 def test_a_stream_that_ended_well_is_no_doubt_though_its_row_ends(store: Store) -> None:
     job = _in_doubt(store, ended_well=True)
-    handling.cancel_row(store, job.id)
+    commands.cancel_row(store, job.id)
     assert _send(store, job) == (Outcome.OPEN, False)
 
 
@@ -271,7 +273,7 @@ def test_a_429_brings_no_moment_forward(store: Store) -> None:
     with store.write() as session:
         until = store.now(session) + timedelta(minutes=9)
         session.execute(update(Account).values(blocked_until=until, block_seconds=540))
-    assert claim(store, job.id, Stage.VERIFY) is Missed.HELD
+    assert claim(store, job.id, Stage.VERIFY) is NotClaimed.HELD
     assert found(store, Job, job.id).due_at == job.due_at
 
 
@@ -287,7 +289,7 @@ def new_account(desk: Desk) -> str:
 
 def _begin_anew(desk: Desk, account: str, batch_id: str) -> int:
     with desk.store.write() as session:
-        return submissions.begin_anew(session, account, batch_id, desk.store.now(session))
+        return sandbox_reset.restart_on_account(session, account, batch_id, desk.store.now(session))
 
 
 def test_begun_rows_begin_anew_idle_ones_move_over_and_done_ones_are_kept(desk: Desk, new_account: str) -> None:

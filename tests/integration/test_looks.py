@@ -12,18 +12,18 @@ from sqlalchemy import select, update
 
 from reelq.errors import ServerTrouble
 from reelq.job import Cause, Stage, Status
-from reelq.remote.receipts import Progress, RenderStatus
+from reelq.nemo.types import Progress, RenderStatus
 from reelq.settings import Settings
-from reelq.store import jobs, looks
-from reelq.store.due import Due, Look, Message, due, lost_with_the_silent
-from reelq.store.jobs import Lease, Missed
-from reelq.store.models import Account, Batch, BatchState, Job, JobEvent
+from reelq.store.db.models import Account, Batch, BatchState, Job, JobEvent
+from reelq.store.jobs import claims, polling
+from reelq.store.jobs.claims import Lease, NotClaimed
+from reelq.store.jobs.scheduler import Due, Message, Poll, due, republish_overdue
 from tests.databases import change, done, moment, selected
 from tests.integration.desks import Desk
-from worker.lease import Hands
-from worker.looks import Looks
+from worker.held_jobs import HeldJobs
 from worker.metrics import Metrics
-from worker.verdict import PARKED
+from worker.render_poller import RenderPoller
+from worker.retry_policy import PARKED
 
 INTERVAL = timedelta(seconds=30)
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -49,11 +49,11 @@ def _told(desk: Desk, job_id: str) -> list[JobEvent]:
     return selected(desk.store, query)
 
 
-def _not_done(desk: Desk, *seen: Look) -> None:
+def _not_done(desk: Desk, *seen: Poll) -> None:
     with moment(desk.store) as (session, now):
-        held = looks.hold(session, seen)
+        held = polling.lock_unmoved(session, seen)
         if held:
-            looks.not_done(session, now, now + INTERVAL, held, dict.fromkeys(held, "rendering, 40 %"))
+            polling.schedule_next(session, now, now + INTERVAL, held, dict.fromkeys(held, "rendering, 40 %"))
 
 
 @pytest.mark.parametrize("parked", [None, Cause.CREDITS, Cause.PLAN])
@@ -134,8 +134,8 @@ def test_one_that_is_done_goes_to_its_stage_with_the_address(desk: Desk) -> None
     (job_id,) = waiting(desk)
     (look,) = _due(desk).looks
     with desk.store.write() as session:
-        assert list(looks.hold(session, [look])) == [look]
-        looks.for_its_stage(session, desk.store.now(session), {look: "https://cdn/1.mp4"})
+        assert list(polling.lock_unmoved(session, [look])) == [look]
+        polling.dispatch_to_stage(session, desk.store.now(session), {look: "https://cdn/1.mp4"})
     assert desk.job(job_id).result_url == "https://cdn/1.mp4"
     # Its message went out after that; should it be lost, another does, and no look.
     with desk.store.write() as session:
@@ -148,8 +148,8 @@ def test_no_stray_message_and_no_silent_worker_has_it_looked_at_beside_that(desk
     assert len(_due(desk).looks) == 1
     lease = Lease("worker-1", 30)
     with moment(desk.store) as (session, now):
-        assert jobs.claim(session, now, job_id, 1, Stage.POLL, lease, PARKED) is Missed.NOT_DUE
-        lost_with_the_silent(session, now, 0)
+        assert claims.claim(session, now, job_id, 1, Stage.POLL, lease, PARKED) is NotClaimed.NOT_DUE
+        republish_overdue(session, now, 0)
     assert _due(desk) == ([], [], None)
 
 
@@ -161,10 +161,10 @@ class _Lookers:
 
     def __init__(self, desk: Desk) -> None:
         self.desk, self.store = desk, desk.store
-        self.settings, self.hands, self.metrics = Settings(reelq_data_dir=desk.folder), Hands(20), Metrics()
+        self.settings, self.hands, self.metrics = Settings(reelq_data_dir=desk.folder), HeldJobs(20), Metrics()
         self.asked: list[str] = []
         self.published: list[str] = []
-        self.looks: Looks | None = None
+        self.looks: RenderPoller | None = None
 
     def answer(self, render_id: str) -> Progress:
         self.asked.append(render_id)
@@ -176,10 +176,10 @@ class _Lookers:
     def remote(self, *_: str) -> Any:
         return SimpleNamespace(progress=self.answer)
 
-    def begin(self, *looks: Look, **options: float) -> Looks:
+    def begin(self, *looks: Poll, **options: float) -> RenderPoller:
         if self.looks is None:
             pipeline: Any = self
-            self.looks = Looks(pipeline, self._publish, self.tell, **options)
+            self.looks = RenderPoller(pipeline, self._publish, self.tell, **options)
             self.looks.start()
         self.looks.begin(looks)
         return self.looks
@@ -187,7 +187,7 @@ class _Lookers:
     def _publish(self, messages: Iterable[Message]) -> None:
         self.published += [message.job_id for message in messages]
 
-    def seen(self, look: Look) -> bool:
+    def seen(self, look: Poll) -> bool:
         return self.desk.job(look.message.job_id).looks == 4
 
 
@@ -205,7 +205,7 @@ def _until(met: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-def _two(desk: Desk) -> tuple[Look, Look]:
+def _two(desk: Desk) -> tuple[Poll, Poll]:
     ids = waiting(desk, 2)
     first, second = sorted(_due(desk).looks, key=lambda look: ids.index(look.message.job_id))
     return first, second

@@ -16,10 +16,11 @@ from sqlalchemy import URL, Inspector, create_engine, func, inspect, select, tex
 
 from reelq.errors import SettingsError
 from reelq.job import Status
-from reelq.store import credits, migrate, schema
-from reelq.store.models import Base, Job, JobEvent, Outcome, Send
-from reelq.store.moves import Position, note
-from reelq.store.session import Store
+from reelq.store.billing import ledger
+from reelq.store.db import migrations
+from reelq.store.db.engine import Store
+from reelq.store.db.models import Base, Job, JobEvent, Outcome, Send
+from reelq.store.jobs.transitions import Position, write_progress
 from tests.databases import KINDS, add_account, add_batch, add_job, add_send, empty_database, moment, shown
 
 ROOT = Path(__file__).parents[2]
@@ -34,14 +35,14 @@ CONSTRAINTS = {
 _UPGRADE = """
 import sys
 from sqlalchemy import make_url
-from reelq.store import migrate, schema
-from reelq.store.session import Store
+from reelq.store.db import migrations
+from reelq.store.db.engine import Store
 
 store = Store(make_url(sys.argv[1]))
-print("ready", schema.SCRIPTS, flush=True)
+print("ready", migrations.SCRIPTS, flush=True)
 sys.stdin.readline()
-migrate.upgrade(store)
-print(schema.revision(store))
+migrations.upgrade(store)
+print(migrations.revision(store))
 store.close()
 """
 
@@ -67,11 +68,11 @@ def add_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AddVersion:
 
     def add(*statements: str) -> None:
         history = tmp_path / "later" / "migrations"
-        shutil.copytree(schema.SCRIPTS, history, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(migrations.SCRIPTS, history, ignore=shutil.ignore_patterns("__pycache__"))
         head = ["import sqlalchemy as sa", "from alembic import op", 'revision = "0006"', f'down_revision = "{NEWEST}"']
         body = ["def upgrade() -> None:", *(f"    {line}" for line in statements)]
         (history / "versions" / "0006_later.py").write_text("\n".join([*head, *body]))
-        monkeypatch.setattr(schema, "SCRIPTS", history)
+        monkeypatch.setattr(migrations, "SCRIPTS", history)
 
     return add
 
@@ -84,27 +85,27 @@ def test_up_then_down_to_nothing_then_up_again_by_the_tool_for_developers(
     empty_url: URL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     empty = Store(empty_url)
-    assert (schema.revision(empty), schema.is_current(empty)) == (None, False)
-    migrate.upgrade(empty)
-    assert (schema.revision(empty), schema.is_current(empty)) == (NEWEST, True)
+    assert (migrations.revision(empty), migrations.is_current(empty)) == (None, False)
+    migrations.upgrade(empty)
+    assert (migrations.revision(empty), migrations.is_current(empty)) == (NEWEST, True)
     assert _tables(empty) == {*Base.metadata.tables, "alembic_version"}
     with moment(empty) as (session, now):
         add_send(session, now, add_job(session, now), add_account(session, now))
-    migrate.downgrade(empty, "base")
-    assert (schema.revision(empty), schema.is_current(empty)) == (None, False)
+    migrations.downgrade(empty, "base")
+    assert (migrations.revision(empty), migrations.is_current(empty)) == (None, False)
     assert _tables(empty) == {"alembic_version"}
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("REELQ_DATABASE_URL", shown(empty_url))
     for words in (["upgrade", "head"], ["check"], ["downgrade", "base"], ["upgrade", "head"]):
         alembic(words)  # the tool of developers exits where something is missing
-    assert schema.is_current(empty)
+    assert migrations.is_current(empty)
     empty.close()
 
 
 def test_upgrading_what_is_current_waits_for_nobody(store: Store) -> None:
     with store.write() as session:
         add_account(session, store.now(session))
-        migrate.upgrade(store)
+        migrations.upgrade(store)
         with store.read() as other:
             assert other.scalar(text("SELECT count(*) FROM accounts")) == 0
 
@@ -159,11 +160,11 @@ def test_processes_that_upgrade_one_new_database_at_once_all_succeed(empty_url: 
 def test_a_database_of_a_newer_program_is_refused_in_words(store: Store) -> None:
     with store.write() as session:
         session.execute(text("UPDATE alembic_version SET version_num = '0999'"))
-    assert not schema.is_current(store)
+    assert not migrations.is_current(store)
     with pytest.raises(SettingsError, match=r"made by a newer reelq \(its version is 0999\)"):
-        migrate.upgrade(store)
+        migrations.upgrade(store)
     with pytest.raises(SettingsError, match="newer"):
-        migrate.downgrade(store, "base")
+        migrations.downgrade(store, "base")
     assert _tables(store) >= Base.metadata.tables.keys()
 
 
@@ -179,9 +180,9 @@ def test_a_version_that_goes_wrong_is_undone(store: Store, add_version: AddVersi
         add_job(session, store.now(session))
     add_version('op.create_table("halfway", sa.Column("id", sa.Integer))', fault)
     with pytest.raises(Exception, match=words):
-        migrate.upgrade(store)
+        migrations.upgrade(store)
     assert "halfway" not in _tables(store)
-    assert schema.revision(store) == NEWEST
+    assert migrations.revision(store) == NEWEST
     with store.read() as session:
         assert session.scalar(text("SELECT count(*) FROM accounts")) == 1
 
@@ -189,13 +190,13 @@ def test_a_version_that_goes_wrong_is_undone(store: Store, add_version: AddVersi
 def test_a_version_that_rebuilds_a_table_keeps_the_rows_that_refer_to_it(store: Store, add_version: AddVersion) -> None:
     with moment(store) as (session, now):
         job_id = add_job(session, now)
-        note(session, Position.of(session.get_one(Job, job_id)), now, "came in", "It came in.")
+        write_progress(session, Position.of(session.get_one(Job, job_id)), now, "came in", "It came in.")
         add_send(session, now, job_id, add_account(session, now))
     add_version(
         'with op.batch_alter_table("jobs") as jobs:',
         '    jobs.alter_column("owner", existing_type=sa.String(100), type_=sa.Text())',
     )
-    migrate.upgrade(store)
+    migrations.upgrade(store)
     types = {column["name"]: str(column["type"]) for column in inspect(store.engine).get_columns("jobs")}
     assert types["owner"] == "TEXT"
     with store.read() as session:
@@ -204,13 +205,13 @@ def test_a_version_that_rebuilds_a_table_keeps_the_rows_that_refer_to_it(store: 
 
 
 def test_the_newest_version_is_told_by_its_files_name_as_alembic_tells_it_by_its_contents() -> None:
-    known = ScriptDirectory(schema.SCRIPTS)
-    assert schema.newest() == known.get_current_head()
-    assert not any(schema.is_newer(each.revision) for each in known.walk_revisions())
+    known = ScriptDirectory(migrations.SCRIPTS)
+    assert migrations.newest() == known.get_current_head()
+    assert not any(migrations.is_newer(each.revision) for each in known.walk_revisions())
 
 
 def test_a_version_is_a_record_and_imports_nothing_that_may_change() -> None:
-    for version in sorted((schema.SCRIPTS / "versions").glob("*.py")):
+    for version in sorted((migrations.SCRIPTS / "versions").glob("*.py")):
         imports = [node for node in ast.walk(ast.parse(version.read_text())) if isinstance(node, ast.Import)]
         froms = [node for node in ast.walk(ast.parse(version.read_text())) if isinstance(node, ast.ImportFrom)]
         named = {alias.name for node in imports for alias in node.names} | {str(node.module) for node in froms}
@@ -243,12 +244,12 @@ def test_older_sends_are_told_their_batches_and_those_of_ended_rows_bear_no_more
         for row, status in enumerate((Status.CANCELLED, Status.QUEUED), 1):
             job_id = add_job(session, now, batch_id=batch, account_id=account, status=status, row=row)
             sends[status] = add_send(session, now, job_id, account, cost=row)
-    migrate.downgrade(store, "0002")
+    migrations.downgrade(store, "0002")
     with store.read() as session:
         assert session.scalar(text("SELECT sum(cost) FROM sends")) == 3
-    migrate.upgrade(store)
+    migrations.upgrade(store)
     with store.read() as session:
-        assert credits.spent(session, batch_id=batch) == 3
+        assert ledger.spent(session, batch_id=batch) == 3
         found = {status: session.get_one(Send, send_id) for status, send_id in sends.items()}
     assert {status: (send.outcome, send.bears_costs) for status, send in found.items()} == {
         Status.CANCELLED: (Outcome.UNCONFIRMED, False),

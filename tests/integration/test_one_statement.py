@@ -12,18 +12,18 @@ from sqlalchemy.exc import IntegrityError
 
 from reelq.errors import NotSent, RateLimited
 from reelq.job import Route, Stage, Status
-from reelq.remote.receipts import Session
+from reelq.nemo.types import Session
 from reelq.settings import Settings
-from reelq.store.jobs import Claimed
-from reelq.store.models import Account, Job, JobEvent, Outcome, Send
-from reelq.store.moves import StaleMove
-from reelq.store.session import Store
+from reelq.store.db.engine import Store
+from reelq.store.db.models import Account, Job, JobEvent, Outcome, Send
+from reelq.store.jobs.claims import Claimed
+from reelq.store.jobs.transitions import StaleMove
 from tests.databases import change, found
 from tests.integration.desks import claim_one, columns, record
-from worker.desk import LetGo, NotYet
+from worker.context import JobReleased, NotYet
+from worker.db_context import DatabaseContext
 from worker.stages.render import Rendered
 from worker.stages.upload import Uploaded
-from worker.workbench import Workbench
 
 
 @dataclass
@@ -35,10 +35,10 @@ class Worker:
     folder: Path
 
     @property
-    def bench(self) -> Workbench:
+    def bench(self) -> DatabaseContext:
         nobody: Any = None
         settings = Settings(reelq_data_dir=self.folder)
-        return Workbench(self.store, settings, nobody, self.claimed.at, self.claimed.account.id, lambda: None)
+        return DatabaseContext(self.store, settings, nobody, self.claimed.at, self.claimed.account.id, lambda: None)
 
     def record(self, receipt: object) -> None:
         record(self.store, self.claimed, receipt, self.folder)
@@ -99,7 +99,7 @@ def test_it_is_refused_where_the_row_is_elsewhere(store: Store, stage: Stage, de
     worker = Worker(store, claim_one(store, stage), tmp_path)
     change(store, Job, worker.claimed.at.job_id, run=2)
     before = worker.rows()
-    with pytest.raises(StaleMove if (stage, deed) in RECEIPTS.values() else LetGo):
+    with pytest.raises(StaleMove if (stage, deed) in RECEIPTS.values() else JobReleased):
         deed(worker)
     assert worker.rows() == before
 

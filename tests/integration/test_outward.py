@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
+from reelq.egress import EgressClient
 from reelq.errors import AddressRefused
-from reelq.outward import Outward
 from tests.receiver import Answer, Receiver
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
@@ -53,7 +53,7 @@ def test_what_is_sent_arrives_as_it_was_past_any_proxy(start: Start, monkeypatch
     proxy, receiver = start(), start()
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
-    answer = Outward(LOOPBACK).post(f"http://127.0.0.1:{receiver.port}/hook?x=1", b'{"a":1}', HEADERS)
+    answer = EgressClient(LOOPBACK).post(f"http://127.0.0.1:{receiver.port}/hook?x=1", b'{"a":1}', HEADERS)
     assert (answer.status, answer.retry_after) == (204, None)
     (came,) = receiver.came
     assert (came.path, came.headers["Content-Type"], came.body) == ("/hook?x=1", "application/json", b'{"a":1}')
@@ -64,7 +64,7 @@ def test_what_is_sent_arrives_as_it_was_past_any_proxy(start: Start, monkeypatch
 def test_a_name_that_resolves_to_this_machine_is_refused(start: Start, answer: str) -> None:
     receiver = start()
     with pytest.raises(AddressRefused, match=r"hooks\.example"):
-        Outward(resolve=names(answer)).post(f"http://hooks.example:{receiver.port}/", b"{}", HEADERS)
+        EgressClient(resolve=names(answer)).post(f"http://hooks.example:{receiver.port}/", b"{}", HEADERS)
     assert receiver.came == []
 
 
@@ -78,7 +78,7 @@ def test_a_name_that_turns_inward_after_it_was_judged_gains_nothing(start: Start
         return rebinding(host, *args, **kwargs) if is_name else real(host, *args, **kwargs)
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    sender = Outward((ip_network("127.0.0.2/32"),), resolve=resolve)
+    sender = EgressClient((ip_network("127.0.0.2/32"),), resolve=resolve)
     assert sender.post(f"http://hooks.example:{outer.port}/", b"{}", HEADERS).status == 204
     assert (len(outer.came), len(within.came)) == (1, 0)
     with pytest.raises(AddressRefused):  # it is judged anew each time
@@ -88,7 +88,7 @@ def test_a_name_that_turns_inward_after_it_was_judged_gains_nothing(start: Start
 
 def test_the_next_number_is_tried_where_the_first_does_not_answer(start: Start) -> None:
     receiver = start()
-    sender = Outward(LOOPBACK, resolve=names("127.0.0.9 127.0.0.1"))
+    sender = EgressClient(LOOPBACK, resolve=names("127.0.0.9 127.0.0.1"))
     assert sender.post(f"http://hooks.example:{receiver.port}/", b"{}", HEADERS).status == 204
     assert receiver.came[0].headers["Host"] == f"hooks.example:{receiver.port}"
 
@@ -107,7 +107,7 @@ def test_of_an_answer_that_has_no_end_little_is_read(start: Start) -> None:
             return
 
     receiver = start(endless)
-    assert Outward(LOOPBACK).post(f"http://127.0.0.1:{receiver.port}/", b"{}", HEADERS).status == 200
+    assert EgressClient(LOOPBACK).post(f"http://127.0.0.1:{receiver.port}/", b"{}", HEADERS).status == 200
     receiver.stop()
     assert sent < 20_000_000  # what the sockets' buffers take, and no more
 
@@ -125,7 +125,7 @@ def test_an_endpoint_that_sends_a_byte_now_and_then_is_given_up(start: Start) ->
 
     receiver = start(drop_by_drop)
     with pytest.raises(httpx.TimeoutException):
-        Outward(LOOPBACK, seconds=0.7).post(f"http://127.0.0.1:{receiver.port}/", b"{}", HEADERS)
+        EgressClient(LOOPBACK, seconds=0.7).post(f"http://127.0.0.1:{receiver.port}/", b"{}", HEADERS)
     over.set()
 
 
@@ -139,7 +139,7 @@ def test_a_certificate_has_to_be_for_the_name(tmp_path: Path, monkeypatch: pytes
     context.load_cert_chain(certificate, key)
     receiver.socket = context.wrap_socket(receiver.socket, server_side=True)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    sender = Outward(LOOPBACK, resolve=names("127.0.0.1"))
+    sender = EgressClient(LOOPBACK, resolve=names("127.0.0.1"))
     assert sender.post(f"https://hooks.example:{receiver.port}/", b"{}", HEADERS).status == 204
     with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
         sender.post(f"https://other.example:{receiver.port}/", b"{}", HEADERS)

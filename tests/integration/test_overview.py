@@ -10,20 +10,21 @@ from typing import Any, Self
 
 import pytest
 
-from reelq import manifest, skills
-from reelq.cli.here import InDatabase
-from reelq.cli.live import follow
-from reelq.cli.named import batch_named, job_named, named
-from reelq.cli.report import code_of, sum_up
+from reelq import skills
+from reelq.cli.backends.local import DatabaseDirectory
+from reelq.cli.targets import resolve, resolve_batch, resolve_job
+from reelq.cli.views.report import exit_code, summary_data
+from reelq.cli.views.watch import follow
 from reelq.errors import CannotWrite, UnknownName
 from reelq.job import Cause, Route, Stage, Status
-from reelq.results import Form, put_results, results_of_run, write_results
-from reelq.store.models import Account, Batch, BatchState, Job, Outcome
-from reelq.store.moves import Position, move, note
-from reelq.store.outcomes import failures, waits
-from reelq.store.overview import Snapshot, snapshot
-from reelq.store.session import Store
-from reelq.store.story import Told
+from reelq.manifest import checks
+from reelq.results import Form, write_beside_videos, write_results, write_to
+from reelq.store.db.engine import Store
+from reelq.store.db.models import Account, Batch, BatchState, Job, Outcome
+from reelq.store.jobs.transitions import Position, move, write_progress
+from reelq.store.queries.batch_status import Snapshot, snapshot
+from reelq.store.queries.events import RowEvent
+from reelq.store.queries.rows import failures, waits
 from tests.databases import add_account, add_batch, add_job, add_send, change, moment
 
 
@@ -60,8 +61,8 @@ def test_rows_in_motion_come_with_their_last_words_those_at_work_first(made: Mad
     made.put(4, admitted=True, started_at=None)
     with made.store.write() as session:
         job, now = session.get_one(Job, at_work), made.store.now(session)
-        note(session, Position.of(job), now - timedelta(seconds=5), "progress", "looking at the clip")
-        note(session, Position.of(job), now, "progress", "adding captions")
+        write_progress(session, Position.of(job), now - timedelta(seconds=5), "progress", "looking at the clip")
+        write_progress(session, Position.of(job), now, "progress", "adding captions")
     rows = made.seen().rows
     assert [row.row for row in rows] == [2, 1]
     assert rows[0].words == "adding captions"
@@ -103,7 +104,7 @@ def test_a_batch_rests_once_nothing_goes_on_without_a_person_and_has_an_exit_cod
     for number, status in enumerate(rows, 1):
         made.put(number, status, cause=Cause.CREDITS if status is Status.WAITING else None)
     told = made.seen()
-    assert (told.at_rest, code_of(told)) == (rests, code)
+    assert (told.at_rest, exit_code(told)) == (rests, code)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +152,7 @@ def test_somebody_works_on_a_batch_while_a_lease_lives_or_nothing_is_overdue(mad
     assert after(publish_at=None, status=Status.RUNNING, lease_until=now + timedelta(minutes=1))
     assert not after(lease_until=long_ago)
     with made.store.write() as session:
-        note(session, Position.of(session.get_one(Job, job_id)), made.store.now(session), "progress", "words")
+        write_progress(session, Position.of(session.get_one(Job, job_id)), made.store.now(session), "progress", "words")
     assert made.seen().tended
 
 
@@ -173,8 +174,8 @@ def test_failures_and_waits_are_grouped_by_their_cause(made: Made) -> None:
     assert (failed[0].words, failed[0].advice) == ("row 1", "Read it")
     assert [(group.code, group.count) for group in waiting] == [("credits", 1), ("session", 1)]
     told = made.seen()
-    assert code_of(told) == 3
-    assert json.loads(json.dumps(sum_up(told, failed, waiting)))["failed"] == 4
+    assert exit_code(told) == 3
+    assert json.loads(json.dumps(summary_data(told, failed, waiting)))["failed"] == 4
 
 
 class Kept:
@@ -190,7 +191,7 @@ class Kept:
     def __exit__(self, *_: object) -> None:
         self.closed = True
 
-    def look(self, _seen: Snapshot, told: list[Told]) -> None:
+    def look(self, _seen: Snapshot, told: list[RowEvent]) -> None:
         self.told += [one.words for one in told]
         if self.jobs:
             with moment(self.store) as (session, now):
@@ -223,12 +224,12 @@ def test_a_batch_is_named_by_id_manifest_or_last(store: Store, tmp_path: Path, m
     words |= {other: ["last", "yz3", "bat_01c", "other"]}
     for meant, named_so in words.items():
         for word in named_so:
-            assert batch_named(InDatabase(store, "local"), word).batch_id == meant, word
+            assert resolve_batch(DatabaseDirectory(store, "local"), word).batch_id == meant, word
     for word in ("bat_01", "z", "01a", theirs, "theirs", "", "job"):
         with pytest.raises(UnknownName):
-            batch_named(InDatabase(store, "local"), word)
+            resolve_batch(DatabaseDirectory(store, "local"), word)
     with pytest.raises(UnknownName) as near:
-        batch_named(InDatabase(store, "local"), "othr.csv")
+        resolve_batch(DatabaseDirectory(store, "local"), "othr.csv")
     assert "'other.csv'" in near.value.advice
 
 
@@ -236,14 +237,16 @@ def test_a_row_is_named_by_its_id_its_number_or_the_users_own_word(made: Made) -
     first, second = made.put(1, name="cut: a"), made.put(2, name="2")
     third, fourth = made.put(3, name="4"), made.put(4, name="x")
     for word, meant in (("last:1", first), ("jobs:cut: a", first), (second, second), ("last:2", second)):
-        assert job_named(InDatabase(made.store, "local"), word).job_id == meant, word
-    assert named(InDatabase(made.store, "local"), "last").kind == "batch"
-    assert named(InDatabase(made.store, "local"), "last:3") == job_named(InDatabase(made.store, "local"), third)
+        assert resolve_job(DatabaseDirectory(made.store, "local"), word).job_id == meant, word
+    assert resolve(DatabaseDirectory(made.store, "local"), "last").kind == "batch"
+    assert resolve(DatabaseDirectory(made.store, "local"), "last:3") == resolve_job(
+        DatabaseDirectory(made.store, "local"), third
+    )
     with pytest.raises(UnknownName, match=f"{third}.*{fourth}"):
-        job_named(InDatabase(made.store, "local"), "last:4")
+        resolve_job(DatabaseDirectory(made.store, "local"), "last:4")
     for word in ("last:9", "last:", "job_nobody", "last", "nothing:1", "last:99999999999999999999"):
         with pytest.raises(UnknownName):
-            job_named(InDatabase(made.store, "local"), word)
+            resolve_job(DatabaseDirectory(made.store, "local"), word)
 
 
 def test_results_are_a_manifest_that_comes_out_the_same_when_it_is_read(made: Made, tmp_path: Path) -> None:
@@ -261,7 +264,7 @@ def test_results_are_a_manifest_that_comes_out_the_same_when_it_is_read(made: Ma
         (tmp_path / name).write_bytes(b"a file")
     results = write_results(made.store, made.batch, tmp_path / "results.csv")
     assert results.read_bytes().startswith(b"\xef\xbb\xbf")
-    checked = manifest.check_file(results, skills=skills.load())
+    checked = checks.check_file(results, skills=skills.load())
     assert checked.faults == ()
     assert checked.form == "semicolon"
     rows = checked.rows
@@ -277,7 +280,7 @@ def test_results_are_a_manifest_that_comes_out_the_same_when_it_is_read(made: Ma
     assert not list(tmp_path.glob(".*"))
     # Run again, its columns are those of this file: what it said before gives way, and nothing piles up.
     change(made.store, Batch, made.batch, columns=list(checked.columns))
-    again = manifest.check_file(write_results(made.store, made.batch, results), skills=skills.load())
+    again = checks.check_file(write_results(made.store, made.batch, results), skills=skills.load())
     assert sorted(again.columns) == sorted(checked.columns)
 
 
@@ -285,11 +288,11 @@ def test_results_as_json_lines_are_what_was_said_and_go_where_a_run_puts_them(ma
     change(made.store, Batch, made.batch, columns=["file", "instruction"], out=str(tmp_path / "deep" / "out"))
     made.put(1, Status.WAITING, cause=Cause.CREDITS, reply="=1", route=Route.EDIT)
     out = io.StringIO()
-    put_results(made.store, made.batch, out, Form.JSONL)
+    write_to(made.store, made.batch, out, Form.JSONL)
     row = json.loads(out.getvalue())
     assert (row["status"], row["error_code"], row["error"]) == ("waiting", "credits", "waits for credits")
     assert row["reply"] == "=1"
-    path = results_of_run(made.store, made.batch)
+    path = write_beside_videos(made.store, made.batch)
     assert path == tmp_path / "deep" / "out" / "results.csv"
     with path.open(encoding="utf-8-sig", newline="") as file:
         assert [row["status"] for row in csv.DictReader(file)] == ["waiting"]

@@ -20,14 +20,14 @@ from alembic import command
 from pydantic import SecretStr
 
 from reelq import media, skills
-from reelq.cli.deployment import deployment
-from reelq.cli.interrupts import held_back
-from reelq.manifest import LocalFiles
+from reelq.cli.backends.local import open_deployment
+from reelq.cli.interrupts import delay_interrupt
+from reelq.manifest.inputs import LocalFiles
 from reelq.settings import Settings
-from reelq.storage import LATELY, Storage, Stored
-from reelq.store import schema
-from reelq.store.secrets import KEY_FILE, open_vault
-from reelq.store.session import Store, database_url
+from reelq.storage import GRACE_SECONDS, Storage, Stored
+from reelq.store.db import migrations
+from reelq.store.db.engine import Store, database_url
+from reelq.store.db.vault import KEY_FILE, open_vault
 from tests.compose import COMPOSE, compose
 from tests.unit.test_compose import SECRETS
 
@@ -103,10 +103,10 @@ def test_a_process_killed_while_it_stores_leaves_all_or_nothing(tmp_path: Path, 
     assert (storage.stat(SHA256) == Stored(SHA256, len(CONTENT))) is is_there
     left = list((tmp_path / "incoming").iterdir())
     assert len(left) == (not is_there)
-    assert storage.sweep(time.time() - LATELY) == 0  # somebody may still be at it
+    assert storage.sweep(time.time() - GRACE_SECONDS) == 0  # somebody may still be at it
     for path in left:
         os.utime(path, (0, 0))
-    assert storage.sweep(time.time() - LATELY) == len(left)
+    assert storage.sweep(time.time() - GRACE_SECONDS) == len(left)
     names = [path.name for path in tmp_path.rglob("*") if path.is_file()]
     assert names == ([SHA256] if is_there else [])
 
@@ -197,7 +197,7 @@ def _heard() -> Iterator[None]:
 
 
 def _press(times: int, done: list[str]) -> None:
-    with held_back():
+    with delay_interrupt():
         for _ in range(times):
             signal.raise_signal(signal.SIGINT)
         done.append("the rest")
@@ -224,21 +224,21 @@ def test_a_new_database_is_made_whole_first(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(command, "upgrade", interrupted)
     settings = Settings(reelq_data_dir=tmp_path)
-    with pytest.raises(KeyboardInterrupt), deployment(settings):
+    with pytest.raises(KeyboardInterrupt), open_deployment(settings):
         pytest.fail("it began all the same")
     store = Store(database_url(settings))
-    assert schema.is_current(store)
+    assert migrations.is_current(store)
     store.close()
 
 
 _IN_A_CALLBACK = """
 import signal, time, weakref
-from reelq.cli.interrupts import begin
+from reelq.cli.interrupts import raise_on_interrupt
 
 class Thing:
     pass
 
-begin()
+raise_on_interrupt()
 thing = Thing()
 kept = weakref.ref(thing, lambda _: signal.raise_signal(signal.SIGINT))
 try:
@@ -267,7 +267,7 @@ print(*sorted({name.partition(".")[0] for name in sys.modules} | {"rich.console"
 
 
 def test_commands_that_only_look_load_neither_worker_nor_network_nor_migrations_nor_yaml() -> None:
-    modules = (f"reelq.cli.{name}" for name in ("status", "pause", "results", "show", "retry"))
+    modules = (f"reelq.cli.commands.{name}" for name in ("status", "pause", "results", "show", "retry"))
     loaded = set(python(_SHOW, *modules).stdout.split())
     assert {"sqlalchemy", "reelq"} <= loaded
     needless = {

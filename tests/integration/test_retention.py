@@ -9,12 +9,12 @@ import pytest
 from sqlalchemy import delete, func, insert, select, update
 
 from reelq.job import Stage, Status
-from reelq.storage import LATELY, Storage
+from reelq.storage import GRACE_SECONDS, Storage
 from reelq.store import assets, retention
-from reelq.store.clients import Asset, IdempotencyKey
-from reelq.store.models import Batch, Job, JobEvent, Send
-from reelq.store.moves import Position, move, note
-from reelq.store.session import Store
+from reelq.store.db.client_models import Asset, IdempotencyKey
+from reelq.store.db.engine import Store
+from reelq.store.db.models import Batch, Job, JobEvent, Send
+from reelq.store.jobs.transitions import Position, move, write_progress
 from tests.databases import add_account, add_batch, add_job, add_send, moment, selected
 
 DAYS = 30
@@ -33,10 +33,10 @@ def test_a_batch_is_forgotten_when_its_last_job_ended_long_ago(
             job_id = add_job(session, now, batch_id=batch, account_id=account, row=row)
             at = Position(job_id, batch, 1, Stage.UPLOAD, Status.QUEUED)
             add_send(session, now, job_id, account)
-            note(session, at, now, "progress", "under way")
+            write_progress(session, at, now, "progress", "under way")
             if days is not None:
                 move(session, at, Status.CANCELLED, now - timedelta(days=days), "cancelled")
-        assert retention.forget(session, now, DAYS) == (0 if is_kept else 1)
+        assert retention.delete_batches(session, now, DAYS) == (0 if is_kept else 1)
         left = [session.execute(select(func.count()).select_from(table)).scalar_one() for table in (Batch, Job, Send)]
         assert left == ([1, 2, 2] if is_kept else [0, 0, 0])
         assert bool(session.execute(select(func.count()).select_from(JobEvent)).scalar_one()) == is_kept
@@ -44,7 +44,7 @@ def test_a_batch_is_forgotten_when_its_last_job_ended_long_ago(
 
 def old(storage: Storage, *hashes: str) -> None:
     for sha256 in hashes:
-        os.utime(storage.path(sha256), (time.time() - 2 * LATELY,) * 2)
+        os.utime(storage.path(sha256), (time.time() - 2 * GRACE_SECONDS,) * 2)
 
 
 def add_asset(store: Store, owner: str, days_ago: float, sha256: str) -> None:
@@ -65,16 +65,16 @@ def test_an_upload_is_forgotten_when_it_is_old_and_no_batch_left_can_need_it(sto
     with moment(store) as (session, now):
         # Her oldest batch is of forty days ago: the upload that it began with was used a moment before.
         add_batch(session, now - timedelta(days=40) + timedelta(seconds=5), owner="ann")
-        assert retention.forget_assets(session, now, DAYS) == 2
+        assert retention.delete_uploads(session, now, DAYS) == 2
     assert known(store) == {("ann", "a"), ("ann", "c"), ("bob", "b")}
     with store.write() as session:
-        assert retention.forget_assets(session, store.now(session), 0.0001) == 1
+        assert retention.delete_uploads(session, store.now(session), 0.0001) == 1
     assert known(store) == {("ann", "a"), ("ann", "c")}
     with moment(store) as (session, now):
         session.execute(delete(Batch))
         assert assets.use(session, "ann", ["a" * 64, "b" * 64], now).keys() == {"a" * 64}
         assert assets.use(session, "bob", ["a" * 64], now) == {}
-        assert retention.forget_assets(session, now, DAYS) == 0  # what is used again is young again
+        assert retention.delete_uploads(session, now, DAYS) == 0  # what is used again is young again
 
 
 def test_what_nobody_refers_to_is_swept_and_nothing_else(store: Store, tmp_path: Path) -> None:
@@ -95,11 +95,11 @@ def test_what_nobody_refers_to_is_swept_and_nothing_else(store: Store, tmp_path:
             session.execute(insert(IdempotencyKey).values(owner="ann", key=key, created_at=at, **answer))
     retention.sweep(store, storage)
     assert set(storage.kept_before(time.time() + 1)) == {upload, result, shared, new}
-    retention.tidy(store, None)  # that only answers are forgotten by, after a day
+    retention.delete_old_rows(store, None)  # that only answers are forgotten by, after a day
     assert selected(store, select(IdempotencyKey.key)) == ["new"]
     retention.sweep(store, storage)
     assert set(storage.kept_before(time.time() + 1)) == {upload, result, shared, new}
-    retention.tidy(store, DAYS)
+    retention.delete_old_rows(store, DAYS)
     retention.sweep(store, storage)
     assert set(storage.kept_before(time.time() + 1)) == {shared, new}
     assert known(store) == {("bob", shared[0])}

@@ -19,8 +19,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, Stateme
 from reelq.errors import SettingsError
 from reelq.job import FINAL, Cause, Status
 from reelq.settings import Settings
-from reelq.store.models import Account, Batch, Job, Send
-from reelq.store.session import Store, database_url, is_away
+from reelq.store.db.engine import Store, database_url, is_unavailable
+from reelq.store.db.models import Account, Batch, Job, Send
 from tests.databases import (
     add_account,
     add_batch,
@@ -230,10 +230,10 @@ def test_a_database_that_is_away_is_told_from_a_statement_that_is_wrong(store: S
     with pytest.raises(OperationalError) as unreachable, away.read() as session:
         session.execute(text("SELECT 1"))
     away.close()
-    assert is_away(unreachable.value)
+    assert is_unavailable(unreachable.value)
     with pytest.raises(DBAPIError) as refused, store.write() as session:
         add_job(session, MOMENT, batch_id="none")
-    assert not is_away(refused.value)
+    assert not is_unavailable(refused.value)
 
 
 def test_sqlite_writes_ahead_safely_and_holds_foreign_keys_on_every_connection(tmp_path: Path) -> None:

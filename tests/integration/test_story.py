@@ -6,9 +6,9 @@ from contextlib import ExitStack
 import pytest
 
 from reelq.job import Stage, Status
-from reelq.store.moves import Position, note
-from reelq.store.session import Store
-from reelq.store.story import BEGINNING, Mark, newest_event, told_since
+from reelq.store.db.engine import Store
+from reelq.store.jobs.transitions import Position, write_progress
+from reelq.store.queries.events import START, Cursor, events_after, newest_event
 from tests.databases import add_batch, add_job, moment, on_postgres
 
 
@@ -21,7 +21,7 @@ class Teller:
         self._at, self._now = at, store.now(self._session)
 
     def say(self, words: str) -> "Teller":
-        note(self._session, self._at, self._now, "progress", words)
+        write_progress(self._session, self._at, self._now, "progress", words)
         return self
 
     def commit(self) -> None:
@@ -39,12 +39,12 @@ def new_row(store: Store) -> Position:
         return Position(add_job(session, now, batch_id=batch), batch, 1, Stage.UPLOAD, Status.QUEUED)
 
 
-def read(store: Store, at: Position, mark: Mark, most: int = 1000) -> tuple[list[str], Mark]:
+def read(store: Store, at: Position, mark: Cursor, most: int = 1000) -> tuple[list[str], Cursor]:
     """All that is new, in pieces of so many, through a mark that was written down after each event."""
     words: list[str] = []
     while True:
         with store.read() as session:
-            news = told_since(session, at.batch_id, mark, most)
+            news = events_after(session, at.batch_id, mark, most)
         for told, behind in zip(news.told, news.marks, strict=True):
             words.append(told.words)
             mark = _handed_out(behind)
@@ -52,8 +52,8 @@ def read(store: Store, at: Position, mark: Mark, most: int = 1000) -> tuple[list
             return words, mark
 
 
-def _handed_out(mark: Mark) -> Mark:
-    back = Mark.parse(str(mark))
+def _handed_out(mark: Cursor) -> Cursor:
+    back = Cursor.parse(str(mark))
     assert back is not None
     return back
 
@@ -78,7 +78,7 @@ def test_however_transactions_overlap_each_event_is_told_once(store: Store) -> N
 
 def _overlap(store: Store, at: Position, chance: random.Random) -> int:
     """Transactions that begin, tell, end and are given up by chance, and a reader now and then; how many were told."""
-    number, mark = 0, BEGINNING
+    number, mark = 0, START
     open_ones: list[tuple[Teller, list[str]]] = []
     committed: list[str] = []
     told: list[str] = []
@@ -107,10 +107,10 @@ def _overlap(store: Store, at: Position, chance: random.Random) -> int:
 
 
 def test_a_mark_that_would_not_fit_into_a_header_goes_back_rather_than_miss_anything() -> None:
-    many = Mark(1000, 5, dict.fromkeys(range(500, 900), 0))
-    assert Mark.parse(str(many)) == Mark(499, 2**63 - 1)
+    many = Cursor(1000, 5, dict.fromkeys(range(500, 900), 0))
+    assert Cursor.parse(str(many)) == Cursor(499, 2**63 - 1)
 
 
 @pytest.mark.parametrize("wrong", ["", "1", "1-", "-1-2", "1-2.", "1-2.3", "x", "1-2;3-4", "9" * 30 + "-1", "١-٢"])
 def test_a_word_that_is_no_mark_is_none(wrong: str) -> None:
-    assert Mark.parse(wrong) is None
+    assert Cursor.parse(wrong) is None

@@ -11,13 +11,16 @@ import pytest
 from sqlalchemy import func, select
 
 from reelq.job import Cause, Stage, Status
-from reelq.store import actions, credits, handling, jobs, retention, submissions
-from reelq.store.ids import new_id
-from reelq.store.models import Batch, BatchState, Job, JobEvent
-from reelq.store.moves import Position, move
-from reelq.store.orders import Fate
-from reelq.store.overview import snapshot
-from reelq.store.session import Store
+from reelq.store import commands, retention
+from reelq.store.billing import ledger
+from reelq.store.db.engine import Store
+from reelq.store.db.ids import new_id
+from reelq.store.db.models import Batch, BatchState, Job, JobEvent
+from reelq.store.jobs import retries, transitions
+from reelq.store.jobs.transitions import Position, move
+from reelq.store.queries.batch_status import snapshot
+from reelq.store.submission import submitter
+from reelq.store.submission.request import RowAction
 from tests.databases import found, selected
 from tests.integration.desks import SERVICE, TWO, Desk, fates, together
 
@@ -26,15 +29,15 @@ from tests.integration.desks import SERVICE, TWO, Desk, fates, together
 
 def test_a_plan_says_what_submitting_does_and_writes_nothing(desk: Desk) -> None:
     plan = desk.plan(*TWO)
-    assert (fates(plan), plan.sends, plan.batch_id, desk.count(Batch)) == ([Fate.NEW] * 2, 2, None, 0)
+    assert (fates(plan), plan.sends, plan.batch_id, desk.count(Batch)) == ([RowAction.NEW] * 2, 2, None, 0)
     assert desk.submit(*TWO).plan == plan
     again = desk.plan(*TWO)
-    assert (fates(again), desk.count(Batch)) == ([Fate.GOES_ON] * 2, 1)
+    assert (fates(again), desk.count(Batch)) == ([RowAction.GOES_ON] * 2, 1)
 
 
 def test_it_renews_what_was_asked_of_the_batch_as_a_whole(desk: Desk) -> None:
     batch_id = desk.submit(*TWO, first=1, limit_credits=10).batch_id
-    handling.pause_batch(desk.store, batch_id)
+    commands.pause_batch(desk.store, batch_id)
     assert desk.submit(*TWO, limit_credits=500).batch_id == batch_id
     batch = found(desk.store, Batch, batch_id)
     assert (batch.released, batch.limit_credits, batch.state) == (None, 500, BatchState.ACTIVE)
@@ -54,9 +57,9 @@ def test_paused_rows_go_on_as_far_as_they_are_released(desk: Desk) -> None:
 def test_a_cancelled_batch_goes_on_and_so_does_what_is_about_to_be_cancelled(desk: Desk) -> None:
     batch_id = desk.submit(*TWO).batch_id
     desk.begin(desk.jobs(batch_id)[0])
-    handling.cancel_batch(desk.store, batch_id)
+    commands.cancel_batch(desk.store, batch_id)
     assert desk.statuses(batch_id) == ["running", "cancelled"]
-    assert desk.submit(*TWO).plan.fates == (Fate.GOES_ON, Fate.GOES_ON)
+    assert desk.submit(*TWO).plan.fates == (RowAction.GOES_ON, RowAction.GOES_ON)
     assert desk.statuses(batch_id) == ["running", "queued"]
     assert not any(job.cancel_wished for job in desk.jobs(batch_id))
 
@@ -66,11 +69,11 @@ def test_what_failed_runs_again_only_when_that_is_asked_for_and_after_its_edit_f
     first, second = desk.jobs(batch_id)
     desk.fail(first)
     kept = desk.submit(*TWO)
-    assert (fates(kept), kept.plan.sends) == ([Fate.FAILED, Fate.GOES_ON], 1)
+    assert (fates(kept), kept.plan.sends) == ([RowAction.FAILED, RowAction.GOES_ON], 1)
     assert desk.statuses(batch_id) == ["failed", "queued"]
     desk.fail(second, Stage.POLL, "render_failed")
     tried = desk.submit(*TWO, retry_failed=True)
-    assert (fates(tried), tried.plan.sends) == ([Fate.RETRIED, Fate.RETRIED], 1)
+    assert (fates(tried), tried.plan.sends) == ([RowAction.RETRIED, RowAction.RETRIED], 1)
     assert desk.statuses(batch_id) == ["queued", "queued"]
 
 
@@ -78,14 +81,14 @@ def test_a_row_that_succeeded_is_done_for_as_long_as_its_result_is_there(desk: D
     batch_id = desk.submit(*TWO).batch_id
     result = desk.succeed(desk.jobs(batch_id)[0])
     done = desk.submit(*TWO)
-    assert (fates(done), done.plan.sends) == ([Fate.DONE, Fate.GOES_ON], 1)
+    assert (fates(done), done.plan.sends) == ([RowAction.DONE, RowAction.GOES_ON], 1)
     result.write_bytes(b"cut off")
     fetched = desk.submit(*TWO)
-    assert (fates(fetched), fetched.plan.sends) == ([Fate.FETCHED, Fate.GOES_ON], 1)
+    assert (fates(fetched), fetched.plan.sends) == ([RowAction.FETCHED, RowAction.GOES_ON], 1)
     job = desk.jobs(batch_id)[0]
     assert (job.status, job.stage, job.run, job.renders) == (Status.QUEUED, Stage.DOWNLOAD, 2, 0)
     assert job.result_url
-    assert fates(desk.submit(*TWO)) == [Fate.GOES_ON, Fate.GOES_ON]
+    assert fates(desk.submit(*TWO)) == [RowAction.GOES_ON, RowAction.GOES_ON]
 
 
 # The manifest was changed
@@ -99,7 +102,7 @@ def test_new_rows_make_a_new_batch_to_which_the_known_ones_move_with_all_that_is
     third = "beach.mp4,Make it brighter,"
     second = desk.submit(TWO[1], third, TWO[0])
     assert second.batch_id != first.batch_id
-    assert fates(second) == [Fate.GOES_ON, Fate.NEW, Fate.DONE]
+    assert fates(second) == [RowAction.GOES_ON, RowAction.NEW, RowAction.DONE]
     moved = desk.jobs(second.batch_id)
     assert [(job.row, job.id) for job in moved if job.id in {done.id, running.id}] == [(1, running.id), (3, done.id)]
     assert desk.jobs(first.batch_id) == []
@@ -107,7 +110,7 @@ def test_new_rows_make_a_new_batch_to_which_the_known_ones_move_with_all_that_is
         assert session.scalars(select(JobEvent.batch_id).distinct()).all() == [second.batch_id]
         batches, now = (first.batch_id, second.batch_id), desk.store.now(session)
         # By the limit's count, and as it is shown.
-        assert [credits.spent(session, batch_id=batch_id) for batch_id in batches] == [0, 7]
+        assert [ledger.spent(session, batch_id=batch_id) for batch_id in batches] == [0, 7]
         assert [snapshot(session, batch_id, now).credits for batch_id in batches] == [0, 7]
     desk.end(at, Status.FAILED, error_code="no_effect")  # its worker knows nothing of the move
     assert selected(desk.store, select(JobEvent.batch_id).distinct()) == [second.batch_id]
@@ -119,7 +122,7 @@ def test_rows_that_the_manifest_has_no_more_stay_are_told_of_and_come_back_with_
     assert desk.submit(TWO[1]).left_behind == (left,)
     assert (left.batch_id, left.rows, desk.statuses(first.batch_id)) == (first.batch_id, 1, ["queued"])
     desk.succeed(desk.jobs(first.batch_id)[0])
-    assert fates(desk.submit(*TWO)) == [Fate.DONE, Fate.GOES_ON]
+    assert fates(desk.submit(*TWO)) == [RowAction.DONE, RowAction.GOES_ON]
     assert desk.count(Job) == 2
 
 
@@ -131,10 +134,10 @@ def test_a_clip_that_was_only_renamed_is_the_same_work_and_a_changed_one_is_othe
     (desk.folder / "beach.mp4").rename(desk.folder / "shore.mp4")
     renamed = ("shore.mp4,Add a title,a.mp4",)
     again = desk.submit(*renamed, header=OUTPUT)
-    assert (again.batch_id, fates(again)) == (batch_id, [Fate.GOES_ON])
+    assert (again.batch_id, fates(again)) == (batch_id, [RowAction.GOES_ON])
     assert desk.jobs(batch_id)[0].file == "shore.mp4"  # it is read from its new place
     (desk.folder / "shore.mp4").write_bytes(b"another clip")
-    assert fates(desk.submit(*renamed, header=OUTPUT)) == [Fate.NEW]
+    assert fates(desk.submit(*renamed, header=OUTPUT)) == [RowAction.NEW]
 
 
 def test_results_are_renamed_with_their_rows_even_crosswise(desk: Desk) -> None:
@@ -143,21 +146,21 @@ def test_results_are_renamed_with_their_rows_even_crosswise(desk: Desk) -> None:
         desk.succeed(job, job.output.encode())
     renamed = ("beach.mp4,Add a title,b.mp4", "forest.mp4,Add music,deep/c.mp4")
     done = desk.submit(*renamed, header=OUTPUT)
-    assert fates(done) == [Fate.DONE, Fate.DONE]
+    assert fates(done) == [RowAction.DONE, RowAction.DONE]
     out = desk.folder / "out"
     assert {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*.mp4")} == {
         "b.mp4": b"a.mp4",
         "deep/c.mp4": b"b.mp4",
     }
     assert [job.result_path for job in desk.jobs(done.batch_id)] == ["b.mp4", "deep/c.mp4"]
-    assert fates(desk.submit(*renamed, header=OUTPUT)) == [Fate.DONE, Fate.DONE]
+    assert fates(desk.submit(*renamed, header=OUTPUT)) == [RowAction.DONE, RowAction.DONE]
 
 
 def test_a_result_is_not_renamed_over_a_file_of_somebody_elses_but_fetched(desk: Desk) -> None:
     batch_id = desk.submit("beach.mp4,Add a title,a.mp4", header=OUTPUT).batch_id
     desk.succeed(desk.jobs(batch_id)[0])
     (desk.folder / "out" / "b.mp4").write_bytes(b"mine")
-    assert fates(desk.submit("beach.mp4,Add a title,b.mp4", header=OUTPUT)) == [Fate.FETCHED]
+    assert fates(desk.submit("beach.mp4,Add a title,b.mp4", header=OUTPUT)) == [RowAction.FETCHED]
     assert (desk.folder / "out" / "b.mp4").read_bytes() == b"mine"
 
 
@@ -173,8 +176,8 @@ def test_a_download_under_way_to_a_name_that_changed_begins_again_and_the_old_on
 # The same work in another manifest
 
 
-@pytest.mark.parametrize(("is_done", "fate"), [(True, Fate.TAKEN), (False, Fate.JOINED)])
-def test_a_row_known_elsewhere_takes_that_result_without_a_send(desk: Desk, is_done: bool, fate: Fate) -> None:
+@pytest.mark.parametrize(("is_done", "fate"), [(True, RowAction.TAKEN), (False, RowAction.JOINED)])
+def test_a_row_known_elsewhere_takes_that_result_without_a_send(desk: Desk, is_done: bool, fate: RowAction) -> None:
     (original,) = desk.jobs(desk.submit(TWO[0]).batch_id)
     if is_done:
         desk.succeed(original)
@@ -182,7 +185,7 @@ def test_a_row_known_elsewhere_takes_that_result_without_a_send(desk: Desk, is_d
     assert (fates(copy), copy.plan.sends) == ([fate], 0)
     if not is_done:
         assert desk.statuses(copy.batch_id) == ["twin"]
-        assert fates(desk.submit(TWO[0], name="other", out="elsewhere")) == [Fate.JOINED]
+        assert fates(desk.submit(TWO[0], name="other", out="elsewhere")) == [RowAction.JOINED]
         desk.succeed(original)
     (job,), original = desk.jobs(copy.batch_id), desk.job(original.id)
     for name in ("remote_session_id", "remote_render_id", "result_url", "timeline", "reply", "changes", "account_id"):
@@ -195,8 +198,8 @@ def test_a_row_known_elsewhere_takes_that_result_without_a_send(desk: Desk, is_d
     "end",
     [
         pytest.param(lambda desk, job: desk.fail(job), id="it fails"),
-        pytest.param(lambda desk, job: desk.act(actions.cancel, job), id="it is cancelled"),
-        pytest.param(lambda desk, job: handling.cancel_batch(desk.store, job.batch_id), id="its batch is cancelled"),
+        pytest.param(lambda desk, job: desk.act(retries.cancel, job), id="it is cancelled"),
+        pytest.param(lambda desk, job: commands.cancel_batch(desk.store, job.batch_id), id="its batch is cancelled"),
     ],
 )
 def test_after_a_bad_end_one_twin_works_and_the_others_wait(desk: Desk, end: Callable[[Desk, Job], object]) -> None:
@@ -212,10 +215,10 @@ def test_a_failed_row_that_is_retried_while_another_does_its_work_waits_for_that
     (failed,) = desk.jobs(desk.submit(TWO[0]).batch_id)
     desk.fail(failed)
     (other,) = desk.jobs(desk.submit(TWO[0], name="other").batch_id)
-    assert desk.act(actions.retry, failed)
+    assert desk.act(retries.retry, failed)
     failed = desk.job(failed.id)
     assert (failed.cause, failed.same_as) == (Cause.TWIN, other.id)
-    assert fates(desk.submit(TWO[0], retry_failed=True)) == [Fate.JOINED]
+    assert fates(desk.submit(TWO[0], retry_failed=True)) == [RowAction.JOINED]
 
 
 @pytest.mark.parametrize("instruction", ["credits", "status"])
@@ -227,16 +230,16 @@ def test_what_costs_nothing_and_brings_no_video_simply_runs(desk: Desk, instruct
     desk.succeed(original)
     (twin,) = desk.jobs(batch_id)
     assert (twin.status, twin.same_as) == (Status.QUEUED, None)
-    assert fates(desk.submit(row, name="third")) == [Fate.JOINED]
+    assert fates(desk.submit(row, name="third")) == [RowAction.JOINED]
     desk.succeed(twin)
-    assert fates(desk.submit(row, name="fourth")) == [Fate.JOINED]
+    assert fates(desk.submit(row, name="fourth")) == [RowAction.JOINED]
 
 
 def test_a_batch_of_assets_is_a_new_one_each_time_and_pays_nothing_twice(desk: Desk) -> None:
     order = replace(desk.order("https://clips.example/1.mp4,Add a title,"), source=Path())
-    first, second = (submissions.submit(desk.store, order, service=SERVICE, account_id=desk.account) for _ in range(2))
+    first, second = (submitter.submit(desk.store, order, service=SERVICE, account_id=desk.account) for _ in range(2))
     assert first.batch_id != second.batch_id
-    assert fates(second) == [Fate.JOINED]
+    assert fates(second) == [RowAction.JOINED]
 
 
 def test_forgetting_an_original_leaves_those_who_take_from_it_working(desk: Desk) -> None:
@@ -245,7 +248,7 @@ def test_forgetting_an_original_leaves_those_who_take_from_it_working(desk: Desk
     desk.succeed(original)
     (taken,) = desk.jobs(desk.submit(TWO[0], name="taken").batch_id)
     with desk.store.write() as session:
-        assert retention.forget(session, jobs.later(desk.store.now(session), 1), 0.0) == 1
+        assert retention.delete_batches(session, transitions.later(desk.store.now(session), 1), 0.0) == 1
     assert desk.count(Job) == 2
     for job in (joined, taken):
         assert desk.job(job.id).result_url
@@ -255,8 +258,8 @@ def test_forgetting_an_original_leaves_those_who_take_from_it_working(desk: Desk
 def test_an_owner_shares_no_work_with_another(desk: Desk) -> None:
     desk.submit(TWO[0])
     other = replace(desk.order(TWO[0]), owner="another")
-    assert fates(submissions.plan(desk.store, other, service=SERVICE)) == [Fate.NEW]
-    assert fates(submissions.plan(desk.store, desk.order(TWO[0]), service="sandbox")) == [Fate.NEW]
+    assert fates(submitter.plan(desk.store, other, service=SERVICE)) == [RowAction.NEW]
+    assert fates(submitter.plan(desk.store, desk.order(TWO[0]), service="sandbox")) == [RowAction.NEW]
 
 
 # One manifest, or the same rows, handed in by several at the same moment
@@ -269,7 +272,7 @@ def test_rows_handed_in_by_several_at_once_are_done_once(desk: Desk, names: tupl
 
     def submit() -> str:
         with closing(Store(desk.store.url)) as store:
-            return submissions.submit(store, next(orders), service=SERVICE, account_id=desk.account).batch_id
+            return submitter.submit(store, next(orders), service=SERVICE, account_id=desk.account).batch_id
 
     assert len(set(together(len(names), submit))) == desk.count(Batch) == batches
     with desk.store.read() as session:
@@ -280,7 +283,7 @@ def test_rows_handed_in_by_several_at_once_are_done_once(desk: Desk, names: tupl
 def test_an_order_whose_batch_was_given_its_id_beforehand_is_made_once(desk: Desk) -> None:
     rows = desk.order("https://clips.example/1.mp4,Add a title,")
     order = replace(rows, source=Path(), out=Path(), batch_id=new_id("bat"))
-    made = together(6, lambda: submissions.submit(desk.store, order, service=SERVICE, account_id=desk.account))
+    made = together(6, lambda: submitter.submit(desk.store, order, service=SERVICE, account_id=desk.account))
     assert {each.batch_id for each in made} == {order.batch_id}
     assert (desk.count(Batch), desk.count(Job)) == (1, 1)
 

@@ -11,14 +11,12 @@ import pytest
 from sqlalchemy import select
 
 from reelq.job import FINAL, TRANSITIONS, Cause, Stage, Status
-from reelq.store import jobs
-from reelq.store.clock import SKEW
-from reelq.store.ids import new_id
-from reelq.store.jobs import Claimed, Missed
-from reelq.store.models import BatchState, Job, JobEvent
-from reelq.store.moves import Position, StaleMove, move, note
-from reelq.store.session import Store
-from reelq.store.taking import take
+from reelq.store.db.engine import SKEW, Store
+from reelq.store.db.ids import new_id
+from reelq.store.db.models import BatchState, Job, JobEvent
+from reelq.store.jobs import claims, leases
+from reelq.store.jobs.claims import Claimed, NotClaimed, claim_in_one_statement
+from reelq.store.jobs.transitions import Position, StaleMove, move, write_progress
 from tests.databases import add_account, add_batch, add_job, change, done, found, selected
 from tests.integration.desks import LEASE, NOW, claim, claim_one, columns, together
 
@@ -68,7 +66,7 @@ def _events(store: Store, job_id: str) -> list[JobEvent]:
 
 def _claim_free(store: Store, job_id: str) -> Claimed | None:
     with store.alone() as session:
-        return jobs.claim_free(session, NOW, job_id, 1, Stage.UPLOAD, LEASE)
+        return claims.claim_free(session, NOW, job_id, 1, Stage.UPLOAD, LEASE)
 
 
 @pytest.mark.parametrize("values", FREE.values(), ids=FREE)
@@ -89,24 +87,24 @@ def test_both_ways_leave_a_job_alike(store: Store, values: dict[str, dict[str, A
 def test_what_may_stand_in_the_way_is_left_to_the_long_way(store: Store, values: dict[str, dict[str, Any]]) -> None:
     job_id = _with(store, values)
     before = _as_it_is(store, job_id)
-    taken = done(store, take, job_id, 1, Stage.UPLOAD, NOW, NOW + SKEW, SOON, LEASE.worker)
+    taken = done(store, claim_in_one_statement, job_id, 1, Stage.UPLOAD, NOW, NOW + SKEW, SOON, LEASE.worker)
     assert taken is None
     assert _as_it_is(store, job_id) == before
 
 
 def test_a_job_that_is_not_there_is_left_alone(store: Store) -> None:
-    assert claim(store, new_id("job"), Stage.UPLOAD) is Missed.GONE
+    assert claim(store, new_id("job"), Stage.UPLOAD) is NotClaimed.GONE
 
 
 # A worker renews its own leases; a job whose lease has expired goes on under the next run number.
 
 
 def _rescue(store: Store, now: datetime, held: tuple[str, ...] = ()) -> list[str]:
-    return done(store, jobs.rescue, now, 10, 30, LEASE.seconds, held)
+    return done(store, leases.requeue_expired, now, 10, 30, LEASE.seconds, held)
 
 
 def _renew(store: Store, worker: str, held: dict[str, int]) -> dict[str, bool]:
-    return done(store, jobs.renew, LATER, worker, held, LEASE.seconds)
+    return done(store, leases.renew, LATER, worker, held, LEASE.seconds)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +118,7 @@ def test_a_job_outlives_its_silent_worker_nine_times(
     job = found(store, Job, claimed.job.id)
     assert (job.status, job.error_code, job.run) == becomes
     assert (job.stage, job.lapses, job.worker) == (Stage.EDIT, lapses + 1, "")
-    assert not done(store, jobs.fence, claimed.at)
+    assert not done(store, leases.fence, claimed.at)
 
 
 def test_a_job_under_a_lease_that_goes_on_is_left_and_so_is_what_the_rescuer_holds_itself(store: Store) -> None:
@@ -235,7 +233,7 @@ def test_a_move_can_go_on_to_another_stage_and_run_and_what_the_mover_sets_count
 def test_a_note_moves_nothing(store: Store) -> None:
     at = _add(store, Status.RUNNING)
     as_it_was = columns(found(store, Job, at.job_id))
-    done(store, note, at, NOW, "progress", "The agent is at work.")
+    done(store, write_progress, at, NOW, "progress", "The agent is at work.")
     assert columns(found(store, Job, at.job_id)) == as_it_was
     (event,) = _events(store, at.job_id)
     assert (event.what, event.words) == ("progress", "The agent is at work.")

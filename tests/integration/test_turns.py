@@ -8,17 +8,18 @@ import pytest
 from sqlalchemy import select, update
 
 from reelq.job import Cause, Stage, Status
-from reelq.store import accounts, due, jobs, parking, turns
-from reelq.store.models import Account, Batch, BatchState, Job
-from reelq.store.moves import Position, move
-from reelq.store.session import Store
+from reelq.store.billing import throttling
+from reelq.store.db.engine import Store
+from reelq.store.db.models import Account, Batch, BatchState, Job
+from reelq.store.jobs import admission, completion, leases, parked, scheduler, transitions
+from reelq.store.jobs.transitions import Position, move
 from tests.databases import add_account, add_batch, add_job, change, done, moment, selected
 from tests.integration.desks import TWO, Desk
 
 
 def _let_in(desk: Desk, batch_id: str | None = None, now: datetime | None = None) -> list[str]:
     with desk.store.write() as session:
-        return [message.job_id for message in turns.admit(session, now or desk.store.now(session), batch_id)]
+        return [message.job_id for message in admission.admit(session, now or desk.store.now(session), batch_id)]
 
 
 def _begin(desk: Desk, *ids: str) -> None:
@@ -80,12 +81,12 @@ def test_what_does_not_wait_for_a_worker_holds_nobody_up(desk: Desk, publish_in:
 def test_what_is_due_goes_out_and_the_next_is_told_of_if_it_is_soon(desk: Desk) -> None:
     first, second, third, fourth = desk.many(4)
     _let_in(desk)
-    late = 0.2 + due.SOON.total_seconds() + 0.01
+    late = 0.2 + scheduler.SOON.total_seconds() + 0.01
     with moment(desk.store) as (session, now):
         for job_id, seconds in ((first, -1.0), (second, 0.1), (third, 0.15), (fourth, late)):
             session.get_one(Job, job_id).publish_at = now + timedelta(seconds=seconds)
     for after, goes, soon in ((0, first, 0.1), (0.12, second, 0.15), (0.2, third, None)):
-        said = done(desk.store, due.due, now + timedelta(seconds=after), 9)
+        said = done(desk.store, scheduler.due, now + timedelta(seconds=after), 9)
         assert [message.job_id for message in said.messages] == [goes]
         assert said.soon == (soon and now + timedelta(seconds=soon))
 
@@ -134,15 +135,15 @@ def test_messages_and_leases_of_others_are_left_to_others(desk: Desk) -> None:
     mine = desk.submit(TWO[0], name="mine").batch_id
     _let_in(desk)
     with desk.store.write() as session:
-        due.all_lost(session, mine)
-        later = jobs.later(desk.store.now(session), 1)
-        assert [message.job_id for message in due.due(session, later, 9, mine).messages] == [awaited]
+        scheduler.republish_all(session, mine)
+        later = transitions.later(desk.store.now(session), 1)
+        assert [message.job_id for message in scheduler.due(session, later, 9, mine).messages] == [awaited]
     for job in (awaited, other):
         desk.begin(desk.job(job))
     with desk.store.write() as session:
         later = desk.store.now(session) + timedelta(hours=1)
-        assert jobs.rescue(session, later, 9, 30, 20, batch_id=mine) == [awaited]
-        assert jobs.rescue(session, later, 9, 30, 20) == [other]
+        assert leases.requeue_expired(session, later, 9, 30, 20, batch_id=mine) == [awaited]
+        assert leases.requeue_expired(session, later, 9, 30, 20) == [other]
 
 
 def test_messages_that_went_with_a_silent_worker_go_out_again_when_it_is_found(desk: Desk) -> None:
@@ -153,11 +154,11 @@ def test_messages_that_went_with_a_silent_worker_go_out_again_when_it_is_found(d
         sent_at = now = desk.store.now(session)
         for seconds, sent in ((9, []), (11, both[:1])):  # of a lease of 20 at least half was left at the last renewal
             now = sent_at + timedelta(seconds=seconds)
-            due.lost_with_the_silent(session, now, 20)
-            assert [message.job_id for message in due.due(session, now, 9).messages] == sent
+            scheduler.republish_overdue(session, now, 20)
+            assert [message.job_id for message in scheduler.due(session, now, 9).messages] == sent
     # Worker after worker fell silent: that is no reason to wait longer and longer.
     waits = desk.job(both[0]).publish_at
-    assert waits == now + timedelta(seconds=jobs.REPUBLISH_SECONDS)
+    assert waits == now + timedelta(seconds=completion.REPUBLISH_SECONDS)
     assert desk.job(both[1]).status is Status.RUNNING
 
 
@@ -168,12 +169,12 @@ def test_the_row_that_tries_the_credits_is_one_that_somebody_works_on(desk: Desk
     with moment(desk.store) as (session, now):
         for job in session.scalars(select(Job).order_by(Job.id)):
             move(session, Position.of(job), Status.WAITING, now, "no credits", cause=Cause.CREDITS)
-        accounts.park(session, desk.account, Cause.CREDITS, "no credits", now)
+        throttling.park(session, desk.account, Cause.CREDITS, "no credits", now)
         session.expire_all()
         if probe_is_anothers:
-            assert parking.go_on(session, desk.account, now, 500) == 1
+            assert parked.resume(session, desk.account, now, 500) == 1
             session.expire_all()
-        assert parking.go_on(session, desk.account, now, 500, batch_id) == 1
+        assert parked.resume(session, desk.account, now, 500, batch_id) == 1
     assert desk.statuses(batch_id) == ["queued"]
 
 
@@ -187,7 +188,7 @@ def _waiting(store: Store, count: int, cause: Cause = Cause.CREDITS, **values: A
         for row in range(1, count + 1):
             more = {"status": Status.WAITING, "cause": cause, **values}
             add_job(session, now, batch_id=batch, account_id=account, row=row, **more)
-        accounts.park(session, account, cause, "for a test", now)
+        throttling.park(session, account, cause, "for a test", now)
     return account
 
 
@@ -204,7 +205,7 @@ def _queued(store: Store) -> list[int]:
 
 def _go_on(store: Store, account: str, available: int) -> int:
     with store.write() as session:
-        return parking.go_on(session, account, store.now(session), available)
+        return parked.resume(session, account, store.now(session), available)
 
 
 def test_one_row_goes_first_if_there_are_credits_and_no_second_one_while_it_is_under_way(store: Store) -> None:
@@ -216,7 +217,7 @@ def test_one_row_goes_first_if_there_are_credits_and_no_second_one_while_it_is_u
 
 def test_once_the_account_is_open_as_many_go_as_the_balance_covers(store: Store) -> None:
     account = _waiting(store, 8)
-    done(store, accounts.unpark, account)
+    done(store, throttling.unpark, account)
     assert _go_on(store, account, 170) == 3
     assert _queued(store) == [1, 2, 3]
     with store.write() as session:  # those three are at it now
@@ -230,9 +231,9 @@ def test_an_account_without_a_token_is_looked_at_again_when_one_can_be_had(store
     with moment(store) as (session, now):
         session.execute(update(Batch).values(state=state))
         session.execute(update(Account).values(parked_until=now + timedelta(days=1)))
-        assert parking.accounts_waiting(session, now) == []
+        assert parked.accounts_to_check(session, now) == []
         assert session.get_one(Account, account).parked is Cause.TOKEN
-        parking.accounts_waiting(session, now + timedelta(days=2))
+        parked.accounts_to_check(session, now + timedelta(days=2))
     assert _queued(store) == [1, 2]
 
 
@@ -242,12 +243,12 @@ def test_rows_to_which_nothing_was_sent_go_on_with_the_account_that_is_configure
         paid: dict[str, Any] = {"stage": Stage.EDIT, "remote_session_id": "ses_paid"}
         begun = add_job(session, now, account_id=account, status=Status.WAITING, cause=Cause.CREDITS, **paid)
         other = add_account(session, now, credential="another")
-        accounts.park(session, other, Cause.TOKEN, "refused", now)
-        assert parking.move_over(session, other, now, "moved") == 0
+        throttling.park(session, other, Cause.TOKEN, "refused", now)
+        assert parked.move_to_account(session, other, now, "moved") == 0
         session.expire_all()
-        accounts.unpark(session, other)
+        throttling.unpark(session, other)
         session.expire_all()
-        assert parking.move_over(session, other, now, "moved") == 1
+        assert parked.move_to_account(session, other, now, "moved") == 1
         session.expire_all()
         assert session.get_one(Job, begun).status is Status.WAITING
         moved = session.scalars(select(Job).where(Job.status == Status.QUEUED)).one()
@@ -262,7 +263,7 @@ def test_no_row_goes_first_that_may_not_begin(store: Store, held: dict[str, Any]
     _add_waiting(store, account)
     assert _go_on(store, account, 500) == 1
     assert _queued(store) == [7]
-    done(store, accounts.unpark, account)
+    done(store, throttling.unpark, account)
     assert _go_on(store, account, 500) == 0
 
 

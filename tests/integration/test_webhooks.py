@@ -15,16 +15,17 @@ from sqlalchemy import delete, select, update
 from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
+from reelq.egress import EgressClient
 from reelq.job import FINAL, Cause, Stage, Status
-from reelq.outward import Outward
-from reelq.store import actions, deliveries, finishes, webhooks
-from reelq.store.clients import DeliveryState, Webhook, WebhookDelivery
-from reelq.store.deliveries import Notice
-from reelq.store.models import Batch, Job
-from reelq.store.moves import Position, move
-from reelq.store.outbox import Event
-from reelq.store.secrets import Vault
-from reelq.store.session import Store
+from reelq.store.db.client_models import DeliveryState, Webhook, WebhookDelivery
+from reelq.store.db.engine import Store
+from reelq.store.db.models import Batch, Job
+from reelq.store.db.vault import Vault
+from reelq.store.jobs import retries
+from reelq.store.jobs.transitions import Position, move
+from reelq.store.webhooks import deliveries, endpoints, outbox
+from reelq.store.webhooks.deliveries import DeliveryMessage
+from reelq.store.webhooks.outbox import Event
 from tests.databases import (
     add_account,
     add_batch,
@@ -40,11 +41,11 @@ from tests.databases import (
 )
 from tests.integration.desks import together
 from tests.receiver import Receiver, says
-from worker.deliveries import Deliveries
-from worker.finishing import Finishing
+from worker.maintenance import FinishedBatches
+from worker.webhooks import Deliveries
 
 VAULT = Vault("a key for tests, long enough")
-SECRET = webhooks.new_secret()
+SECRET = endpoints.new_secret()
 LONG_AGO = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
@@ -59,7 +60,7 @@ def hook(
     store: Store, url: str = "https://example.com/", events: Sequence[Event] = tuple(Event), owner: str = "ann"
 ) -> str:
     with store.write() as session:
-        return webhooks.create(session, VAULT, owner, url, events, SECRET, store.now(session)).id
+        return endpoints.create(session, VAULT, owner, url, events, SECRET, store.now(session)).id
 
 
 def batch_of(store: Store, rows: int = 1, owner: str = "ann", **values: Any) -> tuple[str, list[str]]:
@@ -85,14 +86,14 @@ def one_told(store: Store) -> WebhookDelivery:
     return only
 
 
-def due(store: Store, slots: int = 16, later: float = 0) -> list[Notice]:
+def due(store: Store, slots: int = 16, later: float = 0) -> list[DeliveryMessage]:
     """What is sent out, as if so many seconds had gone by."""
     with store.write() as session:
         return deliveries.due(session, store.now(session) + timedelta(seconds=later), slots)
 
 
 def teller(store: Store, **how: Any) -> Deliveries:
-    outward = Outward((ip_network("127.0.0.0/8"),), seconds=60)
+    outward = EgressClient((ip_network("127.0.0.0/8"),), seconds=60)
     return Deliveries(store, VAULT, outward, how.pop("stopping", threading.Event()), **how)
 
 
@@ -145,7 +146,7 @@ def test_what_is_told_of_a_row_is_how_it_stands_then_and_stays_so(store: Store) 
     assert body["data"] == {**where, **failed, "cause": None, "credits": 30, "result": None}
     as_it_was = one_told(store).body
     with store.write() as session:
-        actions.retry(session, session.get_one(Job, job), store.now(session))
+        retries.retry(session, session.get_one(Job, job), store.now(session))
     moved(store, job, Status.CANCELLED)  # neither is told
     assert one_told(store).body == as_it_was
 
@@ -190,11 +191,11 @@ def test_a_row_ends_also_while_an_endpoint_of_its_owners_is_being_deleted(store:
 
 def finish(store: Store, batch: str) -> bool:
     with store.write() as session:
-        return finishes.finish(session, batch, store.now(session))
+        return outbox.mark_finished(session, batch, store.now(session))
 
 
 def ended(store: Store, since: int | None = None) -> list[str]:
-    return done(store, finishes.ended, 100, since)
+    return done(store, outbox.unmarked_finished, 100, since)
 
 
 def test_a_batch_has_finished_when_its_last_row_has_and_is_told_of_once(store: Store) -> None:
@@ -228,7 +229,7 @@ def test_a_batch_of_which_a_row_goes_on_has_not_finished_and_finishes_again(stor
 def test_a_batch_does_not_finish_while_somebody_is_about_to_open_it_again(store: Store) -> None:
     batch, (job,) = batch_of(store, status=Status.FAILED)
     with store.write() as session:
-        assert actions.retry(session, session.get_one(Job, job), store.now(session))
+        assert retries.retry(session, session.get_one(Job, job), store.now(session))
         assert ended(store) == [batch]  # nobody sees the retry yet
         assert not finish(store, batch)
     assert found(store, Batch, batch).finished_at is None
@@ -239,7 +240,7 @@ def test_a_batch_does_not_finish_while_somebody_is_about_to_open_it_again(store:
 def test_whoever_opens_a_batch_waits_for_whoever_finishes_it(store: Store) -> None:
     batch, (job,) = batch_of(store, status=Status.FAILED)
     with ThreadPoolExecutor(1) as pool, store.write() as session:
-        assert finishes.finish(session, batch, store.now(session))
+        assert outbox.mark_finished(session, batch, store.now(session))
         opened = pool.submit(moved, store, job, Status.QUEUED, run=2)
         with pytest.raises(TimeoutError):
             opened.result(0.3)
@@ -251,17 +252,17 @@ def test_whoever_opens_a_batch_waits_for_whoever_finishes_it(store: Store) -> No
 def test_ends_are_looked_for_where_something_happened_and_now_and_then_everywhere(store: Store) -> None:
     (empty, _), (old, _) = batch_of(store, rows=0), batch_of(store, status=Status.FAILED)  # no event tells of it
     batch, (job,) = batch_of(store)
-    mark = done(store, finishes.newest_event)
+    mark = done(store, outbox.newest_event)
     assert (ended(store, since=mark), ended(store), finish(store, empty)) == ([], [old], False)
     moved(store, job, Status.FAILED)
     assert (ended(store, since=mark), sorted(ended(store))) == ([batch], sorted([old, batch]))
-    Finishing(store, batch).look()  # at one batch alone
+    FinishedBatches(store, batch).look()  # at one batch alone
     assert ended(store) == [old]
 
 
 @on_postgres
 def test_an_event_that_comes_to_light_late_is_not_missed(store: Store) -> None:
-    finishing = Finishing(store)
+    finishing = FinishedBatches(store)
     finishing.look()  # everywhere, for the first time
     late, (job,) = batch_of(store)
     other, (another,) = batch_of(store)
@@ -332,10 +333,10 @@ def test_a_try_that_was_taken_for_lost_writes_nothing_any_more(store: Store) -> 
         second = deliveries.claim(session, one_told(store).id, 1, now)
         assert first
         assert second
-        assert not deliveries.arrived(session, first, now, 200)
-        assert not deliveries.went_wrong(session, first, now, "answered 500", 500, 5)
-        assert deliveries.arrived(session, second, now, 201)
-        assert not deliveries.went_wrong(session, second, now, "answered 500", 500, 5)
+        assert not deliveries.record_delivered(session, first, now, 200)
+        assert not deliveries.record_failure(session, first, now, "answered 500", 500, 5)
+        assert deliveries.record_delivered(session, second, now, 201)
+        assert not deliveries.record_failure(session, second, now, "answered 500", 500, 5)
     only = one_told(store)
     assert (only.state, only.attempts, only.status_code, only.error) == (DeliveryState.DELIVERED, 2, 201, "")
 
@@ -349,7 +350,7 @@ def test_what_arrives_is_signed_and_a_changed_word_is_seen(store: Store, receive
     with pytest.raises(WebhookVerificationError):
         Verifier(SECRET).verify(came.body.replace(b"failed", b"mended"), came.headers)
     with pytest.raises(WebhookVerificationError):
-        Verifier(webhooks.new_secret()).verify(came.body, came.headers)
+        Verifier(endpoints.new_secret()).verify(came.body, came.headers)
     only = one_told(store)
     assert (only.state, only.status_code, only.error) == (DeliveryState.DELIVERED, 204, "")
     assert only.delivered_at is not None
@@ -388,7 +389,7 @@ def test_an_endpoint_that_asks_for_time_gets_it_up_to_an_hour(store: Store, rece
         receiver.answer = says(status, Retry_After=told_to_wait)
         webhook = owed(store, url=receiver.url)
         assert waits(store, seconds), (status, told_to_wait)
-        assert done(store, webhooks.remove, "ann", webhook)
+        assert done(store, endpoints.delete_endpoint, "ann", webhook)
 
 
 def test_one_that_is_gone_is_told_nothing_any_more(store: Store) -> None:
@@ -399,7 +400,7 @@ def test_one_that_is_gone_is_told_nothing_any_more(store: Store) -> None:
             (DeliveryState.FAILED, 410): 1,
             (DeliveryState.FAILED, None): 2,
         }
-        found = done(store, webhooks.endpoint, "ann", webhook)
+        found = done(store, endpoints.endpoint, "ann", webhook)
         assert found is not None
         assert (found.disabled_at is not None, found.why) == (True, "answered 410")
         _, (job,) = batch_of(store)
@@ -427,7 +428,7 @@ def test_one_that_does_not_answer_in_time_is_tried_again(store: Store) -> None:
 
     with Receiver(silent) as receiver:
         owed(store, url=receiver.url)
-        outward = Outward((ip_network("127.0.0.0/8"),), seconds=0.3)
+        outward = EgressClient((ip_network("127.0.0.0/8"),), seconds=0.3)
         sent(store, Deliveries(store, VAULT, outward, threading.Event()))
         over.set()
     assert (one_told(store).state, one_told(store).error) == (DeliveryState.PENDING, "no answer in time")
@@ -443,7 +444,7 @@ def test_one_that_does_not_answer_in_time_is_tried_again(store: Store) -> None:
 )
 def test_what_can_not_go_out_is_told_to_the_owner(store: Store, receiver: Receiver, vault: Vault, words: str) -> None:
     owed(store, url=receiver.url)
-    assert sent(store, Deliveries(store, vault, Outward(), threading.Event()))
+    assert sent(store, Deliveries(store, vault, EgressClient(), threading.Event()))
     assert words in one_told(store).error
     assert receiver.came == []
 
@@ -475,22 +476,22 @@ def test_what_was_settled_long_ago_is_forgotten_and_nothing_else(store: Store) -
         ):
             at = {"state": state, "created_at": now - timedelta(days=days)}
             session.execute(update(WebhookDelivery).where(WebhookDelivery.id == one).values(**at))
-        assert deliveries.forget(session, now, 30) == 1
+        assert deliveries.delete_old(session, now, 30) == 1
     assert {one.id for one in told(store)} == {new, pending}
 
 
 def test_made_twice_under_one_id_an_endpoint_is_made_once(store: Store) -> None:
     with moment(store) as (session, now):
         first, second = (
-            webhooks.create(session, VAULT, "ann", "https://example.com/", [Event.JOB_FAILED], secret, now, "hook_one")
-            for secret in (SECRET, webhooks.new_secret())
+            endpoints.create(session, VAULT, "ann", "https://example.com/", [Event.JOB_FAILED], secret, now, "hook_one")
+            for secret in (SECRET, endpoints.new_secret())
         )
         assert first == second
-        assert webhooks.secret_of(session, VAULT, "ann", "hook_one") == SECRET
+        assert endpoints.secret_of(session, VAULT, "ann", "hook_one") == SECRET
 
 
 def test_two_who_make_the_last_endpoint_at_once_do_not_both_succeed(store: Store) -> None:
-    for _ in range(webhooks.MOST - 1):
+    for _ in range(endpoints.MAX_ENDPOINTS - 1):
         hook(store)
-    made = together(6, lambda: hook(store), webhooks.TooMany)
+    made = together(6, lambda: hook(store), endpoints.TooManyEndpoints)
     assert [type(each) for each in made].count(str) == 1

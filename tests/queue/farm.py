@@ -13,15 +13,18 @@ from typing import Any, Final
 from pydantic import SecretStr
 from sqlalchemy import select, text, update
 
-from reelq import manifest, skills
+from reelq import skills
 from reelq.job import Status
+from reelq.manifest import checks
 from reelq.settings import Settings
-from reelq.store import accounts, batches, credits, submissions
-from reelq.store.migrate import upgrade
-from reelq.store.models import Job, JobEvent, Send
-from reelq.store.orders import Order
-from reelq.store.secrets import Vault, open_vault
-from reelq.store.session import AWAY, Store, database_url
+from reelq.store import commands
+from reelq.store.billing import accounts, ledger
+from reelq.store.db.engine import UNAVAILABLE, Store, database_url
+from reelq.store.db.migrations import upgrade
+from reelq.store.db.models import Job, JobEvent, Send
+from reelq.store.db.vault import Vault, open_vault
+from reelq.store.submission import submitter
+from reelq.store.submission.request import Submission
 from tests.databases import new_database, shown
 from tests.queue.sizes import PROVING
 from tests.queue.worker_process import WorkerProcess
@@ -66,7 +69,7 @@ def until(met: Callable[[], object], what: str, seconds: float = 60) -> None:
     """Wait for something to be so, also over times when the database can't be asked."""
     deadline = time.monotonic() + seconds
     while True:
-        with suppress(*AWAY):
+        with suppress(*UNAVAILABLE):
             if met():
                 return
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
@@ -105,10 +108,12 @@ class Farm:
         """Hand in a manifest of these lines; the batch's id."""
         path = self.folder / f"{name}.csv"
         path.write_text("\n".join([header, *rows]) + "\n")
-        checked = manifest.check_file(path, skills=skills.load())
+        checked = checks.check_file(path, skills=skills.load())
         account = accounts.account_for(self.store, self.vault(), self.settings, home=self.folder)
-        wanted = Order("me", name, self.folder, self.folder / out, checked.rows_or_raise(), checked.columns, **order)
-        return submissions.submit(self.store, wanted, service=self.settings.nemo_api_url, account_id=account).batch_id
+        wanted = Submission(
+            "me", name, self.folder, self.folder / out, checked.rows_or_raise(), checked.columns, **order
+        )
+        return submitter.submit(self.store, wanted, service=self.settings.nemo_api_url, account_id=account).batch_id
 
     def vault(self) -> Vault:
         return open_vault(self.settings, local=self.store.is_sqlite)
@@ -165,7 +170,7 @@ class Farm:
         """Nobody takes a reading after the last instruction of all, if that one's own met a fault."""
         ((account_id,),) = self.sql("select id from accounts")
         pipeline = Process(self.settings).pipeline
-        credits.take_reading(self.store, account_id, "asked", pipeline.remote(account_id).balance)
+        ledger.take_reading(self.store, account_id, "asked", pipeline.remote(account_id).balance)
         pipeline.close()
 
     def events(self, job_id: str) -> list[JobEvent]:
@@ -185,7 +190,7 @@ class Farm:
     def over(self, batch_id: str) -> bool:
         """Whether all jobs are final."""
         with self.store.read() as session:
-            return batches.is_over(session, batch_id)
+            return commands.is_over(session, batch_id)
 
     def ends(self, batch_id: str) -> "Counter[str]":
         """How many jobs ended as what: `succeeded`, or their error's code."""
@@ -194,7 +199,7 @@ class Farm:
     def where(self, batch_id: str) -> dict[tuple[str, str], int]:
         """How many jobs are where."""
         with self.store.read() as session:
-            return dict(batches.counts(session, batch_id))
+            return dict(commands.job_counts(session, batch_id))
 
     def sql(self, statement: str) -> list[Any]:
         """Look at anything."""

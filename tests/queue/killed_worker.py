@@ -24,11 +24,10 @@ import httpx
 from sqlalchemy import Engine, event
 from sqlalchemy.engine.default import DefaultDialect
 
-import worker.lifeline
-import worker.workbench
-from reelq.remote.client import Remote
-from reelq.remote.receipts import Progress, RenderStatus
-from reelq.store.models import Base
+from reelq.nemo.client import Remote
+from reelq.nemo.types import Progress, RenderStatus
+from reelq.store.db.models import Base
+from worker import db_context, maintenance
 
 # All that is hooked into. Where a redesign takes a name away, its successor goes here.
 CALLS: Final = ("open_session", "upload", "send", "state", "balance", "render", "progress", "download")
@@ -39,7 +38,7 @@ HOOKS: Final[Mapping[Any, Mapping[str, str]]] = {
     DefaultDialect: {"do_execute": "_statement", "do_executemany": "_statement", "do_commit": "_commit"},
 }
 """What is wrapped, by which method of `Moments`; the service's calls are the only part of the product."""
-OFTEN: Final = ((worker.lifeline, "COSTS_EVERY", 0.1), (worker.workbench, "WORDS_EVERY", 0.0))
+OFTEN: Final = ((maintenance, "COSTS_EVERY", 0.1), (db_context, "WORDS_EVERY", 0.0))
 """Costs are read while the row is on its way to its export, or it would depend on chance which of them is the quicker;
 and a stage's first words about its progress are told, as in one that lasts."""
 WRITES: Final[Mapping[str, Sequence[str]]] = {

@@ -15,8 +15,8 @@ from sqlalchemy import select, update
 
 from reelq.job import FINAL, Status
 from reelq.media import is_whole_mp4
-from reelq.store import actions
-from reelq.store.models import Account, Job, JobEvent, Send
+from reelq.store.db.models import Account, Job, JobEvent, Send
+from reelq.store.jobs import retries
 from tests.queue.farm import CLIP, STEADY, Farm, farm
 from tests.queue.fates import LOST_BEFORE_A_RESCUE, RESCUE
 from tests.queue.killed_worker import watch
@@ -149,7 +149,7 @@ class Ground:
         story.first_end, story.first_run = job.error_code or job.cause or job.status, job.run
         if job.error_code == "edit_unconfirmed":
             with made.store.write() as session:
-                assert actions.retry(session, session.get_one(Job, job.id), made.store.now(session))
+                assert retries.retry(session, session.get_one(Job, job.id), made.store.now(session))
             _settled(made, batch)
 
     def _gather(self, made: Farm, batch: str, story: Story) -> None:

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Final
 import redis
 from pydantic import SecretStr
 
-from reelq.dispatch import QUEUE, chain_for, delivery_of, make_celery
+from reelq.broker import QUEUE, chain_for, delivery_of, make_celery
 from reelq.job import ROUTES, Route, Stage
 from reelq.settings import Settings
-from reelq.store.deliveries import Notice
-from reelq.store.due import Message
+from reelq.store.jobs.scheduler import Message
+from reelq.store.webhooks.deliveries import DeliveryMessage
 from tests.servers import Redis
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _tasks(app: "Celery") -> dict[str, "Signature[Any]"]:
         return chain_for(app, Message(JOB, 1, Route.EDIT, stage, "row 1 · beach.mp4 · {batch}"))
 
     edits = {f"edit-from-{stage}": edit(stage) for stage in ROUTES[Route.EDIT]}
-    return edits | {"deliver": delivery_of(app, Notice(DELIVERY, 0, "job.succeeded to example.com"))}
+    return edits | {"deliver": delivery_of(app, DeliveryMessage(DELIVERY, 0, "job.succeeded to example.com"))}
 
 
 def main() -> None:

@@ -13,8 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from sqlalchemy import select
 
 from reelq.job import FINAL, TRANSITIONS, Status
-from reelq.store import handling
-from reelq.store.models import Job, JobEvent
+from reelq.store import commands
+from reelq.store.db.models import Job, JobEvent
 from tests.queue.farm import ON_REDIS, Farm, farm, lines, until
 from tests.queue.sizes import PROVING, size
 from tests.queue.test_chaos import nothing_is_wrong
@@ -38,10 +38,10 @@ def test_a_row_cancelled_in_its_stream_keeps_its_costs_and_a_retry_finds_the_edi
         made.start_worker()
         until(lambda: len(made.sends()) == 2, "both streams open")
         cancelled, other = made.jobs(batch)
-        assert handling.cancel_row(made.store, cancelled.id).soon
+        assert commands.cancel_row(made.store, cancelled.id).soon
         assert made.ended(batch) == {"cancelled": 1, "succeeded": 1}
-        assert handling.retry_row(made.store, cancelled.id)
-        assert not handling.retry_row(made.store, other.id)  # there is no need
+        assert commands.retry_row(made.store, cancelled.id)
+        assert not commands.retry_row(made.store, other.id)  # there is no need
         assert made.ended(batch) == {"succeeded": 2}
         assert len(made.sends()) == 2
         nothing_is_wrong(made)
@@ -94,20 +94,20 @@ class Interference(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 4))
     def cancel(self, number: int) -> None:
-        handling.cancel_row(self.made.store, self.jobs()[number].id)
+        commands.cancel_row(self.made.store, self.jobs()[number].id)
         self.process.pipeline._renew_leases()  # by which those at work hear of it
 
     @rule(number=st.integers(0, 4))
     def retry(self, number: int) -> None:
-        handling.retry_row(self.made.store, self.jobs()[number].id)
+        commands.retry_row(self.made.store, self.jobs()[number].id)
 
     @rule()
     def pause(self) -> None:
-        handling.pause_batch(self.made.store, self.batch_id)
+        commands.pause_batch(self.made.store, self.batch_id)
 
     @rule()
     def resume(self) -> None:
-        handling.resume_batch(self.made.store, self.batch_id)
+        commands.resume_batch(self.made.store, self.batch_id)
 
     @rule()
     def wait_a_little(self) -> None:
@@ -134,10 +134,10 @@ class Interference(RuleBasedStateMachine):
         while any(job.status is not Status.SUCCEEDED for job in self.jobs()):
             assert time.monotonic() < deadline, self.made.where(self.batch_id)
             self.finish()
-            handling.resume_batch(self.made.store, self.batch_id)
+            commands.resume_batch(self.made.store, self.batch_id)
             for job in self.jobs():
                 if job.status in FINAL:
-                    handling.retry_row(self.made.store, job.id)
+                    commands.retry_row(self.made.store, job.id)
                 elif job.status is Status.QUEUED:
                     self.begin(job)
             time.sleep(0.05)

@@ -8,7 +8,7 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from reelq.dispatch import make_celery
+from reelq.broker import make_celery
 from reelq.settings import Settings
 from tests.servers import HAS_REDIS, Redis
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from reelq.store import handling
+from reelq.store import commands
 from tests.queue.farm import IN_PROCESS, ON_REDIS, Farm, farm, lines, until
 from tests.queue.sizes import PROVING, size
 from tests.queue.test_chaos import nothing_is_wrong
@@ -64,7 +64,7 @@ def test_a_plan_that_forbids_exports_keeps_the_edits_until_it_is_resumed(kind: s
         told = len(made.heard())
         assert told >= 6  # an agent that asks back is answered
         made.sandbox.faults(plan_required=None)
-        handling.resume_batch(made.store, batch)
+        commands.resume_batch(made.store, batch)
         assert made.ended(batch) == {"succeeded": 6}
         assert len(made.heard()) == told  # none for an edit that was there
         nothing_is_wrong(made)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-from reelq.store import webhooks
-from reelq.store.outbox import Event
+from reelq.store.webhooks import endpoints
+from reelq.store.webhooks.outbox import Event
 from tests.queue.farm import KINDS, Farm, farm, lines, until
 from tests.receiver import Receiver, says
 
@@ -21,9 +21,9 @@ INWARD: dict[str, Any] = {"reelq_allowed_networks": "127.0.0.0/8"}
 
 def endpoint(made: Farm, url: str, events: Sequence[Event] = tuple(Event), owner: str = "me") -> Webhook:
     """What verifies the messages of a new endpoint."""
-    secret = webhooks.new_secret()
+    secret = endpoints.new_secret()
     with made.store.write() as session:
-        webhooks.create(session, made.vault(), owner, url, events, secret, made.store.now(session))
+        endpoints.create(session, made.vault(), owner, url, events, secret, made.store.now(session))
     return Webhook(secret)
 
 

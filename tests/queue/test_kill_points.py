@@ -12,7 +12,7 @@ import pytest
 
 from reelq.job import PIPELINE
 from reelq.media import is_whole_mp4
-from reelq.store.models import Outcome
+from reelq.store.db.models import Outcome
 from tests.queue.farm import KINDS
 from tests.queue.fates import AS_THE_LEDGER_SAYS, FATES, MOMENTS, RESCUE, STREAM_LOST, TOKEN_LOST
 from tests.queue.killing_ground import INTERVAL, Ground, Story

@@ -8,13 +8,15 @@ from typing import Final
 
 import pytest
 
-from reelq import manifest, skills
+from reelq import skills
 from reelq.job import Status
-from reelq.manifest.uploads import Given, UploadedFiles
+from reelq.manifest import checks
+from reelq.manifest.inputs import UploadedFile, UploadedFiles
 from reelq.media import is_whole_mp4
 from reelq.storage import Storage
-from reelq.store import accounts, submissions
-from reelq.store.orders import Order
+from reelq.store.billing import accounts
+from reelq.store.submission import submitter
+from reelq.store.submission.request import Submission
 from tests.queue.farm import CLIP, KINDS, Farm
 from tests.queue.killing_ground import Ground, Story
 from tests.queue.sizes import PROVING
@@ -42,13 +44,13 @@ class Stored(Ground):
 
     def submit(self, made: Farm, text: str) -> str:
         kept = Storage.of(made.settings).put([CLIP.read_bytes()])
-        files = UploadedFiles({"beach.mp4": Given(kept.sha256, kept.size, "beach.mp4", lambda: CLIP)}, {})
+        files = UploadedFiles({"beach.mp4": UploadedFile(kept.sha256, kept.size, "beach.mp4", lambda: CLIP)}, {})
         told = f"file,instruction\nbeach.mp4,{text}\n".encode()
-        checked = manifest.check(told, name="jobs.csv", files=files, skills=skills.load())
+        checked = checks.check(told, name="jobs.csv", files=files, skills=skills.load())
         account = accounts.account_for(made.store, made.vault(), made.settings, home=made.folder)
-        order = Order("ann", "jobs", Path(), Path(), checked.rows_or_raise(), checked.columns, inputs=files.inputs)
+        order = Submission("ann", "jobs", Path(), Path(), checked.rows_or_raise(), checked.columns, inputs=files.inputs)
         service = made.settings.nemo_api_url
-        return submissions.submit(made.store, order, service=service, account_id=account).batch_id
+        return submitter.submit(made.store, order, service=service, account_id=account).batch_id
 
     def files(self, made: Farm) -> list[Path]:
         """What is in storage, and what lies aside there."""

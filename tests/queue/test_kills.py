@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reelq.store import actions
+from reelq.store.jobs import retries
 from tests.queue.farm import KINDS, Farm, farm, lines, until
 from tests.queue.sizes import PROVING, size
 from tests.queue.test_chaos import nothing_is_wrong
@@ -59,7 +59,7 @@ def test_killed_workers_lose_no_row_and_send_nothing_twice(
         nothing_is_wrong(made)
         for job in unconfirmed:
             with made.store.write() as session:
-                actions.retry(session, job, made.store.now(session))
+                retries.retry(session, job, made.store.now(session))
         final = made.ended(batch, 120)
         with capsys.disabled():
             print(f"\n{kind}: {ROWS} rows, {len(rescues)} kills: {dict(ends)}, after retry {dict(final)};", end=" ")

@@ -15,10 +15,10 @@ import pytest
 import redis
 from sqlalchemy import text
 
-from reelq.dispatch import QUEUE, make_celery
+from reelq.broker import QUEUE, make_celery
 from reelq.job import PIPELINE, Stage
-from reelq.store.models import Job
-from reelq.store.outbox import Event
+from reelq.store.db.models import Job
+from reelq.store.webhooks.outbox import Event
 from tests.databases import found
 from tests.queue.farm import CLIP, KINDS, Farm, farm, lines, until
 from tests.queue.record_messages import MESSAGES, as_it_lies

@@ -16,13 +16,13 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from api.service import Service
+from api.deps import Service
 from reelq.job import Cause, Stage, Status
-from reelq.store.clients import Scope
+from reelq.store.db.client_models import Scope
 from tests.api.serving import serving
 from tests.queue.farm import CLIP, KINDS, ROOT, farm, until
 from tests.servers import free_port
-from worker.ending import Came
+from worker.outcomes import StageResult
 
 pytestmark = pytest.mark.skipif("redis" not in KINDS, reason="needs Redis and PostgreSQL")
 
@@ -168,7 +168,7 @@ def test_every_line_of_a_workers_log_is_an_object(told: Told) -> None:
     assert len(lines) > 20
     for line in lines:
         assert line.keys() >= {"at", "level", "logger", "process", "message"}
-        if line["logger"] in {"worker.pipeline", "worker.workbench"}:
+        if line["logger"] in {"worker.executor", "worker.db_context"}:
             assert told.jobs[line["job"]] == line["batch"]
             assert line["stage"] in list(Stage)
             assert line["run"] in {1, 2}
@@ -204,7 +204,7 @@ _WORDS: Final[dict[str, set[str]]] = {
     "stage": {*Stage},
     "status": {*Status},
     "cause": {*Cause},
-    "ending": {*Came},
+    "ending": {*StageResult},
     "job": {"reelq-api", "reelq-worker"},
     "kind": {"available", "frozen"},
     "state": {"active", "paused", "cancelled", "finished", "disabled", "pending", "failed"},

@@ -21,10 +21,10 @@ import pytest
 from httpx_sse import EventSource
 from pydantic import SecretStr
 
-from reelq.dispatch import make_celery
+from reelq.broker import make_celery
 from reelq.settings import Settings
-from reelq.store import apikeys
-from reelq.store.clients import Scope
+from reelq.store import api_keys
+from reelq.store.db.client_models import Scope
 from tests.queue.farm import CLIP, KINDS, ROOT, Farm, farm, until
 from tests.queue.sizes import PROVING, size
 from tests.queue.test_chaos import nothing_is_wrong
@@ -117,7 +117,7 @@ def deployed(folder: Path, faults: dict[str, object], **settings: Any) -> Iterat
         parts: dict[str, Redis | Postgres | Process] = {"redis": made.redis, "postgresql": server}
         for name, command in _commands(ports).items():
             parts[name] = Process(command, made.environment(), folder / f"{name}.log")
-        key = apikeys.make(made.store, "ann", Scope.ADMIN)[1]
+        key = api_keys.create(made.store, "ann", Scope.ADMIN)[1]
         with _client(ports["api"], {"Authorization": f"Bearer {key}"}) as api, _client(ports["flower"], {}) as flower:
             whole = Deployment(made, parts, api, flower)
             try:

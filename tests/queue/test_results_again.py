@@ -7,7 +7,7 @@ import pytest
 
 from reelq.job import Cause
 from reelq.media import is_whole_mp4
-from reelq.store.models import Job
+from reelq.store.db.models import Job
 from tests.queue.farm import CLIP, ON_REDIS, Farm, farm
 
 ROW = f"{CLIP},Add a title that says Once,"

@@ -12,8 +12,8 @@ from celery.exceptions import Ignore
 
 from reelq.job import PIPELINE, Stage, Status
 from reelq.settings import Settings
-from reelq.store.models import Job
-from reelq.store.moves import Position, move
+from reelq.store.db.models import Job
+from reelq.store.jobs.transitions import Position, move
 from tests import databases
 from tests.databases import add_job, new_database, shown
 from worker.process import Process

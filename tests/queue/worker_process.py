@@ -12,8 +12,8 @@ from typing import Any
 from reelq import logs
 from reelq.settings import Settings
 from tests.forked import ForkedProcess
-from worker.inprocess import InProcess
-from worker.process import Process, as_worker, leave
+from worker.embedded import EmbeddedWorker
+from worker.process import Process, exit_now, worker_app
 
 
 class WorkerProcess(ForkedProcess):
@@ -49,8 +49,8 @@ def _work(
         prepare(**prepared)
     settings = Settings.read()
     if settings.reelq_broker_url:
-        logs.for_celery(settings.reelq_log_format)
-        sys.exit(as_worker(settings).worker_main(["worker", *options]))
+        logs.set_up_for_celery(settings.reelq_log_format)
+        sys.exit(worker_app(settings).worker_main(["worker", *options]))
     _in_process(settings, threads=int(options[options.index("-c") + 1]))
 
 
@@ -69,8 +69,8 @@ def _in_process(settings: Settings, threads: int) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    worker = InProcess(process, threads)
+    worker = EmbeddedWorker(process, threads)
     worker.start()
     over.wait()
     worker.stop()
-    leave()
+    exit_now()

@@ -22,12 +22,12 @@ from reelq.errors import (
     StreamSilent,
 )
 from reelq.job import Route, Stage
-from reelq.remote import draft
-from reelq.remote.download import Downloaded
-from reelq.remote.receipts import Session, State
-from reelq.remote.sse import Heard
+from reelq.nemo import timeline
+from reelq.nemo.stream import AgentReply
+from reelq.nemo.transfer import Downloaded
+from reelq.nemo.types import Session, State
 from reelq.settings import Settings
-from worker.desk import Desk, Finished, Job, NotYet, Sending
+from worker.context import ExistingResult, Job, NotYet, PendingSend, StageContext
 from worker.stages.download import download
 from worker.stages.edit import Edited, edit
 from worker.stages.poll import poll
@@ -38,7 +38,7 @@ LIMIT: Final = 5
 BEFORE: Final = {"t": [{"tt": 0, "sg": [{"sti": "a.mp4", "d": 3000}]}]}
 HALF: Final = {"t": [{"tt": 0, "sg": [{"sti": "a.mp4", "d": 2000}]}]}
 WHOLE: Final = {"t": [{"tt": 0, "sg": [{"sti": "a.mp4", "d": 1000}]}]}
-LOST: Final = Sending(1, "Trim it", BEFORE, draft.fingerprint(BEFORE))
+LOST: Final = PendingSend(1, "Trim it", BEFORE, timeline.fingerprint(BEFORE))
 HEARD: Final = replace(LOST, ended_well=True, reads=9)
 LATE: Final = 901.0
 OLDER, NEW, THEIRS = b"an older result", b"half of the new one", b"a finished video"
@@ -48,13 +48,13 @@ OLDER, NEW, THEIRS = b"an older result", b"half of the new one", b"a finished vi
 class FakeDesk:
     """What the stages ask of their desk, and of the service behind it."""
 
-    sent: Sending | None = None
+    sent: PendingSend | None = None
     """The decision to send that is open."""
     error: Exception | None = None
     """What the service answers an instruction, or a download, with."""
     draft: dict[str, Any] = field(default_factory=lambda: BEFORE)
     place: Path = Path()
-    same: Finished | None = None
+    same: ExistingResult | None = None
     done: list[str] = field(default_factory=list)
     settings: Settings = field(
         default_factory=lambda: Settings(reelq_poll_limit=LIMIT, reelq_edit_timeout=900, reelq_settle_reads=6)
@@ -77,23 +77,23 @@ class FakeDesk:
     def close_costs(self) -> None:
         self.done.append("costs known")
 
-    def sending(self) -> Sending | None:
+    def sending(self) -> PendingSend | None:
         return self.sent
 
-    def intend(self, _baseline: object) -> Sending:
+    def intend(self, _baseline: object) -> PendingSend:
         self.done.append("decided")
         return LOST
 
-    def send(self, _session: str, _text: str, *_: Any, **__: Any) -> Heard:
+    def send(self, _session: str, _text: str, *_: Any, **__: Any) -> AgentReply:
         self.done.append("sent")
         if self.error:
             raise self.error
-        return Heard(("Done",))
+        return AgentReply(("Done",))
 
-    def withdraw(self, _sending: Sending, _refusal: Exception) -> None:
+    def withdraw(self, _sending: PendingSend, _refusal: Exception) -> None:
         self.done.append("withdrawn")
 
-    def read_again(self, sending: Sending, fingerprint: str) -> int:
+    def read_again(self, sending: PendingSend, fingerprint: str) -> int:
         self.sent = replace(sending, reads=sending.reads + 1, read_fingerprint=fingerprint)
         return self.sent.reads
 
@@ -109,7 +109,7 @@ class FakeDesk:
     def cancel_render(self, render_id: str) -> None:
         self.done.append(f"{render_id} cancelled")
 
-    def same_result(self) -> Finished | None:
+    def same_result(self) -> ExistingResult | None:
         return self.same
 
     def download(self, _url: str, _render_id: str, part: Path, *_: Any) -> Downloaded:
@@ -136,25 +136,25 @@ def row_in(stage: Stage, **values: Any) -> Job:
 
 
 def edited(desk: FakeDesk) -> Edited:
-    return edit(row_in(Stage.EDIT), cast("Desk", desk))
+    return edit(row_in(Stage.EDIT), cast("StageContext", desk))
 
 
 def test_the_decision_is_written_down_before_anything_goes_out() -> None:
     desk = FakeDesk()
-    assert edited(desk) == Edited(Heard(("Done",)))
+    assert edited(desk) == Edited(AgentReply(("Done",)))
     assert desk.done == ["decided", "sent"]
 
 
 def test_an_open_decision_is_left_to_be_settled_and_nothing_goes_out() -> None:
     desk = FakeDesk(LOST)
-    assert edited(desk) == Edited(None)
+    assert edited(desk) == Edited(None, desk.settings.reelq_settle_first_wait)
     assert desk.done == []
 
 
 @pytest.mark.parametrize("lost", [StreamCut, StreamNeverBegan, StreamOverran, StreamSilent])
 def test_the_decision_behind_a_lost_stream_stays_open(lost: type[Exception]) -> None:
     desk = FakeDesk(error=lost())
-    assert edited(desk) == Edited(None)
+    assert edited(desk) == Edited(None, desk.settings.reelq_settle_first_wait)
     assert desk.done == ["decided", "sent"]
 
 
@@ -171,7 +171,7 @@ def test_a_refusal_withdraws_the_decision(refusal: type[Exception]) -> None:
 
 def verified(desk: FakeDesk, now: dict[str, Any] = BEFORE) -> object:
     desk.draft = now
-    return verify(row_in(Stage.VERIFY), cast("Desk", desk))
+    return verify(row_in(Stage.VERIFY), cast("StageContext", desk))
 
 
 def test_a_change_counts_once_two_reads_agree_as_the_first_can_be_half_an_edit() -> None:
@@ -188,7 +188,7 @@ def test_a_change_counts_once_two_reads_agree_as_the_first_can_be_half_an_edit()
         pytest.param(replace(HEARD, reads=0), id="its stream ended well a moment ago"),
     ],
 )
-def test_no_change_says_nothing_while_one_may_come_and_reads_no_balance(sent: Sending) -> None:
+def test_no_change_says_nothing_while_one_may_come_and_reads_no_balance(sent: PendingSend) -> None:
     desk = FakeDesk(sent)
     assert isinstance(verified(desk), NotYet)
     assert desk.done == []
@@ -204,7 +204,7 @@ def test_no_change_says_nothing_while_one_may_come_and_reads_no_balance(sent: Se
     ids=["the reads are used up and no stream lives so long", "its stream ended well", "the agent failed"],
 )
 def test_no_change_counts_in_the_end_and_its_costs_are_read_before_the_row_fails(
-    sent: Sending, end: type[Exception]
+    sent: PendingSend, end: type[Exception]
 ) -> None:
     desk = FakeDesk(sent)
     with pytest.raises(end):
@@ -216,7 +216,7 @@ def test_no_change_counts_in_the_end_and_its_costs_are_read_before_the_row_fails
 
 
 def polled(desk: FakeDesk, **values: Any) -> object:
-    return poll(row_in(Stage.POLL, route=Route.EXPORT, **{"render_id": "first", **values}), cast("Desk", desk))
+    return poll(row_in(Stage.POLL, route=Route.EXPORT, **{"render_id": "first", **values}), cast("StageContext", desk))
 
 
 def test_a_forgotten_export_is_submitted_again_under_its_own_id() -> None:
@@ -251,17 +251,17 @@ def place(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def same(tmp_path: Path) -> Finished:
+def same(tmp_path: Path) -> ExistingResult:
     path = tmp_path / "theirs.mp4"
     path.write_bytes(THEIRS)
-    return Finished(path, len(THEIRS), sha256(THEIRS).hexdigest())
+    return ExistingResult(path, len(THEIRS), sha256(THEIRS).hexdigest())
 
 
 def downloaded(desk: FakeDesk) -> list[bytes]:
     """What is in the result's folder then."""
     job = row_in(Stage.DOWNLOAD, result=desk.place, takes_a_result=desk.same is not None)
     try:
-        download(job, cast("Desk", desk))
+        download(job, cast("StageContext", desk))
     finally:
         assert desk.done == ["costs known"]  # the row ends with it, however it came to its file
     return [path.read_bytes() for path in desk.place.parent.iterdir()]
@@ -277,13 +277,13 @@ def test_a_download_that_breaks_leaves_the_older_one(place: Path) -> None:
     assert [path.read_bytes() for path in place.parent.iterdir()] == [OLDER]
 
 
-def test_a_file_that_is_as_it_was_is_taken_without_asking_the_service(place: Path, same: Finished) -> None:
+def test_a_file_that_is_as_it_was_is_taken_without_asking_the_service(place: Path, same: ExistingResult) -> None:
     assert downloaded(FakeDesk(place=place, same=same)) == [THEIRS]
     assert place.samefile(place.parents[1] / "theirs.mp4")  # it takes no room of its own
 
 
 @pytest.mark.parametrize("wrong", ["size", "content", "gone"])
-def test_a_file_that_is_not_what_it_was_is_left_alone(place: Path, same: Finished, wrong: str) -> None:
+def test_a_file_that_is_not_what_it_was_is_left_alone(place: Path, same: ExistingResult, wrong: str) -> None:
     theirs = place.parents[1] / "theirs.mp4"
     if wrong == "size":
         same = replace(same, size=same.size + 1)

@@ -1,7 +1,9 @@
 """A manifest checked beside files that are all there."""
 
-from reelq import manifest, skills
-from reelq.manifest import Checked, Facts
+from reelq import skills
+from reelq.manifest import checks
+from reelq.manifest.checks import Checked
+from reelq.manifest.inputs import Facts
 
 SKILLS = skills.load()
 
@@ -30,4 +32,4 @@ def check(
     default_skill: str = "video-models",
 ) -> Checked:
     body = data.encode() if isinstance(data, str) else data
-    return manifest.check(body, name=name, files=files or Shelf(), skills=known, default_skill=default_skill)
+    return checks.check(body, name=name, files=files or Shelf(), skills=known, default_skill=default_skill)

@@ -11,8 +11,8 @@ import yaml
 from pathspec import PathSpec
 from pathspec.patterns.gitignore.basic import GitIgnoreBasicPattern
 
-from reelq.settings import MEANINGS
-from reelq.store.session import Store
+from reelq.settings import DESCRIPTIONS
+from reelq.store.db.engine import Store
 from tests.compose import COMPOSE, ROOT, Refused, compose, copied, dockerfile, example, seconds, variables
 
 SECRETS: Final = {"POSTGRES_PASSWORD": "p" * 48, "REELQ_SECRET_KEY": "k" * 64, "FLOWER_BASIC_AUTH": "me:hush"}
@@ -58,23 +58,23 @@ def test_no_secret_stands_in_the_file() -> None:
 def test_every_variable_means_something_and_the_example_shows_each() -> None:
     for service in SERVICES.values():
         for name in service.get("environment", {}):
-            assert name in MEANINGS or _OF_OTHERS.fullmatch(name), name
+            assert name in DESCRIPTIONS or _OF_OTHERS.fullmatch(name), name
     to_fill, shown = example()
     assert to_fill == dict.fromkeys(SECRETS, "")
     assert shown.keys() == (variables().keys() - SECRETS.keys()) | {"COMPOSE_PROFILES"}
-    assert all(name in MEANINGS or _OF_OTHERS.fullmatch(name) or name in _OF_COMPOSE for name in to_fill | shown)
+    assert all(name in DESCRIPTIONS or _OF_OTHERS.fullmatch(name) or name in _OF_COMPOSE for name in to_fill | shown)
     for name, value in shown.items():
         assert value in {"", variables().get(name) or value}, f"{name} is shown with another default"
 
 
 def test_every_setting_reaches_the_api_and_the_workers() -> None:
-    assert SERVICES["worker"]["environment"].keys() - _BESIDE_SETTINGS == MEANINGS.keys() - _FOR_CALLERS
+    assert SERVICES["worker"]["environment"].keys() - _BESIDE_SETTINGS == DESCRIPTIONS.keys() - _FOR_CALLERS
     there = SERVICES["api"]["environment"].keys() - _BESIDE_SETTINGS
-    assert there == MEANINGS.keys() - _FOR_CALLERS - _FOR_WORKERS
+    assert there == DESCRIPTIONS.keys() - _FOR_CALLERS - _FOR_WORKERS
 
 
 def test_flower_and_the_sandbox_know_no_secret_but_their_own() -> None:
-    assert SERVICES["flower"]["environment"].keys() & (MEANINGS.keys() | {"PGPASSWORD"}) == {
+    assert SERVICES["flower"]["environment"].keys() & (DESCRIPTIONS.keys() | {"PGPASSWORD"}) == {
         "REELQ_BROKER_URL", "REELQ_DATA_DIR", "REELQ_LOG_FORMAT",
     }  # fmt: skip
     assert "environment" not in SERVICES["sandbox"]

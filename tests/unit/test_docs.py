@@ -19,8 +19,8 @@ from tornado.options import options as flower_options
 from uvicorn.main import main as uvicorn_command
 
 from api.app import app
-from reelq.cli import COMMANDS
-from reelq.settings import MEANINGS
+from reelq.cli.app import COMMANDS
+from reelq.settings import DESCRIPTIONS
 from tests.compose import ROOT, compose
 from tests.unit.test_compose import SECRETS
 
@@ -41,7 +41,7 @@ _TAKES_A_VALUE = {"--scale", "--since", "--tail", "--timeout", "--profile", "-f"
 @cache
 def commands() -> dict[str, click.Command]:
     """Every command by its words."""
-    top = {name: import_module(f"reelq.cli.{name}").command for name in COMMANDS}
+    top = {name: import_module(f"reelq.cli.commands.{name}").command for name in COMMANDS}
     groups = {name: command for name, command in top.items() if isinstance(command, click.Group)}
     below = {f"{name} {word}": found for name, made in groups.items() for word, found in made.commands.items()}
     return top | below
@@ -108,10 +108,10 @@ def test_every_command_line_on_a_page_parses() -> None:
 
 
 def test_the_page_on_settings_has_every_variable_and_the_pages_name_no_other() -> None:
-    assert set(_VARIABLE.findall((DOCS / "settings.md").read_text(encoding="utf-8"))) == MEANINGS.keys()
+    assert set(_VARIABLE.findall((DOCS / "settings.md").read_text(encoding="utf-8"))) == DESCRIPTIONS.keys()
     for page in PAGES:
         named = set(_VARIABLE.findall(page.read_text(encoding="utf-8")))
-        assert named <= MEANINGS.keys() | _OF_THE_TESTS, page
+        assert named <= DESCRIPTIONS.keys() | _OF_THE_TESTS, page
 
 
 def anchors(page: Path) -> set[str]:
@@ -236,6 +236,9 @@ def test_every_variable_of_flower_on_a_page_is_one_that_flower_reads() -> None:
 
 def test_every_module_that_the_page_on_architecture_names_is_there() -> None:
     named = re.findall(r"`([\w/]+\.py)`", (DOCS / "architecture.md").read_text(encoding="utf-8"))
-    folders = [ROOT / name for name in ("", "reelq", "reelq/store", "reelq/remote", "reelq/cli", "worker", "api")]
+    folders = [
+        ROOT / name
+        for name in ("", "reelq", "reelq/store", "reelq/store/submission", "reelq/nemo", "reelq/manifest", "worker")
+    ]
     assert len(named) > 30
     assert [name for name in named if not any((folder / name).is_file() for folder in folders)] == []

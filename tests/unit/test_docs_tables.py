@@ -5,8 +5,8 @@ import shlex
 from collections.abc import Iterator
 
 from api.app import ROUTES
-from api.problems import _CODES, STATUSES
-from reelq.cli import exits
+from api.errors import _CODES, STATUSES
+from reelq.cli import errors
 from reelq.job import Cause
 from tests.compose import ROOT
 from tests.unit.test_docs import DOCS
@@ -100,7 +100,7 @@ def test_every_problem_over_http_stands_in_its_table_and_no_other_does() -> None
 
 
 def test_every_exit_code_stands_in_its_table_and_no_other_does() -> None:
-    there = {exits.OK, exits.FAILED, exits.WRONG_CALL, exits.WAITS, exits.INTERRUPTED}
+    there = {errors.OK, errors.FAILED, errors.USAGE_ERROR, errors.WAITING, errors.INTERRUPTED}
     for page in (_PAGE, (DOCS / "cli.md").read_text(encoding="utf-8")):
         _, _, table = page.partition("## Exit codes")
         assert {int(code) for code in _EXIT.findall(table.partition("\n## ")[0])} == there

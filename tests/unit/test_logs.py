@@ -43,8 +43,8 @@ def objects(out: io.StringIO) -> list[dict[str, Any]]:
 
 def test_what_is_worked_on_is_told_on_every_line_within_and_on_none_after(begin: Begin) -> None:
     out = begin("json")
-    with logs.about(job="job_1", stage="edit", run=2):
-        with logs.about(batch="bat_1"):
+    with logs.log_context(job="job_1", stage="edit", run=2):
+        with logs.log_context(batch="bat_1"):
             logging.getLogger("httpx").warning("a library says something")
         logging.getLogger("worker").info("without the batch")
     logging.getLogger("worker").info("without anything")
@@ -58,7 +58,7 @@ def test_threads_at_work_on_two_rows_do_not_mix_them_up(begin: Begin) -> None:
     out, both = begin("json"), threading.Barrier(2)
 
     def work(job: str) -> None:
-        with logs.about(job=job):
+        with logs.log_context(job=job):
             both.wait(5)
             logging.getLogger("worker").info("I am %s", job)
             both.wait(5)
@@ -71,7 +71,7 @@ def test_threads_at_work_on_two_rows_do_not_mix_them_up(begin: Begin) -> None:
 def test_a_person_is_told_the_row_and_the_stage_before_the_message(begin: Begin) -> None:
     out = begin("console")
     logging.getLogger("httpx").info("a request")
-    with logs.about(job="job_1", stage="edit", run=2, worker="a:1:2"):
+    with logs.log_context(job="job_1", stage="edit", run=2, worker="a:1:2"):
         logging.getLogger("worker").info("done in 0.1 s")
     logging.getLogger("worker").error("alone")
     lines = [line[8:] for line in out.getvalue().splitlines()]
@@ -83,9 +83,9 @@ def test_no_token_is_left_wherever_it_stands(form: Form, begin: Begin) -> None:
     out, secret = begin(form), "neither-shaped-nor-short"
     failure = RuntimeError(f"because of {TOKEN}")
     failure.__cause__ = ValueError(f'{{"token": "{secret}"}}')
-    with logs.about(job=f"job {TOKEN}"):
+    with logs.log_context(job=f"job {TOKEN}"):
         more = {"token": secret, "headers": {"Authorization": secret}, "answer": f"a {TOKEN} b"}
-        log = logging.getLogger("worker.pipeline")
+        log = logging.getLogger("worker.executor")
         log.error("%s at http://x/?api_key=%s", TOKEN, secret, extra=more, exc_info=failure)
     said = out.getvalue()
     assert "RuntimeError" in said
@@ -94,14 +94,14 @@ def test_no_token_is_left_wherever_it_stands(form: Form, begin: Begin) -> None:
     assert secret not in said
     if form == "json":
         (told,) = objects(out)
-        assert (told["level"], told["logger"]) == ("error", "worker.pipeline")
+        assert (told["level"], told["logger"]) == ("error", "worker.executor")
         assert "RuntimeError" in told["exception"]
         assert (told["token"], told["answer"]) == ("[token removed]", "a [token removed] b")
 
 
 def test_an_extra_field_takes_the_place_of_none_of_ours(begin: Begin) -> None:
     out = begin("json")
-    with logs.about(job="job_1"):
+    with logs.log_context(job="job_1"):
         logging.getLogger("worker").info("done", extra={"away": "broker", "level": "fine", "job": "other", "n": 3})
     (told,) = objects(out)
     assert (told["level"], told["away"], told["n"]) == ("info", "broker", 3)

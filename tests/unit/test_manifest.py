@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from reelq import manifest, skills
+from reelq import skills
 from reelq.errors import ManifestError
 from reelq.job import Route
-from reelq.manifest import LocalFiles, Row
-from reelq.manifest.advice import is_vague
+from reelq.manifest import checks
+from reelq.manifest.checks import is_vague
+from reelq.manifest.inputs import LocalFiles
+from reelq.manifest.rows import Row
 from tests.unit.shelf import SKILLS, Shelf, check
 
 EXAMPLE = Path(__file__).parents[2] / "jobs.example.csv"
@@ -23,7 +25,7 @@ def rows(data: str | bytes, *, name: str = "jobs.csv") -> tuple[Row, ...]:
 
 
 def test_the_example_manifest_has_no_fault_and_no_warning() -> None:
-    checked = manifest.check_file(EXAMPLE, skills=SKILLS)
+    checked = checks.check_file(EXAMPLE, skills=SKILLS)
     assert (checked.faults, checked.warnings) == ((), ())
     assert {row.skill for row in checked.rows} == set(SKILLS)
     assert [row.route for row in checked.rows].count(Route.EXPORT) == 1
@@ -176,7 +178,7 @@ def test_a_file_is_refused_by_its_size_alone_and_a_pipe_without_being_opened(tmp
     (tmp_path / "loop.mp4").symlink_to("loop.mp4")
     names = ["fits.mp4", tmp_path / "fits.mp4", "large.mp4", "pipe.mp4", "loop.mp4"]
     (tmp_path / "jobs.csv").write_text("\n".join(["file,instruction", *(f"{name},Cut" for name in names)]))
-    faults = manifest.check_file(tmp_path / "jobs.csv", skills=SKILLS).faults
+    faults = checks.check_file(tmp_path / "jobs.csv", skills=SKILLS).faults
     assert [(fault.line, fault.message) for fault in faults] == [
         (4, "this file is over 500 MB"),
         (5, "this is not a regular file"),
@@ -198,7 +200,7 @@ def test_a_manifest_that_cannot_be_had_is_refused_with_advice_that_fits(
 ) -> None:
     (tmp_path / "loop.csv").symlink_to("loop.csv")
     with pytest.raises(ManifestError, match=refusal) as refused:
-        manifest.check_file(tmp_path / name, skills=SKILLS)
+        checks.check_file(tmp_path / name, skills=SKILLS)
     assert advice in refused.value.advice
     assert "lines" not in refused.value.advice
     assert "lines named" in ManifestError.advice

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from reelq import manifest, skills
-from reelq.manifest import CHINESE, COLUMNS, Checked
+from reelq import skills
+from reelq.manifest import checks
+from reelq.manifest.checks import Checked
+from reelq.manifest.columns import CHINESE, COLUMNS
 from tests.compose import ROOT
 from tests.unit.shelf import SKILLS
 
@@ -19,7 +21,7 @@ SHOWN_ELSEWHERE = {"this file is over 500 MB", "this is not a regular file", "th
 
 
 def check(path: Path) -> Checked:
-    return manifest.check_file(path, skills=SKILLS)
+    return checks.check_file(path, skills=SKILLS)
 
 
 def told(checked: Checked) -> list[str]:

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reelq import manifest
 from reelq.errors import ManifestError
-from reelq.manifest import Checked, LocalFiles
+from reelq.manifest import checks
+from reelq.manifest.checks import Checked
+from reelq.manifest.inputs import LocalFiles
 from tests.unit.shelf import SKILLS, check
 
 HEADER = ["id", "file", "instruction", "客户"]
@@ -72,7 +73,7 @@ awkward = st.builds(
 def test_no_bytes_whatever_make_a_check_raise(data: bytes, name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     checked = check(data, name=name)
     is_sound(checked)
-    is_sound(manifest.check(data, name="x", files=LocalFiles(tmp_path_factory.getbasetemp()), skills=SKILLS))
+    is_sound(checks.check(data, name="x", files=LocalFiles(tmp_path_factory.getbasetemp()), skills=SKILLS))
     if checked.faults:
         with pytest.raises(ManifestError):
             checked.rows_or_raise()

@@ -106,4 +106,4 @@ def test_no_file_is_refused_that_the_service_might_take() -> None:
 def test_a_file_that_evidently_is_not_what_it_is_called_is_told_by_its_first_bytes(
     name: str, head: bytes, found: str
 ) -> None:
-    assert media.not_as_named(name, head) == found
+    assert media.mismatched_type(name, head) == found

@@ -7,9 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
-from reelq import outward
+from reelq import egress
+from reelq.egress import EgressClient, Guard
 from reelq.errors import AddressRefused
-from reelq.outward import Guard, Outward
 
 WITHIN = [
     "127.0.0.1", "127.8.8.8", "0.0.0.0", "10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1", "169.254.169.254",
@@ -27,14 +27,14 @@ PUBLIC = [
 
 
 def test_an_address_within_may_not_be_reached_and_a_public_one_may() -> None:
-    assert [number for number in WITHIN if outward.may_reach(ip_address(number))] == []
-    assert [number for number in PUBLIC if not outward.may_reach(ip_address(number))] == []
+    assert [number for number in WITHIN if egress.is_allowed(ip_address(number))] == []
+    assert [number for number in PUBLIC if not egress.is_allowed(ip_address(number))] == []
 
 
 def test_a_network_of_ones_own_may_be_allowed_and_no_other_with_it() -> None:
     allowed = (ip_network("10.1.0.0/16"), ip_network("fd12::/16"))
-    assert all(outward.may_reach(ip_address(one), allowed) for one in ("10.1.2.3", "fd12::7", "::ffff:10.1.2.3"))
-    assert not any(outward.may_reach(ip_address(one), allowed) for one in ("10.2.0.1", "fd13::7", "127.0.0.1"))
+    assert all(egress.is_allowed(ip_address(one), allowed) for one in ("10.1.2.3", "fd12::7", "::ffff:10.1.2.3"))
+    assert not any(egress.is_allowed(ip_address(one), allowed) for one in ("10.2.0.1", "fd13::7", "127.0.0.1"))
 
 
 NO_ADDRESSES = [
@@ -56,7 +56,7 @@ SPELLINGS = [
 @pytest.mark.parametrize("url", NO_ADDRESSES + SPELLINGS)
 def test_what_is_no_address_for_others_or_one_within_is_refused_however_it_is_spelt(url: str) -> None:
     with pytest.raises(AddressRefused):
-        outward.check(url)
+        egress.check(url)
 
 
 @pytest.mark.parametrize("url", [url for url in SPELLINGS if "localhost" not in url.lower()])
@@ -71,8 +71,8 @@ def test_no_connection_is_made_to_an_address_within_however_it_was_spelt(url: st
 
 def test_an_address_of_everybodys_is_none_of_this() -> None:
     for host in ("example.com/hook", "example.com:8080", "8.8.8.8", "xn--bcher-kva.example"):
-        outward.check(f"https://{host}")
-        outward.check(f"http://{host}")
+        egress.check(f"https://{host}")
+        egress.check(f"http://{host}")
 
 
 def test_a_name_that_nobody_knows_is_no_answer() -> None:
@@ -80,4 +80,4 @@ def test_a_name_that_nobody_knows_is_no_answer() -> None:
         raise socket.gaierror("no such name")
 
     with pytest.raises(httpx.ConnectError, match="no such name"):
-        Outward(resolve=unknown).post("https://hooks.example/", b"{}", {})
+        EgressClient(resolve=unknown).post("https://hooks.example/", b"{}", {})

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from reelq.broker import Transport
-from reelq.dispatch import make_celery
+from reelq.broker import Transport, make_celery
 from reelq.errors import SettingsError
 from reelq.settings import Settings
 

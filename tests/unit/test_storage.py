@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from reelq.storage import LATELY, Storage, Stored, hash_of
+from reelq.storage import GRACE_SECONDS, Storage, Stored, hash_of
 
 CONTENT = b"a video" * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
-LONG_AGO = time.time() - 3 * LATELY
+LONG_AGO = time.time() - 3 * GRACE_SECONDS
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_a_content_that_is_adopted_from_itself_leaves_no_second_name(storage: St
 
 
 def test_only_what_was_put_long_ago_is_discarded(storage: Storage, tmp_path: Path) -> None:
-    before = time.time() - LATELY
+    before = time.time() - GRACE_SECONDS
     storage.put([CONTENT])
     assert (list(storage.kept_before(before)), storage.discard(SHA256, before)) == ([], False)
     age(storage.path(SHA256))
@@ -102,7 +102,7 @@ def test_a_content_that_is_put_while_it_is_discarded_stays(
     storage.put([CONTENT])
     age(storage.path(SHA256))
     monkeypatch.setattr(os, "replace", put_just_before)
-    assert not storage.discard(SHA256, time.time() - LATELY)
+    assert not storage.discard(SHA256, time.time() - GRACE_SECONDS)
     assert files(tmp_path) == [SHA256]
 
 
@@ -112,8 +112,8 @@ def test_what_was_dropped_by_one_who_died_goes_back_if_it_is_new_and_goes_if_it_
     storage.put([CONTENT])
     aside = tmp_path / "incoming" / f"{SHA256}.dropped"
     storage.path(SHA256).rename(aside)
-    storage.sweep(time.time() - LATELY)
+    storage.sweep(time.time() - GRACE_SECONDS)
     assert storage.stat(SHA256)
     age(storage.path(SHA256).rename(aside))
-    storage.sweep(time.time() - LATELY)
+    storage.sweep(time.time() - GRACE_SECONDS)
     assert files(tmp_path) == []

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reelq import manifest, skills
-from reelq.store import clock
-from reelq.store.clock import KEPT_SECONDS, QUICK_SECONDS, SKEW, Clock
-from reelq.store.credits import share
-from reelq.store.estimates import estimate, estimate_rows
-from reelq.store.ids import Kind, new_id
+from reelq import skills
+from reelq.manifest import checks
+from reelq.store.billing.estimates import estimate, estimate_rows
+from reelq.store.billing.ledger import split
+from reelq.store.db import engine
+from reelq.store.db.engine import KEPT_SECONDS, QUICK_SECONDS, SKEW, Clock
+from reelq.store.db.ids import Kind, new_id
 
 
 def test_an_id_names_its_table_and_fits_its_column() -> None:
@@ -54,7 +55,7 @@ def test_only_rows_that_go_to_the_agent_cost_anything(tmp_path: Path) -> None:
     (tmp_path / "beach.mp4").write_bytes(b"x")
     rows = ["beach.mp4,Cut the pauses", ",Make a clip of a city at night", "beach.mp4,export", ",credits", "beach.mp4,"]
     (tmp_path / "jobs.csv").write_text("\n".join(["file,instruction", *rows]))
-    checked = manifest.check_file(tmp_path / "jobs.csv", skills=skills.load(), default_skill=manifest.DEFAULT_SKILL)
+    checked = checks.check_file(tmp_path / "jobs.csv", skills=skills.load(), default_skill=checks.DEFAULT_SKILL)
     assert not checked.faults
     reckoned = estimate_rows(checked.rows)
     assert (reckoned.sends, reckoned.credits) == (2, 150)
@@ -64,7 +65,7 @@ def test_only_rows_that_go_to_the_agent_cost_anything(tmp_path: Path) -> None:
 def test_the_parts_of_a_drop_add_up_to_it_and_differ_by_one_credit_at_most_which_the_oldest_bear(
     drop: int, count: int
 ) -> None:
-    parts = share(drop, count)
+    parts = split(drop, count)
     assert (sum(parts), len(parts)) == (drop, count)
     assert parts == sorted(parts, reverse=True)
     assert 0 <= parts[0] - parts[-1] <= 1
@@ -96,7 +97,7 @@ class Database:
 @pytest.fixture
 def database(monkeypatch: pytest.MonkeyPatch) -> Database:
     made = Database()
-    monkeypatch.setattr(clock, "ticks", lambda: made.steady)
+    monkeypatch.setattr(engine, "ticks", lambda: made.steady)
     return made
 
 

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from reelq.errors import SettingsError
 from reelq.settings import Settings
-from reelq.store.secrets import KEY_FILE, Vault, open_vault
+from reelq.store.db.vault import KEY_FILE, Vault, open_vault
 
 TOKEN = SecretStr("nmv_usr_planted-secret")
 KEY = "a key that is long enough"

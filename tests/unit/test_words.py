@@ -12,9 +12,9 @@ from reelq.job import FINAL, PIPELINE, ROUTES, TRANSITIONS, Route, Stage, Status
 from tests.compose import ROOT
 
 THEIRS = {
-    "reelq/remote/draft.py": {"sg", "tt"},
-    "reelq/remote/wire.py": {"sessionId", "completed", "outputUrl"},
-    "reelq/remote/sse.py": {"functionCall", "stateDelta"},
+    "reelq/nemo/timeline.py": {"sg", "tt"},
+    "reelq/nemo/wire.py": {"sessionId", "completed", "outputUrl"},
+    "reelq/nemo/stream.py": {"functionCall", "stateDelta"},
 }
 
 

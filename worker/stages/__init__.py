@@ -1,1 +1,1 @@
-"""The six stages, a module each: a frozen job in, a frozen receipt out. They know no SQL and no Celery."""
+"""The six stages, one module each. A stage takes a frozen job and returns a frozen receipt, without SQL or Celery."""

@@ -1,8 +1,8 @@
-"""Brings the finished file home: gathered beside its place, checked, and moved there in one step.
+"""Downloads the finished file to a part file, checks it, and moves it to its place in one atomic step.
 
-What was gathered stays for the next try, and whatever lies at the result's place stays until a whole file replaces it.
-Its place is the row's output below the batch's folder, or in storage, by its contents.
-A row that is the same as another takes that one's file, where that is still as it was.
+If a download breaks off, the part file stays for the next attempt. A file that is already at the result's place stays
+until a complete one replaces it. That place is the row's output path in the batch's folder, or in storage, where files
+are named by their hash. A row that does the same as another row reuses its file, if that is still unchanged.
 """
 
 import hashlib
@@ -10,63 +10,73 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from reelq.errors import CannotWrite
-from worker.desk import Desk, Finished, Job
+from worker.context import ExistingResult, Job, Receipt, StageContext
 
 _MB = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Downloaded:
-    """A whole file, at its place."""
+class Downloaded(Receipt):
+    """The complete file is at its place."""
 
+    name: str
     size: int
     sha256: str
 
+    @property
+    def message(self) -> str:
+        return f"{self.name}, {self.size / _MB:.1f} MB"
 
-def download(job: Job, desk: Desk) -> Downloaded:
-    """Take the same row's result, or fetch the export, to the row's output."""
-    desk.close_costs()  # mostly it is known by now what the edit cost
+    @property
+    def columns(self) -> dict[str, Any]:
+        return {"result_path": self.name, "result_size": self.size, "result_sha256": self.sha256}
+
+
+def download(job: Job, desk: StageContext) -> Downloaded:
+    """Bring the result to the row's output: reuse the file of an identical row, or download the export."""
+    desk.close_costs()  # usually a no-op, as the cost of the edit is known by now
     try:
         part = _part(job, desk)
-        got = _take(job, part, desk) or _fetch(job, part, desk)
+        downloaded = _reuse(job, part, desk) or _fetch(job, part, desk)
         if job.result:
-            os.replace(part, job.result)  # noqa: PTH105 - the call that is atomic, by its name
+            os.replace(part, job.result)  # noqa: PTH105 - the atomic call, by its own name
         else:
-            desk.storage.adopt(part, got.sha256)
+            desk.storage.adopt(part, downloaded.sha256)
     except OSError as error:
         raise CannotWrite(f"{(job.result or Path(job.output)).name} can't be written: {error.strerror}") from None
-    return got
+    return downloaded
 
 
-def _part(job: Job, desk: Desk) -> Path:
-    """Where the result is gathered until it is whole."""
+def _part(job: Job, desk: StageContext) -> Path:
+    """Return the path of the part file."""
     if job.part is None:
         return desk.storage.scratch(f"{job.id}.{job.render_id}", job.run)
     job.part.parent.mkdir(parents=True, exist_ok=True)
     return job.part
 
 
-def _fetch(job: Job, part: Path, desk: Desk) -> Downloaded:
-    def gone(count: int) -> None:
+def _fetch(job: Job, part: Path, desk: StageContext) -> Downloaded:
+    def on_progress(count: int) -> None:
         desk.check()
         desk.progress(f"downloading, {count / _MB:.1f} MB")
 
-    receipt = desk.remote.download(job.result_url, job.render_id, part, gone)
-    return Downloaded(receipt.size, receipt.sha256)
+    receipt = desk.remote.download(job.result_url, job.render_id, part, on_progress)
+    return Downloaded(job.output, receipt.size, receipt.sha256)
 
 
-def _take(job: Job, part: Path, desk: Desk) -> Downloaded | None:
-    """The other row's file beside this one's place; None where it is not there, or not what it was."""
+def _reuse(job: Job, part: Path, desk: StageContext) -> Downloaded | None:
+    """Copy or link the other row's file to the part file. Return None if it is missing or has changed."""
     same = desk.same_result() if job.takes_a_result else None
-    source = _found(same, desk) if same else None
+    source = _locate(same, desk) if same else None
     if same is None or source is None:
         return None
     try:
         part.unlink(missing_ok=True)
-        # What is in storage may not change with a file that is a person's own, nor that with it.
-        _bring(source, part, may_link=(job.result is None) == (same.path is None))
+        # Never link between storage and a user's folder: a change of one file would change the other.
+        _link_or_copy(source, part, may_link=(job.result is None) == (same.path is None))
         with part.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
@@ -75,10 +85,10 @@ def _take(job: Job, part: Path, desk: Desk) -> Downloaded | None:
         part.unlink()
         return None
     desk.say(f"taken from {source if job.result and same.path else 'an equal row'}")
-    return Downloaded(same.size, sha256)
+    return Downloaded(job.output, same.size, sha256)
 
 
-def _found(same: Finished, desk: Desk) -> Path | None:
+def _locate(same: ExistingResult, desk: StageContext) -> Path | None:
     try:
         path = same.path or desk.storage.path(same.sha256)
         return path if path.stat().st_size == same.size else None
@@ -86,12 +96,12 @@ def _found(same: Finished, desk: Desk) -> Path | None:
         return None
 
 
-def _bring(source: Path, place: Path, *, may_link: bool) -> None:
+def _link_or_copy(source: Path, target: Path, *, may_link: bool) -> None:
     if may_link:
         try:
-            os.link(source, place)
-        except OSError:  # another disk, or one that knows no links
+            os.link(source, target)
+        except OSError:  # another disk, or one without hard links
             pass
         else:
             return
-    shutil.copyfile(source, place)
+    shutil.copyfile(source, target)

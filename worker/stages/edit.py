@@ -1,51 +1,56 @@
-"""Tells the agent what to do, at most once for each decision to tell it.
+"""Sends the row's instruction to the agent, at most once for each decision to send it.
 
-Why it can be killed anywhere:
-- before `intend`: nothing was written and nothing sent; it begins again;
-- after `intend`: the decision stands in the database as open, and an open decision is never sent again. Whether it
-  went out, and took effect, `verify` finds out by reading.
-Only proof that nothing happened (no connection was made, or the service itself refused) withdraws a decision.
+The stage can be killed at any point:
+- before `intend`, nothing has been written or sent, so it starts again;
+- after `intend`, the decision to send is open in the database, and an open decision is never sent again. `verify` finds
+  out by reading whether the instruction went out and took effect.
+A decision is withdrawn only on proof that nothing happened: no connection was made, or the service refused the request.
 """
 
 from dataclasses import dataclass
 
 from reelq.errors import ReelqError, StreamLost
-from reelq.remote.sse import Event, Heard, Patience, Text, ToolCall
-from worker.desk import Desk, Job, Sending
+from reelq.nemo.stream import AgentReply, Event, Patience, Text, ToolCall
+from worker.context import Job, PendingSend, Receipt, StageContext
 
 
 @dataclass(frozen=True, slots=True)
-class Edited:
-    """The instruction went out; what was heard to a proper end, None where it is not known how that ended."""
+class Edited(Receipt):
+    """The instruction was sent. `heard` is the stream's content, or None if the stream broke off or was not read."""
 
-    heard: Heard | None
+    heard: AgentReply | None
+    next_in: float = 0.0
+
+    @property
+    def message(self) -> str:
+        return "the agent is done" if self.heard else "the stream was lost; the session's state will tell"
 
 
-def edit(job: Job, desk: Desk) -> Edited:
-    """Send the instruction, unless that was decided before, and listen to the end."""
+def edit(job: Job, desk: StageContext) -> Edited:
+    """Send the instruction and read the stream to its end, unless a decision to send is already open."""
     if desk.sending():
-        return Edited(None)
+        return Edited(None, desk.settings.reelq_settle_first_wait)
     desk.read_balance("before")
     baseline = desk.remote.state(job.remote_session).draft
     desk.check()
-    return _tell(job, desk.intend(dict(baseline) if baseline is not None else None), desk)
+    return _send(job, desk.intend(dict(baseline) if baseline is not None else None), desk)
 
 
-def _tell(job: Job, sending: Sending, desk: Desk) -> Edited:
-    """The decision carried out."""
+def _send(job: Job, sending: PendingSend, desk: StageContext) -> Edited:
+    """Send the instruction that was decided on, and read the answer."""
     patience = Patience(desk.settings.reelq_edit_timeout, desk.settings.reelq_silence_timeout)
 
-    def tell(event: Event) -> None:
+    def on_event(event: Event) -> None:
         if isinstance(event, ToolCall):
             desk.progress(f"the agent works: {event.name.replace('_', ' ')}")
         elif isinstance(event, Text):
             desk.progress("the agent answers")
 
     try:
-        return Edited(desk.remote.send(job.remote_session, sending.text, patience, tell=tell, alive=desk.check))
+        return Edited(desk.remote.send(job.remote_session, sending.text, patience, tell=on_event, alive=desk.check))
     except StreamLost as lost:
         desk.say(f"{lost}; the session's state will tell whether the edit took place")
-        return Edited(None)
+        return Edited(None, desk.settings.reelq_settle_first_wait)
     except ReelqError as refusal:
         desk.withdraw(sending, refusal)
         raise

@@ -1,38 +1,48 @@
-"""Asks for an export, under an id that is ours and written down before the service hears of it.
+"""Submits an export under an id of our own, which is recorded before the request is sent.
 
-A second run submits the same id: refused as a duplicate means that the first one arrived.
+If the stage runs again, it submits the same id. A refusal as a duplicate then means that the first request arrived.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from reelq.errors import NothingToExport, RenderDuplicate
-from reelq.remote import draft
-from worker.desk import Desk, Job
+from reelq.nemo import timeline
+from worker.context import Job, Receipt, StageContext
 
 
 @dataclass(frozen=True, slots=True)
-class Rendered:
-    """The service has the export under this id."""
+class Rendered(Receipt):
+    """The service has accepted the export under this id."""
 
     render_id: str
+    next_in: float = 0.0
+
+    @property
+    def message(self) -> str:
+        return "export submitted"
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        return {"remote_render_id": self.render_id}
 
 
-def render(job: Job, desk: Desk) -> Rendered:
-    """Submit the session's draft, read afresh, for export."""
-    return Rendered(submit(job, desk, job.render_id))
+def render(job: Job, desk: StageContext) -> Rendered:
+    """Read the session's current draft and submit it for export."""
+    return Rendered(submit(job, desk, job.render_id), desk.settings.reelq_poll_interval)
 
 
-def submit(job: Job, desk: Desk, render_id: str) -> str:
-    """Submit under this id, or under a new one where there is none; the id."""
-    content = desk.remote.state(job.remote_session).draft
-    if content is None or not draft.exportable(content):
+def submit(job: Job, desk: StageContext, render_id: str) -> str:
+    """Submit the draft under this id, or under a new one if it is empty. Return the id."""
+    draft = desk.remote.state(job.remote_session).draft
+    if draft is None or not timeline.has_segments(draft):
         raise NothingToExport
     if not render_id:
         render_id = desk.reserve_render()
         if job.part:
-            job.part.unlink(missing_ok=True)  # what was gathered belonged to another export
+            job.part.unlink(missing_ok=True)  # a partial download belongs to another export
     try:
-        desk.remote.render(render_id, job.remote_session, content)
+        desk.remote.render(render_id, job.remote_session, draft)
     except RenderDuplicate:
         desk.say("the export was submitted before")
     return render_id

@@ -1,4 +1,4 @@
-"""What a check comes to: fine, worth knowing or wrong, and how to mend it."""
+"""The result of a check: ok, a warning or wrong, and how to fix it."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -8,8 +8,8 @@ from pathlib import Path
 from reelq.settings import Settings
 
 
-class Grade(StrEnum):
-    """How bad it is."""
+class Severity(StrEnum):
+    """How serious a finding is."""
 
     OK = "ok"
     WARNING = "warning"
@@ -18,17 +18,17 @@ class Grade(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result for one thing that was checked."""
 
-    grade: Grade
+    grade: Severity
     about: str
     what: str
     mend: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Patient:
-    """What is looked at: the settings, those that can't be understood, and where results would go."""
+class CheckContext:
+    """What the checks look at: settings, variables that can't be parsed (`wrong`), environment, and output folder."""
 
     settings: Settings
     wrong: Mapping[str, str]
@@ -36,19 +36,19 @@ class Patient:
     out: Path
 
 
-Check = Callable[[Patient], Iterable[Finding]]
+Check = Callable[[CheckContext], Iterable[Finding]]
 
 
 def ok(about: str, what: str) -> Finding:
-    """All is well."""
-    return Finding(Grade.OK, about, what)
+    """A finding that all is well."""
+    return Finding(Severity.OK, about, what)
 
 
 def warning(about: str, what: str, mend: str) -> Finding:
-    """Work goes on, but the user should know."""
-    return Finding(Grade.WARNING, about, what, mend)
+    """A finding that the user should know about; work continues."""
+    return Finding(Severity.WARNING, about, what, mend)
 
 
 def wrong(about: str, what: str, mend: str) -> Finding:
-    """Work won't go on before it is mended."""
-    return Finding(Grade.WRONG, about, what, mend)
+    """A finding that prevents work until it is fixed."""
+    return Finding(Severity.WRONG, about, what, mend)

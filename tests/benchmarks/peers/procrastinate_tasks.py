@@ -79,6 +79,5 @@ async def main() -> None:
 
 if __name__ == "__main__":
     # Tasks are named by their module, which as a script has another name than for the worker.
-    from tests.benchmarks.peers import procrastinate_tasks
 
-    asyncio.run(procrastinate_tasks.main())
+    asyncio.run(main())

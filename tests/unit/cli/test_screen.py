@@ -10,20 +10,20 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from reelq.cli.screen import Pace, Screen, view
+from reelq.cli.views.screen import Pace, Screen, view
 from reelq.job import Cause, Stage, Status
-from reelq.store.models import BatchState
-from reelq.store.overview import Hold, Moving, Place, Snapshot
+from reelq.store.db.models import BatchState
+from reelq.store.queries.batch_status import Hold, Place, RowInMotion, Snapshot
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 
 
-def moving(row: int, **values: Any) -> Moving:
+def moving(row: int, **values: Any) -> RowInMotion:
     told: dict[str, Any] = {
         "job_id": f"job_{row}", "row": row, "name": str(row), "file": "beach.mp4", "instruction": "Trim it",
         "stage": Stage.EDIT, "status": Status.RUNNING, "words": "the agent works", "since": NOW - timedelta(seconds=83),
     }  # fmt: skip
-    return Moving(**{**told, **values})
+    return RowInMotion(**{**told, **values})
 
 
 def snapshot(**values: Any) -> Snapshot:

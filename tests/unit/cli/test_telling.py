@@ -7,22 +7,22 @@ from typing import Any, cast
 
 import pytest
 
-from reelq.cli.deadline import Late, side_by_side
-from reelq.cli.seeing_through import Ailment
-from reelq.cli.wording import aligned, lines, many, one_line, roughly, row_list, span
+from reelq.cli.estimate import TimedOut, call_in_parallel
+from reelq.cli.local_run import OutageReport
+from reelq.cli.views.text import aligned, format_duration, plural, rough_duration, row_list, safe_line, safe_lines
 
 
 def test_nothing_that_a_terminal_obeys_comes_through() -> None:
     for evil in "\x1b[2J", "\x1b]0;title\x07", "\x9b31m", "\x7f", "\u202etxt", "\u2066", "\x08", "\u200b", "\ufeff":
-        shown = one_line(f"before {evil} after")
+        shown = safe_line(f"before {evil} after")
         assert shown.isprintable()
         assert re.fullmatch(r"before \\.+ after", shown)
 
 
 def test_several_lines_become_one_or_stay_lines_and_chinese_and_accents_are_as_they_were() -> None:
-    assert one_line(" two\r\nlines\tand a tab ") == "two lines and a tab"
-    assert lines("one\n\n two \x1b\n") == ["one", "two \\x1b"]
-    assert one_line("海滩 · Zoë «ok» [red]") == "海滩 · Zoë «ok» [red]"
+    assert safe_line(" two\r\nlines\tand a tab ") == "two lines and a tab"
+    assert safe_lines("one\n\n two \x1b\n") == ["one", "two \\x1b"]
+    assert safe_line("海滩 · Zoë «ok» [red]") == "海滩 · Zoë «ok» [red]"
 
 
 @pytest.mark.parametrize(
@@ -39,30 +39,36 @@ def test_rows_are_listed_in_ranges_and_many_are_counted(rows: list[int], count: 
 
 
 def test_spans_and_guesses_of_time() -> None:
-    assert [span(seconds) for seconds in (0, 7.9, 750, 11_100, -1)] == ["0:00", "0:07", "12:30", "3:05:00", "0:00"]
-    assert [roughly(seconds) for seconds in (20, 720, 10_800)] == ["under a minute", "about 12 min", "about 3 h"]
+    assert [format_duration(seconds) for seconds in (0, 7.9, 750, 11_100, -1)] == [
+        "0:00",
+        "0:07",
+        "12:30",
+        "3:05:00",
+        "0:00",
+    ]
+    assert [rough_duration(seconds) for seconds in (20, 720, 10_800)] == ["under a minute", "about 12 min", "about 3 h"]
 
 
 def test_columns_are_as_wide_as_a_terminal_shows_them() -> None:
     assert aligned([("海滩", "1"), ("beach", "10")], right=(1,), indent="") == ["海滩    1", "beach  10"]
-    assert many(1, "row") == "1 row"
-    assert many(2000, "row") == "2,000 rows"
+    assert plural(1, "row") == "1 row"
+    assert plural(2000, "row") == "2,000 rows"
 
 
 def test_a_question_without_end_costs_no_more_than_the_time_that_all_have() -> None:
     never = threading.Event()
     try:
-        first, second, third = side_by_side([lambda: 1, lambda: int(never.wait()), lambda: int("x")], 0.05)
+        first, second, third = call_in_parallel([lambda: 1, lambda: int(never.wait()), lambda: int("x")], 0.05)
     finally:
         never.set()
     assert first == 1
-    assert isinstance(second, Late)
+    assert isinstance(second, TimedOut)
     assert isinstance(third, ValueError)
 
 
 def test_an_ailment_of_the_store_is_told_once_and_so_is_its_end(capsys: pytest.CaptureFixture[str]) -> None:
     words = iter(["", "disk is full", "disk is full", "", ""])
-    ailment = Ailment(cast("Any", SimpleNamespace(ails=lambda _: next(words))))
+    ailment = OutageReport(cast("Any", SimpleNamespace(ails=lambda _: next(words))))
     told = []
     for _ in range(5):
         ailment()

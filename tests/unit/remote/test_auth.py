@@ -11,9 +11,9 @@ import pytest
 from pydantic import SecretStr
 
 from reelq.errors import ClientIdMissing, TokenQuota, TokenRefused
-from reelq.remote.auth import Bearer, FreeTokens, OwnToken
-from reelq.remote.identity import CLIENT_ID_FILE, Token, client_id
-from reelq.remote.receipts import Grant
+from reelq.nemo.auth import Bearer, FreeTokens, OwnToken
+from reelq.nemo.identity import CLIENT_ID_FILE, Token, client_id
+from reelq.nemo.types import Grant
 from reelq.settings import Settings
 
 RealLock = threading.Lock

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reelq.remote.draft import changes, exportable, fingerprint, timeline
+from reelq.nemo.timeline import changes, fingerprint, has_segments, timeline
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
@@ -55,7 +55,7 @@ TITLE = track(7, {"d": 3000, "m": {"title": "Urban Dreams"}})
 @pytest.mark.parametrize("empty", [None, {}, [], 7, "draft", {"t": None}, {"t": {}}, {"t": []}, {"t": "tracks"}])
 def test_what_has_no_tracks_is_an_empty_timeline(empty: object) -> None:
     assert timeline(empty) == "Timeline: empty"
-    assert not exportable(empty)
+    assert not has_segments(empty)
 
 
 @pytest.mark.parametrize(
@@ -95,8 +95,8 @@ def test_a_timeline_and_its_odd_tracks_read_sensibly(tracks: list[object], line:
 
 
 def test_only_a_track_with_something_on_it_can_be_exported() -> None:
-    assert exportable(draft(track(0), LOFI))
-    assert not exportable(draft(track(0), track(1, m={"name": "x"})))
+    assert has_segments(draft(track(0), LOFI))
+    assert not has_segments(draft(track(0), track(1, m={"name": "x"})))
 
 
 def test_the_fingerprint_looks_past_key_order_number_form_and_bookkeeping() -> None:
@@ -168,7 +168,7 @@ def test_any_json_is_read_without_a_fault_on_one_line_and_its_fingerprint_surviv
     line = timeline(given_draft)
     assert line.startswith("Timeline")
     assert len(line.splitlines()) == 1
-    assert exportable(given_draft) in {True, False}
+    assert has_segments(given_draft) in {True, False}
     assert fingerprint(json.loads(json.dumps(given_draft))) == fingerprint(given_draft)
 
 

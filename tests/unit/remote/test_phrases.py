@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reelq.remote.phrases import Action, is_noise, read
+from reelq.nemo.agent_text import Action, is_noise, parse_reply
 from sandbox import talk
 from sandbox.draft import Draft
 
@@ -114,7 +114,7 @@ MIXED: Final = [
 def test_an_instruction_about_the_screen_becomes_an_action_and_a_description_of_content_is_kept_word_for_word(
     reply: str, kept: str, actions: tuple[Action, ...]
 ) -> None:
-    assert (read(reply).kept, read(reply).actions) == (kept, tuple(actions))
+    assert (parse_reply(reply).kept, parse_reply(reply).actions) == (kept, tuple(actions))
 
 
 @pytest.mark.parametrize("language", ["en", "zh-CN"])
@@ -127,7 +127,7 @@ def test_what_the_stand_in_did_is_kept_and_its_screen_talk_becomes_the_same_acti
         return talk.Talk(language, drawn).done([(tool, {"volume": 0.3})])
 
     *_, did = replies = [reply(screen) for screen in talk.SCREEN]  # the last piece of screen talk is none
-    heard = [read(each) for each in replies]
+    heard = [parse_reply(each) for each in replies]
     assert {each.kept for each in heard} == {did}
     assert [each.actions for each in heard] == [(EXPORT,), (STATE,), (SEND,), (SHOW,), (CREDITS,), ()]
 
@@ -136,23 +136,24 @@ def test_what_the_stand_in_did_is_kept_and_its_screen_talk_becomes_the_same_acti
 def test_what_the_stand_in_asks_or_declines_is_kept(language: str) -> None:
     agent = talk.Talk(language, random.Random(0))
     for reply in (agent.wants_photo(), agent.wants_clip(), agent.wants_detail(), agent.declines()):
-        assert (read(reply).kept, read(reply).actions) == (reply, ())
-    about = read(agent.about(Draft("project")))
+        assert (parse_reply(reply).kept, parse_reply(reply).actions) == (reply, ())
+    about = parse_reply(agent.about(Draft("project")))
     assert about.actions == (SHOW,)
     assert about.kept.endswith(("0.0 seconds.", "0.0 秒。"))
     assert is_noise(talk.TEMPORARY_ISSUE)
 
 
 def test_what_the_agent_leaves_to_the_person_is_handed_back_to_it() -> None:
-    heard = read("Simply drag the clip to the start.")
+    heard = parse_reply("Simply drag the clip to the start.")
     assert heard.follow_up == "Please do this yourself, directly in the project: drag the clip to the start."
     assert (
-        read("拖拽片段到开头即可。").follow_up == "请你直接在项目里完成这一步，不需要我操作界面：拖拽片段到开头即可。"
+        parse_reply("拖拽片段到开头即可。").follow_up
+        == "请你直接在项目里完成这一步，不需要我操作界面：拖拽片段到开头即可。"
     )
-    assert read("Drag the clip to the end, or click the music icon.").follow_up.endswith(
+    assert parse_reply("Drag the clip to the end, or click the music icon.").follow_up.endswith(
         ": Drag the clip to the end; click the music icon."
     )
-    assert read("Click Export.").follow_up == ""
+    assert parse_reply("Click Export.").follow_up == ""
 
 
 PIECES: Final = [
@@ -165,8 +166,8 @@ PIECES: Final = [
 
 @given(st.text() | st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
 def test_no_text_and_no_mixture_of_phrases_reads_differently_the_second_time(reply: str) -> None:
-    heard = read(reply)
-    assert read(heard.kept).kept == heard.kept
+    heard = parse_reply(reply)
+    assert parse_reply(heard.kept).kept == heard.kept
     assert len(heard.kept) <= len(reply)
     assert (Action.SEND in heard.actions) == bool(heard.follow_up)
 

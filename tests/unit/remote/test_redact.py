@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reelq.remote.redact import GONE, redact
+from reelq.nemo.safe_text import REMOVED, redact
 
 TOKENS = st.text("abcXYZ019_-.", min_size=8, max_size=40).map("nmv_usr_{}x".format)
 
@@ -42,7 +42,7 @@ def test_a_secret_goes_in_each_form_it_comes_in_and_by_any_spelling_of_its_name(
 
 def test_words_about_tokens_are_kept() -> None:
     assert redact("token expired or invalid") == "token expired or invalid"
-    assert GONE in redact("token: abcdef")
+    assert REMOVED in redact("token: abcdef")
 
 
 @pytest.mark.parametrize("secret", ["s3cr3t/of+mine", "nmv_usr_s3cr3t/of+mine"])

@@ -10,8 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reelq import errors
-from reelq.remote import sse
-from reelq.remote.sse import AgentError, Garbled, Heard, Patience, StateChange, Text, ToolCall, ToolResult, listen
+from reelq.nemo import stream
+from reelq.nemo.stream import (
+    AgentError,
+    AgentReply,
+    InvalidEvent,
+    Patience,
+    StateChange,
+    Text,
+    ToolCall,
+    ToolResult,
+    read_events,
+)
 
 FOREVER = Patience(life=60, silence=60)
 
@@ -27,7 +37,7 @@ class _Clock:
 
 @pytest.fixture(autouse=True)
 def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sse, "time", _Clock())
+    monkeypatch.setattr(stream, "time", _Clock())
 
 
 def _sent(chunks: Iterable[bytes | Exception | float]) -> Iterator[bytes]:
@@ -35,16 +45,16 @@ def _sent(chunks: Iterable[bytes | Exception | float]) -> Iterator[bytes]:
         if isinstance(chunk, Exception):
             raise chunk
         if isinstance(chunk, float):
-            sse.time.now += chunk  # type: ignore[attr-defined]
+            stream.time.now += chunk  # type: ignore[attr-defined]
         else:
             yield chunk
 
 
 def _listen(
     *chunks: Any, patience: Patience = FOREVER, alive: Callable[[], None] = lambda: None
-) -> Iterator[sse.Event]:
+) -> Iterator[stream.Event]:
     response = httpx.Response(200, headers={"content-type": "text/event-stream"}, content=_sent(chunks))
-    return listen(response, patience, alive=alive, secret="s3cr3t")
+    return read_events(response, patience, alive=alive, secret="s3cr3t")
 
 
 def _data(*events: object) -> bytes:
@@ -168,7 +178,7 @@ def test_an_agents_error_is_told_and_the_stream_is_read_on(event: dict[str, Any]
 )
 def test_garbage_in_one_event_is_reported_and_the_rest_still_read(garbage: bytes) -> None:
     first, second = _listen(b"data: " + garbage + b"\n\n", DONE)
-    assert isinstance(first, Garbled)
+    assert isinstance(first, InvalidEvent)
     assert second == Text("Done.")
 
 
@@ -182,7 +192,7 @@ def test_no_secret_and_no_half_of_one_is_kept_of_an_error_or_of_garbage() -> Non
 
 def test_what_is_kept_of_an_event_fits_any_database() -> None:
     (garbage,) = _listen(b"data: \x00" + b"g" * 5000 + b"\n\n")
-    assert isinstance(garbage, Garbled)
+    assert isinstance(garbage, InvalidEvent)
     assert "\x00" not in garbage.raw
     assert len(garbage.raw) == 500
 
@@ -205,7 +215,7 @@ SHORT = Patience(life=60, silence=0.2)
 def test_a_stream_that_breaks_off_falls_silent_or_outlives_its_patience_is_lost_after_what_was_said(
     chunks: list[Any], patience: Patience, end: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sse, "LARGEST_EVENT", 100_000)
+    monkeypatch.setattr(stream, "LARGEST_EVENT", 100_000)
     events = _listen(DONE, *chunks, patience=patience)
     assert next(events) == Text("Done.")
     with pytest.raises(end):
@@ -218,19 +228,19 @@ def test_something_said_a_piece_or_a_thought_starts_the_silence_anew(said: dict[
 
 
 def test_the_reply_is_all_that_was_said_and_of_several_errors_the_last_counts() -> None:
-    heard = Heard.of(iter([ToolCall("cut"), Text("Cut. "), Text(" And titled."), Garbled("?")]))
+    heard = AgentReply.of(iter([ToolCall("cut"), Text("Cut. "), Text(" And titled."), InvalidEvent("?")]))
     assert heard.reply == "Cut.\n\nAnd titled."
     assert (heard.tools, heard.garbled, heard.error) == (("cut",), 1, None)
-    assert Heard.of(_listen(b"")) == Heard()
-    failed = Heard.of(_listen(_data({"error": "first"}, {"error": "last"})))
+    assert AgentReply.of(_listen(b"")) == AgentReply()
+    failed = AgentReply.of(_listen(_data({"error": "first"}, {"error": "last"})))
     assert failed.error is not None
     assert failed.error.message == "last"
 
 
 def test_a_temporary_issue_after_an_answer_is_noise_and_alone_is_an_answer() -> None:
     noise = Text("I encountered a temporary issue. Please try again.")
-    assert Heard.of(iter([Text("Title added."), noise])).reply == "Title added."
-    assert Heard.of(iter([noise])).reply == noise.text
+    assert AgentReply.of(iter([Text("Title added."), noise])).reply == "Title added."
+    assert AgentReply.of(iter([noise])).reply == noise.text
 
 
 FIELDS = st.sampled_from([

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from reelq import errors
-from reelq.remote.upload import parts
+from reelq.nemo.transfer import multipart_parts
 
 
 def test_what_has_gone_is_counted_over_all_files_and_back_when_one_is_rewound(tmp_path: Path) -> None:
@@ -14,7 +14,9 @@ def test_what_has_gone_is_counted_over_all_files_and_back_when_one_is_rewound(tm
         (tmp_path / name).write_bytes(b"12345")
     seen: list[int] = []
     with ExitStack() as stack:
-        (_, (_, first)), (_, (_, second)) = parts([tmp_path / "a.mp4", tmp_path / "b.mp4"], seen.append, stack)
+        (_, (_, first)), (_, (_, second)) = multipart_parts(
+            [tmp_path / "a.mp4", tmp_path / "b.mp4"], seen.append, stack
+        )
         first.read()
         second.read(2)
         second.seek(0)
@@ -26,5 +28,5 @@ def test_files_are_closed_also_when_a_later_one_is_missing(tmp_path: Path) -> No
     (tmp_path / "a.mp4").write_bytes(b"12345")
     before = len(list(Path("/proc/self/fd").iterdir()))
     with pytest.raises(errors.FileUnreadable, match=r"gone\.mp4"), ExitStack() as stack:
-        parts([tmp_path / "a.mp4", tmp_path / "gone.mp4"], lambda _: None, stack)
+        multipart_parts([tmp_path / "a.mp4", tmp_path / "gone.mp4"], lambda _: None, stack)
     assert len(list(Path("/proc/self/fd").iterdir())) == before

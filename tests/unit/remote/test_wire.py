@@ -9,39 +9,39 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reelq import errors
-from reelq.remote import jsontext, wire
-from reelq.remote.receipts import Balance, Progress, RenderStatus, Session
-from reelq.remote.wire import Where
+from reelq.nemo import safe_text, wire
+from reelq.nemo.types import Balance, Progress, RenderStatus, Session
+from reelq.nemo.wire import Area
 
-Kinds = dict[Where, dict[int, type[errors.RemoteError]]]
+Kinds = dict[Area, dict[int, type[errors.RemoteError]]]
 # The contract's table of error codes, whole, by where the code can come from.
 CODES: Kinds = {
-    Where.ACCOUNT: dict.fromkeys((1001, 1010, 1011), errors.TokenRefused) | {429: errors.RateLimited},
-    Where.SESSION: {
+    Area.ACCOUNT: dict.fromkeys((1001, 1010, 1011), errors.TokenRefused) | {429: errors.RateLimited},
+    Area.SESSION: {
         1002: errors.SessionGone, 2001: errors.CreditsExhausted, 4001: errors.TypeNotAccepted,
         4002: errors.FileTooLarge,
     },
-    Where.TOKEN: {400: errors.ClientIdMissing, 429: errors.TokenQuota},
-    Where.RENDER: {402: errors.PlanRequired},
+    Area.TOKEN: {400: errors.ClientIdMissing, 429: errors.TokenQuota},
+    Area.RENDER: {402: errors.PlanRequired},
 }  # fmt: skip
 BARE_STATUSES: Kinds = {
-    Where.ACCOUNT: {
+    Area.ACCOUNT: {
         401: errors.TokenRefused, 404: errors.Rejected, 418: errors.Rejected, 429: errors.RateLimited,
         **dict.fromkeys((500, 502, 503, 504), errors.ServerTrouble),
     },
-    Where.SESSION: {404: errors.SessionGone, 413: errors.FileTooLarge, 415: errors.TypeNotAccepted},
-    Where.TOKEN: {400: errors.ClientIdMissing, 429: errors.TokenQuota},
-    Where.RENDER: {402: errors.PlanRequired, 404: errors.RenderUnknown, 409: errors.SessionBusy},
-    Where.FILE: {404: errors.ResultMissing},
+    Area.SESSION: {404: errors.SessionGone, 413: errors.FileTooLarge, 415: errors.TypeNotAccepted},
+    Area.TOKEN: {400: errors.ClientIdMissing, 429: errors.TokenQuota},
+    Area.RENDER: {402: errors.PlanRequired, 404: errors.RenderUnknown, 409: errors.SessionBusy},
+    Area.FILE: {404: errors.ResultMissing},
 }  # fmt: skip
 BODIES = [b"", b"<html><body>Bad gateway</body></html>", b"[1, 2]", b"\xff\xfe", b'{"detail": "no"}', b"{", b"null"]
 
 
-def _each(kinds: Kinds) -> list[tuple[int, Where, type[errors.RemoteError]]]:
+def _each(kinds: Kinds) -> list[tuple[int, Area, type[errors.RemoteError]]]:
     return [(code, where, kind) for where, those in kinds.items() for code, kind in those.items()]
 
 
-def _raised(status: int, body: bytes, where: Where) -> errors.RemoteError:
+def _raised(status: int, body: bytes, where: Area) -> errors.RemoteError:
     with pytest.raises(errors.RemoteError) as caught:
         wire.unwrap(status, body, where)
     return caught.value
@@ -49,7 +49,7 @@ def _raised(status: int, body: bytes, where: Where) -> errors.RemoteError:
 
 @pytest.mark.parametrize(("code", "where", "kind"), _each(CODES))
 def test_a_code_counts_whatever_the_status_says_also_where_it_is_text(
-    code: int, where: Where, kind: type[errors.RemoteError]
+    code: int, where: Area, kind: type[errors.RemoteError]
 ) -> None:
     for status in (200, 400, 401, 403, 500):
         for written in (code, str(code)):
@@ -68,7 +68,7 @@ def test_every_code_of_the_table_has_an_error_and_every_error_of_an_answer_is_re
 
 
 @pytest.mark.parametrize(("status", "where", "kind"), _each(BARE_STATUSES))
-def test_a_bare_status_is_understood_with_any_body(status: int, where: Where, kind: type[errors.RemoteError]) -> None:
+def test_a_bare_status_is_understood_with_any_body(status: int, where: Area, kind: type[errors.RemoteError]) -> None:
     for body in BODIES:
         error = _raised(status, body, where)
         assert (type(error), error.remote_code) == (kind, status), body
@@ -82,7 +82,7 @@ def test_a_bare_status_is_understood_with_any_body(status: int, where: Where, ki
     ],
 )
 def test_success_that_is_no_json_object_or_could_not_be_sent_back_is_unintelligible(body: bytes) -> None:
-    assert type(_raised(200, body, Where.ACCOUNT)) is errors.Unintelligible
+    assert type(_raised(200, body, Area.ACCOUNT)) is errors.Unintelligible
 
 
 NO_CODES: list[Any] = ["--5", "5-", "", "abc", "9" * 30, 10**30, 1.5, True, [], {}]
@@ -104,7 +104,7 @@ NO_CODES: list[Any] = ["--5", "5-", "", "abc", "9" * 30, 10**30, 1.5, True, [], 
 def test_a_refusal_in_any_form_is_no_success_and_its_words_are_kept(
     answer: dict[str, Any], kind: type[errors.RemoteError], code: int | None
 ) -> None:
-    error = _raised(200, json.dumps(answer).encode(), Where.RENDER)
+    error = _raised(200, json.dumps(answer).encode(), Area.RENDER)
     assert (type(error), error.remote_code) == (kind, code)
     said = answer.get("message") or (answer.get("data") or answer)["error"]
     assert said in str(error)
@@ -117,7 +117,7 @@ def test_what_is_kept_of_an_answer_is_what_came_but_without_tokens_or_signs_that
         b'{"code": 0, "data": {"a bad token": "nmv_usr_abc", "echo": "my-secret", "bell": "\x00"}}',
     ):
         with pytest.raises(errors.RemoteError) as caught:
-            wire.understand(wire.read_session, 200, body, Where.ACCOUNT, secret="my-secret")
+            wire.parse_answer(wire.read_session, 200, body, Area.ACCOUNT, secret="my-secret")
         assert "a bad token" in caught.value.raw
         assert not [gone for gone in ("abc", "my-secret", "\x00") if gone in caught.value.raw + str(caught.value)]
 
@@ -132,7 +132,7 @@ def test_what_is_kept_of_an_answer_is_what_came_but_without_tokens_or_signs_that
     ],
 )
 def test_a_render_is_read_in_all_its_forms(answer: dict[str, Any]) -> None:
-    inner = wire.unwrap(200, json.dumps(answer).encode(), Where.RENDER)
+    inner = wire.unwrap(200, json.dumps(answer).encode(), Area.RENDER)
     assert wire.read_progress(inner) == Progress(RenderStatus.DONE, 100, "https://cdn/x.mp4")
 
 
@@ -190,12 +190,12 @@ READERS = [
 @given(
     st.binary(max_size=300) | ANSWERS.map(lambda answer: json.dumps(answer).encode()),
     st.just(200) | st.integers(200, 599),
-    st.sampled_from(Where),
+    st.sampled_from(Area),
 )
-def test_no_answer_raises_anything_but_our_errors(body: bytes, status: int, where: Where) -> None:
+def test_no_answer_raises_anything_but_our_errors(body: bytes, status: int, where: Area) -> None:
     for read in READERS:
         try:
-            receipt = wire.understand(read, status, body, where)
+            receipt = wire.parse_answer(read, status, body, where)
         except errors.RemoteError as error:
             error.raw.encode()
         else:
@@ -204,20 +204,20 @@ def test_no_answer_raises_anything_but_our_errors(body: bytes, status: int, wher
 
 @given(JSON)
 def test_whatever_came_can_be_sent_back_also_as_a_read_only_draft(value: object) -> None:
-    jsontext.dump(value).encode("ascii")
-    assert jsontext.dump({"draft": MappingProxyType({"t": []})}) == '{"draft": {"t": []}}'
+    safe_text.dump(value).encode("ascii")
+    assert safe_text.dump({"draft": MappingProxyType({"t": []})}) == '{"draft": {"t": []}}'
 
 
 def test_a_whole_number_is_one_that_a_database_can_hold() -> None:
     whole: dict[object, int] = {"7": 7, " -7 ": -7, 7.0: 7, -(2**63) + 1: -(2**63) + 1}
-    assert {value: jsontext.whole(value) for value in whole} == whole
+    assert {value: safe_text.to_int(value) for value in whole} == whole
     others = [2**63, 1e300, "--7", "1" * 19, True, "7.0", float("inf")]
-    assert [value for value in others if jsontext.whole(value) is not None] == []
+    assert [value for value in others if safe_text.to_int(value) is not None] == []
 
 
 @given(st.text("-+0123456789 ._eE٣"))
 def test_no_text_that_looks_like_a_number_makes_us_stumble(text: str) -> None:
-    number = jsontext.whole(text)
+    number = safe_text.to_int(text)
     assert number is None or number == int(text)
 
 
@@ -225,7 +225,7 @@ def test_no_text_that_looks_like_a_number_makes_us_stumble(text: str) -> None:
 @pytest.mark.parametrize(("opens", "closes"), [(b'{"code":0,"data":', b"}"), (b'{"code":0,"data":[', b"]}")])
 def test_envelopes_without_end_are_no_fault(opens: bytes, closes: bytes, depth: int) -> None:
     try:
-        inner = wire.unwrap(200, opens * depth + b"{}" + closes * depth, Where.RENDER)
+        inner = wire.unwrap(200, opens * depth + b"{}" + closes * depth, Area.RENDER)
     except errors.Unintelligible:
         return
     with pytest.raises(errors.Unintelligible):

@@ -7,8 +7,8 @@ import pytest
 from prometheus_client import generate_latest
 
 from reelq.job import Stage
-from worker.ending import Came
 from worker.metrics import Metrics
+from worker.outcomes import StageResult
 
 
 @pytest.fixture
@@ -25,15 +25,24 @@ def _told(metrics: Metrics) -> str:
 @pytest.mark.parametrize(
     ("came", "last", "ended"),
     [
-        (Came.DONE, True, 'code="",status="succeeded"'),
-        (Came.FAILED, False, 'code="no_effect",status="failed"'),
-        (Came.CANCELLED, False, 'code="",status="cancelled"'),
-        (Came.DONE, False, ""),
-        *((came, True, "") for came in (Came.NOT_YET, Came.AGAIN, Came.HELD_OFF, Came.PARKED, Came.LET_GO)),
+        (StageResult.DONE, True, 'code="",status="succeeded"'),
+        (StageResult.FAILED, False, 'code="no_effect",status="failed"'),
+        (StageResult.CANCELLED, False, 'code="",status="cancelled"'),
+        (StageResult.DONE, False, ""),
+        *(
+            (came, True, "")
+            for came in (
+                StageResult.NOT_YET,
+                StageResult.AGAIN,
+                StageResult.HELD_OFF,
+                StageResult.PARKED,
+                StageResult.LET_GO,
+            )
+        ),
     ],
 )
 def test_a_row_has_ended_where_no_stage_follows_and_none_is_to_come_again(
-    metrics: Metrics, came: Came, last: bool, ended: str
+    metrics: Metrics, came: StageResult, last: bool, ended: str
 ) -> None:
     metrics.told_of(Stage.VERIFY, came, 0.3, code="no_effect", last=last)
     told = _told(metrics)
@@ -41,7 +50,7 @@ def test_a_row_has_ended_where_no_stage_follows_and_none_is_to_come_again(
     assert counted == ([f"reelq_jobs_ended_total{{{ended}}} 1.0"] if ended else [])
     assert f'reelq_stage_seconds_bucket{{ending="{came}",le="0.5",stage="verify"}} 1.0' in told
     assert f'reelq_stage_seconds_bucket{{ending="{came}",le="0.25",stage="verify"}} 0.0' in told
-    assert ('reelq_retries_total{code="no_effect",stage="verify"} 1.0' in told) == (came is Came.AGAIN)
+    assert ('reelq_retries_total{code="no_effect",stage="verify"} 1.0' in told) == (came is StageResult.AGAIN)
 
 
 def test_a_duty_that_fails_leaves_the_time_of_its_last_round(metrics: Metrics) -> None:

@@ -11,9 +11,9 @@ from reelq import errors
 from reelq.errors import Fault, ReelqError
 from reelq.job import PIPELINE, Cause, Stage
 from tests.unit.test_words import every
-from worker.verdict import PARKED, RETRIES, Case, CheckBackIn, GiveUp, Park, RetryIn, Verdict, judge
+from worker.retry_policy import PARKED, RETRIES, ErrorContext, GiveUp, Park, RetryIn, RunAgainIn, Verdict, decide
 
-PLAIN: Final = Case(
+PLAIN: Final = ErrorContext(
     stage=Stage.EDIT,
     attempts=0,
     anything_sent=False,
@@ -27,8 +27,8 @@ PLAIN: Final = Case(
     own_token=False,
 )
 
-LOOK_AGAIN: Final = CheckBackIn(20)
-ACCOUNT_WAITS: Final = CheckBackIn(30, account_waits=True)
+LOOK_AGAIN: Final = RunAgainIn(20)
+ACCOUNT_WAITS: Final = RunAgainIn(30, account_waits=True)
 ANEW: Final = RetryIn(0, Stage.UPLOAD)
 TRY_AGAIN: Final = RetryIn(1.5)
 NO_CREDITS: Final = Park(Cause.CREDITS, frozenset({Stage.UPLOAD, Stage.EDIT}))
@@ -73,7 +73,7 @@ def an(kind: type[Exception]) -> Exception:
 
 amounts = st.floats(0.01, 2000)
 cases = st.builds(
-    Case,
+    ErrorContext,
     attempts=st.integers(0, 10_000),
     block_seconds=st.just(0.0) | amounts,
     jitter=st.floats(0, 1),
@@ -89,7 +89,7 @@ def test_every_error_of_the_tree_has_one_verdict() -> None:
 @pytest.mark.parametrize(("kind", "expected"), VERDICTS)
 def test_an_error_is_judged_as_the_table_says(kind: type[ReelqError], expected: Verdict | None) -> None:
     error = an(kind)
-    assert judge(error, PLAIN) == (GiveUp(error) if expected is FINAL else expected)
+    assert decide(error, PLAIN) == (GiveUp(error) if expected is FINAL else expected)
 
 
 IN_EVERY_CASE: Final = [(kind, verdict) for kind, verdict in VERDICTS if verdict is FINAL or isinstance(verdict, Park)]
@@ -97,38 +97,38 @@ IN_EVERY_CASE: Final = [(kind, verdict) for kind, verdict in VERDICTS if verdict
 
 @given(st.sampled_from([*IN_EVERY_CASE, *((kind, FINAL) for kind in BUGS)]), cases)
 def test_what_is_final_or_a_bug_or_only_the_users_to_mend_is_so_in_every_case(
-    judged: tuple[type[Exception], Verdict | None], case: Case
+    judged: tuple[type[Exception], Verdict | None], case: ErrorContext
 ) -> None:
     kind, verdict = judged
     error = an(kind)
-    assert judge(error, case) == (GiveUp(error) if verdict is FINAL else verdict)
+    assert decide(error, case) == (GiveUp(error) if verdict is FINAL else verdict)
     assert error.__cause__ is None
 
 
 @given(st.sampled_from(JUDGED_ALIKE[TRY_AGAIN]), cases)
 def test_a_passing_fault_is_tried_again_six_times_after_twice_as_long_up_to_a_minute_and_no_more(
-    kind: type[ReelqError], case: Case
+    kind: type[ReelqError], case: ErrorContext
 ) -> None:
     error = an(kind)
     for attempts, longest in enumerate([2, 4, 8, 16, 32, 60]):
-        assert judge(error, replace(case, attempts=attempts, jitter=0)) == RetryIn(1)
-        assert judge(error, replace(case, attempts=attempts, jitter=1)) == RetryIn(longest)
+        assert decide(error, replace(case, attempts=attempts, jitter=0)) == RetryIn(1)
+        assert decide(error, replace(case, attempts=attempts, jitter=1)) == RetryIn(longest)
     for attempts in (RETRIES, case.attempts + RETRIES):
-        assert judge(error, replace(case, attempts=attempts)) == GiveUp(error)
+        assert decide(error, replace(case, attempts=attempts)) == GiveUp(error)
 
 
 @given(cases)
-def test_a_busy_session_is_looked_at_again_after_a_poll_interval_however_often(case: Case) -> None:
-    assert judge(errors.SessionBusy(), case) == CheckBackIn(case.poll_interval)
+def test_a_busy_session_is_looked_at_again_after_a_poll_interval_however_often(case: ErrorContext) -> None:
+    assert decide(errors.SessionBusy(), case) == RunAgainIn(case.poll_interval)
 
 
 @given(st.sampled_from([errors.RateLimited, errors.TokenQuota]), cases)
-def test_a_429_never_gives_up_and_never_uses_up_an_attempt(kind: type[ReelqError], case: Case) -> None:
-    verdict = judge(an(kind), case)
+def test_a_429_never_gives_up_and_never_uses_up_an_attempt(kind: type[ReelqError], case: ErrorContext) -> None:
+    verdict = decide(an(kind), case)
     if kind is errors.TokenQuota and case.quota_met:
         assert verdict == NO_TOKEN
     else:
-        assert isinstance(verdict, CheckBackIn)
+        assert isinstance(verdict, RunAgainIn)
         assert verdict.account_waits
         assert verdict.seconds >= case.rate_limit_wait
 
@@ -149,7 +149,7 @@ def test_a_429_right_after_the_wait_waits_twice_as_long_up_to_ten_minutes_or_a_l
     setting: float, lately: bool, last_wait: float, seconds: float
 ) -> None:
     case = replace(PLAIN, rate_limit_wait=setting, blocked_lately=lately, block_seconds=last_wait)
-    assert judge(errors.RateLimited(), case) == CheckBackIn(seconds, account_waits=True)
+    assert decide(errors.RateLimited(), case) == RunAgainIn(seconds, account_waits=True)
 
 
 def test_the_table_of_scopes_names_every_cause_that_an_account_is_parked_for() -> None:
@@ -161,31 +161,31 @@ def test_a_lost_session_to_which_nothing_was_sent_is_replaced_at_once_unless_the
     stage: Stage,
 ) -> None:
     error = errors.SessionGone()
-    assert judge(error, replace(PLAIN, stage=stage)) == ANEW
+    assert decide(error, replace(PLAIN, stage=stage)) == ANEW
     # One lost during its own upload was never on record.
     expected = ANEW if stage is Stage.UPLOAD else GiveUp(error)
-    assert judge(error, replace(PLAIN, stage=stage, has_session=False)) == expected
+    assert decide(error, replace(PLAIN, stage=stage, has_session=False)) == expected
 
 
 def test_sessions_lost_one_after_another_are_replaced_ever_more_slowly_and_not_for_ever() -> None:
     error = errors.SessionGone()
-    verdicts = [judge(error, replace(PLAIN, attempts=attempts, jitter=1)) for attempts in range(7)]
+    verdicts = [decide(error, replace(PLAIN, attempts=attempts, jitter=1)) for attempts in range(7)]
     assert verdicts[:6] == [RetryIn(seconds, Stage.UPLOAD) for seconds in (0, 4, 8, 16, 32, 60)]
     assert verdicts[6] == GiveUp(error)
 
 
 @given(cases)
-def test_a_session_lost_after_something_was_sent_is_final_and_says_what_it_was(case: Case) -> None:
+def test_a_session_lost_after_something_was_sent_is_final_and_says_what_it_was(case: ErrorContext) -> None:
     error = errors.SessionGone("the session is not there")
-    verdict = judge(error, replace(case, anything_sent=True))
+    verdict = decide(error, replace(case, anything_sent=True))
     assert isinstance(verdict, GiveUp)
     assert type(verdict.error) is errors.SessionLost
     assert verdict.error.__cause__ is error
 
 
 @given(cases)
-def test_a_session_lost_in_which_other_rows_worked_is_not_replaced_by_an_empty_one(case: Case) -> None:
-    verdict = judge(errors.SessionGone(), replace(case, anything_sent=False, builds_on_others=True, has_session=True))
+def test_a_session_lost_in_which_other_rows_worked_is_not_replaced_by_an_empty_one(case: ErrorContext) -> None:
+    verdict = decide(errors.SessionGone(), replace(case, anything_sent=False, builds_on_others=True, has_session=True))
     assert isinstance(verdict, GiveUp)
     assert isinstance(verdict.error, errors.SessionLost)
     assert "rows before it" in verdict.error.advice
@@ -193,15 +193,15 @@ def test_a_session_lost_in_which_other_rows_worked_is_not_replaced_by_an_empty_o
 
 def test_a_result_that_is_gone_when_it_is_brought_again_is_exported_again_by_itself_and_once() -> None:
     long_ago = replace(PLAIN, stage=Stage.DOWNLOAD, renders=0)
-    assert judge(errors.ResultMissing(), long_ago) == RetryIn(0, Stage.RENDER)
-    assert judge(errors.ResultMissing(), replace(long_ago, renders=1)) == TRY_AGAIN
-    assert judge(errors.BrokenDownload(), long_ago) == TRY_AGAIN
+    assert decide(errors.ResultMissing(), long_ago) == RetryIn(0, Stage.RENDER)
+    assert decide(errors.ResultMissing(), replace(long_ago, renders=1)) == TRY_AGAIN
+    assert decide(errors.BrokenDownload(), long_ago) == TRY_AGAIN
 
 
 def test_a_result_that_is_gone_is_not_replaced_by_what_its_session_shows_since_other_rows_worked_in_it() -> None:
     case = replace(PLAIN, stage=Stage.DOWNLOAD, renders=0, session_went_on=True)
-    verdict = judge(errors.ResultMissing(), case)
+    verdict = decide(errors.ResultMissing(), case)
     assert isinstance(verdict, GiveUp)
     assert "later rows have changed its session" in str(verdict.error)
     assert "`reelq retry` exports what the session shows now" in verdict.error.advice  # type: ignore[attr-defined]
-    assert judge(errors.ResultMissing(), replace(case, renders=1)) == TRY_AGAIN  # its own export is young
+    assert decide(errors.ResultMissing(), replace(case, renders=1)) == TRY_AGAIN  # its own export is young

@@ -1,0 +1,183 @@
+"""Live events of a batch or a row, as server-sent events. A client that reconnects misses none.
+
+The `id` of each event marks a position. A client that reconnects with the last one in `Last-Event-ID` continues right
+after it. The database is polled about once a second, and the only state kept for a client is its position.
+"""
+
+import json
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal
+
+import anyio
+from anyio import CapacityLimiter, to_thread
+from fastapi import Header, Query
+from fastapi.responses import StreamingResponse
+
+from api.deps import Service
+from api.schemas import Counts, EventShown
+from reelq.store import api_keys, commands
+from reelq.store.api_keys import Holder
+from reelq.store.db.engine import Store, is_unavailable
+from reelq.store.queries import events
+from reelq.store.queries.batch_status import has_ended, is_moving, row_is_moving
+from reelq.store.queries.events import START, Cursor, EventPage
+
+POLL_SECONDS: Final = 1.0
+KEEP_ALIVE: Final = 15.0
+_CONFIRM_AFTER: Final = 0.2
+_STOP_CHECK: Final = 0.2
+"""How often a waiting stream checks whether the process is stopping, in seconds."""
+MOST_AT_ONCE: Final = 200
+"""The most events to read at once."""
+_HEADERS: Final = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+_THREADS: Final = CapacityLimiter(8)
+"""Limits the threads that poll for streams, so that other requests always have threads left."""
+After = Annotated[
+    Literal["latest"] | None, Query(description="`latest`: only what happens from now on; else from the beginning.")
+]
+LastEventId = Annotated[
+    str,
+    Header(
+        alias="Last-Event-ID",
+        max_length=5000,
+        description="The `id` of the last event that was received: the stream goes on right behind it. With a word "
+        "that is no such id it begins anew, as nothing may be missed.",
+    ),
+]
+EVENT: Final = {
+    "type": "object",
+    "description": "`begin` at once, `job` for each thing that happens, `end` when nothing goes on by itself any more.",
+    "properties": {
+        "event": {"enum": ["begin", "job", "end"]},
+        "id": {"type": "string", "description": "Where the stream stands: for `Last-Event-ID`."},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+    "required": ["event", "id", "data"],
+}
+"""The OpenAPI schema of one event."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventSource:
+    """Whose events to send: those of a batch, or of one row in it."""
+
+    batch_id: str
+    job_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Poll:
+    """The result of one poll of the database."""
+
+    news: EventPage
+    goes_on: bool
+    ended: bool
+    """Whether everything has finished. If so, the stream can end after the first poll."""
+    key_is_valid: bool
+    """Whether the key that opened the stream is still valid."""
+
+
+def stream(
+    service: Service, caller: Holder, tail: EventSource, after: Literal["latest"] | None, last_event_id: str
+) -> StreamingResponse:
+    """Return the event stream. It ends when nothing more happens without an action by the user."""
+    mark = _start_position(service.store, tail, after, last_event_id)
+    content = _events(service, caller.key_id, tail, mark)
+    return StreamingResponse(content, media_type="text/event-stream", headers=_HEADERS)
+
+
+def _start_position(store: Store, tail: EventSource, after: str | None, last_event_id: str) -> Cursor:
+    """Return the position to start from.
+
+    A client that reconnects repeats its URL, and thus `after`, so `Last-Event-ID` takes precedence.
+    """
+    if last_event_id:
+        return Cursor.parse(last_event_id) or START
+    if after is None:
+        return START
+    with store.read() as session:
+        return events.newest_event(session, tail.batch_id)
+
+
+async def _events(service: Service, key_id: str, tail: EventSource, mark: Cursor) -> AsyncIterator[str]:
+    """Yield the text of the stream.
+
+    Between two transactions a batch can seem to be at rest, so the stream ends only if two polls in a row see that.
+    """
+    yield _block("begin", {"batch": tail.batch_id, "job": tail.job_id or None}, mark)
+    last_sent, at_rest = time.monotonic(), False
+    while not service.stopping.is_set():
+        poll = await to_thread.run_sync(_poll, service.store, tail, mark, key_id, limiter=_THREADS)
+        if poll is not None and not poll.key_is_valid:
+            return
+        if poll is not None and poll.news.told:
+            mark, last_sent = poll.news.mark, time.monotonic()
+            yield "".join(_event_blocks(poll.news))
+        if poll is not None and not poll.news.more:
+            if poll.ended or (at_rest and not poll.goes_on):
+                yield await to_thread.run_sync(_end_block, service.store, tail, mark, limiter=_THREADS)
+                return
+            at_rest = not poll.goes_on
+        if time.monotonic() - last_sent >= KEEP_ALIVE:
+            last_sent = time.monotonic()
+            yield ": still here\n\n"
+        pause = 0 if poll is not None and poll.news.more else _CONFIRM_AFTER if at_rest else POLL_SECONDS
+        if not await _wait(service, pause):
+            return
+
+
+async def _wait(service: Service, seconds: float) -> bool:
+    """Wait. Return False if the process is stopping. If the client disconnects, the server cancels the task."""
+    deadline = time.monotonic() + seconds
+    while True:
+        if service.stopping.is_set():
+            return False
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            return True
+        await anyio.sleep(min(remaining, _STOP_CHECK))
+
+
+def _poll(store: Store, tail: EventSource, mark: Cursor, key_id: str) -> _Poll | None:
+    """Poll the database. Return None if it is unavailable.
+
+    The status is read before the events, so that no event is missed when the status says that nothing more happens.
+    """
+    try:
+        with store.read() as session:
+            key_is_valid = api_keys.is_valid(session, key_id)
+            active = row_is_moving(session, tail.job_id) if tail.job_id else is_moving(session, tail.batch_id)
+            ended = not active and has_ended(session, tail.batch_id, tail.job_id)
+        with store.read() as session:
+            read = events.row_events_after if tail.job_id else events.events_after
+            return _Poll(read(session, tail.job_id or tail.batch_id, mark, MOST_AT_ONCE), active, ended, key_is_valid)
+    except Exception as error:
+        if not is_unavailable(error):
+            raise
+        return None
+
+
+def _end_block(store: Store, tail: EventSource, mark: Cursor) -> str:
+    with store.read() as session:
+        by_place = commands.job_counts(session, tail.batch_id)
+    counts = Counts()
+    for (_, status), count in by_place.items():
+        setattr(counts, status, getattr(counts, status) + count)
+    data = {
+        "batch": tail.batch_id,
+        "job": tail.job_id or None,
+        "total": by_place.total(),
+        "counts": counts.model_dump(),
+    }
+    return _block("end", data, mark)
+
+
+def _event_blocks(news: EventPage) -> Iterator[str]:
+    for event, mark in zip(news.told, news.marks, strict=True):
+        yield _block("job", EventShown.of(event).model_dump(mode="json"), mark)
+
+
+def _block(event: str, data: Any, mark: Cursor) -> str:
+    return f"event: {event}\nid: {mark}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"

@@ -1,0 +1,218 @@
+"""A client of one reelq service: sends requests with the key, parses JSON answers, raises failures as messages."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from ipaddress import ip_address
+from typing import Any, Final, Self
+from urllib.parse import urlsplit
+
+import click
+import httpx
+
+from reelq.cli.views.text import safe_line, without_password
+from reelq.errors import ReelqError, ServiceAway, ServiceRefused, SettingsError, UnknownName
+from reelq.nemo.probe import FailureStep, failure_step
+from reelq.nemo.safe_text import message_of
+from reelq.nemo.transport import read_body
+from reelq.settings import Settings
+
+_CONNECT_SECONDS: Final = 10.0
+_TIMEOUT_SECONDS: Final = 60.0
+_POST_TIMEOUT_SECONDS: Final = 600.0
+"""Submitting a hundred thousand rows takes up to half a minute, cancelling them a few minutes."""
+_PAGE_SIZE: Final = 200
+_LONGEST_FIELD: Final = 500
+PROBLEM: Final = "application/problem+json"
+_KEY_ADVICE: Final = "Whoever runs the service makes one: `reelq keys create --owner NAME`; set it as REELQ_API_KEY."
+_ADVICE: Final = {
+    FailureStep.NAME: "No such name is known: check REELQ_API_URL for a slip, and this machine's network and DNS.",
+    FailureStep.CERTIFICATE: "If its certificate is your own, set SSL_CERT_FILE to it.",
+    FailureStep.PROXY: "Check HTTPS_PROXY, or put the service's host into NO_PROXY.",
+}
+"""Advice where the cause of a connection failure is known."""
+
+
+class Service:
+    """The service at one address. Redirects are not followed, so that the key goes nowhere else."""
+
+    def __init__(self, address: str, key: str) -> None:
+        self.address = address
+        headers = {"Authorization": f"Bearer {key}", "User-Agent": f"reelq/{version('reelq')}"}
+        timeout = httpx.Timeout(_TIMEOUT_SECONDS, connect=_CONNECT_SECONDS)
+        try:
+            self._http = httpx.Client(base_url=address, headers=headers, timeout=timeout, follow_redirects=False)
+        except (httpx.InvalidURL, ValueError) as error:
+            raise _wrong_address(address, safe_line(str(error))) from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def get(self, path: str, **query: Any) -> dict[str, Any]:
+        """Fetch one resource."""
+        return self.ask("GET", path, params=query)
+
+    def post(self, path: str) -> dict[str, Any]:
+        """Perform an action and return its result."""
+        return self.ask("POST", path)
+
+    def pages(self, path: str, *, at_once: int = _PAGE_SIZE, **query: Any) -> Iterator[dict[str, Any]]:
+        """Iterate over a list, fetching each page when it is needed."""
+        cursor: dict[str, str] = {}
+        while True:
+            page = self.get(path, limit=at_once, **query, **cursor)
+            yield from _items(self, page)
+            if not page.get("next"):
+                return
+            cursor = {"cursor": str(page["next"])}
+
+    def ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        """Send a request whose answer is one JSON object."""
+        if method == "POST":
+            options = {"timeout": httpx.Timeout(_POST_TIMEOUT_SECONDS, connect=_CONNECT_SECONDS), **options}
+        with self.opened(method, path, **options) as response:
+            return self._parse_object(response)
+
+    def encoded(self, parts: Sequence[tuple[str, Any]]) -> tuple[bytes, Mapping[str, str]]:
+        """Encode a form and its header once, so that every retry sends the same bytes."""
+        request = self._http.build_request("POST", "/", files=parts)
+        return request.read(), {"Content-Type": request.headers["Content-Type"]}
+
+    def has(self, path: str) -> bool:
+        """Whether there is a resource at this path."""
+        try:
+            with self.opened("HEAD", path):
+                return True
+        except UnknownName:
+            return False
+
+    @contextmanager
+    def opened(self, method: str, path: str, **options: Any) -> Iterator[httpx.Response]:
+        """Open a successful response; its body is not read yet."""
+        with self.in_words(), self._http.stream(method, path, **options) as response:
+            if not response.is_success:
+                read_body(response)
+                raise self._error_of(response)
+            yield response
+
+    @contextmanager
+    def in_words(self) -> Iterator[None]:
+        """Turn transport errors into errors with a message."""
+        try:
+            yield
+        except httpx.InvalidURL as error:
+            raise _wrong_address(self.address, str(error)) from None
+        except (httpx.HTTPError, httpx.StreamError, UnicodeError) as error:
+            raise _unavailable(self.address, error) from None
+
+    def _parse_object(self, response: httpx.Response) -> dict[str, Any]:
+        read_body(response)
+        try:
+            data = response.json()
+        except ValueError:
+            data = None
+        if not isinstance(data, dict):
+            raise self.stranger()
+        return data
+
+    def _error_of(self, response: httpx.Response) -> ReelqError:
+        problem = _parse_problem(response)
+        status = response.status_code
+        if response.is_redirect:
+            location = safe_line(without_password(response.headers.get("location", "")))
+            message = (
+                f"REELQ_API_URL: {without_password(self.address)} sends on to {location}, and the key is not sent there"
+            )
+            return _settings_error(message, "If that is the service, name it as REELQ_API_URL.")
+        if status == httpx.codes.UNAUTHORIZED:
+            return _settings_error(
+                f"REELQ_API_KEY: {without_password(self.address)} does not accept this key", _KEY_ADVICE
+            )
+        if status in {502, 503, 504} or (problem and status >= 500 and status != 507):
+            message = problem.get("detail") or "whoever stands before it can't reach it"
+            return ServiceAway(
+                f"{without_password(self.address)} is in trouble: {message} (HTTP {status})", "Try again in a minute."
+            )
+        if not problem and not (status == httpx.codes.NOT_FOUND and response.request.method == "HEAD"):
+            return self.stranger()
+        detail, advice = problem.get("detail", "There is no such thing"), problem.get("advice", "")
+        if status == httpx.codes.NOT_FOUND:
+            return UnknownName(detail, advice or "`reelq status` lists your batches there.")
+        return ServiceRefused(detail, advice, problem)
+
+    def stranger(self) -> SettingsError:
+        """The error for an answer that a reelq service would not give."""
+        message = (
+            f"REELQ_API_URL: something answers at {without_password(self.address)}, but not as a reelq service does"
+        )
+        return _settings_error(message, "Correct it; or a proxy or a login page stands in between.")
+
+
+def service_at(address: str, settings: Settings, *, warn: bool = True) -> Service:
+    """Connect to the service at this address with the configured key. Warns if the key would travel unencrypted."""
+    try:
+        parts = urlsplit(address)
+    except ValueError as error:
+        raise _wrong_address(address, safe_line(str(error))) from None
+    if parts.username or parts.password or parts.query or parts.fragment or not parts.hostname:
+        raise _wrong_address(address, "it takes scheme, host, port and path alone")
+    if settings.reelq_api_key is None:
+        raise _settings_error("REELQ_API_KEY is not set, and the reelq service asks for a key", _KEY_ADVICE)
+    if warn and in_the_clear(address):
+        click.echo(f"The key and your files go to {parts.hostname} unencrypted (http): use https.", err=True)
+    return Service(address, settings.reelq_api_key.get_secret_value())
+
+
+def in_the_clear(address: str) -> bool:
+    """Whether traffic to this address is unencrypted and leaves this machine."""
+    parts = urlsplit(address)
+    return parts.scheme == "http" and not _is_loopback(parts.hostname or "")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _parse_problem(response: httpx.Response) -> dict[str, str]:
+    if response.headers.get("content-type", "").partition(";")[0] != PROBLEM:
+        return {}
+    try:
+        data = response.json()
+    except ValueError:
+        return {}
+    if not isinstance(data, dict) or "detail" not in data:
+        return {}
+    fields = ("detail", "advice", "code")
+    return data | {field: safe_line(str(data.get(field) or ""))[:_LONGEST_FIELD] for field in fields}
+
+
+def _items(service: Service, page: dict[str, Any]) -> list[dict[str, Any]]:
+    items = page.get("items")
+    if not isinstance(items, list):
+        raise service.stranger()
+    return items
+
+
+def _unavailable(address: str, error: Exception) -> ServiceAway:
+    reason = safe_line(message_of(error))
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError | UnicodeError):
+        return ServiceAway(
+            f"No reelq service answers at {without_password(address)}: {reason}", _ADVICE.get(failure_step(error), "")
+        )
+    return ServiceAway(f"The connection to {without_password(address)} broke off: {reason}")
+
+
+def _wrong_address(address: str, reason: str) -> SettingsError:
+    return _settings_error(f"REELQ_API_URL: {without_password(address)} is no address of a service: {reason}", "")
+
+
+def _settings_error(message: str, advice: str) -> SettingsError:
+    error = SettingsError(message)
+    error.advice = advice or error.advice
+    return error

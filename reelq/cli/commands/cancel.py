@@ -1,0 +1,50 @@
+"""`reelq cancel`: cancels a batch or a single row."""
+
+import click
+
+from reelq.cli.backends.base import Queue, Target
+from reelq.cli.targets import api_option, open_queue, resolve, sandbox_option
+from reelq.cli.views.text import plural
+from reelq.cli.views.watch import is_interactive
+from reelq.store.commands import ActionCounts
+
+
+@click.command("cancel")
+@click.argument("target", metavar="BATCH|JOB")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@api_option
+@sandbox_option
+def command(target: str, yes: bool, api: str | None, sandbox: bool) -> None:
+    """End all rows of a BATCH that have not ended, or one JOB. On a terminal it asks first.
+
+    A row at work ends at its next event, its cost and the agent's words recorded. Finished videos stay, and what was
+    paid for is not given back. `reelq retry` takes up a single row again; running the manifest again, all of them.
+
+    BATCH is an id or a piece of one, a manifest, or `last`; JOB is a row's id, or BATCH:ROW.
+
+    \b
+    Example: reelq cancel last --yes
+    """
+    with open_queue(resolve, target, sandbox=sandbox, api=api) as (queue, resolved):
+        if not yes and is_interactive():
+            click.confirm(_question(queue, resolved), abort=True, err=True)
+        counts = queue.cancel(resolved)
+    click.echo(_message(counts, resolved.row))
+
+
+def _question(queue: Queue, resolved: Target) -> str:
+    if resolved.job_id:
+        return f"Cancel row {resolved.row} of {resolved.batch_id}?"
+    batch = queue.stand(resolved.batch_id).seen
+    return f"Cancel {plural(batch.unfinished, 'row')} of {batch.name} ({resolved.batch_id})?"
+
+
+def _message(counts: ActionCounts, row: int) -> str:
+    if row:
+        outcome = (
+            "is cancelled" if counts.done else "will end at its next event" if counts.soon else "had ended: left alone"
+        )
+        return f"Row {row} {outcome}."
+    soon = f"; {plural(counts.soon, 'row')} at work will end at the next event" if counts.soon else ""
+    ended = f"; {plural(counts.not_so, 'row')} had ended" if counts.not_so else ""
+    return f"{plural(counts.done, 'row')} cancelled{soon}{ended}."

@@ -1,0 +1,82 @@
+"""`reelq check`: reports everything that is wrong with a manifest at once, as a compiler does, and its cost."""
+
+import sys
+from collections import Counter
+from pathlib import Path
+
+import click
+
+from reelq.cli import submit
+from reelq.cli.backends.local import OWNER
+from reelq.cli.errors import OK, USAGE_ERROR
+from reelq.cli.estimate import describe_cost, describe_plan, describe_plan_cost, read_funds
+from reelq.cli.submit import SubmitOptions
+from reelq.cli.views.text import plural, show_findings
+from reelq.manifest import checks
+from reelq.settings import Settings
+from reelq.store.billing.estimates import estimate_rows
+from reelq.store.db import migrations
+from reelq.store.db.readonly import database_message, open_read_only
+from reelq.store.queries.lookup import count_batches
+from reelq.store.submission import submitter
+from reelq.store.submission.request import Plan, RowAction, Submission
+
+
+@click.command("check")
+@click.argument("path", metavar="MANIFEST", type=click.Path(path_type=Path))
+@submit.out_option
+@submit.skill_option
+def command(path: Path, out: Path | None, skill: str) -> None:
+    """Check MANIFEST without running it: every fault and every warning, with line and column; and what it would cost.
+
+    The cost is that of the rows that `reelq run` would send now, reckoned from what the account has paid so far, else
+    from what is usual.
+
+    \b
+    Example: reelq check jobs.csv
+    Exit code: 0 if it can run, 2 if it can't.
+    """
+    settings, call = Settings.read(), SubmitOptions(path, out=out, skill=skill)
+    checked = submit.check_manifest(call, settings)
+    show_findings(path, checked)
+    _show_summary(checked)
+    if not checked.faults:
+        _show_estimate(submit.build_submission(call, checked), settings)
+    sys.exit(USAGE_ERROR if checked.faults else OK)
+
+
+def _show_summary(checked: checks.Checked) -> None:
+    warnings = plural(len(checked.warnings), "warning")
+    if checked.faults:
+        click.echo(f"{plural(len(checked.faults), 'fault')}, {warnings}: it can't run.")
+        return
+    routes = ", ".join(f"{count} {route}" for route, count in Counter(row.route for row in checked.rows).items())
+    click.echo(f"{plural(len(checked.rows), 'row')} ({routes}), {warnings}: it can run.")
+
+
+def _show_estimate(order: Submission, settings: Settings) -> None:
+    plan, balance = _plan(order, settings), read_funds(settings)
+    if plan is None:
+        click.echo(describe_cost(estimate_rows(order.rows, highest=balance.highest), balance))
+        return
+    if plan.count(RowAction.NEW) < len(plan.fates):
+        for line in describe_plan(plan):
+            click.echo(line)
+    for line in describe_plan_cost(plan, order.rows, balance):
+        click.echo(line)
+
+
+def _plan(order: Submission, settings: Settings) -> Plan | None:
+    """The plan for the rows; None if the database knows no batch, so that all rows would be sent. Writes nothing."""
+    try:
+        with open_read_only(settings) as store:
+            if store is None or not migrations.is_current(store):
+                return None
+            with store.read() as session:
+                batch_count = count_batches(session, OWNER)
+            return submitter.plan(store, order, service=settings.nemo_api_url) if batch_count else None
+    except Exception as error:
+        if not (why := database_message(error)):
+            raise
+        click.echo(f"The database does not answer ({why}): the cost is that of all rows, done before or not.", err=True)
+        return None

@@ -1,0 +1,94 @@
+"""`reelq db`: shows where the database is and which version it has, and upgrades it."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from reelq.cli.errors import FAILED, OK
+from reelq.cli.interrupts import delay_interrupt
+from reelq.errors import SettingsError
+from reelq.settings import Settings
+from reelq.store.db import migrations
+from reelq.store.db.engine import Store, database_url
+from reelq.store.db.readonly import database_message, open_read_only, safe_address
+
+_ADVICE = "Is it running, and REELQ_DATABASE_URL right? `reelq doctor` looks at both."
+
+
+@click.group("db", invoke_without_command=True)
+@click.pass_context
+def command(context: click.Context) -> None:
+    """Show the database: where it is, and whether its version is the one that this reelq works with.
+
+    \b
+    Example: reelq db upgrade
+    Exit code: 0 if it can be worked with, 1 if it needs an upgrade or can't be
+    reached.
+    """
+    if context.invoked_subcommand is None:
+        sys.exit(_show())
+
+
+@command.command("upgrade")
+def upgrade() -> None:
+    """Bring the database to the newest version. Nothing is lost, and several may do so at once.
+
+    \b
+    Example: reelq db upgrade
+    """
+    with _database_errors():
+        store = Store(database_url(Settings.read()))
+        try:
+            click.echo(_upgrade_database(store))
+        finally:
+            store.close()
+
+
+def _upgrade_database(store: Store) -> str:
+    before, newest = migrations.revision(store), migrations.newest()
+    if before == newest:
+        return f"{safe_address(store.url)} is at version {newest} already: nothing to do."
+    with delay_interrupt():
+        migrations.upgrade(store)
+    return f"{safe_address(store.url)}: " + (
+        f"from version {before} to {newest}." if before else f"made, at version {newest}."
+    )
+
+
+def _show() -> int:
+    settings = Settings.read()
+    with _database_errors(), open_read_only(settings) as store:
+        click.echo(f"database  {safe_address(database_url(settings))}")
+        if store is None:
+            click.echo(f"version   none yet: it is made, at version {migrations.newest()}, when work begins")
+            return OK
+        return _show_version(store)
+
+
+def _show_version(store: Store) -> int:
+    found, newest = migrations.revision(store), migrations.newest()
+    if found == newest:
+        click.echo(f"version   {found}, the newest")
+        return OK
+    if found is not None and migrations.is_newer(found):
+        click.echo(f"version   {found}, of a newer reelq; this one knows {newest}")
+        click.echo("Update reelq on this machine.", err=True)
+    else:
+        click.echo(f"version   {found or 'none'}; this reelq works with {newest}")
+        click.echo("Run `reelq db upgrade`.", err=True)
+    return FAILED
+
+
+@contextmanager
+def _database_errors() -> Iterator[None]:
+    """Turn database errors into a message of one line."""
+    try:
+        yield
+    except SettingsError:
+        raise
+    except Exception as error:
+        if not (message := database_message(error)):
+            raise
+        raise click.ClickException(f"The database can't be used: {message}\n{_ADVICE}") from None

@@ -1,0 +1,31 @@
+"""`reelq skills`: the skills that a row can ask for."""
+
+import click
+
+from reelq import skills
+from reelq.settings import Settings
+
+
+@click.command("skills")
+@click.argument("name", required=False)
+def command(name: str | None) -> None:
+    """Show the skills, or the whole guide of the one that is NAMED.
+
+    \b
+    Example: reelq skills ai-video-face-swap
+    """
+    own = Settings.read().reelq_data_dir / "skills"
+    known = skills.load([own])
+    if name is None:
+        _list(known)
+        click.echo(f"\nYour own go into {own}, each as NAME/SKILL.md.", err=True)
+    else:
+        click.echo(known.named(name).body)
+
+
+def _list(known: skills.Skills) -> None:
+    width = max(map(len, known))
+    for skill in known.values():
+        click.echo(f"{skill.name:{width}}  {skill.version}  {skill.description}")
+    for note in known.notes:
+        click.echo(note, err=True)

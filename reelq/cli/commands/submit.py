@@ -1,0 +1,72 @@
+"""`reelq submit`: submits a manifest to the queue and returns."""
+
+from pathlib import Path
+
+import click
+
+from reelq.cli import submit
+from reelq.cli.backends.local import open_deployment
+from reelq.cli.interrupts import raise_on_interrupt
+from reelq.cli.submit import SubmitOptions
+from reelq.cli.targets import api_option, service_address
+from reelq.settings import Settings
+from reelq.store.submission.request import Submission
+
+
+@click.command("submit")
+@submit.options
+@api_option
+def command(path: Path, api: str | None, **options: object) -> None:
+    """Hand MANIFEST to the queue, print the batch's id, and return. Workers take it from there.
+
+    Handed in again, it goes on where it stands: rows that are done or under way are not run a second time.
+
+    With a service (--api) the files go there first, each once and none that it has. There, each call is a batch of its
+    own; rows that are done or under way in another one take its results, and cost nothing.
+
+    \b
+    Example: reelq submit jobs.csv --limit-credits 500
+    Exit code: 0 if it is in the queue, 2 if the manifest is wrong.
+    """
+    call = SubmitOptions(path, **options)  # type: ignore[arg-type] # click passes what the options declare
+    settings = Settings.read()
+    address = service_address(settings, api)
+    if address:
+        _refuse_local_options(call)
+    order = submit.check_and_build(call, settings)
+    raise_on_interrupt()
+    if address:
+        _submit_to_service(address, settings, order, call)
+    else:
+        _submit_locally(settings, order, call)
+
+
+def _submit_locally(settings: Settings, order: Submission, call: SubmitOptions) -> None:
+    with open_deployment(settings) as local:
+        submitted = submit.submit(local, order, call)
+        click.echo(submitted.batch_id)
+        if local.in_process:
+            click.echo(f"No broker is configured: `reelq run {call.path}` works on it.", err=True)
+        else:
+            click.echo(f"`reelq watch {submitted.batch_id}` shows how it goes.", err=True)
+
+
+def _submit_to_service(address: str, settings: Settings, order: Submission, call: SubmitOptions) -> None:
+    from reelq.cli.backends.http.client import service_at
+    from reelq.cli.backends.http.submit import submit_batch as hand_over
+
+    with service_at(address, settings) as service:
+        batch_id = hand_over(service, order, call)
+    api_option = "" if address == settings.reelq_api_url else f" --api {address}"
+    click.echo(batch_id)
+    click.echo(f"`reelq watch {batch_id}{api_option}` shows how it goes;", err=True)
+    click.echo(f"`reelq results {batch_id}{api_option} --videos DIR` brings the finished videos home.", err=True)
+
+
+def _refuse_local_options(call: SubmitOptions) -> None:
+    if call.out is not None:
+        raise click.UsageError(
+            "--out is for work on this machine: `reelq results BATCH --videos DIR` brings videos home."
+        )
+    if call.retry_failed:
+        raise click.UsageError("--retry-failed is for work on this machine: `reelq retry BATCH` tries again there.")

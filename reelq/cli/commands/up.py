@@ -1,0 +1,127 @@
+"""`reelq up`: runs the REST service, workers and Flower together on this machine."""
+
+import os
+import socket
+import sys
+
+import click
+
+from reelq.cli.backends.local import Deployment, open_deployment
+from reelq.cli.doctor.network import broker_error
+from reelq.cli.errors import FAILED, INTERRUPTED, OK
+from reelq.cli.supervisor import Supervisor
+from reelq.cli.views.text import without_password
+from reelq.errors import SettingsError
+from reelq.store import api_keys
+from worker import flower_access
+
+_GET_REDIS = """\
+Without one, `reelq run` does all the work in one process and needs nothing.
+To get one:
+  Debian, Ubuntu   sudo apt install redis-server
+  macOS            brew install redis && brew services start redis
+  Docker           docker run -d -p 6379:6379 redis
+Then:              export REELQ_BROKER_URL=redis://127.0.0.1:6379/0"""
+
+
+@click.command("up")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="How many worker processes.")
+@click.option("--api/--no-api", "api", default=True, show_default=True, help="Serve the REST service.")
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Where that listens; 0.0.0.0 lets other machines ask it."
+)
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Its port.")
+@click.option("--flower/--no-flower", default=True, show_default=True, help="Show the workers in a browser.")
+@click.option(
+    "--flower-port", envvar="FLOWER_PORT", default=5555, show_default=True, type=click.IntRange(1, 65535),
+    help="Flower's port.",
+)  # fmt: skip
+def command(workers: int, api: bool, host: str, port: int, flower: bool, flower_port: int) -> None:
+    """Run the REST service, workers and Flower together on this machine, until Ctrl-C.
+
+    The first Ctrl-C lets the workers end what they have begun (REELQ_STOP_GRACE seconds at most), the second does not.
+    Nothing is lost either way.
+
+    The REST service asks for a key (`reelq keys create`) and speaks plain HTTP: where others reach it, put something
+    before it that speaks https. Flower can be reached from this machine alone; FLOWER_ADDRESS=0.0.0.0 lets others in,
+    who are asked for the password that FLOWER_BASIC_AUTH=NAME:PASSWORD then has to set.
+
+    \b
+    Example: REELQ_BROKER_URL=redis://127.0.0.1:6379/0 reelq up --workers 2
+    Exit code: 0 when stopped, 1 if a process ended by itself, 2 without a Redis,
+    130 if stopped at once.
+    """
+    with open_deployment() as local:
+        _check(local)
+        keyless = all(key.revoked_at for key in api_keys.all_keys(local.store))
+    if api:
+        _check_port("The REST service", host, port, "--host and --port name another place; --no-api does without it.")
+    if flower:
+        _check_flower(flower_port)
+    # JSON lines are printed unchanged: a prefix would make them invalid.
+    supervisor = Supervisor(prefixed=local.settings.reelq_log_format == "console")
+    for number in range(1, workers + 1):
+        options = ["--loglevel=INFO", f"--hostname=worker{number}.{os.getpid()}@%h"]
+        supervisor.start(f"worker {number}", ["worker", str(number), *options])
+    if api:
+        _start_api(supervisor, host, port, keyless=keyless)
+    if flower:
+        _start_flower(supervisor, flower_port)
+    click.echo("reelq: up; Ctrl-C stops", err=True)
+    stop_requested = supervisor.run()
+    click.echo("reelq: all stopped; nothing is lost", err=True)
+    sys.exit((INTERRUPTED if supervisor.hurried else OK) if stop_requested else FAILED)
+
+
+def _check(local: Deployment) -> None:
+    """Raise, before anything is started, if the processes would exit at once."""
+    if local.settings.reelq_broker_url is None:
+        refusal = SettingsError("REELQ_BROKER_URL is not set, and workers are sent their rows through a Redis")
+        refusal.advice = _GET_REDIS
+        raise refusal
+    url = local.settings.reelq_broker_url.get_secret_value()
+    if why := broker_error(url):
+        refusal = SettingsError(f"REELQ_BROKER_URL: {without_password(url)} can't be used: {why}")
+        refusal.advice = _GET_REDIS
+        raise refusal
+    _ = local.vault  # raises if the key is missing or wrong
+
+
+def _check_flower(port: int) -> None:
+    if fault := flower_access.refusal(os.environ):
+        refusal = SettingsError(f"Flower: {fault}")
+        refusal.advice = f"{flower_access.ADVICE}. --no-flower does without it."
+        raise refusal
+    if not os.environ.get("FLOWER_UNIX_SOCKET"):
+        advice = "--flower-port names another port; --no-flower does without it."
+        _check_port("Flower", flower_access.address(os.environ), port, advice)
+
+
+def _check_port(who: str, host: str, port: int, advice: str) -> None:
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+    except OSError as error:
+        raise click.UsageError(f"{who} can't listen at {host}:{port}: {error.strerror}. {advice}") from None
+
+
+def _start_api(supervisor: Supervisor, host: str, port: int, *, keyless: bool) -> None:
+    supervisor.start("api", ["api", host, str(port)])
+    url = f"http://{_host_in_url(host)}:{port}"
+    click.echo(f"reelq: REST service at {url}, its description at {url}/docs", err=True)
+    if keyless:
+        click.echo("reelq: nobody has a key to it yet: `reelq keys create --owner NAME` makes one", err=True)
+
+
+def _start_flower(supervisor: Supervisor, port: int) -> None:
+    supervisor.start("flower", ["flower", f"--port={port}"], last=True)
+    host = flower_access.address(os.environ)
+    note = " (this machine alone; `FLOWER_ADDRESS` lets others in)" if flower_access.is_loopback(host) else ""
+    click.echo(f"reelq: Flower at http://{_host_in_url(host)}:{port}{note}", err=True)
+
+
+def _host_in_url(host: str) -> str:
+    """The host as it stands in a URL that works on this machine."""
+    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104

@@ -1,0 +1,276 @@
+"""Checks of what is reached over the network: broker, workers, Flower, the reelq service, NemoVideo."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import redis
+from kombu import Connection
+from pydantic import SecretStr
+
+from reelq import errors
+from reelq.broker import make_celery
+from reelq.cli.backends.http.client import Service, in_the_clear, service_at
+from reelq.cli.doctor.finding import CheckContext, Finding, ok, warning, wrong
+from reelq.cli.doctor.local import SKEW_SECONDS, clock_warning
+from reelq.cli.estimate import attribution_headers
+from reelq.cli.views.text import without_password
+from reelq.errors import ReelqError, ServiceAway, SettingsError
+from reelq.nemo.probe import FailureStep, ProbeResult, Unreachable, look
+from reelq.settings import Settings
+from reelq.store.db.readonly import open_read_only
+from reelq.store.queries.account import AccountState, account_state, stored_token
+from worker import flower_access
+
+ABOUT_BROKER: Final = "broker"
+_BROKER_SECONDS: Final = 3
+_REDIS_SCHEMES: Final = ("redis://", "rediss://", "unix://")
+_BROKER_ADVICE: Final = (
+    "Start it, or correct REELQ_BROKER_URL (redis://HOST:6379/0); unset, this machine works by itself."
+)
+
+
+def check_broker(patient: CheckContext) -> Iterator[Finding]:
+    """Check that the broker answers and does not drop messages, and that workers answer."""
+    broker_url = patient.settings.reelq_broker_url
+    if broker_url is None:
+        yield ok(ABOUT_BROKER, "none is set: this machine works by itself")
+        return
+    url = broker_url.get_secret_value()
+    if reason := broker_error(url):
+        yield wrong(ABOUT_BROKER, f"{without_password(url)} can't be used: {reason}", _BROKER_ADVICE)
+        return
+    yield ok(ABOUT_BROKER, f"{without_password(url)} answers")
+    if policy := _eviction_policy(url):
+        advice = "Set maxmemory-policy to noeviction; until then rows whose messages it drops are only late."
+        yield warning(ABOUT_BROKER, f"this Redis drops messages when its memory is full ({policy})", advice)
+    yield _check_workers(patient)
+
+
+def broker_error(url: str) -> str:
+    """Why the broker can't be reached, else an empty string."""
+    if url.startswith("memory:"):
+        return "it exists within one process only"
+    try:
+        if url.startswith(_REDIS_SCHEMES):
+            with _redis_client(url) as client:
+                client.ping()
+        else:
+            with Connection(url, connect_timeout=_BROKER_SECONDS) as connection:
+                connection.ensure_connection(max_retries=1, timeout=_BROKER_SECONDS)
+    except ValueError:  # its message would repeat a part of the address, which may be the password
+        return "it is no address; write redis://NAME:PASSWORD@HOST:6379/0, with / # and @ in a password as %2F %23 %40"
+    except Exception as error:  # noqa: BLE001 - each transport has its own exceptions
+        return _first_line(error).replace(url, without_password(url))
+    return ""
+
+
+def _redis_client(url: str) -> Any:
+    return redis.Redis.from_url(url, socket_connect_timeout=_BROKER_SECONDS, socket_timeout=_BROKER_SECONDS, retry=None)
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), "").rstrip(".") or type(error).__name__
+
+
+def _eviction_policy(url: str) -> str:
+    if not url.startswith(_REDIS_SCHEMES):
+        return ""
+    try:
+        with _redis_client(url) as client:
+            memory = client.info("memory")
+    except redis.RedisError:  # this user may lack the permission
+        return ""
+    policy = str(memory.get("maxmemory_policy", "noeviction"))
+    return policy if memory.get("maxmemory") and policy != "noeviction" else ""
+
+
+def _check_workers(patient: CheckContext) -> Finding:
+    answers = make_celery(patient.settings).control.ping(timeout=1.0) or []
+    if answers:
+        return ok("workers", f"{len(answers)} {'answers' if len(answers) == 1 else 'answer'}")
+    advice = "Start some with `reelq up`, or `celery -A worker worker` on the machines that are to work."
+    return warning("workers", "none answers: rows that are submitted wait until there is one", advice)
+
+
+def check_flower(patient: CheckContext) -> Iterator[Finding]:
+    """Check that Flower needs a password unless only this machine reaches it: it shows every row."""
+    if patient.settings.reelq_broker_url is None:
+        return
+    if fault := flower_access.refusal(patient.environment):
+        yield wrong("flower", f"it does not start: {fault}", f"{flower_access.ADVICE}.")
+    elif flower_access.has_password(patient.environment):
+        yield ok("flower", "asks for a password")
+    else:
+        yield ok("flower", "this machine alone reaches it, and sees every row without a password")
+
+
+ABOUT_REELQ_SERVICE: Final = "reelq service"
+
+
+def check_reelq_service(patient: CheckContext) -> Iterator[Finding]:
+    """Check that the reelq service accepts the key and is ready."""
+    address = patient.settings.reelq_api_url
+    if address is None:
+        if patient.settings.reelq_api_key is not None:
+            yield warning(
+                ABOUT_REELQ_SERVICE, "REELQ_API_KEY is set, but REELQ_API_URL is not", "Set both, or unset the key."
+            )
+        return
+    try:
+        with service_at(address, patient.settings, warn=False) as service:
+            if in_the_clear(address):
+                what = f"the key and your files go to {without_password(address)} unencrypted"
+                yield warning(
+                    ABOUT_REELQ_SERVICE,
+                    what,
+                    "Use https://; whoever runs the service puts something before it for that.",
+                )
+            service.get("/v1/batches", limit=1)
+            yield ok(ABOUT_REELQ_SERVICE, f"{without_password(address)} answers, and accepts the key")
+            yield from _check_readiness(service, address)
+    except ReelqError as error:
+        yield wrong(ABOUT_REELQ_SERVICE, str(error), error.advice)
+
+
+def _check_readiness(service: Service, address: str) -> Iterator[Finding]:
+    try:
+        service.get("/readyz")
+    except ServiceAway as unavailable:
+        yield warning(
+            ABOUT_REELQ_SERVICE,
+            str(unavailable),
+            f"Whoever runs {without_password(address)} has to see to it; rows wait meanwhile.",
+        )
+    except SettingsError:  # some operators don't expose that route
+        return
+
+
+ABOUT_NEMO: Final = "service"
+_NEMO_SECONDS: Final = 3.0
+_NEMO_ADVICE: Final = {
+    FailureStep.NAME: "No such name is known: check NEMO_API_URL for a slip, and this machine's network and DNS.",
+    FailureStep.CERTIFICATE: "If a proxy of your network opens TLS, set SSL_CERT_FILE to its certificate.",
+    FailureStep.PROXY: "Check HTTPS_PROXY, or put the service's host into NO_PROXY.",
+    FailureStep.TIME: "Check the network, firewall and proxy (HTTPS_PROXY); is NEMO_API_URL right?",
+    FailureStep.CONNECTION: "Check the network and firewall; is NEMO_API_URL right?",
+}
+
+
+def check_nemo(patient: CheckContext) -> Iterator[Finding]:
+    """Check NemoVideo, the token, the credits and the clock with a single request."""
+    settings = patient.settings
+    account, token = _read_account(settings)
+    address = f"{without_password(settings.nemo_api_url)}{_proxy_note(settings.nemo_api_url)}"
+    try:
+        answer = look(settings, attribution_headers(settings), token, _NEMO_SECONDS)
+    except Unreachable as error:
+        yield wrong(ABOUT_NEMO, f"{address} can't be reached: {error}", _NEMO_ADVICE[error.trouble])
+    else:
+        yield _service_finding(address, answer)
+        if answer.skew is not None and abs(answer.skew) > SKEW_SECONDS:
+            yield clock_warning(answer.skew, "the service's")
+        if token is not None:
+            yield from _token_findings(settings, answer, account)
+    if token is None and "NEMO_TOKEN" not in patient.wrong:
+        yield _no_token(account)
+    if account and account.parked:
+        yield warning(
+            "account", f"rows wait: {account.parked_why or account.parked}", "`reelq resume BATCH` tries again."
+        )
+
+
+def _read_account(settings: Settings) -> tuple[AccountState | None, SecretStr | None]:
+    """The account and its token. Database errors are ignored here: check_database reports them."""
+    account, token = None, settings.nemo_token
+    with suppress(Exception), open_read_only(settings) as store:
+        if store is not None:
+            account = account_state(store, settings)
+            token = stored_token(store, settings)
+    return account, token
+
+
+def _proxy_note(url: str) -> str:
+    parts = urlsplit(url)
+    proxies = getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if not proxy or not parts.hostname or proxy_bypass(parts.hostname):
+        return ""
+    return f" (through {without_password(proxy)})"
+
+
+def _service_finding(address: str, answer: ProbeResult) -> Finding:
+    match answer.refusal:
+        case None | errors.TokenRefused() | errors.CreditsExhausted() | errors.PlanRequired():
+            return ok(ABOUT_NEMO, f"{address} answers ({answer.seconds * 1000:.0f} ms)")
+        case errors.RateLimited():
+            return warning(
+                ABOUT_NEMO, f"{address} asks for fewer requests (429)", "Wait a minute; reelq holds off by itself."
+            )
+        case errors.ServerTrouble() as trouble:
+            return warning(
+                ABOUT_NEMO, f"{address} is in trouble: {trouble}", "Wait; rows that are under way are tried again."
+            )
+        case errors.Unintelligible() | errors.Rejected():
+            what = f"something answers at {address}, but not as the service does: {answer.refusal}"
+            return wrong(
+                ABOUT_NEMO, what, "Correct NEMO_API_URL; or a proxy or a login page of your network stands in between."
+            )
+        case _:
+            return warning(
+                ABOUT_NEMO, f"{address}: {answer.refusal}", answer.refusal.advice or "Try again in a minute."
+            )
+
+
+def _token_findings(settings: Settings, answer: ProbeResult, account: AccountState | None) -> Iterator[Finding]:
+    own = settings.nemo_token is not None
+    name = "NEMO_TOKEN" if own else "the free token"
+    if isinstance(answer.refusal, errors.TokenRefused):
+        yield _refused_token(settings, account)
+    elif answer.balance is not None:
+        until = (
+            f", until {_format_time(account.token_ends_at)}" if not own and account and account.token_ends_at else ""
+        )
+        yield ok("token", f"the service accepts {name}{until}")
+        yield _credits_finding(answer.balance.available, answer.balance.frozen, account)
+    elif isinstance(answer.refusal, errors.CreditsExhausted):
+        yield _credits_finding(0, 0, account)
+    elif isinstance(answer.refusal, errors.PlanRequired):
+        yield warning("credits", str(answer.refusal), answer.refusal.advice)
+
+
+def _refused_token(settings: Settings, account: AccountState | None) -> Finding:
+    if settings.nemo_token is not None:
+        advice = "Replace it by a valid one, or unset it to work with the free account."
+        return wrong("token", "the service does not accept NEMO_TOKEN", advice)
+    ends = account.token_ends_at if account else None
+    if ends and ends > datetime.now(UTC):
+        what = f"the service does not accept the free token, which should last until {_format_time(ends)}"
+        return warning("token", what, "A new one is asked for when work begins; if that is refused too, register.")
+    what = f"the free token has expired{f' ({_format_time(ends)})' if ends else ''}"
+    return warning("token", what, "A new one is asked for when work begins; to keep an account, register.")
+
+
+def _no_token(account: AccountState | None) -> Finding:
+    if account is None:
+        return ok("token", "none yet: a free one is asked for when work begins (doctor does not use it up)")
+    return ok("token", "none at hand: a free one is asked for when work begins (doctor does not use it up)")
+
+
+def _credits_finding(available: int, frozen: int, account: AccountState | None) -> Finding:
+    amounts = f"{available:,} available" + (f", {frozen:,} set aside for work in progress" if frozen else "")
+    if available > 0:
+        return ok("credits", amounts)
+    advice = (
+        f"Register: {account.link}"
+        if account and account.link
+        else "Top up; rows wait meanwhile and go on by themselves."
+    )
+    return warning("credits", amounts, advice)
+
+
+def _format_time(moment: datetime) -> str:
+    return moment.astimezone().strftime("%d %b %Y %H:%M")

@@ -1,0 +1,109 @@
+"""Follows a batch to its end for `reelq run`; without a broker, runs it in this process."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Final
+
+import click
+
+from reelq.cli.backends.local import Deployment, NoWorkerWarning
+from reelq.cli.views import watch
+from reelq.cli.views.text import plural
+from reelq.settings import Settings
+from reelq.store.db.engine import Store
+from reelq.store.queries.batch_status import Snapshot, snapshot
+from reelq.store.queries.events import newest_event
+from worker.embedded import EmbeddedWorker
+from worker.process import Process
+
+_STOP_SIGNALS: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+_OUTAGE_SECONDS: Final = 3.0
+"""Another process may hold the write lock of a SQLite file for a moment: that is not worth a report yet."""
+
+
+@dataclass(slots=True)
+class Stop:
+    """Handles Ctrl-C: the first raises KeyboardInterrupt, the second stops waiting for rows in progress."""
+
+    process: Process | None = None
+    asked: bool = False
+    begun: bool = False
+    """Whether the batch has been submitted."""
+
+    def __call__(self, number: int, _frame: FrameType | None) -> None:
+        if not self.asked:
+            self.asked = True
+            raise KeyboardInterrupt
+        if self.process:
+            self.process.at_once()
+
+
+@contextmanager
+def handle_stop_signals(stop: Stop) -> Iterator[None]:
+    """Handle signals to stop with `stop` inside the block."""
+    previous = {number: signal.signal(number, stop) for number in _STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def follow_to_end(local: Deployment, batch_id: str, stop: Stop, *, as_json: bool) -> None:
+    """Show the batch until it is at rest. Without a broker, run its rows in this process meanwhile."""
+    show = watch.choose_view(as_json=as_json)
+    if not local.in_process:
+        watch.follow(local.store, batch_id, show, also=NoWorkerWarning(local, batch_id))
+        return
+    with local.store.read() as session:
+        batch = snapshot(session, batch_id, local.store.now(session), shown=0)
+        since = newest_event(session, batch_id)
+    if batch.at_rest and not batch.unfinished:
+        return
+    process = stop.process = Process(local.settings)
+    worker = EmbeddedWorker(process, min(local.settings.reelq_max_in_flight, batch.total), batch_id)
+    worker.start()
+
+    def is_over(batch: Snapshot) -> bool:
+        return batch.at_rest and (not batch.unfinished or process.has_looked_at_parked)
+
+    try:
+        watch.follow(local.store, batch_id, show, until=is_over, since=since, also=OutageReport(process.pipeline.store))
+    except KeyboardInterrupt:
+        _announce_stop(process, local.settings)
+        raise
+    finally:
+        worker.stop()
+
+
+def _announce_stop(process: Process, settings: Settings) -> None:
+    running = len(process.pipeline.hands.all())
+    if running:
+        limit = f"up to {settings.reelq_stop_grace:g} s"
+        click.echo(
+            f"Stopping: {plural(running, 'row')} {'is' if running == 1 else 'are'} in the midst of something; waiting "
+            f"{limit} for {'it' if running == 1 else 'them'}. Ctrl-C again lets go at once, and loses nothing either.",
+            err=True,
+        )
+
+
+@dataclass(slots=True)
+class OutageReport:
+    """Reports that the database can't be written, so that rows make no progress, and when it can be again."""
+
+    store: Store
+    told: str = ""
+
+    def __call__(self) -> None:
+        """Report a change. Called after each look at the batch."""
+        message = self.store.ails(_OUTAGE_SECONDS)
+        if message and not self.told:
+            click.echo(
+                f"The database can't be written: {message}. The rows wait until it can; nothing is lost.", err=True
+            )
+        elif self.told and not message:
+            click.echo("The database can be written again; the rows go on.", err=True)
+        self.told = message

@@ -1,0 +1,252 @@
+"""Resolves what a user types (an id or part of it, a manifest, `last`, BATCH:ROW) to a batch or row and its queue."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeVar
+
+import click
+
+from reelq.cli import sandbox_mode
+from reelq.cli.backends.base import Queue, Target
+from reelq.cli.backends.local import OWNER, DatabaseDirectory, Deployment, LocalQueue, open_deployment
+from reelq.errors import UnknownName
+from reelq.manifest.columns import nearest
+from reelq.settings import Settings, web_address
+from reelq.store.queries.lookup import BatchInfo, RowRef
+
+LAST: Final = "last"
+_SHORTEST_PART: Final = 3
+"""A shorter part of an id matches nothing: it is probably a typo."""
+_MOST_SUGGESTIONS: Final = 5
+
+
+class Directory(Protocol):
+    """The batches and rows that a user can name, in a database or at a service."""
+
+    def batches(self) -> Sequence[BatchInfo]:
+        """All of the user's batches, newest first, so that a manifest resolves to its newest batch."""
+
+    def newest(self) -> BatchInfo | None:
+        """The newest of the user's batches."""
+
+    def with_id(self, batch_id: str) -> BatchInfo | None:
+        """The batch with exactly this id."""
+
+    def successor(self, batch_id: str) -> BatchInfo | None:
+        """The newer batch that took over all rows of this one."""
+
+    def row_with(self, job_id: str) -> RowRef | None:
+        """The row with exactly this id, if it belongs to the user."""
+
+    def rows_called(self, batch_id: str, word: str) -> Sequence[RowRef]:
+        """The rows of a batch with this number or this id from the manifest; usually one and the same row."""
+
+
+def resolve_batch(known: Directory, word: str) -> Target:
+    """Resolve a batch. Raises UnknownName, with suggestions, unless exactly one matches."""
+    return Target(_find_batch(known, word).id)
+
+
+def resolve_job(known: Directory, word: str) -> Target:
+    """Resolve a row. Raises UnknownName unless exactly one matches."""
+    found = _find_job(known, word)
+    if found is None:
+        advice = "A row is named by its id, or as BATCH:ROW, such as last:3; `reelq status` lists the batches."
+        raise _unknown(f"{word!r} names no row", advice)
+    return found
+
+
+def resolve(known: Directory, word: str) -> Target:
+    """Resolve a batch or a row, whichever the word names."""
+    with suppress(UnknownName):  # try a batch first: a path may contain a colon too
+        return resolve_batch(known, word)
+    return _find_job(known, word) or resolve_batch(known, word)
+
+
+def _find_job(known: Directory, word: str) -> Target | None:
+    """Find the row; None if the word does not look like the name of a row."""
+    if word.startswith("job_") and ":" not in word:
+        found = known.row_with(word)
+        if found is None:
+            raise _unknown(f"No row has the id {word!r}", "`reelq show BATCH:ROW` finds a row by its number.")
+        return Target(found.batch_id, word, found.row)
+    first_error = None
+    for batch_word, row_word in _splits(word):
+        try:
+            batch = _find_batch(known, batch_word)
+            return _single_row(batch, known.rows_called(batch.id, row_word), row_word)
+        except UnknownName as error:
+            first_error = first_error or error
+    if first_error:
+        raise first_error
+    return None
+
+
+def _splits(word: str) -> Iterator[tuple[str, str]]:
+    """Split into BATCH and ROW at each colon, the last one first: both a path and a row's id may contain colons."""
+    for index in range(len(word) - 2, 0, -1):
+        if word[index] == ":":
+            yield word[:index], word[index + 1 :]
+
+
+def _single_row(batch: BatchInfo, found: Sequence[RowRef], word: str) -> Target:
+    if not found:
+        raise _unknown(f"{batch.id} has no row {word!r}", f"`reelq results {batch.id}` lists its rows, with their ids.")
+    if len(found) > 1:
+        ids = " and ".join(f"row {candidate.row} ({candidate.job_id})" for candidate in found)
+        raise _unknown(f"{word!r} is one row's number and another one's id: {ids}", "Name the row by its own id.")
+    return Target(batch.id, found[0].job_id, found[0].row)
+
+
+def _find_batch(known: Directory, word: str) -> BatchInfo:
+    newest = known.newest()
+    if newest is None:
+        raise _unknown("There is no batch yet", "`reelq run MANIFEST` or `reelq submit MANIFEST` makes one.")
+    if word == LAST:
+        return newest
+    if word.startswith("bat_") and (found := known.with_id(word)):
+        return found
+    batches = known.batches()
+    for matches in (_has_path, _has_name):
+        if found := next((batch for batch in batches if matches(batch, word)), None):
+            return found
+    if newer := known.successor(word):
+        message = f"{word} has no rows any more: its manifest was handed in again, and took them along"
+        raise _unknown(message, f"They are in {newer.id} ({newer.name}).")
+    return _find_by_part(batches, word)
+
+
+def _has_path(batch: BatchInfo, word: str) -> bool:
+    return bool(batch.source) and _same_path(Path(batch.source) / batch.name, word)
+
+
+def _has_name(batch: BatchInfo, word: str) -> bool:
+    # Users type the path of a manifest that they submitted to a service; the service knows only its file name.
+    return word in {batch.name, Path(batch.name).stem} or (not batch.source and Path(word).name == batch.name)
+
+
+def _same_path(path: Path, word: str) -> bool:
+    return os.path.normcase(path) == os.path.normcase(Path(word).absolute())
+
+
+def _find_by_part(batches: Sequence[BatchInfo], word: str) -> BatchInfo:
+    prefixes = (word, f"bat_{word}")
+    found = [batch for batch in batches if batch.id.startswith(prefixes) or batch.id.endswith(word)]
+    if len(word.removeprefix("bat_")) < _SHORTEST_PART or not found:
+        raise _unknown(f"No batch is called {word!r}", _suggestion(batches, word))
+    if len(found) > 1:
+        suggestions = ", ".join(f"{batch.id} ({batch.name})" for batch in found[:_MOST_SUGGESTIONS])
+        raise _unknown(f"{len(found):,} batches are called {word!r}", f"They are: {suggestions}")
+    return found[0]
+
+
+def _suggestion(batches: Sequence[BatchInfo], word: str) -> str:
+    names = {batch.name: batch for batch in reversed(batches)}
+    if name := nearest(word, list(names)):
+        return f"Did you mean {name!r} ({names[name].id})? `reelq status` lists all."
+    return f"The newest is {batches[0].id} ({batches[0].name}); `reelq status` lists all."
+
+
+def _unknown(message: str, advice: str) -> UnknownName:
+    return UnknownName(message, advice)
+
+
+_ID_PREFIXES: Final = ("bat_", "job_")
+F = TypeVar("F", bound=Callable[..., Any])
+Ask = Callable[[Directory, str], Target]
+
+
+def sandbox_option(command: F) -> F:
+    """Add `--sandbox`, the option of commands that take the name of a batch or row."""
+    help_text = "Look among the batches of `run --sandbox`; their ids are known without it."
+    return click.option("--sandbox", is_flag=True, help=help_text)(command)
+
+
+def api_option(command: F) -> F:
+    """Add `--api`, the option of commands that also work with a remote service."""
+    help_text = "The reelq service to ask, if not REELQ_API_URL; the key to it is REELQ_API_KEY."
+    return click.option("--api", metavar="URL", callback=_parse_address, help=help_text)(command)
+
+
+def _parse_address(_context: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    try:
+        return web_address(value) if value else None
+    except ValueError:
+        raise click.BadParameter("it takes an address that begins with http:// or https://") from None
+
+
+def service_address(settings: Settings, api: str | None, *, sandbox: bool = False) -> str | None:
+    """The address of the remote service to use; None for the queue of this machine."""
+    if sandbox and api:
+        raise click.UsageError("--sandbox looks on this machine, --api elsewhere: give one of them.")
+    return None if sandbox else api or settings.reelq_api_url
+
+
+@contextmanager
+def open_queue(ask: Ask, word: str, *, sandbox: bool = False, api: str | None = None) -> Iterator[tuple[Queue, Target]]:
+    """Resolve the word, and open the queue that has the batch or row."""
+    settings = Settings.read()
+    address = service_address(settings, api, sandbox=sandbox)
+    if address is None:
+        with open_local(ask, word, sandbox=sandbox, settings=settings) as (local, resolved):
+            yield LocalQueue(local), resolved
+        return
+    from reelq.cli.backends.http.queue import open_remote_queue as away  # a local queue does not need it
+
+    with away(address, settings) as queue:
+        yield queue, ask(queue, word)
+
+
+@contextmanager
+def open_local(
+    ask: Ask, word: str, *, sandbox: bool = False, settings: Settings | None = None
+) -> Iterator[tuple[Deployment, Target]]:
+    """Resolve the word, and open the deployment on this machine that has the batch or row.
+
+    Names and `last` mean real work unless `sandbox` is set. Ids are unique, and are found in either database.
+    """
+    settings = settings or Settings.read()
+    with ExitStack() as stack:
+        local = stack.enter_context(open_sandbox_or_real(settings, sandbox=sandbox))
+        try:
+            resolved = ask(DatabaseDirectory(local.store, OWNER), word)
+        except UnknownName as unknown:
+            if settings.reelq_api_url and not sandbox:
+                unknown.advice += " This command looks on this machine alone, and not at REELQ_API_URL."
+            if sandbox or not sandbox_mode.has_database(settings):
+                raise
+            if not word.startswith(_ID_PREFIXES):
+                unknown.advice += " `--sandbox` looks among those of the sandbox."
+                raise
+            local = stack.enter_context(open_sandbox_or_real(settings, sandbox=True))
+            resolved = _ask_sandbox(ask, DatabaseDirectory(local.store, OWNER), word, unknown)
+        yield local, resolved
+
+
+def _ask_sandbox(ask: Ask, known: Directory, word: str, first_error: UnknownName) -> Target:
+    """Resolve an id in the sandbox's database.
+
+    If it is unknown there as well, raise the first error, whose suggestions name real work. Only if the sandbox has the
+    batch, but not the row, raise the sandbox's own error.
+    """
+    try:
+        return ask(known, word)
+    except UnknownName as sandbox_error:
+        raise (sandbox_error if _has_batch(known, word.partition(":")[0]) else first_error) from None
+
+
+def _has_batch(known: Directory, word: str) -> bool:
+    with suppress(UnknownName):
+        return bool(resolve_batch(known, word).batch_id)
+    return False
+
+
+@contextmanager
+def open_sandbox_or_real(settings: Settings, *, sandbox: bool) -> Iterator[Deployment]:
+    """Open the real or the sandbox's deployment. The sandbox's database is not created by looking for it."""
+    if sandbox and not sandbox_mode.has_database(settings):
+        raise UnknownName("Nothing was run with the sandbox yet", "`reelq run MANIFEST --sandbox` does.")
+    with open_deployment(sandbox_mode.database_settings(settings) if sandbox else settings, is_play=sandbox) as local:
+        yield local

@@ -1,0 +1,164 @@
+"""Reports on a batch: failures by cause, what rows wait for, and the next step."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from reelq.cli.backends.base import Queue
+from reelq.cli.errors import FAILED, OK, WAITING
+from reelq.cli.views.lines import print_json, progress_line
+from reelq.cli.views.text import aligned, plural, row_list, safe_line
+from reelq.job import USER_CAUSES, Cause, Status
+from reelq.store.db.models import BatchState
+from reelq.store.queries.batch_status import Place, Snapshot
+from reelq.store.queries.rows import Group
+
+_ADVICE: Final = {
+    Cause.CREDITS: "Register or top up: the rows go on by themselves once there are credits, or by `{resume}`.",
+    Cause.PLAN: "Register or upgrade the plan, then `{resume}`; finished edits are kept.",
+    Cause.TOKEN: "Set a valid NEMO_TOKEN, or wait until seven days after the last free one; then `{resume}`.",
+    Cause.SESSION: "They go on when the row before them in their session is done.",
+    Cause.TWIN: "The same rows are under way in another batch; their results are taken from there.",
+}
+
+
+def report(
+    queue: Queue,
+    batch_id: str,
+    *,
+    as_json: bool = False,
+    by_stage: bool = False,
+    results: Path | None = None,
+) -> int:
+    """Print the state of a batch on stdout, and return the exit code for it.
+
+    `results` is the folder of the videos and their list. A command passes it if it has done the work itself.
+    """
+    stand = queue.stand(batch_id)
+    batch, failed, waiting = stand.seen, stand.failed, stand.waiting
+    if as_json:
+        print_json(summary_data(batch, failed, waiting, results))
+        return exit_code(batch)
+    click.echo(f"{safe_line(batch.name)} ({batch_id}): {progress_line(batch)}.")
+    if not batch.total:
+        click.echo("The manifest was handed in again, and its rows are in a newer batch: `reelq status` lists it.")
+    if by_stage:
+        places = [(str(place.stage), _status(place), f"{place.count:,}") for place in batch.places]
+        click.echo("\n".join(aligned(places, right=(2,))))
+    for line in (*_failures(batch, failed), *_waits(batch, waiting), *_next_commands(batch, failed)):
+        click.echo(line)
+    if batch.moving and not batch.tended and queue.in_process and not results:
+        click.echo(f"\nNobody works on this batch: {queue.way_on(batch)}.")
+    if results:
+        click.echo(f"Results: {safe_line(shown_path(results))}")
+    return exit_code(batch)
+
+
+def _status(place: Place) -> str:
+    return f"{place.status} ({place.cause})" if place.cause else str(place.status)
+
+
+def exit_code(batch: Snapshot) -> int:
+    """The exit code: 0 if all rows succeeded, 3 if some have not ended, else 1."""
+    if batch.unfinished:
+        return WAITING
+    return OK if batch.count(Status.SUCCEEDED) == batch.total else FAILED
+
+
+def _failures(batch: Snapshot, groups: list[Group]) -> Iterator[str]:
+    for group in groups:
+        verb = "ended because of another row" if group.code == "predecessor" else "failed"
+        code = click.style(group.code, fg="red", bold=True)
+        yield f"\n{plural(group.count, 'row')} {verb}: {code} ({row_list(group.rows, group.count)})"
+        # The message is that of the first row; those of the others may name other files.
+        yield from _indented(group.words, group.advice)
+    if cancelled := batch.count(Status.CANCELLED) - sum(other.count for other in groups if other.code == "predecessor"):
+        yield f"\n{plural(cancelled, 'row')} cancelled"
+
+
+def _waits(batch: Snapshot, groups: list[Group]) -> Iterator[str]:
+    for group in groups:
+        cause = Cause(group.code)
+        cause_label = click.style(group.code, fg="yellow", bold=cause in USER_CAUSES)
+        verb = "waits" if group.count == 1 else "wait"
+        yield f"\n{plural(group.count, 'row')} {verb}: {cause_label} ({row_list(group.rows, group.count)})"
+        yield from _indented(*_why(batch, cause))
+    if batch.held:
+        yield f"\n{plural(batch.held, 'row')} held back until you have looked at the first {_first_rows(batch)}"
+        yield from _indented(f"`{_resume_command(batch)}` lets them go on.")
+    queued = batch.count(Status.QUEUED) - batch.held
+    if queued and batch.state is BatchState.PAUSED:
+        yield f"\n{plural(queued, 'row')} held by a pause"
+        yield from _indented(f"`{_resume_command(batch)}` lets them go on.")
+
+
+def _why(batch: Snapshot, cause: Cause) -> tuple[str, str]:
+    """Why rows wait, and what to do about it."""
+    if cause is not Cause.PAUSED:
+        reason = next((hold.why for hold in batch.holds if hold.cause is cause), "")
+        return reason, _ADVICE[cause].format(resume=_resume_command(batch))
+    if batch.limit_credits is not None and batch.state is BatchState.ACTIVE:
+        limit = plural(batch.limit_credits, "credit")
+        reason = f"The batch may spend {limit}; what is left of them is too little for a row."
+        return reason, f"`{_resume_command(batch)}` lifts the limit."
+    return "", f"`{_resume_command(batch)}` lets them go on."
+
+
+def _next_commands(batch: Snapshot, failed: list[Group]) -> Iterator[str]:
+    if failed:
+        row = failed[0].rows[0]
+        yield f"\n`reelq show {batch.batch_id}:{row}` tells the story of row {row};"
+        yield f"`reelq retry {batch.batch_id}` tries again what failed."
+
+
+def _indented(*texts: str) -> Iterator[str]:
+    return (f"  {safe_line(text)}" for text in texts if text)
+
+
+def _resume_command(batch: Snapshot) -> str:
+    return f"reelq resume {batch.batch_id}"
+
+
+def shown_path(path: Path) -> str:
+    """The shortest form of a path that works in the current directory."""
+    current = Path.cwd()
+    return str(path.relative_to(current)) if path.is_relative_to(current) else str(path)
+
+
+def summary_data(
+    batch: Snapshot, failed: list[Group], waiting: list[Group], results: Path | None = None
+) -> dict[str, Any]:
+    """The summary of a batch as a JSON object."""
+    counts = {str(status): batch.count(status) for status in Status}
+    places = [
+        {
+            "stage": str(item.stage),
+            "status": str(item.status),
+            "cause": item.cause and str(item.cause),
+            "rows": item.count,
+        }
+        for item in batch.places
+    ]
+    return {
+        "event": "summary", "batch": batch.batch_id, "name": batch.name, "state": str(batch.state),
+        "created_at": batch.created_at.isoformat(), "total": batch.total, **counts, "held": batch.held,
+        "released": batch.released, "limit_credits": batch.limit_credits, "credits": batch.credits,
+        "shared": batch.shared, "at_rest": batch.at_rest, "out": str(results or batch.out), "places": places,
+        "failures": [asdict(item) for item in failed], "waits": [asdict(item) for item in waiting],
+    }  # fmt: skip
+
+
+def next_step(queue: Queue, batch_id: str) -> str:
+    """What happens next to queued rows, or what the user has to do for them."""
+    batch = queue.stand(batch_id).seen
+    if batch.state is BatchState.PAUSED:
+        return f"The batch is paused: `{_resume_command(batch)}` lets it go on."
+    phrase = queue.way_on(batch)
+    return f"{phrase[0].upper()}{phrase[1:]}."
+
+
+def _first_rows(batch: Snapshot) -> str:
+    return "row" if batch.released == 1 else f"{batch.released:,} rows"

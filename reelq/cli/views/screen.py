@@ -1,0 +1,193 @@
+"""Shows a batch on a terminal: progress, speed, cost, what holds it up, and the rows in progress."""
+
+from collections import deque
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, Self
+
+from rich.console import Console, Group, RenderableType
+from rich.constrain import Constrain
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from reelq.cli.views.lines import progress_line
+from reelq.cli.views.text import format_duration, rough_duration, safe_line
+from reelq.job import Cause, Stage, Status
+from reelq.store.queries.batch_status import Hold, RowInMotion, Snapshot
+from reelq.store.queries.events import RowEvent
+
+_MEASURED_SECONDS: Final = 600.0
+_SHORTEST_MEASURE_SECONDS: Final = 5.0
+_WIDE: Final = 100
+_NARROW: Final = 70
+_MIN_WIDTH: Final = 20
+_SPARE_COLUMNS: Final = 3
+"""Columns left empty, so that the ^C that a terminal echoes after the last line does not wrap."""
+
+
+class Screen:
+    """A view on stderr that is redrawn at each look and removed at the end."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True, highlight=False, markup=False, emoji=False)
+        # Leave stdout alone: if it is a pipe, redirecting it would print its content on the terminal.
+        self._live = Live(console=self._console, auto_refresh=False, transient=True, redirect_stdout=False)
+        self._size = self._console.size
+        self._pace = Pace()
+        self._last_said = ""
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether stderr is a terminal that can be drawn on."""
+        return self._console.is_terminal and not self._console.is_dumb_terminal
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def look(self, batch: Snapshot, events: Sequence[RowEvent]) -> None:
+        """Redraw the view."""
+        del events  # each row shows its last event
+        if self._console.size != self._size:
+            # The terminal has rewrapped our lines, so their position is unknown.
+            self._console.clear()
+            self._size = self._console.size
+        self._pace.note(batch)
+        self._draw(view(batch, self._pace, *self._size))
+        self._last_said = ""
+
+    def say(self, message: str) -> None:
+        """Show a message in place of the view, until the next look."""
+        if message != self._last_said:
+            self._last_said = message
+            self._draw(Text(message, no_wrap=True, overflow="ellipsis"))
+
+    def _draw(self, what: RenderableType) -> None:
+        self._live.update(what, refresh=True)
+
+
+class Pace:
+    """Measures how fast rows end, over the last minutes."""
+
+    def __init__(self) -> None:
+        self._measures: deque[tuple[datetime, int]] = deque()
+
+    def note(self, batch: Snapshot) -> None:
+        """Record a look at the batch."""
+        self._measures.append((batch.at, batch.ended))
+        while (batch.at - self._measures[0][0]).total_seconds() > _MEASURED_SECONDS:
+            self._measures.popleft()
+
+    @property
+    def a_minute(self) -> float:
+        """Rows per minute; 0 while there is too little to measure."""
+        (start, first), (now, last) = self._measures[0], self._measures[-1]
+        seconds = (now - start).total_seconds()
+        return max(last - first, 0) * 60 / seconds if seconds >= _SHORTEST_MEASURE_SECONDS else 0.0
+
+    def left(self, batch: Snapshot) -> str:
+        """An estimate of the time until nothing goes on by itself."""
+        to_come = batch.moving + batch.waiting_for(Cause.SESSION, Cause.TWIN)
+        return f"{rough_duration(to_come / self.a_minute * 60)} left" if self.a_minute and batch.moving else ""
+
+
+def view(batch: Snapshot, pace: Pace, width: int, height: int) -> RenderableType:
+    """Render the whole view in at most so many columns and lines."""
+    width = max(width - _SPARE_COLUMNS, _MIN_WIDTH)
+    parts: list[RenderableType] = [
+        _line(f"{safe_line(batch.name)}  {progress_line(batch)}", "bold"),
+        _bar(batch, width),
+    ]
+    parts += [_line(line) for line in (_speed_line(batch, pace), _places_line(batch)) if line]
+    parts += [_line(line, "yellow") for line in _holds(batch)]
+    free = height - len(parts) - 2  # for an empty line above the rows, and the terminal's last line
+    shown = batch.rows[: max(free, 0)]
+    if len(batch.rows) > len(shown) and shown:
+        shown = shown[:-1]
+    in_progress = _count_in_progress(batch)
+    if shown:
+        parts += [Text(""), _rows(shown, batch.at, width)]
+    if len(shown) < in_progress and free > 0:
+        parts.append(_line(f"… {in_progress - len(shown):,} more in motion", "dim"))
+    return Constrain(Group(*parts[: max(height - 1, 1)]), width)
+
+
+def _line(text: str, style: str = "") -> Text:
+    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
+
+
+def _bar(batch: Snapshot, width: int) -> RenderableType:
+    fraction = batch.ended / batch.total if batch.total else 1.0
+    grid = Table.grid(padding=(0, 1))
+    bar = ProgressBar(total=1.0, completed=fraction, width=min(width - 7, 80))
+    grid.add_row(bar, Text(f"{int(fraction * 100):3} %"))
+    return grid
+
+
+def _speed_line(batch: Snapshot, pace: Pace) -> str:
+    speed = f"{pace.a_minute:.1f} rows/min" if pace.a_minute else ""
+    limit = f"at most {batch.limit_credits:,} credits" if batch.limit_credits is not None else ""
+    paused = "" if batch.state == "active" else str(batch.state)
+    return " · ".join(part for part in (paused, speed, pace.left(batch), limit) if part)
+
+
+def _places_line(batch: Snapshot) -> str:
+    """Where the rows that have not ended are."""
+    queued = sum(place.count for place in batch.places if _has_not_started(place.stage, place.status)) - batch.held
+    parts = [f"{_count_in_stage(batch, stage):,} {stage}" for stage in Stage if _count_in_stage(batch, stage)]
+    waits = [f"{batch.waiting_for(cause):,} wait for {cause}" for cause in Cause if batch.waiting_for(cause)]
+    held = [f"{batch.held:,} held back"] if batch.held else []
+    return " · ".join([*([f"{queued:,} to begin"] if queued > 0 else []), *parts, *waits, *held])
+
+
+def _has_not_started(stage: Stage, status: Status) -> bool:
+    return status is Status.QUEUED and stage is Stage.UPLOAD
+
+
+def _count_in_stage(batch: Snapshot, stage: Stage) -> int:
+    open_statuses = (Status.QUEUED, Status.RUNNING)
+    places = (place for place in batch.places if place.stage is stage and place.status in open_statuses)
+    return sum(place.count for place in places if not _has_not_started(place.stage, place.status))
+
+
+def _count_in_progress(batch: Snapshot) -> int:
+    return max(sum(_count_in_stage(batch, stage) for stage in Stage), len(batch.rows))
+
+
+def _holds(batch: Snapshot) -> list[str]:
+    return [hold_line(hold, batch.at) for hold in batch.holds]
+
+
+def hold_line(hold: Hold, now: datetime) -> str:
+    """Why an account is held up, and until when."""
+    if hold.until is None:
+        return safe_line(hold.why)
+    seconds = (hold.until - now).total_seconds()
+    goes_on = f"goes on in {seconds:.0f} s" if seconds < 600 else f"until {hold.until.astimezone():%d %b %H:%M}"
+    return f"{safe_line(hold.why)}; {goes_on}"
+
+
+def _rows(rows: Sequence[RowInMotion], now: datetime, width: int) -> Table:
+    """A table of rows: number, file, stage, time in the stage, and the last message in the remaining width."""
+    grid = Table.grid(padding=(0, 2, 0, 0), expand=False)
+    grid.add_column(justify="right", no_wrap=True)
+    grid.add_column(no_wrap=True, max_width=12 if width < _NARROW else 24 if width < _WIDE else 36)
+    grid.add_column(no_wrap=True)
+    grid.add_column(justify="right", no_wrap=True)
+    grid.add_column(no_wrap=True, ratio=1)
+    for row in rows:
+        message = "" if row.words == f"{row.stage} begins" else safe_line(row.words)
+        cells = (str(row.row), safe_line(row.file or row.instruction), str(row.stage), _time_in(row, now), message)
+        styles = ("dim", "", "cyan" if row.status is Status.RUNNING else "dim", "dim", "")
+        grid.add_row(*map(_line, cells, styles))
+    grid.width = width
+    return grid
+
+
+def _time_in(row: RowInMotion, now: datetime) -> str:
+    return format_duration((now - row.since).total_seconds())

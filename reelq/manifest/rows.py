@@ -1,0 +1,202 @@
+"""Turns one record into one row: validates every cell and reports every fault."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+from reelq import media
+from reelq.intent import language, route
+from reelq.job import Route
+from reelq.manifest import output
+from reelq.manifest.columns import COLUMNS, Record, control_character, nearest
+from reelq.manifest.findings import Findings, did_you_mean
+from reelq.manifest.inputs import Facts, Files, is_url, url_name, url_problem
+from reelq.skills import Skills
+
+_LINE_BREAK_OR_TAB: Final = re.compile(r"[\r\n\t]")
+_ALLOWS_LINE_BREAKS: Final = {column: column == "instruction" for column in COLUMNS}
+_INTEGER: Final = re.compile(r"[+-]?[0-9]{1,9}")
+_LANGUAGE: Final = re.compile(r"([A-Za-z]{2,3})((?:[-_][A-Za-z0-9]{2,8})*)")
+_TYPES_HINT: Final = "Accepted: " + " ".join(extension for kind in media.ACCEPTED.values() for extension in kind)
+_ROUTES_WITHOUT_RESULT: Final = frozenset({Route.UPLOAD, Route.STATUS, Route.CREDITS})
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of work, as the manifest asks for it."""
+
+    number: int
+    """Its position among the rows, from 1."""
+    line: int
+    """The line of the manifest on which it starts."""
+    id: str
+    file: str
+    instruction: str
+    references: tuple[str, ...]
+    skill: str
+    language: str
+    session: str
+    priority: int
+    output: str
+    """The result's path below the output folder; empty if the row has no result to download."""
+    route: Route
+    extra: Mapping[str, str]
+    """The user's own columns, in the manifest's order."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedFile:
+    """The result of checking a file."""
+
+    facts: Facts
+    problem: str
+    hint: str
+
+
+class RowReader:
+    """Reads the records of one manifest, and caches what it learns about files and instructions."""
+
+    def __init__(
+        self,
+        files: Files,
+        skills: Skills,
+        default_skill: str,
+        custom_columns: tuple[str, ...],
+        findings: Findings,
+        refuse_url: Callable[[str], str] = lambda _: "",
+    ) -> None:
+        self._files = files
+        self._skills = skills
+        self._default_skill = default_skill
+        self._custom_columns = custom_columns
+        self._findings = findings
+        self._refuse_url = refuse_url
+        self._default_skill_reported = False
+        self.look = cache(self._check_name)
+        """Check a file, once however many rows name it."""
+        self._route = cache(route)
+        self._detect_language = cache(language)
+
+    def read(self, record: Record) -> Row:
+        """The row of a record; an invalid cell is recorded as a fault and replaced by a harmless value."""
+        self._refuse_control_characters(record)
+        cells = record.cells
+        file, instruction = cells.get("file", ""), cells.get("instruction", "")
+        self._check_files(record)
+        has_file = bool(file or record.references)
+        row_route = self._route(instruction, has_file=has_file)
+        if row_route is Route.UPLOAD and not has_file:
+            hint = "Give the row a file, or an instruction that needs none"
+            self._findings.fault(record, "", "there is nothing to do in this row", hint=hint)
+        return Row(
+            number=record.number,
+            line=record.line,
+            id=cells.get("id") or str(record.number),
+            file=file,
+            instruction=instruction,
+            references=tuple(record.references),
+            skill=self._skill(record),
+            language=self._language(record) or self._detect_language(instruction),
+            session=cells.get("session", ""),
+            priority=self._priority(record),
+            output="" if row_route in _ROUTES_WITHOUT_RESULT else self._output(record),
+            route=row_route,
+            extra={column: cells.get(column, "") for column in self._custom_columns},
+        )
+
+    def _refuse_control_characters(self, record: Record) -> None:
+        for column, text in self._texts(record):
+            if found := control_character(text):
+                message = "there is a control character in this cell"
+                self._findings.fault(record, column, message, text, f"Remove {found}")
+            elif not _ALLOWS_LINE_BREAKS.get(column, True) and _LINE_BREAK_OR_TAB.search(text):
+                self._findings.fault(record, column, "this cell takes one line", text, "Remove the line break or tab")
+
+    @staticmethod
+    def _texts(record: Record) -> Iterator[tuple[str, str]]:
+        yield from record.cells.items()
+        for name in record.references:
+            yield "references", name
+
+    def _check_files(self, record: Record) -> None:
+        if file := record.cells.get("file"):
+            self._check_file(record, "file", file)
+        for name in record.references:
+            self._check_file(record, "references", name)
+
+    def _check_file(self, record: Record, column: str, name: str) -> None:
+        if control_character(name):
+            return  # already reported; a second fault about a missing file would add nothing
+        result = self.look(name)
+        if result.problem:
+            self._findings.fault(record, column, result.problem, name, result.hint)
+
+    def _check_name(self, name: str) -> CheckedFile:
+        if is_url(name):
+            reason = url_problem(name) or self._refuse_url(name)
+            problem = "this address can't be fetched" if reason else ""
+            return CheckedFile(Facts("" if reason else url_name(name)), problem, reason)
+        facts = self._files.look(name)
+        return CheckedFile(facts, *_unsuitable(facts))
+
+    def _skill(self, record: Record) -> str:
+        cell = record.cells.get("skill", "")
+        name = cell or self._default_skill
+        broken = self._skills.broken.get(name)
+        if (name in self._skills and not broken) or (not cell and self._default_skill_reported):
+            return name
+        self._default_skill_reported |= not cell
+        if broken:
+            self._findings.fault(record, "skill", "this skill's profile is broken", name, broken)
+            return name
+        hint = did_you_mean(nearest(name, list(self._skills))) or f"There are: {', '.join(self._skills)}"
+        self._findings.fault(record, "skill", "no skill has this name", name, hint)
+        return name
+
+    def _language(self, record: Record) -> str:
+        cell = record.cells.get("language", "")
+        code = _LANGUAGE.fullmatch(cell)
+        if code:
+            return "-".join([code[1].lower(), *map(_subtag, re.split("[-_]", code[2])[1:])])
+        if cell:
+            self._findings.fault(record, "language", "this is no language code", cell, "Such as en, zh-CN or ja")
+        return ""
+
+    def _priority(self, record: Record) -> int:
+        cell = record.cells.get("priority", "0")
+        if _INTEGER.fullmatch(cell):
+            return int(cell)
+        hint = "Such as 5 or -1; higher comes first"
+        self._findings.fault(record, "priority", "this is no whole number of at most nine digits", cell, hint)
+        return 0
+
+    def _output(self, record: Record) -> str:
+        cell = record.cells.get("output")
+        if cell is None:
+            file = record.cells.get("file", "")
+            stem = self.look(file).facts.name.rpartition("/")[2].rpartition("\\")[2] if file else ""
+            return output.default(record.number, stem.rpartition(".")[0] or stem or record.cells["instruction"])
+        message, hint = output.problem(cell)
+        if message:
+            self._findings.fault(record, "output", message, cell, hint)
+        return "" if message else output.normalise(cell)
+
+
+def _unsuitable(facts: Facts) -> tuple[str, str]:
+    """Why the service would not accept a file, and what to do; two empty texts if it accepts it."""
+    if facts.problem:
+        return facts.problem, facts.hint
+    if media.kind_of(facts.name) is None:
+        return "the service does not accept this type of file", _TYPES_HINT
+    if facts.size == 0:
+        return "this file is empty", "Copy it again, or leave the row out"
+    if facts.size is not None and facts.size > media.MAX_BYTES:
+        return "this file is over 500 MB", "Compress or trim it"
+    return "", ""
+
+
+def _subtag(subtag: str) -> str:
+    """A subtag of a language code in its usual case: zh-CN, zh-Hans."""
+    return subtag.upper() if len(subtag) == 2 else subtag.title() if len(subtag) == 4 else subtag.lower()

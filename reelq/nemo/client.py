@@ -1,0 +1,237 @@
+"""Every request that the service accepts, one method each: returns a typed answer or raises one of our errors."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import httpx
+
+from reelq import errors
+from reelq.nemo import safe_text, stream, wire
+from reelq.nemo.auth import Bearer, TokenSource
+from reelq.nemo.safe_text import message_of
+from reelq.nemo.transfer import Downloaded, ProgressCallback, download, multipart_parts
+from reelq.nemo.transport import _NOT_SENT, _READ_SECONDS, Http, _not_sent, _translated_errors, read_body
+from reelq.nemo.types import Balance, Grant, Json, Progress, Session, State, Uploaded
+from reelq.nemo.wire import Area
+
+T = TypeVar("T")
+
+
+def request_token(http: httpx.Client, client_id: str, attribution: Mapping[str, str]) -> Grant:
+    """Request a free starter token: the only request without a bearer token."""
+    with _translated_errors():
+        headers = {**attribution, "X-Client-Id": client_id}
+        response = _exchange(http, http.build_request("POST", "/api/auth/anonymous-token", headers=headers), None)
+    # A success that can't be parsed may hold a token under any name, so the error does not keep its text.
+    return wire.read_grant(wire.unwrap(response.status_code, response.content, Area.TOKEN))
+
+
+def _exchange(http: httpx.Client, request: httpx.Request, auth: httpx.Auth | None) -> httpx.Response:
+    """Send a request and read the whole response."""
+    response = http.send(request, auth=auth, stream=True)
+    try:
+        read_body(response)
+    finally:
+        response.close()
+    return response
+
+
+class Remote:
+    """The service for one account, with one skill's headers. It is cheap to make: all share one HTTP client."""
+
+    def __init__(self, http: Http, tokens: TokenSource, attribution: Mapping[str, str]) -> None:
+        self._http = http
+        self._bearer = Bearer(tokens)
+        self._headers = dict(attribution)
+
+    def open_session(self, language: str = "en") -> Session:
+        """Open a new, empty session."""
+        body = {"task_name": "project", "language": language}
+        return self._call("POST", "/api/tasks/me/with-session/nemo_agent", Area.ACCOUNT, wire.read_session, json=body)
+
+    def upload(
+        self,
+        session_id: str,
+        paths: Sequence[Path],
+        meter: ProgressCallback = lambda _: None,
+        *,
+        names: Sequence[str] = (),
+    ) -> Uploaded:
+        """Upload files into the session, streamed from disk; `names` replace the files' own names."""
+        with ExitStack() as open_files:
+            return self._upload(session_id, files=multipart_parts(paths, meter, open_files, names))
+
+    def upload_urls(self, session_id: str, urls: Sequence[str]) -> Uploaded:
+        """Have the service fetch files into the session."""
+        return self._upload(session_id, json={"urls": list(urls), "source_type": "url"})
+
+    def _upload(self, session_id: str, **content: Any) -> Uploaded:
+        path = f"/api/upload-video/nemo_agent/me/{quote(session_id, safe='')}"
+        return self._call(
+            "POST", path, Area.SESSION, wire.read_uploaded, read_seconds=self._http.limits.fetch_seconds, **content
+        )
+
+    def send(
+        self,
+        session_id: str,
+        text: str,
+        patience: stream.Patience,
+        *,
+        tell: Callable[[stream.Event], None] = lambda _: None,
+        alive: Callable[[], None] = lambda: None,
+    ) -> stream.AgentReply:
+        """Send an instruction to the agent and read its stream to the end. Call this once per decision to send.
+
+        After `StreamLost`, it is unknown whether the instruction took effect; any other error proves that it did not.
+        """
+        headers = self._headers | {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
+        request = self._http.build_request(
+            "POST",
+            self._http.at("/run_sse"),
+            content=safe_text.dump(wire.write_message(session_id, text)),
+            headers=headers | {"Content-Type": "application/json"},
+            timeout=self._http.timeout_of(min(patience.silence, patience.life)),
+        )
+        response = self._open_stream(request)
+        try:
+            if not _is_stream(response):
+                raise _error_instead_of_stream(response)
+            return stream.AgentReply.of(
+                _observed(stream.read_events(response, patience, alive=alive, secret=_secret(response)), tell)
+            )
+        finally:
+            response.close()
+
+    def _open_stream(self, request: httpx.Request) -> httpx.Response:
+        """Send the request and return the response once its headers arrive.
+
+        If this fails after the request may have gone out, the outcome is unknown: `StreamNeverBegan`.
+        """
+        try:
+            return self._http.lasting.send(request, auth=self._bearer, stream=True)
+        except _NOT_SENT as error:
+            raise _not_sent(error) from None
+        except httpx.HTTPError as error:
+            raise errors.StreamNeverBegan(f"No answer came to the instruction: {message_of(error)}") from None
+
+    def state(self, session_id: str) -> State:
+        """The session's current state."""
+        path = f"/api/state/nemo_agent/me/{quote(session_id, safe='')}/latest"
+        return self._call("GET", path, Area.SESSION, wire.read_state)
+
+    def balance(self) -> Balance:
+        """The account's credits."""
+        return self._call("GET", "/api/credits/balance/simple", Area.ACCOUNT, wire.read_balance)
+
+    def render(self, render_id: str, session_id: str, draft: Json) -> None:
+        """Request an export under an id that we choose; `RenderDuplicate` means that it exists already."""
+        body = wire.write_render(render_id, session_id, draft)
+        self._call("POST", "/api/render/proxy/lambda", Area.RENDER, wire.read_accepted, json=body)
+
+    def progress(self, render_id: str) -> Progress:
+        """Poll an export once."""
+        return self._call("GET", _render_path(render_id), Area.RENDER, wire.read_progress)
+
+    def cancel_render(self, render_id: str) -> None:
+        """Cancel an export."""
+        self._call("POST", f"{_render_path(render_id)}/cancel", Area.RENDER, wire.read_accepted)
+
+    def download(self, url: str, render_id: str, part: Path, meter: ProgressCallback = lambda _: None) -> Downloaded:
+        """Download an export into `part`, resuming at its end; if `url` fails, through the service's own endpoint.
+
+        `url` may name any host and needs no token, so it gets none.
+        """
+        fallback = f"/api/render/proxy/{quote(render_id, safe='')}/download"
+        url_error: errors.RemoteError | None = None
+        if url:
+            try:
+                return self._fetch(url, part, meter, auth=None, headers={})
+            except errors.RemoteError as error:
+                url_error = error  # the service's own endpoint may still have the file
+        try:
+            return self._fetch(fallback, part, meter, auth=self._bearer, headers=self._headers)
+        except (errors.ResultMissing, errors.Rejected):
+            # Not every service has the second endpoint: its refusal does not prove that the file is gone from `url`.
+            if isinstance(url_error, errors.PassingFault):
+                raise url_error from None
+            raise
+
+    def _fetch(
+        self, url: str, part: Path, meter: ProgressCallback, *, auth: httpx.Auth | None, headers: Mapping[str, str]
+    ) -> Downloaded:
+        with _translated_errors():
+            return download(self._http.lasting, self._http.base_url.join(url), part, meter, auth=auth, headers=headers)
+
+    def claim_link(self, session: Session, web_url: str) -> str:
+        """A link that opens the session's project in a browser; empty if the service has no such endpoint."""
+        body = {"task_id": session.task_id, "session_id": session.session_id}
+        try:
+            claim = self._call("POST", "/api/auth/claim-token", Area.ACCOUNT, wire.read_claim, json=body)
+        except errors.Rejected as refusal:
+            if refusal.remote_code == httpx.codes.NOT_FOUND:
+                return ""
+            raise
+        return f"{web_url}/workspace/claim?ct={quote(claim, safe='')}"
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        where: Area,
+        read: Callable[[Json], T],
+        *,
+        json: Any = None,
+        files: Any = None,
+        read_seconds: float = _READ_SECONDS,
+    ) -> T:
+        content = None if json is None else safe_text.dump(json)
+        headers = self._headers if content is None else self._headers | {"Content-Type": "application/json"}
+        timeout = self._http.timeout_of(read_seconds)
+        with _translated_errors():
+            request = self._http.build_request(
+                method, self._http.at(path), content=content, files=files, headers=headers, timeout=timeout
+            )
+            if files is None:
+                with self._http.door:
+                    response = _exchange(self._http, request, self._bearer)
+            else:
+                response = _exchange(self._http.lasting, request, self._bearer)
+        return wire.parse_answer(read, response.status_code, response.content, where, secret=_secret(response))
+
+
+def _error_instead_of_stream(response: httpx.Response) -> errors.RemoteError:
+    """The error for a response that is not a stream: a refusal, or `StreamNeverBegan` if the outcome is unknown."""
+    secret = _secret(response)
+    try:
+        body = read_body(response)
+        wire.unwrap(response.status_code, body, Area.SESSION, secret=secret)
+    except errors.PassingFault as error:
+        return errors.StreamNeverBegan(f"Instead of a stream: {error}", raw=error.raw)
+    except httpx.HTTPError as error:
+        return errors.StreamNeverBegan(f"Instead of a stream: {message_of(error)}")
+    except errors.RemoteError as refusal:
+        return refusal
+    return errors.StreamNeverBegan("Success, but no stream", raw=safe_text.excerpt(body, secret))
+
+
+def _secret(response: httpx.Response) -> str:
+    """The token that the request was sent with, to be removed from anything that repeats it."""
+    return str(response.request.headers.get("Authorization", "")).removeprefix("Bearer ")
+
+
+def _render_path(render_id: str) -> str:
+    return f"/api/render/proxy/lambda/{quote(render_id, safe='')}"
+
+
+def _is_stream(response: httpx.Response) -> bool:
+    kind = response.headers.get("content-type", "").lower()
+    return response.is_success and kind.startswith("text/event-stream")
+
+
+def _observed(events: Iterator[stream.Event], tell: Callable[[stream.Event], None]) -> Iterator[stream.Event]:
+    for event in events:
+        tell(event)
+        yield event

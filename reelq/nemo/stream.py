@@ -1,0 +1,296 @@
+"""Parses the agent's event stream, in either dialect, into one set of events; and collects what the agent said.
+
+The dialects are the events of Google's Agent Development Kit, and flat events with a `type`. Keep-alives show that the
+stream is alive; they are not events. A text that arrives in pieces and then again as a whole is reported once.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import httpx
+from httpx_sse import EventSource
+
+from reelq import errors
+from reelq.nemo import agent_text, safe_text
+from reelq.nemo.safe_text import redact, remove_secret
+from reelq.nemo.types import Json
+
+LARGEST_EVENT: Final = 64 * 1024 * 1024
+"""Bytes without a complete event after which a stream counts as broken; real events stay far below."""
+_RAW_SHOWN: Final = 500
+_RAW_READ: Final = 10_000
+_KEEP_ALIVES: Final = ("heartbeat", "ping", "keepalive")
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A complete text that the agent said."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """The agent calls a tool; internal, never shown as text."""
+
+    name: str
+    args: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """The result of a tool; internal, never shown as text."""
+
+    name: str
+    result: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StateChange:
+    """The session's state changed; for example, it has a new draft."""
+
+    delta: Json
+
+
+@dataclass(frozen=True, slots=True)
+class AgentError:
+    """An error that the agent reports; the stream itself is intact."""
+
+    message: str
+    raw: str = ""
+    remote_code: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidEvent:
+    """An event that can't be parsed; the rest of the stream is still read."""
+
+    raw: str
+
+
+Event = Text | ToolCall | ToolResult | StateChange | AgentError | InvalidEvent
+
+
+@dataclass(slots=True)
+class Patience:
+    """How long a stream may last, and how long it may carry nothing but keep-alives; in seconds."""
+
+    life: float
+    silence: float
+
+
+class _MonitoredStream(httpx.SyncByteStream):
+    """Passes on the response's bytes. Each chunk is a sign of life, and an occasion to check the limits."""
+
+    def __init__(self, stream: httpx.SyncByteStream, patience: Patience, alive: Callable[[], None]) -> None:
+        self._stream = stream
+        self._patience = patience
+        self._alive = alive
+        self._started_at = self._last_event_at = time.monotonic()
+        self._bytes_since_event = 0
+
+    def event_arrived(self) -> None:
+        """Restart the count of silence and bytes: an event other than a keep-alive has arrived."""
+        self._last_event_at = time.monotonic()
+        self._bytes_since_event = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._stream:
+            self._bytes_since_event += len(chunk)
+            self._check()
+            self._alive()
+            yield chunk
+        # Complete a last event without its blank line: the stream ended properly, and has no closing event.
+        yield b"\n\n"
+
+    def _check(self) -> None:
+        now = time.monotonic()
+        if self._bytes_since_event > LARGEST_EVENT:
+            raise errors.StreamCut("The agent's stream sent an event without end")
+        if now - self._last_event_at > self._patience.silence:
+            raise errors.StreamSilent(f"Nothing but keep-alives from the agent for {self._patience.silence:g} s")
+        if now - self._started_at > self._patience.life:
+            raise errors.StreamOverran(f"The agent's stream was still open after {self._patience.life:g} s")
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+def read_events(
+    response: httpx.Response,
+    patience: Patience,
+    *,
+    alive: Callable[[], None] = lambda: None,
+    secret: str = "",
+) -> Iterator[Event]:
+    """Yield the events of an open stream until it ends; raises `StreamLost` if it does not end properly.
+
+    `alive` is called for every chunk, keep-alives included; an exception from it stops the reading.
+    """
+    if not isinstance(response.stream, httpx.SyncByteStream):
+        raise TypeError("a stream of a synchronous client is needed")
+    monitored = _MonitoredStream(response.stream, patience, alive)
+    response.stream = monitored
+    response.encoding = "utf-8-sig"  # event streams are always UTF-8; a byte order mark is not text
+    assembler = _TextAssembler()
+    try:
+        for incoming in EventSource(response).iter_sse():
+            raw = remove_secret(incoming.data, secret)
+            data = _parse(raw)
+            if incoming.event in _KEEP_ALIVES or not raw.strip() or (data and data.get("type") in _KEEP_ALIVES):
+                continue
+            monitored.event_arrived()
+            yield from assembler.add(data, raw)
+    except httpx.TimeoutException:
+        raise errors.StreamSilent("Not even a keep-alive came from the agent") from None
+    except httpx.HTTPError as error:
+        raise errors.StreamCut(f"The agent's stream broke off: {redact(str(error), secret)}") from None
+    yield from assembler.flush()
+
+
+def _parse(raw: str) -> Json | None:
+    try:
+        data = safe_text.parse(raw)
+    except ValueError:
+        return None
+    return data if isinstance(data, dict) else None
+
+
+class _TextAssembler:
+    """Holds back the pieces of a text until the whole arrives, so that it is reported once."""
+
+    def __init__(self) -> None:
+        self._held: list[str] = []
+
+    def add(self, data: Json | None, raw: str) -> Iterator[Event]:
+        if data is None:
+            yield InvalidEvent(_shown(raw))
+            return
+        events = list(_flat_events(data, raw) if isinstance(data.get("type"), str) else _adk_events(data, raw))
+        texts = [event.text for event in events if isinstance(event, Text)]
+        if data.get("partial") is True:
+            self._held += texts
+            yield from (event for event in events if not isinstance(event, Text))
+            return
+        if texts:
+            yield from self._flush_unless_repeated("".join(texts))
+        yield from events
+
+    def _flush_unless_repeated(self, whole: str) -> Iterator[Event]:
+        """Drop the held pieces if this text repeats them; otherwise report them as a text of their own."""
+        if _without_whitespace("".join(self._held)) in _without_whitespace(whole):
+            self._held.clear()
+        yield from self.flush()
+
+    def flush(self) -> Iterator[Event]:
+        """Report a text that arrived in pieces only."""
+        text = "".join(self._held)
+        self._held.clear()
+        if text.strip():
+            yield Text(text)
+
+
+def _without_whitespace(text: str) -> str:
+    return "".join(text.split())
+
+
+def _shown(raw: str) -> str:
+    """The start of an event, safe to show. It is cut after its tokens are removed, so that no half of one stays."""
+    return redact(safe_text.without_invalid_characters(raw[:_RAW_READ]))[:_RAW_SHOWN]
+
+
+def _flat_events(data: Json, raw: str) -> Iterator[Event]:
+    """Parse an event of the flat dialect."""
+    name = _name(data)
+    match data["type"]:
+        case "text":
+            yield from _text_events(data.get("content"))
+        case "tool_call":
+            yield ToolCall(name, _object(data.get("args")))
+        case "tool_result":
+            yield ToolResult(name, _object(data.get("result")))
+        case "error":
+            yield _agent_error(data.get("message") or data.get("error") or data.get("content"), data, raw)
+        case _:
+            yield InvalidEvent(_shown(raw))
+
+
+def _adk_events(data: Json, raw: str) -> Iterator[Event]:
+    """Parse an event of the Agent Development Kit: it may hold content, a state change and an error, or none."""
+    # An event reports an error in `errorCode` and `errorMessage`, an exception in `error`, an envelope in `code`.
+    # An empty `error` is an error too: an exception without a message.
+    has_error = data.get("error") not in (None, False)
+    if has_error or data.get("errorCode") or data.get("errorMessage") or safe_text.to_int(data.get("code")):
+        message = data.get("errorMessage") or data.get("error") or data.get("message") or data.get("errorCode")
+        yield _agent_error(message, data, raw)
+    parts = _object(data.get("content")).get("parts")
+    for part in parts if isinstance(parts, list) else ():
+        yield from _part_events(_object(part))
+    delta = _object(_object(data.get("actions")).get("stateDelta"))
+    if delta:
+        yield StateChange(delta)
+
+
+def _part_events(part: Json) -> Iterator[Event]:
+    if part.get("thought") is True:  # the model's thoughts are not part of its reply
+        return
+    yield from _text_events(part.get("text"))
+    if isinstance(call := part.get("functionCall"), dict):
+        yield ToolCall(_name(call), _object(call.get("args")))
+    if isinstance(result := part.get("functionResponse"), dict):
+        yield ToolResult(_name(result), _object(result.get("response")))
+
+
+def _text_events(value: object) -> Iterator[Text]:
+    if isinstance(value, str) and value:
+        yield Text(safe_text.without_invalid_characters(value))
+
+
+def _name(data: Json) -> str:
+    name = data.get("name")
+    return safe_text.without_invalid_characters(name) if isinstance(name, str) else ""
+
+
+def _object(value: Any) -> Json:
+    """`value` if it is an object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def _agent_error(message: object, data: Json, raw: str) -> AgentError:
+    text = message if isinstance(message, str) and message.strip() else "no reason given"
+    return AgentError(_shown(text), _shown(raw), safe_text.to_int(data.get("code")))
+
+
+@dataclass(frozen=True, slots=True)
+class AgentReply:
+    """Everything that came from one stream that ended properly."""
+
+    texts: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
+    error: AgentError | None = None
+    garbled: int = 0
+
+    @classmethod
+    def of(cls, events: Iterator[Event]) -> "AgentReply":
+        texts: list[str] = []
+        tools: list[str] = []
+        error, garbled = None, 0
+        for event in events:
+            match event:
+                case Text(text):
+                    texts.append(text)
+                case ToolCall(name):
+                    tools.append(name)
+                case AgentError():
+                    error = event
+                case InvalidEvent():
+                    garbled += 1
+        return cls(tuple(texts), tuple(tools), error, garbled)
+
+    @property
+    def reply(self) -> str:
+        """The agent's reply, without a last "temporary issue" that follows a normal answer."""
+        texts = self.texts[:-1] if len(self.texts) > 1 and agent_text.is_noise(self.texts[-1]) else self.texts
+        return "\n\n".join(text.strip() for text in texts if text.strip())

@@ -1,0 +1,130 @@
+"""Admits jobs to the broker: as many as accounts have room for and workers keep up with.
+
+Owners take turns, and so do the batches of one owner.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from functools import cache
+from itertools import zip_longest
+from typing import Final
+
+from sqlalchemy import ColumnElement, Select, and_, bindparam, func, or_, select, true
+from sqlalchemy.orm import Session
+
+from reelq.job import Status
+from reelq.store.db.models import Account, Batch, BatchState, Job
+from reelq.store.jobs.completion import REPUBLISH_SECONDS
+from reelq.store.jobs.filters import awaited_by, not_held_back
+from reelq.store.jobs.scheduler import Message, mark_published
+
+_ADMITTED_AT_ONCE: Final = 4
+"""Jobs to admit per account and pass; there are several passes a second. Jobs that start together finish each stage
+together, and then wait for each other: when a whole window was admitted at once, rows waited twice as long between
+stages and the batch finished no sooner."""
+_FIRST_REPUBLISH: Final = timedelta(seconds=REPUBLISH_SECONDS)
+_RECENT: Final = timedelta(seconds=5)
+_OVERDUE: Final = timedelta(seconds=10)
+"""A process that is responsible for a job publishes it within a second of `publish_at`."""
+_BACKLOG_SHARE: Final = 0.25
+"""The share of jobs in flight that may wait for a worker. Above it nothing is admitted: more jobs would finish no
+sooner, and with a thousand runnable threads the processor spends half of its time switching between them."""
+_MIN_BACKLOG: Final = 8
+"""This many jobs may wait for a worker, however few are in flight."""
+
+
+def admit(session: Session, now: datetime, batch_id: str | None = None) -> list[Message]:
+    """Admit due jobs as far as their accounts have room and workers keep up, in turn between owners and batches.
+
+    Returns the messages to publish. With `batch_id`, admit only jobs of that batch and those whose results it waits
+    for. Jobs of other batches still take up room while a process is responsible for them.
+    """
+    messages: list[Message] = []
+    for account_id, room in _rooms(session, now, batch_id):
+        chosen = list(_in_turn(_candidates(session, account_id, room, now, batch_id), room))
+        marked = mark_published(session, chosen, now, new=True)
+        messages += [Message.of(job) for job in chosen if job.id in marked]
+    return messages
+
+
+def _rooms(session: Session, now: datetime, batch_id: str | None) -> list[tuple[str, int]]:
+    """The accounts that may admit jobs now, each with how many."""
+    moments = {"now": now, "recent": now + _FIRST_REPUBLISH - _RECENT, "overdue": now - _OVERDUE}
+    accounts = session.execute(_windows(batch_id), moments).all()
+    in_flight, waiting = sum(each.in_flight for each in accounts), sum(each.waiting for each in accounts)
+    if waiting >= max(_MIN_BACKLOG, _BACKLOG_SHARE * in_flight):
+        return []
+    rooms = [(each.id, min(int(each.window) - each.in_flight, _ADMITTED_AT_ONCE)) for each in accounts]
+    return [(account_id, room) for account_id, room in rooms if room > 0]
+
+
+@cache
+def _windows(batch_id: str | None) -> Select[str, float, int, int]:
+    """Every account's window, how many of its jobs are in flight, and how many of those wait for a worker.
+
+    A job counts as waiting only if its message was published recently: an older message is lost, and does not tell how
+    busy the workers are. A process that runs one batch ignores jobs of other batches that no process is responsible
+    for: the run that admitted them was killed, or ended at a pause, and may never come back.
+    """
+    attended = or_(
+        and_(Job.status == Status.RUNNING, Job.lease_until > bindparam("now")),
+        and_(Job.status == Status.QUEUED, Job.publish_at > bindparam("overdue")),
+    )
+    counted = or_(Job.batch_id == batch_id, attended) if batch_id else true()
+    waits = and_(Job.status == Status.QUEUED, Job.due_at <= bindparam("now"), Job.publish_at > bindparam("recent"))
+    in_flight = (
+        select(Job.account_id, func.count().label("in_flight"), func.count().filter(waits).label("waiting"))
+        .where(Job.admitted, Job.status.in_((Status.QUEUED, Status.RUNNING)), counted)
+        .group_by(Job.account_id)
+        .subquery()
+    )
+    counts = [func.coalesce(in_flight.c[name], 0).label(name) for name in ("in_flight", "waiting")]
+    query = select(Account.id, Account.window, counts[0], counts[1])
+    return query.outerjoin(in_flight, in_flight.c.account_id == Account.id)
+
+
+@cache
+def _batches(within_batch: str | None) -> Select[str, str, int | None]:
+    """The active batches that have jobs of an account to admit."""
+    of_batch = (Job.batch_id == Batch.id, Job.account_id == bindparam("account_id"))
+    waits = select(Job.id).where(*of_batch, Job.status == Status.QUEUED, Job.admitted.is_(False)).exists()
+    query = select(Batch.id, Batch.owner, Batch.released).where(Batch.state == BatchState.ACTIVE, waits)
+    return query.where(Batch.id == within_batch if within_batch else true()).order_by(Batch.id)
+
+
+def _candidates(
+    session: Session, account_id: str, room: int, now: datetime, within_batch: str | None
+) -> dict[str, list[list[Job]]]:
+    """The next jobs to admit: by owner, a list for each batch."""
+    waiting = (Job.status == Status.QUEUED, Job.admitted.is_(False), Job.account_id == account_id)
+    by_owner: dict[str, list[list[Job]]] = defaultdict(list)
+    for batch_id, owner, released in session.execute(_batches(within_batch), {"account_id": account_id}):
+        query = select(Job).where(Job.batch_id == batch_id, *waiting, Job.due_at <= now)
+        if released is not None:
+            query = query.where(Job.row <= released)
+        jobs = list(session.scalars(query.order_by(Job.priority.desc(), Job.row).limit(room)))
+        if jobs:
+            by_owner[owner].append(jobs)
+    if within_batch and (awaited := _awaited(session, within_batch, waiting, room, now)):
+        by_owner[awaited[0].owner].append(awaited)
+    return by_owner
+
+
+def _awaited(
+    session: Session, batch_id: str, waiting: Sequence[ColumnElement[bool]], room: int, now: datetime
+) -> list[Job]:
+    """The jobs of other batches whose results this batch waits for, and that may start there."""
+    query = select(Job).where(*waiting, Job.due_at <= now, awaited_by(batch_id), not_held_back())
+    return list(session.scalars(query.order_by(Job.id).limit(room)))
+
+
+def _in_turn(by_owner: dict[str, list[list[Job]]], room: int) -> Iterator[Job]:
+    """Round-robin between owners, and within an owner between its batches; at most `room` jobs."""
+    queues = [[job for turn in zip_longest(*batches) for job in turn if job] for batches in by_owner.values()]
+    count = 0
+    for turn in zip_longest(*queues):
+        for job in turn:
+            if job and count < room:
+                count += 1
+                yield job

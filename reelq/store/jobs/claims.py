@@ -1,0 +1,255 @@
+"""Claims a job for one stage: in one statement where nothing can hold it back, else after checking what does."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from functools import cache
+from typing import Any, Final, cast
+
+from sqlalchemy import Select, Table, bindparam, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from reelq.job import FINAL, ROUTES, Cause, Stage, Status, starting_stage
+from reelq.store.billing.accounts import AccountView
+from reelq.store.db.engine import SKEW, Transaction
+from reelq.store.db.models import Account, Batch, BatchState, Job
+from reelq.store.jobs.dependents import RELOAD, cancel_follower, end, is_done_with_session, session_columns
+from reelq.store.jobs.transitions import (
+    Position,
+    change,
+    cleared_columns,
+    event_parameters,
+    insert_events,
+    later,
+    move,
+    postpone,
+)
+from reelq.store.jobs.views import BatchFolders, JobView
+
+_Views = tuple[JobView, BatchFolders, AccountView]
+
+
+def claim_in_one_statement(
+    session: Transaction,
+    job_id: str,
+    run: int,
+    stage: Stage,
+    now: datetime,
+    due: datetime,
+    until: datetime,
+    worker: str,
+) -> _Views | None:
+    """Claim the job for the stage if it is due by `due` and nothing can hold it back.
+
+    Returns the job as it is now, its batch and its account. None means that another process has claimed it or that
+    something may hold it back; on SQLite always None, as the statement needs PostgreSQL.
+    """
+    connection = session.connection()
+    if connection.dialect.name != "postgresql":
+        return None
+    event_values = event_parameters(
+        now, str(Status.RUNNING), run, stage, Status.QUEUED, Status.RUNNING, f"{stage} begins"
+    )
+    where = {"claimed_id": job_id, "expected_run": run, "expected_stage": stage, "now": now, "due": due}
+    values = {"lease_end": until, "claimant": worker}
+    found = connection.execute(_claim_statement(), event_values | where | values).one_or_none()
+    if found is None:
+        return None
+    payer = len(found) - len(AccountView._fields)
+    place = payer - len(BatchFolders._fields)
+    return JobView._make(found[:place]), BatchFolders._make(found[place:payer]), AccountView._make(found[payer:])
+
+
+def _views_of(job: Job, batch: Batch, account: Account) -> _Views:
+    """The same views as `take` returns, of rows that were loaded one by one."""
+    work = JobView._make(getattr(job, name) for name in JobView._fields)
+    return (
+        work,
+        BatchFolders(batch.source, batch.out),
+        AccountView._make(getattr(account, name) for name in AccountView._fields),
+    )
+
+
+@cache
+def _claim_statement() -> Select[*tuple[Any, ...]]:
+    """Claims a free job, writes the event, and returns the columns of `Taken`, all in one round trip."""
+    job, batch, account = (cast("Table", each.__table__).c for each in (Job, Batch, Account))
+    now = bindparam("now", type_=job.due_at.type)
+    free = (
+        job.cancel_wished.is_(False),
+        job.after_id.is_(None),
+        batch.state == BatchState.ACTIVE,
+        batch.released.is_(None),
+        account.parked.is_(None),
+        or_(account.blocked_until.is_(None), account.blocked_until <= now),
+    )
+    claimed = {
+        "status": Status.RUNNING,
+        "lease_until": bindparam("lease_end"),
+        "worker": bindparam("claimant"),
+        "started_at": func.coalesce(job.started_at, now),
+        "publishes": 0,
+    }
+    columns = (
+        *(job[name] for name in JobView._fields),
+        *(batch[name] for name in BatchFolders._fields),
+        *(account[name].label(f"payer_{name}") for name in AccountView._fields),
+    )
+    claimed_row = (
+        update(job.id.table)
+        .where(job.id == bindparam("claimed_id"))
+        .where(job.run == bindparam("expected_run"), job.stage == bindparam("expected_stage"))
+        .where(job.status == Status.QUEUED, job.due_at <= bindparam("due"))
+        .where(batch.id == job.batch_id, account.id == job.account_id, *free)
+        .values(cleared_columns(Status.RUNNING) | claimed)
+        .returning(*columns)
+        .cte("taken")
+    )
+    return select(claimed_row).add_cte(insert_events(claimed_row).cte("told"))
+
+
+_StoppedStages = Mapping[Cause, frozenset[Stage]]
+"""The stages that an account may not run while it is parked, by the cause it is parked for."""
+
+
+class NotClaimed(StrEnum):
+    """Why a message leads to no work."""
+
+    GONE = "there is no such job"
+    STALE = "the job is elsewhere, or under another run"
+    PASSED = "the stage is done already"
+    NOT_DUE = "it is not due yet"
+    HELD = "it has to wait"
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A job that this worker has claimed for one stage."""
+
+    job: JobView
+    batch: BatchFolders
+    account: AccountView
+    at: Position
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The worker that claims a job, and for how long the claim lasts unless it is renewed."""
+
+    worker: str
+    seconds: float
+
+
+_JOB_WITH_BATCH_AND_ACCOUNT: Final = (
+    select(Job, Batch, Account)
+    .join(Batch, Batch.id == Job.batch_id)
+    .join(Account, Account.id == Job.account_id)
+    .where(Job.id == bindparam("job_id"))
+)
+
+
+def claim_free(session: Session, now: datetime, job_id: str, run: int, stage: Stage, lease: Lease) -> Claimed | None:
+    """Claim a job that nothing can hold back, in one statement; None where `claim` has to look closer.
+
+    PostgreSQL only: on SQLite it is always None.
+    """
+    # Allow for skew: the clock of the process that published the message may be ahead.
+    found = claim_in_one_statement(
+        session, job_id, run, stage, now, now + SKEW, later(now, lease.seconds), lease.worker
+    )
+    if found is None:
+        return None
+    return Claimed(*found, Position(job_id, found[0].batch_id, run, stage, Status.RUNNING))
+
+
+def claim(
+    session: Session, now: datetime, job_id: str, run: int, stage: Stage, lease: Lease, parked: _StoppedStages
+) -> Claimed | NotClaimed:
+    """Claim a job for a stage, or return why it can't be claimed.
+
+    A job that something holds back is moved accordingly: to `waiting`, to `cancelled`, or to a later time.
+    """
+    found = session.execute(_JOB_WITH_BATCH_AND_ACCOUNT, {"job_id": job_id}).one_or_none()
+    if found is None:
+        return NotClaimed.GONE
+    job, batch, account = found
+    if job.run != run or job.stage is not stage or job.status is not Status.QUEUED:
+        return NotClaimed.PASSED if _is_past(job, run, stage) else NotClaimed.STALE
+    if _inherit_session(session, job):
+        reloaded = session.execute(_JOB_WITH_BATCH_AND_ACCOUNT, {"job_id": job_id}, execution_options=RELOAD)
+        job, batch, account = reloaded.one()
+    at = Position.of(job)
+    if missed := _hold_back(session, at, now, job, batch, account, parked):
+        return missed
+    started = job.started_at or now
+    at = move(
+        session,
+        at,
+        Status.RUNNING,
+        now,
+        f"{stage} begins",
+        lease_until=later(now, lease.seconds),
+        worker=lease.worker,
+        started_at=started,
+        publishes=0,
+    )
+    return Claimed(*_views_of(job, batch, account), at)
+
+
+def _is_past(job: Job, run: int, stage: Stage) -> bool:
+    """Whether the job has finished this stage in this run, so that the rest of the Celery chain may continue."""
+    if job.run != run or job.status in FINAL - {Status.SUCCEEDED}:
+        return False
+    stages = ROUTES[job.route]
+    return stage in stages and stages.index(stage) < stages.index(job.stage)
+
+
+def _inherit_session(session: Session, job: Job) -> bool:
+    """Give the job the remote session of the row before it, if that row is done with it; returns whether it did.
+
+    This happens where the session became free before the job began to wait for it. In a session of its own, the job
+    would have nothing to build on.
+    """
+    if not job.after_id or job.remote_session_id:
+        return False
+    before = _lock_for_share(session, job.after_id)
+    if before is None or not before.remote_session_id or not is_done_with_session(before):
+        return False
+    return change(session, Position.of(job), **session_columns(before))
+
+
+def _hold_back(
+    session: Session, at: Position, now: datetime, job: Job, batch: Batch, account: Account, parked: _StoppedStages
+) -> NotClaimed | None:
+    """Move the job on if something holds it back: a cancellation, a pause, its session, or its account."""
+    if job.cancel_wished or batch.state is BatchState.CANCELLED:
+        end(session, at, Status.CANCELLED, now, "cancelled")
+        return NotClaimed.HELD
+    if batch.state is BatchState.PAUSED or (batch.released is not None and job.row > batch.released):
+        move(session, at, Status.WAITING, now, "paused: `reelq resume` lets it go on", cause=Cause.PAUSED)
+        return NotClaimed.HELD
+    at_start = job.stage is starting_stage(job.route)
+    before = _lock_for_share(session, job.after_id) if job.after_id and at_start else None
+    if before and not is_done_with_session(before):
+        if before.status in FINAL:
+            cancel_follower(session, job, before, now)
+        else:
+            move(session, at, Status.WAITING, now, "the row before it works in its session", cause=Cause.SESSION)
+        return NotClaimed.HELD
+    if account.parked and job.stage in parked[account.parked] and account.probe_job_id != job.id:
+        move(session, at, Status.WAITING, now, account.parked_why, cause=account.parked)
+        return NotClaimed.HELD
+    if account.blocked_until and account.blocked_until > now:
+        postpone(session, at, max(job.due_at, account.blocked_until))
+        return NotClaimed.HELD
+    return NotClaimed.NOT_DUE if job.due_at > now + SKEW else None  # the publisher's clock may be ahead of ours
+
+
+def _lock_for_share(session: Session, job_id: str) -> Job | None:
+    """Reload a job and lock it against changes until this transaction ends.
+
+    The job can then only end after the commit, when it sees the jobs that wait for it by then.
+    """
+    query = select(Job).where(Job.id == job_id).with_for_update(read=True)
+    return session.scalars(query.execution_options(populate_existing=True)).one_or_none()

@@ -1,0 +1,77 @@
+"""Records the results of polling exports, for many jobs at once."""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import bindparam, insert, select, update
+
+from reelq.job import Stage, Status
+from reelq.store.db import statements
+from reelq.store.db.engine import Transaction
+from reelq.store.db.models import Job, JobEvent
+from reelq.store.jobs.scheduler import Poll
+
+LockedPolls = Mapping[Poll, str]
+"""Polls whose jobs have not moved since they were marked, each with the job's batch. The jobs are locked."""
+_BY_ID: Final = Job.id.in_(bindparam("ids", expanding=True))
+_LOCK_POLLED: Final = (
+    select(Job.id, Job.run, Job.looks, Job.remote_render_id, Job.batch_id)
+    .where(_BY_ID, Job.status == Status.QUEUED, Job.stage == Stage.POLL)
+    .order_by(Job.id)
+    .with_for_update()
+)
+_SCHEDULE_NEXT_POLL: Final = (
+    update(Job)
+    .where(_BY_ID)
+    .values(
+        due_at=bindparam("due"), publish_at=bindparam("due"), publishes=0, looks=Job.looks + 1, attempts=0, lapses=0
+    )
+)
+_MAKE_DUE: Final = update(Job).where(_BY_ID).values(due_at=bindparam("now"))
+_MAKE_DUE_AND_PUBLISH: Final = (
+    update(Job).where(_BY_ID).values(due_at=bindparam("now"), publish_at=bindparam("now"), publishes=0)
+)
+_INSERT_EVENTS: Final = insert(JobEvent)
+
+
+def lock_unmoved(session: Transaction, looks: Collection[Poll]) -> LockedPolls:
+    """Lock the jobs of these polls, and return the polls whose jobs have not moved since they were marked.
+
+    Jobs are locked in the order of their ids, or two processes that do this could deadlock.
+    """
+    by_position = {(look.message.job_id, look.message.run, look.looks, look.render_id): look for look in looks}
+    ids = [look.message.job_id for look in looks]
+    found = session.connection().execute(_LOCK_POLLED, {"ids": ids}).all()
+    return {by_position[row[:-1]]: row.batch_id for row in found if row[:-1] in by_position}
+
+
+def schedule_next(
+    session: Transaction, now: datetime, due_at: datetime, held: LockedPolls, messages: Mapping[Poll, str]
+) -> None:
+    """Schedule the next poll of exports that are not done, and write an event with its message for each."""
+    events = [
+        {
+            "job_id": look.message.job_id, "batch_id": held[look], "at": now, "what": "again", "run": look.message.run,
+            "stage": Stage.POLL, "before": Status.QUEUED, "after": Status.QUEUED, "words": message,
+        }
+        for look, message in messages.items()
+    ]  # fmt: skip
+    session.connection().execute(_SCHEDULE_NEXT_POLL, {"ids": [event["job_id"] for event in events], "due": due_at})
+    session.connection().execute(_INSERT_EVENTS, events)
+
+
+def dispatch_to_stage(session: Transaction, now: datetime, urls: Mapping[Poll, str]) -> None:
+    """Make the poll stage of these jobs due now, and store the URL of each export that is done.
+
+    The caller publishes their messages after the commit.
+    """
+    session.connection().execute(_MAKE_DUE, {"ids": [look.message.job_id for look in urls], "now": now})
+    for look, url in urls.items():
+        if url:
+            statements.update_where(session, Job, {"id": look.message.job_id}, {"result_url": url})
+
+
+def give_back(session: Transaction, now: datetime, looks: Collection[Poll]) -> None:
+    """Give back polls that were not made, so that another process can make them at once."""
+    session.connection().execute(_MAKE_DUE_AND_PUBLISH, {"ids": [look.message.job_id for look in looks], "now": now})

@@ -1,0 +1,312 @@
+"""Plans a submission: decides what happens to each row, from the jobs that have its key. It only reads."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.orm import Session
+
+from reelq.errors import SessionLost
+from reelq.job import FINAL, ROUTES, Cause, Route, Stage, Status
+from reelq.manifest.rows import Row
+from reelq.store.db.models import Batch, Job, Outcome, Send
+from reelq.store.db.statements import chunks
+from reelq.store.jobs.retries import retried_from
+from reelq.store.submission.request import REFINES, LeftBehind, Plan, RowAction, Submission
+
+
+class ExistingJob(NamedTuple):
+    """An existing job with the key of a row."""
+
+    id: str
+    batch_id: str
+    key: str
+    row: int
+    name: str
+    file: str
+    references: list[str]
+    priority: int
+    output: str
+    extra: dict[str, Any]
+    stage: Stage
+    status: Status
+    cause: Cause | None
+    error_code: str
+    result_path: str
+    result_size: int | None
+    remote_session_id: str
+    same_as: str | None
+
+    @property
+    def is_open(self) -> bool:
+        return self.status not in FINAL
+
+    @property
+    def works(self) -> bool:
+        """Whether another row can wait for its result: it is open and does not itself wait for a job of its key."""
+        return self.is_open and self.cause is not Cause.TWIN
+
+
+_COLUMNS: Final = tuple(getattr(Job, name) for name in ExistingJob._fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One row, and what to do with it."""
+
+    row: Row
+    key: str
+    fate: RowAction
+    job: ExistingJob | None = None
+    """The row's own job, if it has one; for a row that reuses a result, the job of the other manifest."""
+    apart: bool = False
+    """Whether another open job has its key and the row runs all the same: it does not share that job's session."""
+
+    @property
+    def own(self) -> ExistingJob | None:
+        """The job that this manifest already has for the row."""
+        return None if self.fate in {RowAction.TAKEN, RowAction.JOINED} and not self._is_own_twin else self.job
+
+    @property
+    def _is_own_twin(self) -> bool:
+        return self.job is not None and self.job.cause is Cause.TWIN
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do with all rows."""
+
+    steps: tuple[Step, ...]
+    batch_id: str | None
+    """The existing batch that has exactly these rows; None if a new batch is needed."""
+    older: tuple[str, ...]
+    """The other batches of this manifest, newest first."""
+
+
+def decide(session: Session, order: Submission, keys: Sequence[str]) -> Decision:
+    """Decide the fate of each row, and whether an existing batch has exactly these rows."""
+    batches = _batches(session, order)
+    planner = _KnownJobs(session, order, batches, keys)
+    steps: list[Step | None] = [None] * len(keys)
+    for indexes in _by_session(order.rows):
+        rows = [(order.rows[index], keys[index]) for index in indexes]
+        for index, step in zip(indexes, planner.steps(rows), strict=True):
+            steps[index] = step
+    decided = tuple(step for step in steps if step)
+    batch_id = batches[0] if batches and _is_the_batch(session, batches[0], decided) else None
+    return Decision(decided, batch_id, tuple(each for each in batches if each != batch_id))
+
+
+def plan_of(decision: Decision, left_behind: Iterable[LeftBehind]) -> Plan:
+    """The decision as the plan that is shown to the user."""
+    sending = [step.row for step in decision.steps if _will_send(step)]
+    generations = sum(not (row.file or row.references or row.session) for row in sending)
+    fates = tuple(step.fate for step in decision.steps)
+    return Plan(fates, len(sending), generations, decision.batch_id, tuple(left_behind))
+
+
+def left_behind(session: Session, decision: Decision) -> list[LeftBehind]:
+    """The number of open rows that would stay behind in each older batch, because the manifest no longer has them."""
+    kept = Counter(step.own.batch_id for step in decision.steps if step.own and step.own.is_open)
+    return [
+        LeftBehind(each.batch_id, each.rows - kept[each.batch_id])
+        for each in open_rows(session, decision.older)
+        if each.rows > kept[each.batch_id]
+    ]
+
+
+def open_rows(session: Session, batches: Sequence[str]) -> list[LeftBehind]:
+    """The number of open rows of each of these batches that has any."""
+    query = select(Job.batch_id, func.count()).where(Job.batch_id.in_(batches), Job.status.not_in(FINAL))
+    return [LeftBehind(*counted) for counted in session.execute(query.group_by(Job.batch_id).order_by(Job.batch_id))]
+
+
+def _batches(session: Session, order: Submission) -> list[str]:
+    if not order.source.is_absolute():
+        return []
+    same_name = (Batch.owner == order.owner, Batch.name == order.name)
+    same_folders = (Batch.source == str(order.source), Batch.out == str(order.out))
+    return list(session.scalars(select(Batch.id).where(*same_name, *same_folders).order_by(Batch.id.desc())))
+
+
+def _by_session(rows: Sequence[Row]) -> Iterable[list[int]]:
+    """Group the rows by session, as indexes; a row without a session is a group of its own."""
+    sessions: dict[str, list[int]] = defaultdict(list)
+    for index, row in enumerate(rows):
+        sessions[row.session or f"\0{index}"].append(index)
+    return sessions.values()
+
+
+def _is_the_batch(session: Session, batch_id: str, steps: Sequence[Step]) -> bool:
+    if not all(step.own and step.own.batch_id == batch_id and _matches_row(step.row, step.own) for step in steps):
+        return False
+    count = select(func.count()).select_from(Job).where(Job.batch_id == batch_id)
+    return session.execute(count).scalar_one() == len(steps)
+
+
+def _matches_row(row: Row, job: ExistingJob) -> bool:
+    requested = (row.number, row.id, row.output, row.priority, dict(row.extra))
+    return requested == (job.row, job.name, job.output, job.priority, job.extra)
+
+
+def _will_send(step: Step) -> bool:
+    if step.row.route is not Route.EDIT or step.fate in {
+        RowAction.DONE,
+        RowAction.FETCHED,
+        RowAction.FAILED,
+        RowAction.TAKEN,
+        RowAction.JOINED,
+    }:
+        return False
+    if step.job is None or step.fate is RowAction.AGAIN:
+        return True
+    stage = retried_from(step.job.error_code, step.job.stage)
+    in_doubt = step.job.status in FINAL and stage is Stage.VERIFY  # a retry may send its instruction once more
+    return in_doubt or stage in {Stage.UPLOAD, Stage.EDIT}
+
+
+class _KnownJobs:
+    """The jobs that have one of the order's keys, and the steps that follow from them."""
+
+    def __init__(self, session: Session, order: Submission, batches: Sequence[str], keys: Sequence[str]) -> None:
+        self._session = session
+        self._order = order
+        self._own: dict[str, ExistingJob] = {}
+        self._others: dict[str, list[ExistingJob]] = defaultdict(list)
+        self._results: set[str] = set()
+        own_batches = frozenset(batches)
+        _force_custom_plans(session)
+        for piece in chunks(keys):
+            query = select(*_COLUMNS).where(Job.owner == order.owner, Job.key.in_(piece)).order_by(Job.id)
+            for columns in session.execute(query):
+                self._add(ExistingJob._make(columns), own_batches)
+
+    def _add(self, job: ExistingJob, own_batches: frozenset[str]) -> None:
+        if job.batch_id not in own_batches:
+            if job.works or job.status is Status.SUCCEEDED:
+                self._others[job.key].append(job)
+        elif job.key not in self._own or _rank(job) >= _rank(self._own[job.key]):
+            self._own[job.key] = job
+
+    def steps(self, rows: Sequence[tuple[Row, str]]) -> list[Step]:
+        """The steps for a row without a session, or for all rows of one session."""
+        own = [self._own.get(key) for _, key in rows]
+        kept = [job for job in takewhile(lambda job: job is not None, own) if job]
+        if len(kept) == len(rows):
+            return self._kept(rows, kept)
+        if not any(own):
+            return self._new_or_shared(rows)
+        if len(kept) == sum(job is not None for job in own) and self._session_is_unchanged(kept):
+            head = self._kept(rows, kept)
+            behind_failed = head[-1].fate is RowAction.FAILED
+            return head + [
+                self._new(*row_and_key, RowAction.FAILED if behind_failed else RowAction.NEW)
+                for row_and_key in rows[len(kept) :]
+            ]
+        return [
+            _rerun(*row_and_key, job) if job else self._new(*row_and_key, RowAction.NEW)
+            for row_and_key, job in zip(rows, own, strict=True)
+        ]
+
+    def _kept(self, rows: Sequence[tuple[Row, str]], jobs: Sequence[ExistingJob]) -> list[Step]:
+        if self._order.retry_failed and any(_lost_its_session(job) for job in jobs[1:]):
+            return [_rerun(*row_and_key, job) for row_and_key, job in zip(rows, jobs, strict=False)]
+        steps: list[Step] = []
+        for (row, key), job in zip(rows, jobs, strict=False):
+            behind_failed = bool(steps) and steps[-1].fate is RowAction.FAILED
+            steps.append(Step(row, key, self._fate(row, job, behind_failed=behind_failed), job))
+        return steps
+
+    def _fate(self, row: Row, job: ExistingJob, *, behind_failed: bool) -> RowAction:
+        if job.status is Status.SUCCEEDED:
+            return RowAction.DONE if self._is_there(row, job) else RowAction.FETCHED
+        if job.status in FINAL and behind_failed:
+            return RowAction.FAILED
+        if job.status is Status.FAILED:
+            return RowAction.RETRIED if self._order.retry_failed else RowAction.FAILED
+        return RowAction.JOINED if job.cause is Cause.TWIN else RowAction.GOES_ON
+
+    def _is_there(self, row: Row, job: ExistingJob) -> bool:
+        if ROUTES[row.route][-1] is not Stage.DOWNLOAD:
+            return True
+        return _has_result(self._order.out, job) and (job.result_path == row.output or self._is_free(row.output))
+
+    def _is_free(self, name: str) -> bool:
+        """Whether a result can take this name: no file has it, or another result that will be renamed as well."""
+        self._results = self._results or {job.result_path for job in self._own.values()}
+        return name in self._results or not Path(self._order.out, name).exists()
+
+    def _new_or_shared(self, rows: Sequence[tuple[Row, str]]) -> list[Step]:
+        """Reuse another manifest's session as a whole or not at all: its rows build on each other."""
+        shared = [self._shared(*row_and_key) for row_and_key in rows]
+        if all(shared) or len(rows) == 1:
+            return [
+                step or self._new(*row_and_key, RowAction.NEW) for row_and_key, step in zip(rows, shared, strict=True)
+            ]
+        return [self._new(*row_and_key, RowAction.NEW) for row_and_key in rows]
+
+    def _shared(self, row: Row, key: str) -> Step | None:
+        same_key = self._others.get(key, ())
+        if ROUTES[row.route][-1] is Stage.DOWNLOAD and (succeeded := _first(same_key, lambda job: not job.is_open)):
+            return Step(row, key, RowAction.TAKEN, succeeded)
+        in_progress = _first(same_key, lambda job: job.is_open and job.same_as is None) or _first(same_key, _is_open)
+        return Step(row, key, RowAction.JOINED, in_progress) if in_progress else None
+
+    def _new(self, row: Row, key: str, fate: RowAction) -> Step:
+        apart = any(job.is_open and job.same_as is None for job in self._others.get(key, ()))
+        return Step(row, key, fate, apart=apart)
+
+    def _session_is_unchanged(self, jobs: Sequence[ExistingJob]) -> bool:
+        """Whether a new row can continue in the remote session of these jobs: no other job has worked in it since."""
+        if any(job.same_as not in {None, job.id} for job in jobs):
+            return False  # the session belongs to another manifest
+        remote_session = next((job.remote_session_id for job in reversed(jobs) if job.remote_session_id), "")
+        sent = select(Send.id).where(Send.job_id == Job.id, Send.outcome.not_in((Outcome.NOT_SENT, Outcome.REFUSED)))
+        has_worked = or_(Job.status.not_in(FINAL), Job.upload_baseline != "", sent.exists())
+        not_a_twin = or_(Job.same_as.is_(None), Job.same_as == Job.id)
+        query = select(Job.id).where(Job.remote_session_id == remote_session, Job.remote_session_id != "")
+        query = query.where(Job.id.not_in([job.id for job in jobs]), Job.key.not_like(f"{REFINES}%"))
+        return self._session.execute(query.where(has_worked, not_a_twin).limit(1)).first() is None
+
+
+def _force_custom_plans(session: Session) -> None:
+    """Make PostgreSQL plan each statement of this transaction for its actual parameters.
+
+    It would otherwise keep using a plan from when the table was empty.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(select(func.set_config("plan_cache_mode", "force_custom_plan", True)))
+
+
+def _lost_its_session(job: ExistingJob) -> bool:
+    """Whether it can only run again together with the rows that it builds on."""
+    return job.status is Status.FAILED and job.error_code == SessionLost.code
+
+
+def _rerun(row: Row, key: str, job: ExistingJob) -> Step:
+    not_started = job.is_open and not job.remote_session_id and job.cause is not Cause.TWIN
+    return Step(row, key, RowAction.GOES_ON if not_started else RowAction.AGAIN, job)
+
+
+def _rank(job: ExistingJob) -> int:
+    return 2 if job.is_open else 1 if job.status is Status.SUCCEEDED else 0
+
+
+def _first(jobs: Iterable[ExistingJob], matches: Callable[[ExistingJob], bool]) -> ExistingJob | None:
+    return next((job for job in jobs if matches(job)), None)
+
+
+def _is_open(job: ExistingJob) -> bool:
+    return job.is_open
+
+
+def _has_result(out: Path, job: ExistingJob) -> bool:
+    """Whether the file of the job's result exists and still has its original size."""
+    try:
+        return bool(job.result_path) and Path(out, job.result_path).stat().st_size == job.result_size
+    except OSError:
+        return False

@@ -1,0 +1,164 @@
+"""A submission: the manifest's rows, the key of each row, and what may happen to it."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+from reelq.errors import FileUnreadable
+from reelq.manifest.inputs import is_url
+from reelq.manifest.rows import Row
+
+
+class ContentHashes:
+    """Hashes the contents of files; each file is read once."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, str] = {}
+
+    def of(self, path: Path) -> str:
+        """The SHA-256 of a file's bytes."""
+        if path not in self._known:
+            try:
+                with path.open("rb") as file:
+                    self._known[path] = hashlib.file_digest(file, "sha256").hexdigest()
+            except OSError as error:
+                raise FileUnreadable(f"{path.name} can't be read: {error.strerror}") from None
+        return self._known[path]
+
+
+@dataclass(slots=True)
+class Keys:
+    """Computes the keys of a manifest's rows, in order.
+
+    Equal rows differ by how many of them came before. The key of a row in a session includes the key of the row before
+    it, because it builds on that row: a changed row gives all later rows of its session new keys.
+    """
+
+    service: str
+    owner: str
+    _seen: Counter[str] = field(default_factory=Counter)
+    _last_in: dict[str, str] = field(default_factory=dict)
+
+    def next(self, contents: Sequence[str], words: Sequence[str], session: str) -> str:
+        """The next row's key; `contents` are hashes or URLs, `words` the instruction, skill and language."""
+        parts = [self.service, self.owner, *contents, "|", *words, session, self._last_in.get(session, "")]
+        plain = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        key = hashlib.sha256(f"{plain} {self._seen[plain]}".encode()).hexdigest()
+        self._seen[plain] += 1
+        if session:
+            self._last_in[session] = key
+        return key
+
+
+REFINES: Final = "refine:"
+"""The prefix of a refinement's key, which never equals the key of a manifest's row."""
+
+
+class RowAction(StrEnum):
+    """What happens to a row when its manifest is submitted."""
+
+    NEW = "new"
+    GOES_ON = "goes on"
+    """It is open in a batch of this manifest, or was paused or cancelled there, and continues."""
+    DONE = "done"
+    """It succeeded, and its result exists."""
+    FETCHED = "fetched"
+    """It succeeded, but its result is missing and is downloaded again, which is free."""
+    FAILED = "failed"
+    """It failed earlier, or follows a row that did, and does not run."""
+    RETRIED = "retried"
+    AGAIN = "again"
+    """It ran before and runs again, because its session has changed and is restarted."""
+    TAKEN = "taken"
+    """The same row succeeded in another manifest, and its result is reused."""
+    JOINED = "joined"
+    """The same row is in progress in another manifest, and its result will be reused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A manifest to submit: its owner, its rows, the folder of its files and the folder for its results."""
+
+    owner: str
+    name: str
+    source: Path
+    """The folder that relative paths are resolved against, as an absolute path.
+
+    A path that is not absolute, such as `Path()`, means that rows name assets. Such a manifest is not a file that could
+    be submitted again, so every submission makes a new batch.
+    """
+    out: Path
+    rows: Sequence[Row]
+    columns: Sequence[str] = ()
+    limit_credits: int | None = None
+    first: int | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    retry_failed: bool = False
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    """For rows that name assets: the hash of the content of each name that is not a URL."""
+    batch_id: str = ""
+    """The id of the new batch, if the caller has chosen one: submitting the order again makes no second batch."""
+    contents: ContentHashes = field(default_factory=ContentHashes, compare=False, repr=False)
+    """The hashes of the files: planning and then submitting the same order reads each file once."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftBehind:
+    """The number of open rows of an older batch that its manifest no longer has."""
+
+    batch_id: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What submitting an order does, or has done."""
+
+    fates: tuple[RowAction, ...]
+    """One per row of the order."""
+    sends: int
+    """The number of rows that still have to send an instruction, which can cost credits."""
+    generations: int
+    """How many of those have no input file, and so generate a video."""
+    batch_id: str | None
+    """The existing batch that continues; None if a new one is made."""
+    left_behind: tuple[LeftBehind, ...]
+
+    def count(self, fate: RowAction) -> int:
+        """The number of rows with this fate."""
+        return self.fates.count(fate)
+
+    @property
+    def session_reruns(self) -> int:
+        """The number of rows that run again because another row of their session has changed."""
+        return self.count(RowAction.AGAIN)
+
+
+def keys_of(order: Submission, service: str) -> list[str]:
+    """The keys of an order's rows; reads their files. `service` is the address of the service, or `sandbox`."""
+    keys = Keys(service, order.owner)
+    return [keys.next(_hashes_and_urls(order, row), _instruction_parts(row), row.session) for row in order.rows]
+
+
+def inputs_of(order: Submission, row: Row) -> list[str]:
+    """The hashes of the assets that a row names, in the form that its job stores: a URL has an empty string."""
+    names = [] if order.source.is_absolute() else [row.file, *row.references]
+    return ["" if not name or is_url(name) else order.inputs[name] for name in names]
+
+
+def _hashes_and_urls(order: Submission, row: Row) -> list[str]:
+    names = [name for name in (row.file, *row.references) if name]
+    return [name if is_url(name) else _hash_of(order, name) for name in names]
+
+
+def _hash_of(order: Submission, name: str) -> str:
+    return order.contents.of(order.source / name) if order.source.is_absolute() else order.inputs[name]
+
+
+def _instruction_parts(row: Row) -> list[str]:
+    return [row.instruction, row.skill, row.language]

@@ -1,0 +1,156 @@
+"""The service's state: accounts and tokens, sessions and uploads, exports, files."""
+
+import asyncio
+import secrets
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from sandbox.draft import Draft
+from sandbox.envelope import Code, Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from sandbox.ledger import Export
+TOKEN_LIFE: Final = 7 * 24 * 3600.0
+
+
+@dataclass(slots=True, eq=False)
+class Account:
+    """An account's credits."""
+
+    user_id: str
+    available: int
+    frozen: int = 0
+
+    def freeze(self, credits_: int) -> None:
+        self.available -= credits_
+        self.frozen += credits_
+
+    def release(self, credits_: int) -> None:
+        self.freeze(-credits_)
+
+    def charge(self, credits_: int) -> None:
+        """Spend credits that were frozen for a piece of work."""
+        self.frozen -= credits_
+
+    def shown(self) -> dict[str, object]:
+        return {"available": self.available, "frozen": self.frozen, "total": self.available + self.frozen}
+
+
+ANONYMOUS: Final = Account("", 0)
+"""The account of requests that need no token: for a token, or for a file of the CDN."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token, its account, and when it was issued."""
+
+    value: str
+    account: Account
+    issued: float
+    lasts: float | None = TOKEN_LIFE
+    """Seconds until it expires; None for a registered user's token, which never expires."""
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """One uploaded file, and what could be read from it."""
+
+    filename: str
+    kind: str
+    path: "Path"
+    sha256: str
+    size: int
+    cdn: str
+    duration: float | None = None
+    width: int | None = None
+    height: int | None = None
+    fps: float | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """One project of one account."""
+
+    id: str
+    task_id: str
+    account: Account
+    language: str
+    draft: Draft
+    media: list[Media] = field(default_factory=list)
+    generated: list[dict[str, Any]] = field(default_factory=list)
+    at_work: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while the agent works: it does one thing at a time."""
+    exporting: str | None = None
+
+    def has(self, kind: str) -> bool:
+        return any(media.kind == kind for media in self.media)
+
+
+@dataclass(slots=True, eq=False)
+class Render:
+    """One export, under the id that the client chose."""
+
+    id: str
+    account: Account
+    session: Session
+    form: str
+    note: "Export"
+    status: str = "pending"
+    progress: int = 0
+    reason: str | None = None
+    file: str | None = None
+    """The result's path on the CDN."""
+
+
+class State:
+    """The whole state, in memory."""
+
+    def __init__(self, registered: "Mapping[str, int]") -> None:
+        self.accounts: dict[str, Account] = {}
+        self.clients: dict[str, Token] = {}
+        self.addresses: dict[str, set[str]] = {}
+        self.sessions: dict[str, Session] = {}
+        self.renders: dict[str, Render] = {}
+        self.files: dict[str, Path] = {}
+        self._tokens: dict[str, Token] = {}
+        for number, (value, credits_) in enumerate(registered.items(), start=1):
+            account = self._open_account(f"user_{number}", credits_)
+            self._tokens[value] = Token(value, account, time.monotonic(), lasts=None)
+
+    def issue_token(self, client_id: str, credits_: int) -> Token:
+        """Issue a token for this client. Its first opens an account; later ones use what is left there."""
+        earlier = self.clients.get(client_id)
+        account = earlier.account if earlier else self._open_account(f"anon_{secrets.token_hex(8)}", credits_)
+        token = Token(f"nmv_usr_{secrets.token_urlsafe(24)}", account, time.monotonic())
+        self.clients[client_id] = self._tokens[token.value] = token
+        return token
+
+    def account_of(self, authorization: str, expire_after: float | None) -> Account:
+        """The account of this token; refused if the token is unknown or has expired."""
+        scheme, _, value = authorization.partition(" ")
+        token = self._tokens.get(value.strip()) if scheme.lower() == "bearer" else None
+        if token is None or is_dead(token, expire_after):
+            raise Refusal(Code.TOKEN_REFUSED, "token expired or invalid")
+        return token.account
+
+    def open_session(self, account: Account, name: str, language: str) -> Session:
+        session = Session(
+            f"ses_{secrets.token_hex(12)}", f"task_{secrets.token_hex(8)}", account, language, Draft(name)
+        )
+        self.sessions[session.id] = session
+        return session
+
+    def _open_account(self, user_id: str, credits_: int) -> Account:
+        self.accounts[user_id] = Account(user_id, credits_)
+        return self.accounts[user_id]
+
+
+def is_dead(token: Token, expire_after: float | None) -> bool:
+    """Whether a token has expired; a registered user's never does."""
+    if token.lasts is None:
+        return False
+    return time.monotonic() - token.issued > min(token.lasts, token.lasts if expire_after is None else expire_after)

@@ -1,0 +1,321 @@
+"""Handles one message: claims the job, runs its stage, records the outcome.
+
+One short transaction before the stage and one after it, none while it runs. `retry_policy` decides what to do about
+every error that a stage raises.
+"""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from reelq import logs, skills
+from reelq.errors import FileUnreadable, RateLimited, ReelqError, TokenQuota
+from reelq.job import Stage, stage_after
+from reelq.manifest import checks
+from reelq.manifest.inputs import is_url
+from reelq.nemo.client import Remote, request_token
+from reelq.nemo.transport import open_http
+from reelq.nemo.types import Grant, Session
+from reelq.settings import Settings
+from reelq.storage import Storage
+from reelq.store import assets
+from reelq.store.billing import accounts, ledger, token_store
+from reelq.store.db.engine import Store, is_unavailable
+from reelq.store.db.vault import Vault
+from reelq.store.jobs import claims, completion, leases, parked
+from reelq.store.jobs.claims import Claimed, Lease, NotClaimed
+from reelq.store.jobs.transitions import StaleMove
+from worker.context import Cancelled, Job, JobReleased, NotYet, Receipt, StageContext
+from worker.db_context import DatabaseContext
+from worker.held_jobs import HeldJob, HeldJobs
+from worker.metrics import Metrics
+from worker.outcomes import Ended, Recorder, StageResult
+from worker.repeat import repeat
+from worker.retry_policy import PARKED
+from worker.stages.download import download
+from worker.stages.edit import edit
+from worker.stages.poll import poll
+from worker.stages.render import render
+from worker.stages.upload import upload
+from worker.stages.verify import verify
+
+log = logging.getLogger(__name__)
+STAGES: Final[dict[Stage, Callable[[Job, StageContext], Receipt | NotYet]]] = {
+    Stage.UPLOAD: upload,
+    Stage.EDIT: edit,
+    Stage.VERIFY: verify,
+    Stage.RENDER: render,
+    Stage.POLL: poll,
+    Stage.DOWNLOAD: download,
+}
+_RETRY_WAIT: Final = (0.1, 2.0)
+_NO_DATABASE: Final = {"away": "database"}
+
+
+class Executor:
+    """Everything that one process runs jobs with: the store, the connection to the service, the jobs that it holds."""
+
+    def __init__(self, store: Store, vault: Vault, settings: Settings, home: Path | None = None) -> None:
+        self.store = store
+        self.settings = settings
+        self.hands = HeldJobs(settings.reelq_lease_seconds)
+        self.metrics = Metrics()
+        self.metrics.in_hand.set_function(lambda: len(self.hands.all()))
+        self.skills = skills.load([settings.reelq_data_dir / "skills"])
+        self.http = open_http(settings)
+        self.recorder = Recorder(store, vault, settings, home)
+        self._storage = Storage.of(settings)
+        self._vault = vault
+        self._home = home or Path.home()
+        self._tokens: dict[str, token_store.StoreTokens] = {}
+        self._remotes: dict[tuple[str, str], Remote] = {}
+        self._lease_thread: threading.Thread | None = None
+        self._leases_lock = threading.Lock()
+        self._closed = threading.Event()
+
+    def keep_leases(self) -> None:
+        """Start the thread that renews the leases of this process. Further calls do nothing."""
+        with self._leases_lock:
+            if self._lease_thread is None:
+                every = self.hands.lease_seconds / 4
+                self._lease_thread = repeat(
+                    "leases", self.metrics.noted("leases", self._renew_leases), every, self._closed
+                )
+
+    def _renew_leases(self) -> None:
+        held = {job.job_id: job for job in self.hands.all()}
+        began = time.monotonic()
+        runs = {job_id: job.run for job_id, job in held.items()}
+        with self.store.write(urgent=True) as session:
+            now = self.store.now(session)
+            still_held = leases.renew(session, now, self.hands.worker, runs, self.hands.lease_seconds)
+        self.hands.renewed(held, still_held, began)
+
+    def run(self, stage: Stage, job_id: str, run: int, *, chained: bool) -> Ended | None:
+        """Handle one message. Return how its stage ended, or None if there was nothing to do.
+
+        With `chained`, Celery publishes the next stage's message when this one succeeds.
+        """
+        with logs.log_context(job=job_id, stage=stage, run=run, worker=self.hands.worker):
+            return self._handle(stage, job_id, run, chained=chained)
+
+    def _handle(self, stage: Stage, job_id: str, run: int, *, chained: bool) -> Ended | None:
+        if self.hands.stopping.is_set():
+            self.metrics.messages.labels(stage, "stopping").inc()
+            with self.store.write() as session:
+                completion.republish(session, job_id, run, stage)
+            return None
+        if self._lease_thread is None:
+            self.keep_leases()  # a forked pool process has a pipeline of its own, without this thread
+        claimed_at = time.monotonic()
+        try:
+            claimed = self._claim(stage, job_id, run)
+        except Exception as error:
+            if not is_unavailable(error):
+                raise
+            log.warning("the database is away: the message goes out again later", extra=_NO_DATABASE)
+            self.metrics.messages.labels(stage, "away").inc()
+            return None
+        self.metrics.messages.labels(
+            stage, claimed.name.lower() if isinstance(claimed, NotClaimed) else "performed"
+        ).inc()
+        if isinstance(claimed, NotClaimed):
+            log.debug("nothing to do: %s", claimed)
+            return Ended(StageResult.DONE, next_is_due=True) if claimed is NotClaimed.PASSED else None
+        with logs.log_context(batch=claimed.job.batch_id), self.hands.holding(job_id, run, claimed_at) as held:
+            ended = self._run_stage(claimed, held)
+        following = stage_after(claimed.job.route, stage)
+        if ended and ended.next_is_due and following and not chained:
+            # A duplicate message got here first. The chained one will find nothing to do and end its chain, so the
+            # next stage is published from here.
+            with self.store.write() as session:
+                completion.republish(session, job_id, run, following)
+        return ended
+
+    def _claim(self, stage: Stage, job_id: str, run: int) -> Claimed | NotClaimed:
+        lease = Lease(self.hands.worker, self.settings.reelq_lease_seconds)
+        try:
+            if not self.store.is_sqlite:
+                with self.store.alone() as session:
+                    claimed = claims.claim_free(session, self.store.now(session), job_id, run, stage, lease)
+                if claimed:
+                    return claimed
+            with self.store.write() as session:
+                return claims.claim(session, self.store.now(session), job_id, run, stage, lease, PARKED)
+        except StaleMove:  # a duplicate message claimed the job at the same moment
+            return NotClaimed.STALE
+
+    def _run_stage(self, claimed: Claimed, held: HeldJob) -> Ended | None:
+        began = time.monotonic()
+        try:
+            outcome = self._call_stage(claimed, held)
+            ended = self._record(lambda: self.recorder.record(claimed, outcome), held)
+        except (JobReleased, StaleMove) as why:
+            self.metrics.lost.inc(isinstance(why, StaleMove) or held.is_over)
+            log.info("let go of %s in %s, run %s", held.job_id, claimed.at.stage, held.run)
+            self.metrics.told_of(claimed.at.stage, StageResult.LET_GO, time.monotonic() - began)
+            if self.hands.must_let_go.is_set():
+                self._release({held.job_id: held.run})  # it may have been claimed after `release_all` ran
+            return None
+        self._report(claimed, outcome, ended, time.monotonic() - began)
+        return ended
+
+    def _report(self, claimed: Claimed, outcome: object, ended: Ended, seconds: float) -> None:
+        """Write the outcome to the log and the metrics."""
+        stage = claimed.at.stage
+        if isinstance(outcome, RateLimited):
+            self.metrics.limited.labels(stage).inc()
+        level = logging.DEBUG if ended.result is StageResult.NOT_YET else logging.INFO
+        message = f": {ended.message}" if ended.message else ""
+        log.log(level, "%s in %.1f s%s", ended.result.replace("_", " "), seconds, message)
+        last = stage_after(claimed.job.route, stage) is None
+        self.metrics.told_of(stage, ended.result, seconds, code=ended.code, last=last)
+
+    def _call_stage(self, claimed: Claimed, held: HeldJob) -> Receipt | NotYet | Exception:
+        """Run the stage. Return its receipt, or the exception that it raised."""
+        try:
+            desk = self._desk(claimed, held)
+            desk.check()
+            return STAGES[claimed.at.stage](self._job(claimed), desk)
+        except (JobReleased, StaleMove):
+            raise
+        except Cancelled as cancelled:
+            return cancelled
+        except ReelqError as error:
+            return error
+        except Exception as error:  # a bug fails the row with a message, and the worker goes on
+            if is_unavailable(error):
+                log.warning("the database is away: the stage is begun again later", extra=_NO_DATABASE)
+                raise JobReleased from error
+            log.exception("a fault of ours")
+            return error
+
+    def _record(self, act: Callable[[], Ended], held: HeldJob) -> Ended:
+        """Record the outcome. Retry while the database is unavailable, because the outcome is stored nowhere else."""
+        wait, longest = _RETRY_WAIT
+        while True:
+            try:
+                return act()
+            except Exception as error:
+                if not is_unavailable(error) or held.lost:
+                    raise
+                if wait == _RETRY_WAIT[0]:
+                    log.warning("the database is away: what came of it is written down later", extra=_NO_DATABASE)
+            time.sleep(wait * random.uniform(0.5, 1))
+            wait = min(wait * 2, longest)
+
+    def _desk(self, claimed: Claimed, held: HeldJob) -> DatabaseContext:
+        remote = self.remote(claimed.account.id, claimed.job.skill)
+        return DatabaseContext(
+            self.store, self.settings, remote, claimed.at, claimed.account.id, lambda: self.hands.check(held)
+        )
+
+    def _token_store(self, account_id: str, attribution: dict[str, str]) -> token_store.StoreTokens:
+        def ask(client_id: str) -> Grant:
+            try:
+                grant = request_token(self.http, client_id, attribution)
+            except TokenQuota:
+                self.metrics.tokens.labels("refused").inc()
+                raise
+            self.metrics.tokens.labels("granted").inc()
+            return grant
+
+        if account_id not in self._tokens:
+            wait = self.settings.reelq_rate_limit_wait
+            self._tokens[account_id] = token_store.StoreTokens(
+                self.store, self._vault, account_id, ask, quota_wait=wait
+            )
+        return self._tokens[account_id]
+
+    def _job(self, claimed: Claimed) -> Job:
+        row, batch = claimed.job, claimed.batch
+        paths, names = self._files(claimed)
+        shares_session = bool(row.after_id)
+        session = Session(row.remote_session_id, row.remote_task_id, row.remote_user_id)
+        return Job(
+            id=row.id,
+            row=row.row,
+            run=claimed.at.run,
+            stage=row.stage,
+            route=row.route,
+            instruction=row.instruction,
+            language=row.language,
+            paths=paths,
+            urls=tuple(name for name in (row.file, *row.references) if name and is_url(name)),
+            result=Path(batch.out, row.output) if batch.out else None,
+            session=session if row.remote_session_id else None,
+            shares_session=shares_session,
+            upload_baseline=row.upload_baseline,
+            render_id=row.remote_render_id,
+            renders=row.renders,
+            looks=row.looks,
+            result_url=row.result_url,
+            takes_a_result=row.same_as not in (None, row.id),
+            output=row.output,
+            names=names,
+        )
+
+    def _files(self, claimed: Claimed) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+        """Return the paths of the row's files, and their names if they are in storage, where paths are hashes."""
+        row, batch = claimed.job, claimed.batch
+        if not row.inputs:
+            files = (name for name in (row.file, *row.references) if name and not is_url(name))
+            return tuple(Path(batch.source, name) for name in files), ()
+        if claimed.at.stage is not Stage.UPLOAD:
+            return (), ()
+        with self.store.read() as session:
+            names = assets.upload_names(session, row)
+        stored = zip(assets.input_hashes(row), names, strict=True)
+        return tuple(self._stored_file(sha256, name) for sha256, name in stored), tuple(names)
+
+    def _stored_file(self, sha256: str, name: str) -> Path:
+        try:
+            return self._storage.path(sha256)
+        except FileNotFoundError:
+            missing = FileUnreadable(f"{name} is not in the storage any more")
+            missing.advice = "Upload it again, then retry the row."
+            raise missing from None
+
+    def look_at_parked(self, batch_id: str | None = None) -> None:
+        """Check accounts that ran out of credits or lack a token, and let their rows continue if they can."""
+        account_id, message = accounts.account_for_waiting_jobs(self.store, self._vault, self.settings, home=self._home)
+        with self.store.write() as session:
+            now = self.store.now(session)
+            parked.move_to_account(session, account_id, now, message)
+            waiting = parked.accounts_to_check(session, now)
+        for account_id in waiting:
+            try:
+                reading = ledger.take_reading(self.store, account_id, "watched", self.remote(account_id).balance)
+            except ReelqError as error:
+                log.info("account %s can't be looked at: %s", account_id, error)
+                continue
+            with self.store.write() as session:
+                parked.resume(session, account_id, self.store.now(session), reading.available, batch_id)
+
+    def remote(self, account_id: str, skill_name: str = checks.DEFAULT_SKILL) -> Remote:
+        """Return the client for requests of this account with this skill."""
+        if (account_id, skill_name) not in self._remotes:
+            skill = self.skills.named(skill_name)
+            platform = skills.platform(skill.path, self.settings.skill_source, self._home)
+            attribution = skills.headers(skill, platform)
+            tokens = self._token_store(account_id, attribution)
+            self._remotes[account_id, skill_name] = Remote(self.http, tokens, attribution)
+        return self._remotes[account_id, skill_name]
+
+    def release_all(self) -> None:
+        """Make all held jobs due at once for other workers. Later writes of this process to them are refused."""
+        self._release({job.job_id: job.run for job in self.hands.all()})
+
+    def _release(self, held: dict[str, int]) -> None:
+        with self.store.write() as session:
+            leases.release(session, self.store.now(session), self.hands.worker, held)
+
+    def close(self) -> None:
+        """Stop renewing leases and close all connections."""
+        self._closed.set()
+        self.http.close()
+        self.store.close()

@@ -1,0 +1,223 @@
+"""The background work of a worker, with a thread for each duty.
+
+The duties: reschedule jobs whose lease has expired, publish and admit due work, resume parked jobs, record finished
+batches, publish webhook deliveries, read what instructions cost, and delete old data. Every duty uses compare-and-set,
+so any number of workers can run them, and one is enough.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from datetime import timedelta
+from typing import Final
+
+from reelq.broker import Dispatch
+from reelq.errors import RemoteError
+from reelq.storage import Storage
+from reelq.store import retention
+from reelq.store.billing import ledger
+from reelq.store.db.engine import Store, is_unavailable
+from reelq.store.jobs import leases, scheduler
+from reelq.store.webhooks import deliveries, outbox
+from worker.core import Core
+from worker.executor import Executor
+from worker.render_poller import OnUnfinished, RenderPoller, ignore
+from worker.repeat import repeat
+
+log = logging.getLogger(__name__)
+_DUE_EVERY: Final = scheduler.SOON.total_seconds()
+_ADMIT_EVERY: Final = 0.05
+"""The interval while there are rows to admit and workers keep up."""
+_MAX_RESCUED: Final = 200
+_TAKE_BACK_EVERY: Final = 0.5
+_RETENTION_EVERY: Final = 600.0
+_FINISHING_EVERY: Final = 1.0
+COSTS_EVERY: Final = 1.0
+_DELIVERIES_EVERY: Final = 0.5
+_CORE_EVERY: Final = 2.0
+_READING_TIMEOUT: Final = timedelta(days=1)
+"""How long to wait for a balance reading that shows what an instruction cost."""
+_DELIVERIES_KEPT_DAYS: Final = 30.0
+_STOP_SECONDS: Final = 5
+_SLOTS_PER_DELIVERY: Final = 4
+"""Deliveries may use one in this many slots. The others are left for jobs, however slow the endpoints are."""
+
+
+class Maintenance:
+    """Runs a thread for each duty while the worker lives."""
+
+    def __init__(
+        self, pipeline: Executor, dispatch: Dispatch, batch_id: str | None = None, tell: OnUnfinished = ignore
+    ) -> None:
+        """With a batch, the duties cover only that batch."""
+        self._pipeline = pipeline
+        self._dispatch = dispatch
+        self._batch_id = batch_id
+        self._core = Core()
+        self._costs = Costs(pipeline)
+        self._finishing = FinishedBatches(pipeline.store, batch_id)
+        self._poller = RenderPoller(pipeline, dispatch.publish, tell)
+        self._next_admission_at = 0.0
+        self._stopped = threading.Event()
+        self._parked_checked = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Start all threads."""
+        settings = self._pipeline.settings
+        self._pipeline.keep_leases()
+        self._poller.start()
+        duties = (
+            ("due work", self._due_work, _DUE_EVERY),
+            ("silent workers", self._reschedule_expired, _TAKE_BACK_EVERY),
+            ("parked accounts", self._check_parked, settings.reelq_poll_interval),
+            ("costs", self._costs.look, COSTS_EVERY),
+            ("finished batches", self._finishing.look, _FINISHING_EVERY),
+            ("retention", self._retention, _RETENTION_EVERY),
+            *((("core", self._core.look, _CORE_EVERY),) if self._core.is_worth_a_look else ()),
+            *(() if self._batch_id else (("deliveries", self._due_deliveries, _DELIVERIES_EVERY),)),
+        )
+        with_timestamp = self._pipeline.metrics.noted
+        self._threads = [repeat(name, with_timestamp(name, act), every, self._stopped) for name, act, every in duties]
+
+    def stop(self) -> None:
+        """Stop the threads. Each gets a few seconds to finish its current run."""
+        self._stopped.set()
+        for thread in self._threads:
+            thread.join(_STOP_SECONDS)
+        self._poller.stop(_STOP_SECONDS)
+        self._core.leave()
+        self._finishing.look_a_last_time()
+
+    @property
+    def has_looked_at_parked(self) -> bool:
+        """Whether rows that wait for credits or for a token have been checked once since the start."""
+        return self._parked_checked.is_set()
+
+    def _due_work(self) -> float | None:
+        """Publish or poll jobs that are due, and admit new ones. Return the seconds until the next, if that is soon."""
+        pipeline = self._pipeline
+        if pipeline.hands.stopping.is_set():
+            return None  # leave it to other workers: within one process the message would come straight back
+        started_at = time.monotonic()
+        admits = started_at >= self._next_admission_at
+        with pipeline.store.write(urgent=True) as session:
+            now = pipeline.store.now(session)
+            due = self._dispatch.due(session, now, looks=self._poller.has_room)
+            admitted = self._dispatch.let_in(session, now) if admits else []
+        self._dispatch.publish(due.messages + admitted)
+        self._poller.begin(due.looks)
+        if admits:
+            self._next_admission_at = started_at + (_ADMIT_EVERY if admitted else _DUE_EVERY / 2)
+        pauses = [] if due.soon is None else [(due.soon - now).total_seconds()]
+        return min([*pauses, *([_ADMIT_EVERY] if admitted else [])], default=None)
+
+    def _reschedule_expired(self) -> None:
+        """Reschedule jobs whose worker's lease has expired."""
+        pipeline = self._pipeline
+        if pipeline.hands.stopping.is_set():
+            return
+        with pipeline.store.write(urgent=True) as session:
+            now = pipeline.store.now(session)
+            # Skip our own jobs: if this process was suspended or too busy to renew in time, it is still alive.
+            held = {job.job_id for job in pipeline.hands.all()}
+            interval, lease = pipeline.settings.reelq_poll_interval, pipeline.hands.lease_seconds
+            rescued = leases.requeue_expired(session, now, _MAX_RESCUED, interval, lease, held, self._batch_id)
+            if rescued:
+                scheduler.republish_overdue(session, now, lease, self._batch_id)
+        pipeline.metrics.rescued.inc(len(rescued))
+        if rescued:
+            log.warning("took %d jobs back from workers that fell silent", len(rescued))
+
+    def _check_parked(self) -> None:
+        try:
+            self._pipeline.look_at_parked(self._batch_id)
+        finally:
+            self._parked_checked.set()
+
+    def _due_deliveries(self) -> None:
+        if not self._pipeline.hands.stopping.is_set():
+            self._dispatch.deliveries(max(self._pipeline.settings.reelq_max_in_flight // _SLOTS_PER_DELIVERY, 1))
+
+    def _retention(self) -> None:
+        days = self._pipeline.settings.reelq_keep_days
+        with self._pipeline.store.write() as session:
+            now = self._pipeline.store.now(session)
+            deliveries.delete_old(session, now, days or _DELIVERIES_KEPT_DAYS)
+            ledger.give_up_charging(session, now - _READING_TIMEOUT)
+        retention.delete_old_rows(self._pipeline.store, days)
+        if self._batch_id is None:  # one batch may be a sandbox run, and the storage then belongs to real work
+            retention.sweep(self._pipeline.store, Storage.of(self._pipeline.settings))
+
+
+class Costs:
+    """Reads what instructions cost after they have ended."""
+
+    def __init__(self, pipeline: Executor) -> None:
+        self._pipeline = pipeline
+        self._not_before: dict[str, float] = {}
+
+    def look(self) -> None:
+        """Take one balance reading for each account with ended instructions whose cost is not known yet."""
+        store, settings = self._pipeline.store, self._pipeline.settings
+        # The end of a stream that lasts as long as allowed is recorded a moment after that.
+        longest = timedelta(seconds=settings.reelq_edit_timeout + settings.reelq_settle_first_wait)
+        with store.read() as session:
+            ended = ledger.ended_sends(session, settings.nemo_api_url, store.now(session) - longest)
+        for account_id, sends in ended.items():
+            if time.monotonic() < self._not_before.get(account_id, 0.0):
+                continue
+            try:
+                ledger.charge_ended(store, account_id, sends, self._pipeline.remote(account_id).balance)
+            except RemoteError as error:
+                log.info("what %d instructions cost can't be read yet: %s", len(sends), error)
+                self._not_before[account_id] = time.monotonic() + settings.reelq_poll_interval
+
+
+_MAX_BATCHES: Final = 200
+_ROUNDS_BACK: Final = 10
+"""How many rounds back to read events. An event gets its number before its transaction commits, so it can appear after
+events with higher numbers were read."""
+_FULL_SCAN_EVERY: Final = 60.0
+"""Seconds between two scans of all unfinished batches. They find ends that have no event, or one that came too late."""
+
+
+class FinishedBatches:
+    """Finds batches that have finished and records that. With several workers, each finish is still recorded once."""
+
+    def __init__(self, store: Store, batch_id: str | None = None) -> None:
+        """With a batch, only that one is checked."""
+        self._store = store
+        self._batch_id = batch_id
+        self._recent_newest: deque[int] = deque(maxlen=_ROUNDS_BACK)
+        self._next_full_scan_at = 0.0
+
+    def look(self) -> None:
+        """Record the batches that have finished since the last rounds, and queue their webhooks."""
+        with self._store.read() as session:
+            newest = outbox.newest_event(session)
+            found = outbox.unmarked_finished(session, _MAX_BATCHES, self._since(), self._batch_id)
+        for batch_id in found:
+            with self._store.write() as session:
+                outbox.mark_finished(session, batch_id, self._store.now(session))
+        self._recent_newest.append(newest)
+        if len(found) == _MAX_BATCHES:
+            self._next_full_scan_at = 0.0  # there may be more: scan all batches in the next round
+
+    def look_a_last_time(self) -> None:
+        """Check once more before the process ends, as the last row of a batch may just have ended."""
+        try:
+            self.look()
+        except Exception as error:
+            if not is_unavailable(error):
+                raise
+            log.info("the database is away: whoever works next notes what has finished")
+
+    def _since(self) -> int | None:
+        """Return the number of the event to start from, or None for a scan of all batches."""
+        now = time.monotonic()
+        if self._recent_newest and now < self._next_full_scan_at:
+            return self._recent_newest[0]
+        self._next_full_scan_at = now + _FULL_SCAN_EVERY
+        return None

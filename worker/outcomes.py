@@ -1,0 +1,305 @@
+"""Records the outcome of a stage: a receipt moves the job to its next stage, an error goes to `retry_policy`.
+
+One transaction writes everything that an outcome changes: the job, its open send and its account.
+"""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+
+from reelq import errors
+from reelq.errors import ReelqError
+from reelq.job import Cause, Route, Stage, Status, stage_after
+from reelq.settings import Settings
+from reelq.store.billing import accounts, throttling
+from reelq.store.db.engine import Store, Transaction
+from reelq.store.db.models import Account, AccountKind, Outcome
+from reelq.store.db.vault import Vault
+from reelq.store.jobs import completion, dependents, leases, sends, transitions
+from reelq.store.jobs.claims import Claimed
+from reelq.store.jobs.transitions import move
+from worker.context import Cancelled, NotYet, Receipt
+from worker.retry_policy import ErrorContext, GiveUp, Park, RetryIn, RunAgainIn, decide
+from worker.stages.download import Downloaded
+from worker.stages.edit import Edited
+from worker.stages.render import Rendered
+from worker.stages.upload import Uploaded
+from worker.stages.verify import Verified
+
+
+class StageResult(StrEnum):
+    """How a stage ended, as metrics and the log name it."""
+
+    DONE = "done"
+    NOT_YET = "not_yet"
+    AGAIN = "again"
+    HELD_OFF = "held_off"
+    PARKED = "parked"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    LET_GO = "let_go"
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a stage ended, a message if it runs again or failed, and whether the next stage is due now."""
+
+    result: StageResult
+    message: str = ""
+    code: str = ""
+    next_is_due: bool = False
+
+
+_DONE: Final = Ended(StageResult.DONE, next_is_due=True)
+_DONE_FOR_NOW: Final = Ended(StageResult.DONE)
+"""The next stage is not due yet: a maintenance thread polls or publishes it when it is."""
+_SEND_OUTCOMES: Final[Mapping[type[Exception], Outcome]] = MappingProxyType(
+    {
+        errors.NoEffect: Outcome.NO_EFFECT,
+        errors.AgentFailed: Outcome.AGENT_ERROR,
+        errors.EditUnconfirmed: Outcome.UNCONFIRMED,
+        errors.SessionGone: Outcome.UNCONFIRMED,
+        Cancelled: Outcome.UNCONFIRMED,
+    }
+)
+_BUG_ADVICE: Final = "A fault of reelq's own: its log has more."
+_RESET_TO_RENDER: Final = MappingProxyType({"remote_render_id": "", "result_url": "", "looks": 0})
+_RESET_TO_UPLOAD: Final = MappingProxyType(
+    {
+        "remote_session_id": "",
+        "remote_task_id": "",
+        "upload_baseline": "",
+        "remote_render_id": "",
+        "renders": 0,
+        "looks": 0,
+        "result_url": "",
+    }
+)
+
+
+class _Fallback(NamedTuple):
+    """An account to continue with if the row's own token is refused, and the message about the change."""
+
+    account_id: str
+    message: str
+
+
+class Recorder:
+    """Writes the outcome of a stage, in the second of its two transactions."""
+
+    def __init__(self, store: Store, vault: Vault, settings: Settings, home: Path | None) -> None:
+        self._store = store
+        self._vault = vault
+        self._settings = settings
+        self._home = home
+
+    def record(self, claimed: Claimed, outcome: Receipt | NotYet | Exception) -> Ended:
+        """Record a receipt or an exception. Return how the task ends."""
+        fallback = self._fallback(claimed, outcome)
+        with self._store.alone() if _is_single_move(claimed, outcome) else self._store.write() as session:
+            now = self._store.now(session)
+            if isinstance(outcome, Cancelled):
+                return self._cancelled(session, claimed, now)
+            if isinstance(outcome, Exception):
+                return self._apply_policy(session, claimed, outcome, now, fallback)
+            if isinstance(outcome, NotYet):
+                return self._not_yet(session, claimed, outcome, now)
+            return self._done(session, claimed, outcome, now)
+
+    def _not_yet(self, session: Transaction, claimed: Claimed, receipt: NotYet, now: datetime) -> Ended:
+        looks = 0 if receipt.anew else claimed.job.looks + 1
+        updates = {"looks": looks, "attempts": 0, "lapses": 0}
+        completion.reschedule(session, claimed.at, now, receipt.seconds, receipt.words, **updates)
+        return _runs_again(StageResult.NOT_YET, receipt.words, now, receipt.seconds)
+
+    def _done(self, session: Transaction, claimed: Claimed, receipt: Receipt, now: datetime) -> Ended:
+        """Move the job on, by what its receipt says; and whatever else a stage's end means."""
+        columns = receipt.columns
+        match receipt:
+            case Edited(heard):
+                if claimed.account.probe_job_id == claimed.job.id:
+                    throttling.unpark(session, claimed.account.id)
+                if heard:
+                    error = heard.error.message if heard.error else ""
+                    sends.record_end(session, claimed.job.id, heard.reply, error)
+            case Verified(changes=changes, follow_up=follow_up):
+                sends.settle(session, claimed.job.id, Outcome.APPLIED, now)
+                if changes:
+                    columns["changes"] = [*claimed.job.changes, *changes]
+                if follow_up and not claimed.job.follow_ups and claimed.job.route is Route.EDIT:
+                    message = f"{receipt.message}; the agent asks for more: {follow_up}"
+                    columns |= {"to_send": follow_up, "follow_ups": 1, "stage": Stage.EDIT}
+                    completion.reschedule(session, claimed.at, now, 0, message, **columns)
+                    return _DONE_FOR_NOW
+            case Downloaded():
+                throttling.widen_window(session, claimed.account, self._settings.reelq_max_in_flight)
+        if receipt.next_in:
+            columns["due_at"] = transitions.later(now, receipt.next_in)
+        completion.advance(session, claimed, now, receipt.message, **columns)
+        return _DONE_FOR_NOW if receipt.next_in else _DONE
+
+    def _cancelled(self, session: Transaction, claimed: Claimed, now: datetime) -> Ended:
+        self._settle_send(session, claimed, Cancelled(), now)
+        # The export may have been polled a moment ago, so a retried row waits for one poll interval.
+        is_poll = claimed.at.stage is Stage.POLL
+        due = transitions.later(now, self._settings.reelq_poll_interval) if is_poll else now
+        dependents.end(session, claimed.at, Status.CANCELLED, now, "cancelled", due_at=due)
+        return Ended(StageResult.CANCELLED)
+
+    def _settle_send(self, session: Transaction, claimed: Claimed, error: Exception, now: datetime) -> None:
+        outcome = next((_SEND_OUTCOMES[kind] for kind in type(error).__mro__ if kind in _SEND_OUTCOMES), None)
+        if outcome:
+            sends.settle(session, claimed.job.id, outcome, now)
+
+    def _apply_policy(
+        self, session: Transaction, claimed: Claimed, error: Exception, now: datetime, fallback: _Fallback | None
+    ) -> Ended:
+        account = session.get_one(Account, claimed.account.id, populate_existing=True)
+        verdict = decide(error, self._case(session, claimed, account, now, error))
+        message = str(error) or type(error).__name__
+        match verdict:
+            case RetryIn(seconds, stage):
+                values: dict[str, Any] = {"attempts": claimed.job.attempts + 1}
+                if stage:
+                    values |= {"stage": stage, **(_RESET_TO_UPLOAD if stage is Stage.UPLOAD else _RESET_TO_RENDER)}
+                completion.reschedule(
+                    session, claimed.at, now, seconds, f"{message}; again in {seconds:.0f} s", **values
+                )
+                return _runs_again(StageResult.AGAIN, message, now, seconds, error)
+            case RunAgainIn(seconds, account_waits):
+                if account_waits:
+                    throttling.halve_window(session, account.id, now)
+                    throttling.block(session, account.id, now, seconds)
+                # The service refuses this export while an earlier one goes on. Count these refusals as polls, so
+                # that it is given up at the same limit as an export that never finishes.
+                is_poll = claimed.at.stage is Stage.POLL and isinstance(error, errors.SessionBusy)
+                updates = {"looks": completion.polls_of(session, claimed.at) + 1} if is_poll else {}
+                completion.reschedule(
+                    session, claimed.at, now, seconds, f"{message}; again in {seconds:.0f} s", **updates
+                )
+                return _runs_again(StageResult.HELD_OFF, message, now, seconds, error)
+            case Park() if leases.is_to_be_cancelled(session, claimed.at):
+                return self._cancelled(session, claimed, now)  # a waiting row would never see the request to cancel
+            case Park(cause):
+                message = self._park(session, claimed, account, cause, message, now, fallback)
+                return Ended(StageResult.PARKED, message, _code_of(error))
+            case GiveUp(final):
+                return self._give_up(session, claimed, final, now)
+
+    def _case(
+        self, session: Transaction, claimed: Claimed, account: Account, now: datetime, error: Exception
+    ) -> ErrorContext:
+        remote_session = claimed.job.remote_session_id
+        since_block = (now - account.blocked_until).total_seconds() if account.blocked_until else -1
+        return ErrorContext(
+            stage=claimed.at.stage,
+            attempts=claimed.job.attempts,
+            anything_sent=bool(remote_session) and sends.anything_sent(session, remote_session),
+            has_session=bool(remote_session),
+            block_seconds=account.block_seconds,
+            blocked_lately=0 <= since_block < account.block_seconds,
+            # The token store parks the account at its second refusal in a row.
+            quota_met=account.parked is Cause.TOKEN,
+            jitter=random.random(),
+            rate_limit_wait=self._settings.reelq_rate_limit_wait,
+            poll_interval=self._settings.reelq_poll_interval,
+            own_token=account.kind is AccountKind.OWN,
+            renders=claimed.job.renders,
+            builds_on_others=bool(claimed.job.after_id),
+            session_went_on=isinstance(error, errors.ResultMissing) and sends.session_moved_on(session, claimed.job),
+        )
+
+    def _fallback(self, claimed: Claimed, outcome: object) -> _Fallback | None:
+        """Return the account to continue with if the token that a row was submitted with is refused.
+
+        Only a row that has no session yet can change its account.
+        """
+        has_own_token = claimed.account.kind is AccountKind.OWN
+        if not isinstance(outcome, errors.TokenRefused) or not has_own_token or claimed.job.remote_session_id:
+            return None
+        if self._settings.nemo_token:
+            configured = accounts.account_for(self._store, self._vault, self._settings, home=self._home)
+            if configured != claimed.account.id:
+                message = "the token that it was handed in with is refused; the row goes on with the NEMO_TOKEN of now"
+                return _Fallback(configured, message)
+        if not self._settings.reelq_anonymous_fallback:
+            return None
+        anonymous = accounts.anonymous_for(self._store, self._settings, home=self._home)
+        return _Fallback(anonymous, accounts.FALLBACK_MESSAGE)
+
+    def _park(
+        self,
+        session: Transaction,
+        claimed: Claimed,
+        account: Account,
+        cause: Cause,
+        message: str,
+        now: datetime,
+        fallback: _Fallback | None,
+    ) -> str:
+        """Park the account and let the row wait, or move the row to the fallback account. Return the message."""
+        if cause is Cause.PAUSED:
+            move(session, claimed.at, Status.WAITING, now, message, cause=cause)
+            return message
+        link = accounts.registration_link(account, self._settings) if cause is Cause.CREDITS else ""
+        why = f"{message}. {'Register: ' + link if link else ''}".rstrip()
+        throttling.park(session, account.id, cause, why, now)
+        if fallback:
+            completion.reschedule(session, claimed.at, now, 0, fallback.message, account_id=fallback.account_id)
+            return fallback.message
+        move(session, claimed.at, Status.WAITING, now, why, cause=cause)
+        return f"waits for {cause}: {message}"
+
+    def _give_up(self, session: Transaction, claimed: Claimed, error: Exception, now: datetime) -> Ended:
+        if isinstance(error, errors.EditUnconfirmed) and claimed.job.resend:
+            self._settle_send(session, claimed, error, now)
+            message = "one more read shows no edit either; the instruction goes out anew, as you asked"
+            completion.reschedule(session, claimed.at, now, 0, message, stage=Stage.EDIT, resend=False)
+            return Ended(StageResult.AGAIN, message, _code_of(error))
+        self._settle_send(session, claimed, error.__cause__ if isinstance(error.__cause__, Exception) else error, now)
+        code, error_text, advice = _code_of(error), f"{type(error).__name__}: {error}", _BUG_ADVICE
+        if isinstance(error, ReelqError):
+            error_text, advice = str(error), error.advice
+        dependents.end(
+            session,
+            claimed.at,
+            Status.FAILED,
+            now,
+            str(error),
+            error_code=code,
+            error=error_text,
+            advice=advice,
+            raw=_raw_answer(error),
+        )
+        return Ended(StageResult.FAILED, error_text, code)
+
+
+def _is_single_move(claimed: Claimed, outcome: object) -> bool:
+    """Whether a single move of the job is all there is to record. A move and its event are one statement."""
+    return (
+        isinstance(outcome, (NotYet, Uploaded, Rendered))
+        and stage_after(claimed.job.route, claimed.at.stage) is not None
+    )
+
+
+def _runs_again(
+    result: StageResult, message: str, now: datetime, seconds: float, error: Exception | None = None
+) -> Ended:
+    due = transitions.later(now, seconds)
+    return Ended(result, f"{message}; again at {due:%H:%M:%S} UTC", _code_of(error) if error else "")
+
+
+def _code_of(error: Exception) -> str:
+    return error.code if isinstance(error, ReelqError) else "internal"
+
+
+def _raw_answer(error: BaseException) -> str:
+    """Return the service's raw answer behind an error or its causes."""
+    if isinstance(error, errors.RemoteError):
+        return error.raw
+    return _raw_answer(error.__cause__) if error.__cause__ else ""
