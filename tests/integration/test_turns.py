@@ -61,6 +61,23 @@ def test_so_many_wait_for_a_worker_and_no_more(desk: Desk, at_work: int, let_in:
     assert len(_let_in(desk, now=now)) == 4
 
 
+@pytest.mark.parametrize("owner", ["me", "somebody else"])
+def test_with_room_for_one_row_at_a_time_a_new_batch_does_not_wait_for_an_older_one(desk: Desk, owner: str) -> None:
+    big = desk.many(20, window=4)
+    _begin(desk, *_let_in(desk))
+    small = _ids(desk, desk.submit(*TWO, name="small").batch_id)
+    with desk.store.write() as session:
+        session.execute(update(Job).where(Job.id.in_(small)).values(owner=owner))
+        session.execute(update(Batch).where(Batch.name == "small").values(owner=owner))
+    order: list[str] = []
+    for ended in big[:4]:
+        with moment(desk.store) as (session, now):
+            move(session, Position.of(session.get_one(Job, ended)), Status.FAILED, now, "ended")
+        order += _let_in(desk)
+        _begin(desk, *order[-1:])
+    assert order == [*small, big[4], big[5]]
+
+
 @pytest.mark.parametrize(
     ("publish_in", "due_in"),
     [

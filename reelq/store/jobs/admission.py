@@ -1,14 +1,13 @@
 """Admits jobs to the broker: as many as accounts have room for and workers keep up with.
 
-Owners take turns, and so do the batches of one owner.
+The next job is one of the owner who has the fewest in flight, and of that owner's batch with the fewest.
 """
 
-from collections import defaultdict
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import cache
-from itertools import zip_longest
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, and_, bindparam, func, or_, select, true
 from sqlalchemy.orm import Session
@@ -34,15 +33,25 @@ _MIN_BACKLOG: Final = 8
 """This many jobs may wait for a worker, however few are in flight."""
 
 
+class _Queue(NamedTuple):
+    """The next jobs of a batch."""
+
+    owner: str
+    batch_id: str
+    jobs: deque[Job]
+
+
 def admit(session: Session, now: datetime, batch_id: str | None = None) -> list[Message]:
-    """Admit due jobs as far as their accounts have room and workers keep up, in turn between owners and batches.
+    """Admit due jobs as far as their accounts have room and workers keep up, fairly between owners and batches.
 
     Returns the messages to publish. With `batch_id`, admit only jobs of that batch and those whose results it waits
     for. Jobs of other batches still take up room while a process is responsible for them.
     """
     messages: list[Message] = []
     for account_id, room in _rooms(session, now, batch_id):
-        chosen = list(_in_turn(_candidates(session, account_id, room, now, batch_id), room))
+        queues = _candidates(session, account_id, room, now, batch_id)
+        in_flight = _in_flight(session, account_id) if len(queues) > 1 else Counter()
+        chosen = list(_choose(queues, in_flight, room))
         marked = mark_published(session, chosen, now, new=True)
         messages += [Message.of(job) for job in chosen if job.id in marked]
     return messages
@@ -93,22 +102,19 @@ def _batches(within_batch: str | None) -> Select[str, str, int | None]:
     return query.where(Batch.id == within_batch if within_batch else true()).order_by(Batch.id)
 
 
-def _candidates(
-    session: Session, account_id: str, room: int, now: datetime, within_batch: str | None
-) -> dict[str, list[list[Job]]]:
-    """The next jobs to admit: by owner, a list for each batch."""
+def _candidates(session: Session, account_id: str, room: int, now: datetime, within_batch: str | None) -> list[_Queue]:
+    """The next jobs to admit, of each batch."""
     waiting = (Job.status == Status.QUEUED, Job.admitted.is_(False), Job.account_id == account_id)
-    by_owner: dict[str, list[list[Job]]] = defaultdict(list)
-    for batch_id, owner, released in session.execute(_batches(within_batch), {"account_id": account_id}):
-        query = select(Job).where(Job.batch_id == batch_id, *waiting, Job.due_at <= now)
+    queues = []
+    for waiting_batch, owner, released in session.execute(_batches(within_batch), {"account_id": account_id}):
+        query = select(Job).where(Job.batch_id == waiting_batch, *waiting, Job.due_at <= now)
         if released is not None:
             query = query.where(Job.row <= released)
-        jobs = list(session.scalars(query.order_by(Job.priority.desc(), Job.row).limit(room)))
-        if jobs:
-            by_owner[owner].append(jobs)
+        jobs = deque(session.scalars(query.order_by(Job.priority.desc(), Job.row).limit(room)))
+        queues.append(_Queue(owner, waiting_batch, jobs))
     if within_batch and (awaited := _awaited(session, within_batch, waiting, room, now)):
-        by_owner[awaited[0].owner].append(awaited)
-    return by_owner
+        queues.append(_Queue(awaited[0].owner, awaited[0].batch_id, deque(awaited)))
+    return [queue for queue in queues if queue.jobs]
 
 
 def _awaited(
@@ -119,12 +125,28 @@ def _awaited(
     return list(session.scalars(query.order_by(Job.id).limit(room)))
 
 
-def _in_turn(by_owner: dict[str, list[list[Job]]], room: int) -> Iterator[Job]:
-    """Round-robin between owners, and within an owner between its batches; at most `room` jobs."""
-    queues = [[job for turn in zip_longest(*batches) for job in turn if job] for batches in by_owner.values()]
-    count = 0
-    for turn in zip_longest(*queues):
-        for job in turn:
-            if job and count < room:
-                count += 1
-                yield job
+def _in_flight(session: Session, account_id: str) -> Counter[tuple[str, str]]:
+    """How many jobs of an account are in flight, by owner and batch."""
+    query = select(Job.owner, Job.batch_id, func.count()).group_by(Job.owner, Job.batch_id)
+    in_flight = (Job.account_id == account_id, Job.admitted, Job.status.in_((Status.QUEUED, Status.RUNNING)))
+    return Counter({(owner, batch_id): count for owner, batch_id, count in session.execute(query.where(*in_flight))})
+
+
+def _choose(queues: Sequence[_Queue], in_flight: Counter[tuple[str, str]], room: int) -> Iterator[Job]:
+    """At most `room` jobs, each of the owner and batch that have the fewest in flight by then.
+
+    Going by turns within a pass would not do: mostly there is room for one job, and the oldest batch would have every
+    first turn.
+    """
+    owners, batches = Counter[str](), Counter[str]()
+    for (owner, batch_id), count in in_flight.items():
+        owners[owner] += count
+        batches[batch_id] += count
+    for _ in range(room):
+        waiting = [queue for queue in queues if queue.jobs]
+        if not waiting:
+            return
+        queue = min(waiting, key=lambda each: (owners[each.owner], batches[each.batch_id]))
+        owners[queue.owner] += 1
+        batches[queue.batch_id] += 1
+        yield queue.jobs.popleft()
