@@ -208,7 +208,6 @@ class Recorder:
             jitter=random.random(),
             rate_limit_wait=self._settings.reelq_rate_limit_wait,
             poll_interval=self._settings.reelq_poll_interval,
-            own_token=account.kind is AccountKind.OWN,
             renders=claimed.job.renders,
             builds_on_others=bool(claimed.job.after_id),
             session_went_on=isinstance(error, errors.ResultMissing) and sends.session_moved_on(session, claimed.job),

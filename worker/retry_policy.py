@@ -45,7 +45,6 @@ class ErrorContext:
     """A number between 0 and 1, drawn by the caller."""
     rate_limit_wait: float
     poll_interval: float
-    own_token: bool
     renders: int = 1
     """Exports requested since the row's first run, or since it was retried to download its result again."""
     session_went_on: bool = False
@@ -72,10 +71,9 @@ class RunAgainIn:
 
 @dataclass(frozen=True, slots=True)
 class Park:
-    """Wait for the user. Meanwhile the account's stages in `scope` wait; if it is empty, only this row's batch does."""
+    """Wait for the user, as do the account's stages in `PARKED`; for `paused` only the row's batch waits."""
 
     cause: Cause
-    scope: frozenset[Stage]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +92,15 @@ def decide(error: Exception, case: ErrorContext) -> Verdict:
         case errors.SessionBusy():
             return RunAgainIn(case.poll_interval)
         case errors.TokenQuota() if case.quota_met:
-            return _park(Cause.TOKEN)
+            return Park(Cause.TOKEN)
         case errors.RateLimited():
             return RunAgainIn(_rate_limit_wait(case), account_waits=True)
         case errors.TokenRefused() | errors.ClientIdMissing():
-            return _park(Cause.TOKEN)
+            return Park(Cause.TOKEN)
         case errors.CreditsExhausted():
-            return _park(Cause.CREDITS)
+            return Park(Cause.CREDITS)
         case errors.PlanRequired():
-            return _park(Cause.PLAN)
+            return Park(Cause.PLAN)
         case errors.SessionGone():
             return _without_session(error, case)
         # The edit stage handles StreamLost itself. If one gets here, a retry is still safe: the decision to send stays
@@ -115,11 +113,7 @@ def decide(error: Exception, case: ErrorContext) -> Verdict:
 
 def _pause_or_fail(error: Exception) -> Park | GiveUp:
     """Pause a row whose batch has reached its limit of credits. Fail it for any other error."""
-    return Park(Cause.PAUSED, frozenset()) if isinstance(error, errors.LimitReached) else GiveUp(error)
-
-
-def _park(cause: Cause) -> Park:
-    return Park(cause, PARKED[cause])
+    return Park(Cause.PAUSED) if isinstance(error, errors.LimitReached) else GiveUp(error)
 
 
 def _rate_limit_wait(case: ErrorContext) -> float:

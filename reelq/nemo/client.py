@@ -165,17 +165,6 @@ class Remote:
         with _translated_errors():
             return download(self._http.lasting, self._http.base_url.join(url), part, meter, auth=auth, headers=headers)
 
-    def claim_link(self, session: Session, web_url: str) -> str:
-        """A link that opens the session's project in a browser; empty if the service has no such endpoint."""
-        body = {"task_id": session.task_id, "session_id": session.session_id}
-        try:
-            claim = self._call("POST", "/api/auth/claim-token", Area.ACCOUNT, wire.read_claim, json=body)
-        except errors.Rejected as refusal:
-            if refusal.remote_code == httpx.codes.NOT_FOUND:
-                return ""
-            raise
-        return f"{web_url}/workspace/claim?ct={quote(claim, safe='')}"
-
     def _call(
         self,
         method: str,

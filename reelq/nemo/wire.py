@@ -250,10 +250,6 @@ def read_balance(answer: Json) -> Balance:
     return Balance(available, frozen, to_int(answer.get("total")))
 
 
-def read_claim(answer: Json) -> str:
-    return _required(answer, "claim_token")
-
-
 def read_progress(answer: Json) -> Progress:
     status_text = _text(answer, "status").casefold()
     status = _RENDER_STATUSES.get(status_text)

@@ -237,12 +237,6 @@ def job_counts(session: Session, batch_id: str) -> Counter[tuple[str, str]]:
     return Counter({(str(stage), str(status)): count for stage, status, count in session.execute(query)})
 
 
-def is_over(session: Session, batch_id: str) -> bool:
-    """Whether all jobs of the batch have a final status."""
-    open_job = select(Job.id).where(Job.batch_id == batch_id, Job.status.not_in(FINAL)).limit(1)
-    return session.execute(open_job).first() is None
-
-
 def pause(session: Session, batch_id: str) -> None:
     """Pause an active batch: no stage starts any more, running ones finish."""
     session.execute(

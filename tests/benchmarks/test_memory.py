@@ -28,15 +28,16 @@ PIECE = 1 << 20
 _UPLOAD = """
 import sys, time
 from pathlib import Path
-from reelq.nemo.auth import FreeTokens
-from reelq.nemo.client import Remote, ask_for_token, open_http
+from reelq.nemo.client import Remote, request_token
+from reelq.nemo.transport import open_http
 from reelq.settings import Settings
 from tests.benchmarks.usage import peak_mb
 from tests.sandbox_process import ATTRIBUTION
+from tests.tokens import AskedTokens
 
 url, small, large = sys.argv[1:]
 with open_http(Settings(nemo_api_url=url)) as http:
-    remote = Remote(http, FreeTokens(lambda: ask_for_token(http, "large", ATTRIBUTION)), ATTRIBUTION)
+    remote = Remote(http, AskedTokens(lambda: request_token(http, "large", ATTRIBUTION)), ATTRIBUTION)
     session = remote.open_session()
     remote.upload(session.session_id, [Path(small)])
     before, began = peak_mb(), time.monotonic()

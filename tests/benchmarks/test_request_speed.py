@@ -6,14 +6,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from pydantic import SecretStr
 
-from reelq.nemo.auth import OwnToken
 from reelq.nemo.client import Remote
 from reelq.nemo.stream import Patience
 from reelq.nemo.transport import open_http
 from reelq.settings import Settings
 from tests.sandbox_process import ATTRIBUTION, Caller, SandboxProcess
+from tests.tokens import FixedToken
 
 pytestmark = pytest.mark.benchmark
 STREAMS = 200
@@ -37,7 +36,7 @@ def test_a_request_beside_hundreds_of_streams_costs_what_it_costs_alone() -> Non
         open_http(Settings(nemo_api_url=sandbox.url, reelq_max_in_flight=STREAMS)) as http,
         ThreadPoolExecutor(STREAMS) as listeners,
     ):
-        remote = Remote(http, OwnToken(SecretStr(TOKEN)), ATTRIBUTION)
+        remote = Remote(http, FixedToken(TOKEN), ATTRIBUTION)
         alone = _cost(remote.balance)
         sessions = [remote.open_session().session_id for _ in range(STREAMS)]
         heard = [listeners.submit(remote.send, each, "Add a title that says A", Patience(60, 30)) for each in sessions]

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
-from reelq.nemo.auth import FreeTokens, OwnToken, TokenSource
+from reelq.nemo.auth import TokenSource
 from reelq.nemo.client import Remote, request_token
 from reelq.nemo.transport import open_http
 from reelq.settings import Settings
 from tests.contract.scripted_service import Answer, Meet, ScriptedService, To
 from tests.sandbox_process import ATTRIBUTION, NO_TLS, Caller, SandboxProcess
+from tests.tokens import AskedTokens, FixedToken
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +28,7 @@ def http_to() -> Iterator[To]:
 @pytest.fixture
 def remote(sandbox: SandboxProcess, http_to: To) -> Remote:
     http = http_to(sandbox.url)
-    return Remote(http, FreeTokens(lambda: request_token(http, str(uuid.uuid4()), ATTRIBUTION)), ATTRIBUTION)
+    return Remote(http, AskedTokens(lambda: request_token(http, str(uuid.uuid4()), ATTRIBUTION)), ATTRIBUTION)
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def meet(monkeypatch: pytest.MonkeyPatch) -> Iterator[Meet]:
             service = stack.enter_context(ScriptedService(*answers))
             settings = Settings(nemo_api_url=service.url, reelq_max_in_flight=1)
             http = stack.enter_context(open_http(settings, tls=NO_TLS, **options))
-            return Remote(http, tokens or OwnToken(SecretStr("own-token/x")), ATTRIBUTION), service
+            return Remote(http, tokens or FixedToken("own-token/x"), ATTRIBUTION), service
 
         yield start
 

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from reelq import errors
 from reelq.nemo import timeline
-from reelq.nemo.auth import FreeTokens, OwnToken, TokenSource
+from reelq.nemo.auth import TokenSource
 from reelq.nemo.client import Remote, request_token
 from reelq.nemo.stream import StateChange
 from reelq.nemo.transport import open_http
@@ -19,6 +19,7 @@ from reelq.nemo.types import Progress, RenderStatus, Session
 from reelq.settings import Settings
 from tests.contract.scripted_service import PATIENT
 from tests.sandbox_process import ATTRIBUTION, NO_TLS, SandboxProcess, Start, until
+from tests.tokens import AskedTokens, FixedToken
 
 OWN = "nmv_usr_planted_in_the_test"
 LOGGERS = ("", "reelq", "httpx", "httpcore", "h11", "worker", "api")
@@ -142,13 +143,6 @@ def test_a_session_has_one_export_at_a_time_and_each_export_an_id_of_its_own(
     assert (look.status, bool(look.reason)) == (RenderStatus.FAILED, True)
 
 
-def test_a_claim_link_opens_the_project(remote: Remote, sandbox: SandboxProcess) -> None:
-    session = remote.open_session()
-    assert remote.claim_link(session, "https://web").startswith("https://web/workspace/claim?ct=clm_")
-    sandbox.faults(claim_missing=1)
-    assert remote.claim_link(session, "https://web") == ""
-
-
 def _everything_told(error: BaseException) -> str:
     raw = error.raw if isinstance(error, errors.RemoteError) else ""
     return "".join(traceback.format_exception(error)) + repr(error) + str(error) + raw + repr(vars(error))
@@ -187,9 +181,9 @@ def test_no_token_is_in_any_log_error_repr_or_address(
     with open_http(settings, tls=NO_TLS) as http:
         http.event_hooks["request"] = http.lasting.event_hooks["request"] = [sent.append]
         tokens: TokenSource = (
-            OwnToken(SecretStr(OWN))
+            FixedToken(OWN)
             if whose == "own"
-            else FreeTokens(lambda: request_token(http, str(uuid.uuid4()), ATTRIBUTION))
+            else AskedTokens(lambda: request_token(http, str(uuid.uuid4()), ATTRIBUTION))
         )
         told = _drive(Remote(http, tokens, ATTRIBUTION), tokens, sandbox, clip, tmp_path / "x.part")
     told += [repr(settings), str(settings), *(str(request.url) for request in sent)]

@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from pydantic import SecretStr
 
 from reelq import errors
 from reelq.nemo import transport
-from reelq.nemo.auth import FreeTokens, OwnToken
 from reelq.nemo.client import Remote, request_token
 from reelq.nemo.stream import AgentReply, Patience
 from reelq.nemo.transport import Limits, open_http
@@ -22,6 +20,7 @@ from reelq.nemo.types import Balance, Grant
 from reelq.settings import Settings
 from tests.contract.scripted_service import PATIENT, Answer, Meet, To, cut, endless, reply, say
 from tests.sandbox_process import ATTRIBUTION, until
+from tests.tokens import AskedTokens, FixedToken
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,7 +114,7 @@ def test_a_flood_instead_of_an_answer_a_token_or_a_file_is_broken_off(
     status: str, kind: str, meet: Meet, http_to: To, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(transport, "MAX_BODY_BYTES", 200_000)
-    remote, service = meet(endless(kind, status=status), tokens=FreeTokens(_Clerk()))
+    remote, service = meet(endless(kind, status=status), tokens=AskedTokens(_Clerk()))
     _end_in(errors.ConnectionLost, errors.StreamNeverBegan, remote, "larger than 200000")
     with pytest.raises(errors.ConnectionLost):
         request_token(http_to(service.url), "me", ATTRIBUTION)
@@ -144,7 +143,7 @@ def test_a_request_is_sent_again_once_and_no_more(
     (clip := tmp_path / "a.mp4").write_bytes(b"x" * 100_000)
     for act, kind in ((Remote.balance, asked), (_send, sent), (lambda remote: remote.upload("s", [clip]), asked)):
         clerk = _Clerk()
-        remote, service = meet(REFUSED, second, tokens=FreeTokens(clerk))
+        remote, service = meet(REFUSED, second, tokens=AskedTokens(clerk))
         with pytest.raises(errors.RemoteError) as caught:
             act(remote)
         assert type(caught.value) is kind
@@ -164,7 +163,7 @@ def test_a_renewal_that_fails_is_no_doubt_as_the_instruction_was_refused(
             raise failure
         return grants.pop()
 
-    remote, service = meet(REFUSED, tokens=FreeTokens(ask))
+    remote, service = meet(REFUSED, tokens=AskedTokens(ask))
     with pytest.raises(type(failure)):
         _send(remote)
     assert len(service.heads) == 1
@@ -189,7 +188,7 @@ def test_a_refusal_by_another_host_costs_no_token(answer: bytes, meet: Meet, tmp
     clerk = _Clerk()
     _, elsewhere = meet(answer)
     there = elsewhere.url.replace("127.0.0.1", "localhost")
-    remote, _ = meet(reply("302 Found", Location=f"{there}/x.mp4"), tokens=FreeTokens(clerk))
+    remote, _ = meet(reply("302 Found", Location=f"{there}/x.mp4"), tokens=AskedTokens(clerk))
     with pytest.raises(errors.RemoteError):
         remote.download("", "r", tmp_path / "x.part")
     assert clerk.asked == 1
@@ -202,7 +201,7 @@ def test_a_proxy_that_lets_nobody_through_proves_that_nothing_was_sent(
     _, proxy = meet(reply("403 Forbidden"))
     for name in ("HTTPS_PROXY", "https_proxy"):
         monkeypatch.setenv(name, proxy.url)
-    remote = Remote(http_to("https://service.invalid"), OwnToken(SecretStr("own")), ATTRIBUTION)
+    remote = Remote(http_to("https://service.invalid"), FixedToken("own"), ATTRIBUTION)
     _end_in(errors.NotSent, errors.NotSent, remote)
     assert [head.partition(" HTTP")[0] for head in proxy.heads] == ["CONNECT service.invalid:443"] * 2
 
@@ -221,7 +220,7 @@ def test_a_host_that_is_not_there_proves_that_nothing_was_sent(
     url: str, http_to: To, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_PROXY", "*")
-    _end_in(errors.NotSent, errors.NotSent, Remote(http_to(url), OwnToken(SecretStr("own")), ATTRIBUTION))
+    _end_in(errors.NotSent, errors.NotSent, Remote(http_to(url), FixedToken("own"), ATTRIBUTION))
 
 
 def test_an_instruction_that_finds_no_free_connection_was_not_sent(meet: Meet) -> None:

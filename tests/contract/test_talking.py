@@ -12,16 +12,15 @@ from typing import Any, Final
 
 import httpx
 import pytest
-from pydantic import SecretStr
 
 from reelq import errors
-from reelq.nemo.auth import OwnToken
 from reelq.nemo.client import Remote
 from reelq.nemo.stream import AgentReply, Event, StateChange, Text, ToolCall, ToolResult
 from reelq.nemo.transport import Http
 from tests.contract.scripted_service import PATIENT, To
 from tests.sandbox_process import ATTRIBUTION, SandboxProcess
 from tests.servers import free_port, wait_for_start
+from tests.tokens import FixedToken
 
 TOKEN: Final = "nmv_usr_talker"
 SCENES: Final[dict[str, dict[str, object]]] = {
@@ -50,7 +49,7 @@ class Partner:
 
 
 def _remote(http: Http) -> Remote:
-    return Remote(http, OwnToken(SecretStr(TOKEN)), ATTRIBUTION)
+    return Remote(http, FixedToken(TOKEN), ATTRIBUTION)
 
 
 @contextmanager

@@ -11,11 +11,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydantic import SecretStr
 from sqlalchemy import select
 
 from reelq.errors import RemoteError, ServerTrouble
-from reelq.nemo.auth import OwnToken
 from reelq.nemo.client import Remote
 from reelq.nemo.transport import open_http
 from reelq.nemo.types import Balance
@@ -27,6 +25,7 @@ from reelq.store.jobs.sends import record_end, settle
 from tests.databases import add_account, add_batch, add_job, add_send, change, done, found, on_sqlite, selected
 from tests.integration.desks import together
 from tests.sandbox_process import ATTRIBUTION, Caller, SandboxProcess
+from tests.tokens import FixedToken
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SERVICE = "https://service.example"
@@ -156,7 +155,7 @@ def test_costs_and_what_nobody_bore_less_top_ups_are_what_was_lost(store: Store,
 def remote(sandbox: SandboxProcess, caller: Caller) -> Iterator[Remote]:
     with open_http(Settings(nemo_api_url=sandbox.url)) as http:
         token = str(caller.http.headers["Authorization"]).removeprefix("Bearer ")
-        yield Remote(http, OwnToken(SecretStr(token)), ATTRIBUTION)
+        yield Remote(http, FixedToken(token), ATTRIBUTION)
 
 
 @on_sqlite

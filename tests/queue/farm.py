@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from pydantic import SecretStr
-from sqlalchemy import select, text, update
+from sqlalchemy import func, select, text, update
 
 from reelq import skills
-from reelq.job import Status
+from reelq.job import FINAL, Status
 from reelq.manifest import checks
 from reelq.settings import Settings
 from reelq.store import commands
@@ -189,8 +189,9 @@ class Farm:
 
     def over(self, batch_id: str) -> bool:
         """Whether all jobs are final."""
+        left = select(func.count()).where(Job.batch_id == batch_id, Job.status.not_in(FINAL))
         with self.store.read() as session:
-            return commands.is_over(session, batch_id)
+            return session.scalar(left) == 0
 
     def ends(self, batch_id: str) -> "Counter[str]":
         """How many jobs ended as what: `succeeded`, or their error's code."""

@@ -8,15 +8,13 @@ from pathlib import Path
 
 import httpx
 import pytest
-from pydantic import SecretStr
 
-from reelq.errors import ClientIdMissing, TokenQuota, TokenRefused
-from reelq.nemo.auth import Bearer, FreeTokens, OwnToken
-from reelq.nemo.identity import CLIENT_ID_FILE, Token, client_id
+from reelq.errors import ClientIdMissing
+from reelq.nemo.auth import Bearer
+from reelq.nemo.identity import CLIENT_ID_FILE, client_id
 from reelq.nemo.types import Grant
 from reelq.settings import Settings
-
-RealLock = threading.Lock
+from tests.tokens import AskedTokens
 
 
 class _Counter:
@@ -30,39 +28,6 @@ class _Counter:
         return Grant(f"nmv_usr_{self.asked}")
 
 
-def test_twenty_that_meet_a_refusal_at_once_get_one_new_token() -> None:
-    ask = _Counter()
-    tokens = FreeTokens(ask)
-    refused = tokens.current()
-    gate = threading.Barrier(20)
-
-    def renew() -> Token:
-        gate.wait()
-        return tokens.renew(refused)
-
-    with ThreadPoolExecutor(20) as pool:
-        renewed = {future.result() for future in [pool.submit(renew) for _ in range(20)]}
-    assert renewed == {Token(SecretStr("nmv_usr_2"), 2)}
-    assert ask.asked == 2
-
-
-def test_a_token_is_asked_for_once_and_a_late_refusal_of_an_old_one_renews_nothing() -> None:
-    ask = _Counter()
-    tokens = FreeTokens(ask)
-    first = tokens.current()
-    assert first == tokens.current() == Token(SecretStr("nmv_usr_1"), 1)
-    second = tokens.renew(first)
-    assert tokens.renew(first) == tokens.current() == second
-    assert ask.asked == 2
-
-
-def test_a_token_of_the_users_own_is_renewed_by_nobody_and_shown_nowhere() -> None:
-    tokens = OwnToken(SecretStr("nmv_usr_own"))
-    with pytest.raises(TokenRefused) as caught:
-        tokens.renew(tokens.current())
-    assert "nmv_usr_own" not in str(caught.value) + repr(tokens.current())
-
-
 def _unread() -> Iterator[bytes]:
     """A body that must not be read."""
     raise AssertionError("the body was read")
@@ -73,7 +38,7 @@ def _flow(*responses: httpx.Response) -> tuple[list[str], _Counter]:
     """Drive the auth flow with these answers; the bearers it sent, and how often it asked for a token."""
     ask = _Counter()
     request = httpx.Request("POST", "http://x/run_sse")
-    flow = Bearer(FreeTokens(ask)).sync_auth_flow(request)
+    flow = Bearer(AskedTokens(ask)).sync_auth_flow(request)
     sent = [next(flow).headers["Authorization"]]
     for response in responses:
         response.request = request
@@ -146,50 +111,6 @@ def test_a_home_that_can_not_be_written_is_told_in_words(tmp_path: Path) -> None
     (tmp_path / ".config").write_text("a file where a folder belongs")
     with pytest.raises(ClientIdMissing, match="can't be kept"):
         client_id(Settings(), tmp_path)
-
-
-class _Lock:
-    """A lock that tells of everybody who comes to it."""
-
-    def __init__(self) -> None:
-        self.came = threading.Semaphore(0)
-        self._lock = RealLock()
-
-    def __enter__(self) -> None:
-        self.came.release()
-        self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
-
-
-def test_all_who_waited_for_a_renewal_that_failed_share_its_failure_and_who_comes_later_tries_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    lock = _Lock()
-    asked: list[None] = []
-
-    def ask() -> Grant:
-        asked.append(None)
-        if len(asked) == 2:
-            # One came for the first token, one holds the lock now: the others wait for it.
-            assert all(lock.came.acquire(timeout=60) for _ in range(2 + 20))
-            raise TokenQuota
-        return Grant("nmv_usr_1")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(threading, "Lock", lambda: lock)
-        tokens = FreeTokens(ask)
-    refused = tokens.current()
-
-    def renew(_: int) -> None:
-        with pytest.raises(TokenQuota):
-            tokens.renew(refused)
-
-    with ThreadPoolExecutor(21) as pool:
-        list(pool.map(renew, range(21)))
-    assert len(asked) == 2
-    assert tokens.renew(refused).version == 2
 
 
 def test_a_user_without_a_home_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
