@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -15,7 +16,7 @@ _RESEND_SECONDS = 0.01
 
 
 def exit_on_interrupt() -> None:
-    """Make Ctrl-C end the process at once, until `begin` is called.
+    """Make Ctrl-C end the process at once, until `raise_on_interrupt` is called.
 
     If SIGINT is ignored it stays ignored: shells start background jobs like that.
     """
@@ -68,10 +69,18 @@ def _resend_discarded(unraisable: "sys.UnraisableHookArgs") -> None:
 
 def _send_interrupt() -> None:
     main = threading.main_thread().ident
+    while _is_in_hook(sys._current_frames().get(main or 0)):  # noqa: SLF001 - Python would discard it there again
+        time.sleep(_RESEND_SECONDS)
     if main and hasattr(signal, "pthread_kill"):
         signal.pthread_kill(main, signal.SIGINT)  # this interrupts whatever call it blocks in
     else:
         signal.raise_signal(signal.SIGINT)
+
+
+def _is_in_hook(frame: FrameType | None) -> bool:
+    while frame and frame.f_code is not _resend_discarded.__code__:
+        frame = frame.f_back
+    return frame is not None
 
 
 def _exit_at_once(_number: int, _frame: FrameType | None) -> NoReturn:
