@@ -168,7 +168,7 @@ def test_messages_that_went_with_a_silent_worker_go_out_again_when_it_is_found(d
     _let_in(desk)
     desk.begin(desk.job(both[1]))
     with desk.store.write() as session:
-        sent_at = now = desk.store.now(session)
+        sent_at = now = session.get_one(Job, both[0]).due_at
         for seconds, sent in ((9, []), (11, both[:1])):  # of a lease of 20 at least half was left at the last renewal
             now = sent_at + timedelta(seconds=seconds)
             scheduler.republish_overdue(session, now, 20)
