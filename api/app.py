@@ -67,7 +67,7 @@ ROUTES: Final = (
     Route("POST", "/v1/jobs/{job_id}/retry", jobs.retry_job, SUBMIT, JobHandled, problems=(404, 409)),
 
     Route("POST", "/v1/assets", assets.add_asset, SUBMIT, AssetShown, 201, problems=(415, 507),
-          also={200: {"model": AssetShown, "description": "You had uploaded it before"}}, body=assets.BODY, most=None),
+          also={200: {"model": AssetShown, "description": "Already uploaded"}}, body=assets.BODY, most=None),
     Route("GET", "/v1/assets/{asset_id}", assets.show_asset, READ, AssetShown, problems=(404,)),
     Route("HEAD", "/v1/assets/{asset_id}", assets.has_asset, READ, problems=(404,)),
 

@@ -151,7 +151,7 @@ class _Form:
         if file in self._files:
             raise _bad_part(f"Two files are called {file}")
         if len(self._files) == MOST_FILES:
-            raise Problem(413, "too_many_files", f"At most {MOST_FILES} files come in one request")
+            raise Problem(413, "too_many_files", f"A request may have at most {MOST_FILES} files")
         self._files[file] = Upload(self._storage, file, self._open_files)
         return self._files[file]
 
@@ -161,7 +161,7 @@ class _Form:
         text, assets_part = self._texts["manifest"], self._texts.get("assets")
         asset_hashes = _assets(_json(assets_part.whole)) if assets_part else {}
         if duplicates := sorted(asset_hashes.keys() & self._files.keys()):
-            raise _bad_part(f"{duplicates[0]} comes as a file and as an asset")
+            raise _bad_part(f"{duplicates[0]} is both a file and an asset")
         # Do not use the raw bytes: a client chooses another boundary each time it sends the request.
         content = [text.sha256, asset_hashes, {name: upload.sha256 for name, upload in self._files.items()}]
         name = self._manifest_name
@@ -256,7 +256,7 @@ def order_for(
 def batch_name(name: str) -> str:
     """Return the name of a batch. Raise a problem if it is not valid."""
     if control_character(name) or "\n" in name or len(name) > _MAX_NAME:
-        raise Problem(422, "invalid_name", f"A batch's name has at most {_MAX_NAME} characters, all to be seen")
+        raise Problem(422, "invalid_name", f"A batch name has at most {_MAX_NAME} printable characters")
     return name
 
 

@@ -68,10 +68,14 @@ def admit(store: Store, authorization: str | None, scope: Scope) -> Holder:
     holder = holder_of(store, secret.strip()) if scheme.lower() == "bearer" else None
     if holder is None:
         detail = "The key is not valid" if authorization else "A key is needed: Authorization: Bearer <key>"
-        raise Problem(401, "unauthorized", detail, advice="`reelq keys create` makes a key.", headers=_CHALLENGE)
+        raise Problem(
+            401, "unauthorized", detail, advice="Create one with `reelq keys create --owner NAME`.", headers=_CHALLENGE
+        )
     if not holder.may(scope):
-        detail = f"This key may {holder.scope}; what was asked needs one that may {scope}"
-        raise Problem(403, "forbidden", detail, advice=f"`reelq keys create --scope {scope}` makes such a key.")
+        detail = f"This key has scope {holder.scope}, but this request needs scope {scope}"
+        raise Problem(
+            403, "forbidden", detail, advice=f"Create one with `reelq keys create --owner NAME --scope {scope}`."
+        )
     return holder
 
 
@@ -86,18 +90,20 @@ Caller = Annotated[Holder, Depends(_presented_key)]
 T = TypeVar("T")
 S = TypeVar("S")
 MOST = 200
-Limit = Annotated[int, Query(ge=1, le=MOST, description="How many at most.")]
+Limit = Annotated[int, Query(ge=1, le=MOST, description="Maximum number of items.")]
 After = Annotated[
     str | None,
     Query(
         pattern=r"^[a-z]{3,4}_[0-9a-z]{22}$",
-        description="`next` of the page before; none for the first page.",
+        description="The `next` value of the previous page. Omit it for the first page.",
     ),
 ]
 """Cursor of a list by id: the last id of the page before."""
 AfterRow = Annotated[
     str | None,
-    Query(pattern=r"^row_[0-9]{1,9}$", description="`next` of the page before; none for the first page."),
+    Query(
+        pattern=r"^row_[0-9]{1,9}$", description="The `next` value of the previous page. Omit it for the first page."
+    ),
 ]
 """Cursor of a list by row number: the last row of the page before."""
 

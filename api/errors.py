@@ -104,7 +104,7 @@ class ProblemShown(BaseModel):
 
 def not_found(what: str) -> Problem:
     """Return the problem for something that does not exist or belongs to another owner. It does not tell which."""
-    return Problem(404, "not_found", f"There is no such {what}")
+    return Problem(404, "not_found", f"No such {what}")
 
 
 def faults(found: Iterable[Fault]) -> list[dict[str, Any]]:
@@ -128,7 +128,7 @@ def problem_for(error: Exception) -> Problem:
     if is_unavailable(error):
         log.warning("the database does not answer")
         headers = {"Retry-After": str(_AGAIN_SECONDS)}
-        return Problem(503, "database_away", "The database does not answer; ask again in a moment", headers=headers)
+        return Problem(503, "database_away", "The database does not answer; try again in a moment", headers=headers)
     log.error("a request failed", exc_info=error)
     return Problem(500, "internal_error", "Something went wrong on our side; the service's log says what")
 
@@ -143,7 +143,7 @@ def _invalid(error: RequestValidationError) -> Problem:
     """Return 404 for a path parameter that is not valid, as nothing can have that name, and 422 for anything else."""
     failures: Sequence[Any] = error.errors()
     if any(failure["loc"][0] == "path" for failure in failures):
-        return Problem(404, "not_found", "There is nothing by that name")
+        return Problem(404, "not_found", "No resource has this id")
     invalid = [{"where": ".".join(map(str, failure["loc"])), "message": str(failure["msg"])} for failure in failures]
     detail = "; ".join(f"{failure['where']}: {failure['message']}" for failure in invalid)
     return Problem(422, "invalid_request", detail, invalid=invalid)

@@ -35,23 +35,24 @@ _HEADERS: Final = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 _THREADS: Final = CapacityLimiter(8)
 """Limits the threads that poll for streams, so that other requests always have threads left."""
 After = Annotated[
-    Literal["latest"] | None, Query(description="`latest`: only what happens from now on; else from the beginning.")
+    Literal["latest"] | None,
+    Query(description="`latest`: only new events. By default, the stream starts at the beginning."),
 ]
 LastEventId = Annotated[
     str,
     Header(
         alias="Last-Event-ID",
         max_length=5000,
-        description="The `id` of the last event that was received: the stream goes on right behind it. With a word "
-        "that is no such id it begins anew, as nothing may be missed.",
+        description="The `id` of the last event received. The stream continues after it. An unknown id starts it from "
+        "the beginning.",
     ),
 ]
 EVENT: Final = {
     "type": "object",
-    "description": "`begin` at once, `job` for each thing that happens, `end` when nothing goes on by itself any more.",
+    "description": "`begin` first, `job` for each event, `end` when nothing more happens by itself.",
     "properties": {
         "event": {"enum": ["begin", "job", "end"]},
-        "id": {"type": "string", "description": "Where the stream stands: for `Last-Event-ID`."},
+        "id": {"type": "string", "description": "The position in the stream, for `Last-Event-ID`."},
         "data": {"type": "string", "contentMediaType": "application/json"},
     },
     "required": ["event", "id", "data"],

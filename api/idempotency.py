@@ -21,7 +21,7 @@ Key = Annotated[
     Header(
         alias="Idempotency-Key",
         pattern=r"^[\x21-\x7e]{1,255}$",
-        description="A word of your own for this request: sent again with it within 24 hours, it is done once.",
+        description="A unique key for this request. Sent again with the same key within 24 hours, it runs only once.",
     ),
 ]
 REPLAYED: Final = "Idempotent-Replayed"
@@ -59,9 +59,11 @@ def run_once(
             return _replay(status, answer)
         case InProgress(seconds):
             headers = {"Retry-After": str(math.ceil(seconds))}
-            raise Problem(409, "under_way", "The same request is being served; ask again in a moment", headers=headers)
+            raise Problem(
+                409, "under_way", "The same request is still in progress; try again in a moment", headers=headers
+            )
         case KeyReused():
-            advice = "Give each request a key of its own."
+            advice = "Use a new key for each request."
             raise Problem(422, "key_used", "This Idempotency-Key was used for another request", advice=advice)
         case Claim() as claim:
             return _run(store, claim, make)

@@ -69,7 +69,7 @@ class MetricsCollector(Collector):
             "version",
         )
         yield _gauge("reelq_build_info", "Always 1", {version("reelq"): 1}, "version")
-        yield _gauge("reelq_collected_seconds", "How long the database took to answer all this", {"": seconds})
+        yield _gauge("reelq_collected_seconds", "Duration of the database query for these metrics", {"": seconds})
 
 
 def _gauge(name: str, help_text: str, values: Mapping[Any, float], *labels: str) -> Metric:
@@ -91,22 +91,35 @@ def _row_metrics(figures: DeploymentMetrics) -> Iterator[Metric]:
     for labels, count in counts.items():
         jobs.add_metric(labels, count)
     yield jobs
-    yield _gauge("reelq_jobs_waiting", "Rows that wait, by what for", waiting, "cause")
-    yield _gauge("reelq_jobs_overdue", "Rows that are due, and that no worker has taken", {"": figures.overdue})
-    yield _gauge("reelq_job_oldest_seconds", "Since when the oldest such row is here", figures.oldest_seconds, "status")
-    yield _gauge("reelq_queue_late_seconds", "How long work has been due that nobody does", {"": figures.late_seconds})
+    yield _gauge("reelq_jobs_waiting", "Waiting rows, by cause", waiting, "cause")
+    yield _gauge("reelq_jobs_overdue", "Due rows that no worker has claimed", {"": figures.overdue})
+    yield _gauge(
+        "reelq_job_oldest_seconds",
+        "Age of the oldest batch that has rows with this status",
+        figures.oldest_seconds,
+        "status",
+    )
+    yield _gauge("reelq_queue_late_seconds", "How long the oldest due work has waited", {"": figures.late_seconds})
     yield _gauge("reelq_batches", "Batches, by state", figures.batches, "state")
 
 
 _ACCOUNT_GAUGES: Final[tuple[tuple[str, str, Callable[[AccountMetrics], float]], ...]] = (
-    ("reelq_account_in_flight", "Rows of the account that are under way", lambda account: account.in_flight),
-    ("reelq_account_window", "The most rows that may be so at once", lambda account: account.window),
-    ("reelq_account_blocked_seconds", "Seconds until it goes on after a 429", lambda account: account.blocked_seconds),
+    ("reelq_account_in_flight", "Rows of the account in progress", lambda account: account.in_flight),
+    ("reelq_account_window", "Maximum rows in progress at once", lambda account: account.window),
+    (
+        "reelq_account_blocked_seconds",
+        "Seconds until the account resumes after a 429",
+        lambda account: account.blocked_seconds,
+    ),
 )
 _PURSE_COUNTERS: Final[tuple[tuple[str, str, Callable[[Balance], int]], ...]] = (
-    ("reelq_account_credits_spent", "All that the balance has lost", lambda purse: purse.spent),
-    ("reelq_account_credits_unattributed", "The part that no row was charged with", lambda purse: purse.unattributed),
-    ("reelq_account_credits_topped_up", "All that the balance has gained", lambda purse: purse.topped_up),
+    ("reelq_account_credits_spent", "Total credits spent", lambda purse: purse.spent),
+    (
+        "reelq_account_credits_unattributed",
+        "Credits spent that no row was charged for",
+        lambda purse: purse.unattributed,
+    ),
+    ("reelq_account_credits_topped_up", "Total credits added", lambda purse: purse.topped_up),
 )
 
 
@@ -119,13 +132,13 @@ def _account_metrics(accounts: Iterable[AccountMetrics]) -> Iterator[Metric]:
         for cause in _PARKING_CAUSES:
             parked.add_metric([account.account_id, cause], int(account.parked is cause))
     yield parked
-    balance = GaugeMetricFamily("reelq_account_credits", "The balance as read last", labels=("account", "kind"))
+    balance = GaugeMetricFamily("reelq_account_credits", "Balance at its last reading", labels=("account", "kind"))
     for account_id, purse in purses.items():
         balance.add_metric([account_id, "available"], purse.available)
         balance.add_metric([account_id, "frozen"], purse.frozen)
     yield balance
     read_at = {account_id: purse.at.timestamp() for account_id, purse in purses.items()}
-    yield _gauge("reelq_account_credits_read_timestamp_seconds", "When the balance was read last", read_at, "account")
+    yield _gauge("reelq_account_credits_read_timestamp_seconds", "Time of the last balance reading", read_at, "account")
     for name, help_text, credits_of in _PURSE_COUNTERS:
         family = CounterMetricFamily(name, help_text, labels=("account",))
         for account_id, purse in purses.items():
@@ -136,6 +149,6 @@ def _account_metrics(accounts: Iterable[AccountMetrics]) -> Iterator[Metric]:
 def _webhook_metrics(figures: WebhookMetrics) -> Iterator[Metric]:
     states = {"active": figures.active, "disabled": figures.disabled}
     yield _gauge("reelq_webhooks", "Endpoints", states, "state")
-    yield _gauge("reelq_webhook_deliveries", "Messages that have not arrived, by state", figures.deliveries, "state")
+    yield _gauge("reelq_webhook_deliveries", "Undelivered messages, by state", figures.deliveries, "state")
     oldest = {"": figures.oldest_pending_seconds}
     yield _gauge("reelq_webhook_oldest_pending_seconds", "How long the oldest message has been pending", oldest)

@@ -89,8 +89,8 @@ class AuthenticatedRoute(APIRoute):
         known = {param.alias for param in self.dependant.query_params}
         unknown = [name for name in request.query_params if name not in known]
         if unknown:
-            invalid = [{"where": f"query.{name}", "message": "there is no such parameter"} for name in unknown]
-            detail = f"{', '.join(unknown)}: no such parameter; there are {', '.join(sorted(known)) or 'none'}"
+            invalid = [{"where": f"query.{name}", "message": "unknown parameter"} for name in unknown]
+            detail = f"{', '.join(unknown)}: unknown parameter; this route accepts {', '.join(sorted(known)) or 'none'}"
             raise Problem(422, "invalid_request", detail, invalid=invalid)
 
 
@@ -133,7 +133,7 @@ def _count_bytes(receive: Receive, most: int) -> Receive:
 
 def too_large(most: int) -> Problem:
     """Return the problem for a body that exceeds the limit."""
-    return Problem(413, "too_large", f"At most {most:,} bytes are taken here")
+    return Problem(413, "too_large", f"The body may have at most {most:,} bytes")
 
 
 def add_route(app: FastAPI, route: Route) -> None:
@@ -165,14 +165,14 @@ _DESCRIPTIONS: Final = {
     400: "The body can't be read",
     401: "No key, or one that is not valid",
     403: "The key does not allow this",
-    404: "There is no such thing, or it is somebody else's",
-    409: "It is not so that this could be done",
-    410: "It was there, and is gone",
+    404: "Not found, or owned by someone else",
+    409: "The current state does not allow this",
+    410: "It no longer exists",
     413: "The body is too large",
-    415: "Such a body is not taken",
-    416: "There are no such bytes",
-    422: "The request can't be understood, or what it holds can't be run",
-    500: "A fault of the service's own",
-    503: "The database or the broker is away; ask again in a moment",
-    507: "There is no room",
+    415: "Unsupported content type",
+    416: "The range is not satisfiable",
+    422: "The request is invalid, or its content cannot be run",
+    500: "Internal error",
+    503: "The database or the broker is unavailable; try again in a moment",
+    507: "No space left",
 }

@@ -57,7 +57,7 @@ async def stream_body(request: Request, feed: Callable[[bytes], None], most: int
     except ClientDisconnect:
         raise Problem(400, "cut_off", "The request broke off") from None
     if announced is not None and received != announced:
-        raise Problem(400, "cut_off", f"{announced} bytes were announced, {received} came")
+        raise Problem(400, "cut_off", f"Content-Length is {announced} bytes, but {received} arrived")
     await run_in_threadpool(feed, bytes(buffer))
 
 
@@ -147,14 +147,14 @@ class Upload:
                 415,
                 "type_not_accepted",
                 f"{self.name} is {actual_type}, by its first bytes",
-                advice="Name it by what it is.",
+                advice="Give it the right file extension.",
             )
 
 
 def check_name(name: str) -> None:
     """Raise a problem if the name is not valid, or the remote service does not accept files of this type."""
     if control_character(name) or is_a_path(name) or len(name) > _MAX_NAME or not name.rpartition("/")[2]:
-        detail = "This is no name of a file: it leads elsewhere, is too long, or holds what no name does"
+        detail = "Invalid file name: it contains a path or control characters, or is too long"
         raise Problem(422, "invalid_name", detail, advice=f"At most {_MAX_NAME} characters, such as beach.mp4.")
     if media.kind_of(name) is None:
         accepted = " ".join(extension for kind in media.ACCEPTED.values() for extension in kind)
@@ -191,7 +191,7 @@ class MultipartForm:
         try:
             self._parser.write(chunk)
         except FormParserError as error:
-            raise _bad_form(f"it makes no sense: {error}") from None
+            raise _bad_form(f"it cannot be parsed: {error}") from None
 
     def finish(self) -> None:
         """Finish the form. Raise a problem if its last boundary is missing."""
@@ -241,7 +241,7 @@ def _parser(content_type: str, parts: MultipartForm) -> MultipartParser:
     kind, options = parse_options_header(content_type)
     boundary = options.get(b"boundary", b"")
     if kind != _FORM_TYPE or not boundary:
-        raise _bad_form("its boundary is not named")
+        raise _bad_form("it has no boundary")
     callbacks: Any = {name: getattr(parts, name) for name in vars(MultipartForm) if name.startswith("on_")}
     with suppress(FormParserError):
         return MultipartParser(boundary, callbacks)
@@ -249,4 +249,4 @@ def _parser(content_type: str, parts: MultipartForm) -> MultipartParser:
 
 
 def _bad_form(why: str, status: int = 400) -> Problem:
-    return Problem(status, "bad_form", f"This is no form that can be read: {why}")
+    return Problem(status, "bad_form", f"Invalid multipart form: {why}")

@@ -144,7 +144,9 @@ class Dispatch:
                 task.apply_async()
             except OperationalError as error:
                 extra_fields = {"away": "broker"}
-                log.warning("the broker is away (%s); what was not sent is sent again later", error, extra=extra_fields)
+                log.warning(
+                    "the broker is unavailable (%s); unsent messages are sent again later", error, extra=extra_fields
+                )
                 break
             sent += 1
         return sent

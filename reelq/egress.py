@@ -54,17 +54,17 @@ class Response:
 def check(url: str, allowed: Iterable[Network] = ()) -> None:
     """Raise AddressRefused if the URL itself shows that nothing may be sent there."""
     if len(url) > _MAX_URL_LENGTH:
-        raise AddressRefused(f"An address has at most {_MAX_URL_LENGTH} characters")
+        raise AddressRefused(f"A URL may have at most {_MAX_URL_LENGTH} characters")
     try:
         parsed = httpx.URL(url)
     except (httpx.InvalidURL, ValueError) as error:
-        raise AddressRefused(f"This is no address: {error}") from None
+        raise AddressRefused(f"This is not a valid URL: {error}") from None
     if parsed.scheme not in {"http", "https"} or not parsed.host:
-        raise AddressRefused("Only addresses that begin with http:// or https:// and name a host")
+        raise AddressRefused("The URL must start with http:// or https:// and name a host")
     if parsed.port is not None and not 0 < parsed.port <= _MAX_PORT:
-        raise AddressRefused(f"There is no port {parsed.port}")
+        raise AddressRefused(f"Port {parsed.port} is not valid")
     if parsed.userinfo:
-        raise AddressRefused("No user name or password in an address: it is shown to whoever lists them")
+        raise AddressRefused("The URL must not contain a user name or password: lists of endpoints show it")
     address = _parse_address(parsed.raw_host.decode("ascii"))
     if address is not None:
         _check_address(address, parsed.host, tuple(allowed))
@@ -109,7 +109,7 @@ def _is_public(address: Address) -> bool:
 def _check_address(address: Address, host: str, allowed: Sequence[Network]) -> None:
     if not is_allowed(address, allowed):
         explanation = "" if str(address) == host else f", which is {address},"
-        raise AddressRefused(f"Nothing is sent to {host}{explanation} as it is no public address")
+        raise AddressRefused(f"{host}{explanation} is not a public address")
 
 
 class Guard(httpcore.NetworkBackend):

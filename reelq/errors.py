@@ -99,7 +99,7 @@ class Fault:
 class ManifestError(ReelqError):
     """The manifest can't be run; `faults` holds all errors in it, not only the first."""
 
-    advice = "Mend the lines named and run the same command again: nothing was started."
+    advice = "Fix these lines and run the same command again. Nothing was started."
 
     def __init__(self, faults: Sequence[Fault], warnings: Sequence[Fault] = ()) -> None:
         self.faults = tuple(faults)
@@ -136,50 +136,50 @@ class RowFailed(ReelqError):
 
 
 class NoEffect(RowFailed):
-    """The agent answered, and the draft is as it was."""
+    """The agent answered but changed nothing."""
 
-    advice = "Read its reply: `reelq refine` answers a question, `reelq retry` sends the instruction once more."
+    advice = "Read its reply. `reelq refine` answers a question; `reelq retry` sends the instruction again."
 
 
 class EditUnconfirmed(RowFailed):
-    """The stream was lost, and nothing shows that the edit took place."""
+    """The stream was lost, and nothing shows that the edit happened."""
 
-    advice = "`reelq retry` looks once more, and sends the instruction again only if nothing has changed."
+    advice = "`reelq retry` checks once more, and sends the instruction again only if nothing has changed."
 
 
 class SessionLost(RowFailed):
-    """The remote session is gone, and what it held with it."""
+    """The remote session is lost, with everything in it."""
 
-    advice = "`reelq retry` begins again with the upload; what the lost session cost is not given back."
+    advice = "`reelq retry` starts over with the upload. The credits spent in the lost session are not refunded."
 
 
 SESSION_OF_OTHERS_LOST: Final = (
-    "`reelq retry` begins again with the rows before it in its session, which cost their credits once more."
+    "`reelq retry` starts over with the earlier rows of the session, which cost their credits again."
 )
 
 
 class NothingToExport(RowFailed):
     """The session's timeline is empty."""
 
-    advice = "Give the row a file, or an instruction that makes something, before it exports."
+    advice = "Give the row a file, or an instruction that creates something to export."
 
 
 class RenderFailed(RowFailed):
-    """The export failed, and so did a second one."""
+    """The export failed twice."""
 
-    advice = "`reelq retry` exports again, which is free; the edit is kept."
+    advice = "`reelq retry` exports again, which is free. The edit is kept."
 
 
 class RenderStuck(RowFailed):
-    """The export came to no end, and neither did a second one."""
+    """The export timed out twice."""
 
-    advice = "`reelq retry` exports again, which is free; the edit is kept."
+    advice = "`reelq retry` exports again, which is free. The edit is kept."
 
 
 class Poisoned(RowFailed):
-    """Ten workers in a row fell silent over this row."""
+    """Ten workers in a row stopped responding while they ran this row."""
 
-    advice = "Look at the workers' logs for what it does to them before `reelq retry`."
+    advice = "Check the workers' logs for the cause before you run `reelq retry`."
 
 
 class LimitReached(ReelqError):
@@ -188,37 +188,37 @@ class LimitReached(ReelqError):
     advice = "`reelq resume` lifts the limit; `reelq credits` shows what was spent."
 
     def __init__(self) -> None:
-        super().__init__("The batch has reached its limit of credits")
+        super().__init__("The batch has reached its credit limit")
 
 
 class FileUnreadable(ReelqError):
     """An input file is missing or unreadable when it is to be uploaded."""
 
-    advice = "Put the file back where the manifest says, then `reelq retry`."
+    advice = "Put the file back where the manifest expects it, then run `reelq retry`."
 
 
 class CannotRefine(ReelqError):
     """A row has no session for further instructions."""
 
-    advice = "`reelq show` tells where the row is; a row of a manifest can be changed there and run again."
+    advice = "`reelq show` shows the state of the row. You can also change the row in its manifest and run it again."
 
 
 class CannotWrite(ReelqError):
     """A result can't be written."""
 
-    advice = "Make room or give permission in the output folder; the finished video waits with the service."
+    advice = "Free disk space or fix the permissions of the output folder, then run `reelq retry`."
 
 
 class AddressRefused(ReelqError):
     """The address is not public, or not valid."""
 
-    advice = "Name a public address; networks of one's own are allowed by REELQ_ALLOWED_NETWORKS."
+    advice = "Use a public address, or allow your own network with REELQ_ALLOWED_NETWORKS."
 
 
 class ServiceAway(ReelqError):
     """The reelq REST service does not answer, or its answer broke off."""
 
-    advice = "Is it running, and REELQ_API_URL right? `reelq doctor` looks at both."
+    advice = "Check that it is running and that REELQ_API_URL is correct; `reelq doctor` checks both."
 
     def __init__(self, message: str, advice: str = "") -> None:
         self.advice = advice or self.advice
@@ -236,7 +236,7 @@ class ServiceRefused(ReelqError):
 
 
 class RemoteError(ReelqError):
-    """Something between us and a finished video, told by the service or by the way to it."""
+    """A request to the remote service failed."""
 
     def __init__(self, message: str = "", *, raw: str = "", remote_code: int | None = None) -> None:
         super().__init__(message or (type(self).__doc__ or self.code).strip().rstrip("."))
@@ -246,59 +246,59 @@ class RemoteError(ReelqError):
 
 
 class PassingFault(RemoteError):
-    """A fault that is likely gone in a moment."""
+    """A temporary error."""
 
 
 class NotSent(PassingFault):
     """No connection to the service could be made; nothing was sent."""
 
-    advice = "Check the network and NEMO_API_URL, then `reelq retry`: nothing was sent, and nothing spent."
+    advice = "Check the network and NEMO_API_URL, then run `reelq retry`. Nothing was sent, and nothing was spent."
 
 
 class ConnectionLost(PassingFault):
     """The connection broke before the answer was complete."""
 
-    advice = "Check the network, then `reelq retry`: it goes on where the row stands."
+    advice = "Check the network, then run `reelq retry`: the row continues where it stopped."
 
 
 class TimedOut(PassingFault):
     """No answer came in time."""
 
-    advice = "The service is slow or away: `reelq retry` goes on where the row stands."
+    advice = "The service is slow or unavailable. `reelq retry` continues where the row stopped."
 
 
 class ServerTrouble(PassingFault):
     """The service answered with an error of its own (5xx)."""
 
-    advice = "The service is in trouble: `reelq retry`, later, goes on where the row stands."
+    advice = "The service has a problem. Run `reelq retry` later: the row continues where it stopped."
 
 
 class Unintelligible(PassingFault):
-    """The service's answer is not what its contract says."""
+    """The service's answer breaks its contract."""
 
-    advice = "If it stays, the service has changed: update reelq, or report the raw answer."
+    advice = "If this persists, the service has changed: update reelq, or report the raw answer."
 
 
 class SessionBusy(PassingFault):
-    """The session has another export under way; the service takes one at a time."""
+    """The session already runs an export; the service allows one at a time."""
 
-    advice = "reelq asks again by itself until that one is done."
+    advice = "reelq tries again by itself until that export has finished."
 
 
 class BrokenDownload(PassingFault):
-    """The file that arrived is not the file that was promised."""
+    """The downloaded file is not the expected one."""
 
     advice = "`reelq retry` downloads it again, which is free."
 
 
 class StreamLost(RemoteError):
-    """The instruction was sent and its outcome is in doubt."""
+    """The instruction was sent, but its outcome is unknown."""
 
     advice = "reelq reads the session's state to find out; it never sends the instruction again by itself."
 
 
 class StreamNeverBegan(StreamLost):
-    """Something else came back than the agent's stream, and it does not say that the instruction was refused."""
+    """The answer was neither the agent's stream nor a refusal."""
 
 
 class StreamCut(StreamLost):
@@ -306,21 +306,21 @@ class StreamCut(StreamLost):
 
 
 class StreamSilent(StreamLost):
-    """The agent's stream carried nothing but keep-alives for too long."""
+    """The agent's stream sent only keep-alives for too long."""
 
 
 class StreamOverran(StreamLost):
-    """The agent's stream outlived the longest life that a stream has."""
+    """The agent's stream ran longer than any stream may."""
 
 
 class RateLimited(RemoteError):
     """The service asks for fewer requests (429)."""
 
-    advice = "reelq waits and goes on by itself; a smaller REELQ_MAX_IN_FLIGHT makes it rarer."
+    advice = "reelq waits and continues by itself. Lower REELQ_MAX_IN_FLIGHT if this happens often."
 
 
 class TokenQuota(RateLimited):
-    """No further free token yet: the service gives one per client in 7 days."""
+    """No free token is available yet: the service issues one per client in 7 days."""
 
     advice = "Wait until seven days after the last free token, or register and set NEMO_TOKEN."
 
@@ -328,25 +328,25 @@ class TokenQuota(RateLimited):
 class TokenRefused(RemoteError):
     """The service does not accept the token."""
 
-    advice = "A free token is renewed by itself; a NEMO_TOKEN of your own has to be replaced by a valid one."
+    advice = "reelq renews a free token by itself. Replace your own NEMO_TOKEN with a valid one."
 
 
 class ClientIdMissing(RemoteError):
-    """The service saw no client id (400)."""
+    """The service received no client id (400)."""
 
     advice = "Set NEMO_CLIENT_ID, or let reelq keep one in ~/.config/nemovideo/client_id."
 
 
 class SessionGone(RemoteError):
-    """The remote session is not there any more (1002); what it held is gone."""
+    """The remote session no longer exists (1002)."""
 
-    advice = "A row to which nothing was sent starts over by itself; for any other, `reelq retry` begins again."
+    advice = "A row for which nothing was sent starts over by itself; for any other, run `reelq retry`."
 
 
 class CreditsExhausted(RemoteError):
     """The account is out of credits (2001)."""
 
-    advice = "Register (the link is shown) or top up; the rows wait and go on by themselves."
+    advice = "Register (the link is shown) or top up. The rows wait, and continue by themselves."
 
 
 class PlanRequired(RemoteError):
@@ -356,25 +356,25 @@ class PlanRequired(RemoteError):
 
 
 class FileRefused(RemoteError):
-    """The service does not take this file."""
+    """The service does not accept this file."""
 
 
 class TypeNotAccepted(FileRefused):
     """The service does not accept this type of file (4001)."""
 
-    advice = "Convert it: mp4 mov avi webm mkv, jpg png gif webp, mp3 wav m4a aac are accepted; MP4 goes smoothest."
+    advice = "Convert it to an accepted type: mp4 mov avi webm mkv, jpg png gif webp, mp3 wav m4a aac. MP4 works best."
 
 
 class FileTooLarge(FileRefused):
     """The file is too large for the service (4002)."""
 
-    advice = "At most 500 MB a file: compress or trim it."
+    advice = "Compress or trim it: a file may have at most 500 MB."
 
 
 class AgentFailed(RemoteError):
-    """The agent told of an error of its own."""
+    """The agent reported an error."""
 
-    advice = "`reelq retry` sends the instruction once more in the same session."
+    advice = "`reelq retry` sends the instruction again in the same session."
 
 
 class RenderDuplicate(RemoteError):
@@ -382,16 +382,16 @@ class RenderDuplicate(RemoteError):
 
 
 class RenderUnknown(RemoteError):
-    """The service knows no render with this id."""
+    """The service has no render with this id."""
 
 
 class ResultMissing(RemoteError):
-    """The finished file is not at its address."""
+    """The finished file is not at its URL."""
 
     advice = "`reelq retry` exports again, which is free."
 
 
 class Rejected(RemoteError):
-    """The service refused, for a reason that its contract does not name."""
+    """The service refused the request for an undocumented reason."""
 
-    advice = "The raw answer is kept with the row; `reelq retry` tries again."
+    advice = "The raw answer is kept with the row: see `reelq show`. `reelq retry` tries again."

@@ -21,7 +21,7 @@ PIPELINE: Final = tuple(Stage)
 
 
 class Route(StrEnum):
-    """What an instruction asks for, and so which stages its job has."""
+    """What an instruction asks for; this determines the job's stages."""
 
     EDIT = "edit"
     EXPORT = "export"
@@ -42,7 +42,7 @@ ROUTES: Final = MappingProxyType(
 
 
 class Status(StrEnum):
-    """Where a job stands within its stage."""
+    """The status of a job in its stage."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -53,7 +53,7 @@ class Status(StrEnum):
 
 
 class Cause(StrEnum):
-    """Why a job is `waiting`, always one of these."""
+    """Why a job is `waiting`."""
 
     CREDITS = "credits"
     PLAN = "plan"

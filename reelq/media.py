@@ -10,7 +10,7 @@ from typing import BinaryIO, Final
 
 
 class Kind(StrEnum):
-    """What a file is to the agent."""
+    """The kind of a media file."""
 
     VIDEO = "video"
     IMAGE = "image"

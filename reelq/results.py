@@ -35,8 +35,8 @@ _WAITING_MESSAGES: Final = MappingProxyType(
         Cause.CREDITS: "waits for credits",
         Cause.PLAN: "waits for a plan that allows it",
         Cause.TOKEN: "waits for a valid token",
-        Cause.PAUSED: "waits until it is resumed",
-        Cause.SESSION: "waits for the row before it in its session",
+        Cause.PAUSED: "waits until you resume it",
+        Cause.SESSION: "waits for the previous row of its session",
         Cause.TWIN: "waits for the same row of another batch",
     }
 )
@@ -132,7 +132,7 @@ def _cannot_write_to(path: Path, error: OSError) -> CannotWrite:
     )
     disk_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
     cannot_write.advice = (
-        "Make room there." if disk_full else "Name a folder that is there, and a file that no other program holds open."
+        "Free some disk space." if disk_full else "Name an existing folder, and a file that no other program has open."
     )
     return cannot_write
 

@@ -15,33 +15,33 @@ _LOOPBACK: Final = "127.0.0.1"
 _MAX_PORT: Final = 65_535
 Network = IPv4Network | IPv6Network
 DESCRIPTIONS: Final = {
-    "NEMO_API_URL": "where the service is",
-    "NEMO_WEB_URL": "where links for people lead to",
-    "NEMO_TOKEN": "your own account's token; without it a free starter account is used",
-    "NEMO_CLIENT_ID": "this installation's id with the service; one for ever",
+    "NEMO_API_URL": "the URL of the NemoVideo service",
+    "NEMO_WEB_URL": "the site that links for people lead to",
+    "NEMO_TOKEN": "your own account's token; without it, a free starter account is used",
+    "NEMO_CLIENT_ID": "this installation's id with the service; it never changes",
     "SKILL_SOURCE": "the platform that requests are attributed to",
     "REELQ_DATABASE_URL": "where every row's state is kept; PostgreSQL for more than one machine",
-    "REELQ_BROKER_URL": "the Redis that carries messages to workers; without it this machine works by itself",
+    "REELQ_BROKER_URL": "the Redis that carries messages to workers; without it, this machine works alone",
     "REELQ_DATA_DIR": "the folder of the database, the key, your own skills, and of files over HTTP (then shared)",
-    "REELQ_SECRET_KEY": "locks the tokens in the database; the same on every machine",
-    "REELQ_MAX_IN_FLIGHT": "most rows of the account at work at once",
-    "REELQ_POLL_INTERVAL": "seconds between two looks at an export",
-    "REELQ_POLL_LIMIT": "looks after which an export counts as stuck",
-    "REELQ_RATE_LIMIT_WAIT": "seconds to hold off after the service says 429",
-    "REELQ_EDIT_TIMEOUT": "seconds that an edit may take at most",
+    "REELQ_SECRET_KEY": "encrypts the tokens in the database; the same on every machine",
+    "REELQ_MAX_IN_FLIGHT": "maximum number of rows of the account in progress at once",
+    "REELQ_POLL_INTERVAL": "seconds between two polls of an export",
+    "REELQ_POLL_LIMIT": "polls after which an export counts as stuck",
+    "REELQ_RATE_LIMIT_WAIT": "seconds to wait after the service answers 429",
+    "REELQ_EDIT_TIMEOUT": "maximum duration of an edit in seconds",
     "REELQ_SILENCE_TIMEOUT": "seconds of keep-alives alone after which an edit's stream counts as lost",
-    "REELQ_SETTLE_FIRST_WAIT": "seconds before the first look at what a lost stream left behind",
-    "REELQ_SETTLE_WAIT": "seconds between the looks after it",
-    "REELQ_SETTLE_READS": "looks without a change before an edit can count as unconfirmed",
+    "REELQ_SETTLE_FIRST_WAIT": "seconds before the session is first checked after a lost stream",
+    "REELQ_SETTLE_WAIT": "seconds between the checks that follow",
+    "REELQ_SETTLE_READS": "checks without a change before an edit can count as unconfirmed",
     "REELQ_ANONYMOUS_FALLBACK": "1: when NEMO_TOKEN is refused, rows not yet begun use the free account; 0: they wait",
-    "REELQ_LEASE_SECONDS": "seconds after which a silent worker's rows go to others",
-    "REELQ_STOP_GRACE": "seconds that a stopping worker gives to what it has begun",
-    "REELQ_KEEP_DAYS": "days after which finished batches are forgotten; without it they are kept",
-    "REELQ_API_URL": "the reelq service that commands ask; without it they work on this machine's own queue",
-    "REELQ_API_KEY": "your key to that service; `reelq keys create` makes one there",
+    "REELQ_LEASE_SECONDS": "seconds until a worker's lease expires and its rows are requeued",
+    "REELQ_STOP_GRACE": "seconds that a stopping worker waits for its running stages",
+    "REELQ_KEEP_DAYS": "days after which finished batches are deleted; without it, they are kept",
+    "REELQ_API_URL": "the reelq service that commands use; without it, they use this machine's own queue",
+    "REELQ_API_KEY": "your key to that service; `reelq keys create` creates one there",
     "REELQ_ALLOWED_NETWORKS": "networks of your own that webhooks may be sent to, as 10.1.0.0/16,fd12::/16",
     "REELQ_LOG_FORMAT": "how workers and the REST service write their log: console or json",
-    "REELQ_METRICS_ADDRESS": "where a worker tells its metrics, HOST:PORT or PORT; without it, nowhere",
+    "REELQ_METRICS_ADDRESS": "where a worker serves its metrics, HOST:PORT or PORT; without it, nowhere",
 }
 """A one-line description of each variable."""
 
@@ -92,7 +92,7 @@ def _secret_header_safe(value: SecretStr) -> SecretStr:
 _HEADER_DESCRIPTION: Final = "plain ASCII without spaces, as it goes into a header"
 # The description of each type is shown to users whose variable has an invalid value.
 WebAddress = Annotated[
-    str, AfterValidator(web_address), Field(description="an address that begins with http:// or https://")
+    str, AfterValidator(web_address), Field(description="a URL that starts with http:// or https://")
 ]
 HeaderText = Annotated[Annotated[str, AfterValidator(_header_safe)] | None, Field(description=_HEADER_DESCRIPTION)]
 HeaderSecret = Annotated[
@@ -102,7 +102,7 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False, description="a numbe
 Count = Annotated[int, Field(ge=1, description="a whole number of at least 1")]
 Switch = Annotated[bool, Field(description="1 or 0")]
 Networks = Annotated[
-    str, AfterValidator(_check_networks), Field(description="networks such as 10.1.0.0/16, with commas between them")
+    str, AfterValidator(_check_networks), Field(description="networks such as 10.1.0.0/16, separated by commas")
 ]
 Place = Annotated[
     Annotated[str, AfterValidator(_check_place)] | None,

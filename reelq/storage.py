@@ -211,7 +211,7 @@ class Storage:
 
     def _unchecked_path(self, sha256: str) -> Path:
         if not _HASH.fullmatch(sha256):
-            raise ValueError(f"{sha256!r} is no hash")
+            raise ValueError(f"{sha256!r} is not a SHA-256")
         return self._folder / sha256[:2] / sha256
 
     def _subfolder(self, name: str) -> Path:
@@ -221,7 +221,7 @@ class Storage:
             folder.mkdir(parents=True, exist_ok=True)
             _flush_to_disk(folder.parent)
         if name and folder.is_symlink():
-            raise CannotWrite(f"The storage's folder {name} is a link, which is not followed")
+            raise CannotWrite(f"The storage folder {name} is a symbolic link, which is not allowed")
         return folder
 
 
@@ -239,8 +239,8 @@ def _disk_errors() -> Iterator[None]:
     except OSError as error:
         if error.errno not in _DISK_FULL:
             raise
-        cannot_write = CannotWrite("There is no room for it in the storage")
-        cannot_write.advice = "Nothing of it was kept. Ask whoever runs this service to make room, then send it again."
+        cannot_write = CannotWrite("The storage is full")
+        cannot_write.advice = "Nothing was stored. Ask the operator of this service to free space, then send it again."
         raise cannot_write from None
 
 

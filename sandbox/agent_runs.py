@@ -62,7 +62,7 @@ def _text_of(body: dict[str, Any]) -> str:
     texts = [part.get("text") for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
     text = "\n".join(text for text in texts if isinstance(text, str)).strip()
     if body.get("app_name") != _APP or body.get("user_id") != "me" or not text:
-        raise Refusal(Code.UNPROCESSABLE, f"app_name {_APP}, user_id me and a text in new_message.parts are needed")
+        raise Refusal(Code.UNPROCESSABLE, f"app_name {_APP}, user_id me and a text in new_message.parts are required")
     return text
 
 

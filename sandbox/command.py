@@ -52,7 +52,7 @@ def _finite(_context: click.Context, _parameter: click.Parameter, value: float |
 def _reason(error: OSError | UnicodeError) -> str:
     """Why the address can't be used, and what to do about it if that is known."""
     if isinstance(error, UnicodeError | socket.gaierror):
-        return "there is no such host"
+        return "no such host"
     # The error's own text would repeat the address.
     reason = os.strerror(error.errno) if error.errno else str(error)
     return f"{reason}; --port 0 takes a free port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else reason
@@ -61,26 +61,30 @@ def _reason(error: OSError | UnicodeError) -> str:
 @click.command(epilog=_EPILOG, context_settings={"show_default": True, "max_content_width": 120})
 @click.option("--host", default="127.0.0.1", help="Address to listen on.")
 @click.option("--port", default=8750, type=click.IntRange(0, 65535), help="Port; 0 takes a free one.")
-@click.option("--speed", default=20.0, type=_ABOVE_0, callback=_finite, help="Divides the documented waits.")
+@click.option("--speed", default=20.0, type=_ABOVE_0, callback=_finite, help="Divide the documented latencies by this.")
 @click.option("--latency/--no-latency", default=True, help="Wait as the real service does, or answer at once.")
 @click.option("--seed", default=0, help="The same seed and requests give the same choices.")
-@click.option("--credits", "credits_", default=100, type=click.IntRange(0), help="What a free account starts with.")
+@click.option("--credits", "credits_", default=100, type=click.IntRange(0), help="Credits of a new free account.")
 @click.option("--token", "tokens", multiple=True, callback=_tokens, metavar="TOKEN=CREDITS", help="A registered user.")
-@click.option("--streams", default="mixed", type=click.Choice(["adk", "flat", "mixed"]), help="The events' form.")
+@click.option(
+    "--streams", default="mixed", type=click.Choice(["adk", "flat", "mixed"]), help="Format of the agent's events."
+)
 @click.option(
     "--renders",
     default="mixed",
     type=click.Choice(["plain", "data", "enveloped", "mixed"]),
-    help="The form in which an export's progress is told.",
+    help="Format of an export's progress.",
 )
-@click.option("--keep-alive", type=_ABOVE_0, callback=_finite, help="Seconds between signs of life; else 15/speed.")
-@click.option("--max-file-mb", default=500, type=click.IntRange(1), help="Largest file that is taken.")
-@click.option("--clients-per-address", default=10, type=click.IntRange(1), help="Free clients from one address.")
+@click.option("--keep-alive", type=_ABOVE_0, callback=_finite, help="Seconds between keep-alives; by default 15/speed.")
+@click.option("--max-file-mb", default=500, type=click.IntRange(1), help="Largest file that is accepted.")
+@click.option("--clients-per-address", default=10, type=click.IntRange(1), help="Free clients allowed per address.")
 @click.option("--encoders", default=2, type=click.IntRange(1), help="Exports encoded at the same time.")
-@click.option("--end-with-stdin", is_flag=True, help="End when standard input does: with whoever started it.")
+@click.option(
+    "--end-with-stdin", is_flag=True, help="Stop when standard input closes, as when the parent process exits."
+)
 @click.argument("faults", nargs=-1, callback=_faults)
 def main(host: str, port: int, credits_: int, end_with_stdin: bool, **options: object) -> None:
-    """Stand in for the NemoVideo service: the whole contract, on this machine, spending nothing.
+    """Run a stand-in for the NemoVideo service on this machine: the whole contract, at no cost.
 
     It prints one line when it is ready. Faults are set here, or later with POST /sandbox/faults;
     GET /sandbox/ledger shows what was asked of it.

@@ -107,14 +107,14 @@ def read_setting(name: str, value: object) -> Setting:
     """Parse the setting of a fault from JSON: a number, true or false, or an object."""
     kind = KINDS.get(name)
     if kind is None:
-        raise UnknownFault(f"no fault is called {name}; there are: {', '.join(sorted(KINDS))}")
+        raise UnknownFault(f"no fault is named {name}; available: {', '.join(sorted(KINDS))}")
     if isinstance(value, int | float):
         value = {kind.measure: value}
     if not isinstance(value, dict) or not value.keys() <= {"rate", "count", "on", "for", "seconds"}:
         fields = "rate, count, on, for or seconds"
         raise UnknownFault(f"{name}: give a number, or an object with {fields}; not {_shown(value)}")
     if kind.measure == "seconds" and "seconds" not in value:
-        raise UnknownFault(f"{name} is a length of time: say how many seconds")
+        raise UnknownFault(f"{name} is a duration: give the number of seconds")
     return Setting(
         rate=_number(name, "rate", value.get("rate", 1), 1),
         count=None if value.get("count") is None else int(_number(name, "count", value["count"], float("inf"))),

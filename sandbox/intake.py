@@ -36,7 +36,7 @@ class Incoming:
 
     def __post_init__(self) -> None:
         if kind_of(self.filename) is None:
-            raise Refusal(Code.TYPE_NOT_ACCEPTED, f"file type not accepted; accepted are {', '.join(sorted(KINDS))}")
+            raise Refusal(Code.TYPE_NOT_ACCEPTED, f"file type not accepted; accepted types: {', '.join(sorted(KINDS))}")
         self._file = self.path.open("wb")
 
     def write(self, chunk: bytes | memoryview) -> None:
@@ -73,7 +73,7 @@ class Intake:
     async def read_multipart(self, content_type: str, body: "AsyncIterable[bytes]") -> None:
         boundary = parse_options_header(content_type)[1].get(b"boundary")
         if not boundary:
-            raise Refusal(Code.UNPROCESSABLE, "a multipart body without a boundary")
+            raise Refusal(Code.UNPROCESSABLE, "the multipart body has no boundary")
         parser = MultipartParser(
             boundary,
             {
@@ -90,13 +90,13 @@ class Intake:
                 parser.write(chunk)
             parser.finalize()
         except MultipartParseError as error:
-            raise Refusal(Code.UNPROCESSABLE, f"a broken multipart body: {error}") from None
+            raise Refusal(Code.UNPROCESSABLE, f"invalid multipart body: {error}") from None
         self._check()
 
     async def fetch(self, url: object) -> None:
         """Fetch a file from its URL, as the service does."""
         if not isinstance(url, str) or urllib.parse.urlsplit(url).scheme not in {"http", "https"}:
-            raise Refusal(Code.UNPROCESSABLE, "urls takes http and https addresses")
+            raise Refusal(Code.UNPROCESSABLE, "urls must be http or https URLs")
         await asyncio.to_thread(self._fetch, url)
         self._check()
 

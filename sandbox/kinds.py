@@ -89,54 +89,54 @@ _CANNED: Final = (
     ),
     Kind("unknown_code", "Code 5999, which no contract names.", EVERYWHERE, _enveloped(200, 5999, "unforeseen")),
     Kind("stream_refused", "HTTP 503 with the envelope instead of a stream.", EDIT, _enveloped(503, 503, "agent busy")),
-    Kind("claim_missing", "The claim endpoint is not there: 404.", frozenset({Endpoint.CLAIM}), Canned(404)),
+    Kind("claim_missing", "The claim endpoint does not exist: 404.", frozenset({Endpoint.CLAIM}), Canned(404)),
     Kind("result_missing", "The finished file is not there: 404.", FILES, Canned(404)),
 )
 
 _WIRE: Final = (
     Kind("connection_dropped", "The connection closes before anything is done.", EVERYWHERE),
-    Kind("answer_dropped", "The work is done, then the connection closes without an answer.", EVERYWHERE),
-    Kind("slow_answer", "So many seconds before anything is done.", EVERYWHERE, measure="seconds"),
-    Kind("tokens_expire", "A free token is dead so many seconds after its issue.", WITH_TOKEN, measure="seconds"),
-    Kind("session_lost", "The session is forgotten for good: code 1002.", WITH_SESSION),
-    Kind("session_lost_404", "The session is forgotten for good: a bare 404.", WITH_SESSION),
-    Kind("upload_not_applied", "The files are taken, the draft stays as it is.", frozenset({Endpoint.UPLOAD})),
+    Kind("answer_dropped", "The work is done, but the connection closes without an answer.", EVERYWHERE),
+    Kind("slow_answer", "Wait this many seconds before doing anything.", EVERYWHERE, measure="seconds"),
+    Kind("tokens_expire", "A free token expires this many seconds after its issue.", WITH_TOKEN, measure="seconds"),
+    Kind("session_lost", "The session is lost for good: code 1002.", WITH_SESSION),
+    Kind("session_lost_404", "The session is lost for good: a bare 404.", WITH_SESSION),
+    Kind("upload_not_applied", "The files are accepted, but not added to the draft.", frozenset({Endpoint.UPLOAD})),
 )
 
 _AGENT: Final = (
-    Kind("silent_edit", "The edit is done and the stream closes without a text.", EDIT, usual=0.3),
-    Kind("temporary_issue", "After its answer the agent speaks of a temporary issue.", EDIT, usual=0.05),
-    Kind("screen_talk", "The answer can end with advice for a person before a screen.", EDIT, usual=1.0),
-    Kind("agent_declines", "The agent says no; nothing changes.", EDIT),
+    Kind("silent_edit", "The edit is done, but the stream closes without a text.", EDIT, usual=0.3),
+    Kind("temporary_issue", "After its answer, the agent mentions a temporary issue.", EDIT, usual=0.05),
+    Kind("screen_talk", "The answer can end with instructions for a person at a screen.", EDIT, usual=1.0),
+    Kind("agent_declines", "The agent declines; nothing changes.", EDIT),
     Kind("agent_asks_back", "The agent asks a question; nothing changes.", EDIT),
     Kind("agent_error", 'The agent fails: {"error": …, "error_details": …}.', EDIT),
     Kind("agent_error_code", "The agent fails: an event with errorCode alone.", EDIT),
     Kind("agent_error_message", "The agent fails: an event with errorCode and errorMessage.", EDIT),
-    Kind("two_step_edit", "Half of the change comes at half of the time, the rest at the end.", EDIT),
-    Kind("slow_stream", "So many seconds before each event.", EDIT, measure="seconds"),
-    Kind("silent_stream", "Keep-alives only, for so many seconds; the work is done.", EDIT, measure="seconds"),
-    Kind("stream_cut", "The stream breaks off midway; the work goes on behind it.", EDIT),
+    Kind("two_step_edit", "Half of the change comes halfway, the rest at the end.", EDIT),
+    Kind("slow_stream", "Wait this many seconds before each event.", EDIT, measure="seconds"),
+    Kind("silent_stream", "Only keep-alives for this many seconds; the work is done.", EDIT, measure="seconds"),
+    Kind("stream_cut", "The stream breaks off midway; the work continues.", EDIT),
     Kind("stream_cut_ends", "The stream breaks off midway and the work ends with it.", EDIT),
-    Kind("garbage_event", "One event is no JSON.", EDIT),
+    Kind("garbage_event", "One event is not JSON.", EDIT),
 )
 
 _RENDERS: Final = (
     Kind("render_refused", "The export is refused: code 422.", RENDER),
-    Kind("render_duplicate", "The export is taken, yet its fresh id is refused as a duplicate.", RENDER),
+    Kind("render_duplicate", "The export is accepted, but its new id is refused as a duplicate.", RENDER),
     Kind("render_failed", "The export ends as failed.", RENDER),
-    Kind("render_stuck", "The export stays at processing for ever.", RENDER),
+    Kind("render_stuck", "The export stays at processing forever.", RENDER),
     Kind("render_forgotten", "The export is unknown from now on: 404.", POLL),
     Kind("result_unreachable", "output.url leads nowhere; the download endpoint works.", POLL),
     Kind("download_cut", "The connection closes halfway through the file.", FILES),
     Kind("download_short", "The file ends early, and its length says so.", FILES),
-    Kind("download_no_ranges", "A range is asked for, the whole file comes.", FILES),
+    Kind("download_no_ranges", "The whole file is sent although a range was requested.", FILES),
     Kind("download_corrupted", "Right length, wrong bytes.", FILES),
 )
 
 _LATENCIES: Final = tuple(
     Kind(
         f"{name}_seconds",
-        f"Each {name.replace('_', ' ')} takes so many seconds.",
+        f"Each {name.replace('_', ' ')} takes this many seconds.",
         EVERYWHERE,
         measure="seconds",
     )

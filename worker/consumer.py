@@ -40,11 +40,11 @@ class Consumer(CelerysConsumer):
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         """Log the outage. Closing a broken connection can fail too, which must not prevent the reconnect."""
-        log.warning("the broker is away: messages come again when it is back", extra={"away": "broker"})
+        log.warning("The broker is unavailable. Messages are redelivered when it is back.", extra={"away": "broker"})
         try:
             super().on_connection_error_after_connected(exc)
         except Exception as error:  # noqa: BLE001 - any failure to close it
-            log.warning("the lost connection to the broker could not be closed in order: %r", error)
+            log.warning("Could not close the lost broker connection cleanly: %r", error)
 
     def on_close(self) -> None:
         """Clear the state of the lost connection. Retry, as Celery iterates over sets that pool threads change."""
@@ -83,7 +83,7 @@ class Consumer(CelerysConsumer):
             except Exception as error:
                 if self._is_broken(error):
                     raise
-                problem = f"it can't be dealt with: {shortened(error)}"
+                problem = f"it cannot be handled: {shortened(error)}"
             if problem:
                 self._drop(message, problem)
 
@@ -95,7 +95,7 @@ class Consumer(CelerysConsumer):
 
     def _drop(self, message: Any, problem: str) -> None:
         name = shortened(message.headers.get("id"))
-        log.warning("a message is dropped (its id is %s): %s", name, problem)
+        log.warning("Dropped message %s: %s", name, problem)
         if not message.acknowledged:
             message.reject_log_error(log, self.connection_errors)
 
@@ -120,7 +120,7 @@ def _ignore_errors(act: Callable[..., Any]) -> Callable[..., None]:
         try:
             act(*args, **kwargs)
         except Exception as error:  # noqa: BLE001 - the type depends on where the connection broke
-            log.info("a message could not be acknowledged: %r", error)
+            log.info("Could not acknowledge a message: %r", error)
 
     return attempt
 
@@ -139,9 +139,9 @@ def why_not(message: Any, tasks: Container[str]) -> str:
     if task not in tasks:
         return f"no task here is called {shortened(task)}; a newer version may know it"
     if headers.get("eta") is not None or headers.get("expires") is not None:
-        return "it has a time of its own, and times are kept in the database alone"
+        return "it has an eta or expiry, which reelq does not use"
     if not _are_time_limits(headers.get("timelimit")) or not isinstance(headers.get("retries") or 0, int):
-        return "its headers are not in order"
+        return "its headers are invalid"
     return _body_problem(message)
 
 
@@ -156,8 +156,8 @@ def _body_problem(message: Any) -> str:
     if not (isinstance(args, list) and isinstance(kwargs, dict) and isinstance(embedded, dict | None)):
         return "its body holds no arguments"
     if not all(_is_storable(argument) for argument in args):
-        return "the database can hold no such arguments"
-    return "" if _is_chain((embedded or {}).get("chain")) else "what follows in its chain are no tasks"
+        return "the database cannot store its arguments"
+    return "" if _is_chain((embedded or {}).get("chain")) else "its chain contains something other than tasks"
 
 
 def _is_storable(argument: object) -> bool:

@@ -93,7 +93,7 @@ class Core:
             for _ in range(2):  # twice, for threads started meanwhile: they inherit the old cores
                 _bind(cores)
         except OSError as error:
-            log.info("it is not ours to choose a core: %s", error)
+            log.info("Cannot set the CPU affinity: %s", error)
             self._allowed, core = set(), None
             if claim:
                 claim.close()
@@ -102,7 +102,7 @@ class Core:
             self._claim.close()
         self._pinned_core, self._claim = core, claim
         if core is not None:
-            log.debug("on core %d", core)
+            log.debug("Pinned to core %d", core)
 
 
 def _claim_name(name: str) -> socket.socket | None:

@@ -125,7 +125,7 @@ class DatabaseContext:
         try:
             ledger.charge_ended(self._store, self._account_id, send_ids, self.remote.balance)
         except RemoteError as error:
-            log.info("no reading after the edit of %s: %s", self._at.job_id, error)
+            log.info("Cannot read the balance after the edit of %s: %s", self._at.job_id, error)
 
     def read_balance(self, moment: Literal["before", "asked"]) -> int:
         max_age = ledger.FRESH_SECONDS if moment == "before" else 0.0

@@ -117,7 +117,7 @@ class Executor:
         except Exception as error:
             if not is_unavailable(error):
                 raise
-            log.warning("the database is away: the message goes out again later", extra=_NO_DATABASE)
+            log.warning("The database is unavailable. The message will be published again later.", extra=_NO_DATABASE)
             self.metrics.messages.labels(stage, "away").inc()
             return None
         self.metrics.messages.labels(
@@ -156,7 +156,7 @@ class Executor:
             ended = self._record(lambda: self.recorder.record(claimed, outcome), held)
         except (JobReleased, StaleMove) as why:
             self.metrics.lost.inc(isinstance(why, StaleMove) or held.is_over)
-            log.info("let go of %s in %s, run %s", held.job_id, claimed.at.stage, held.run)
+            log.info("Released %s in %s, run %s", held.job_id, claimed.at.stage, held.run)
             self.metrics.told_of(claimed.at.stage, StageResult.LET_GO, time.monotonic() - began)
             if self.hands.must_let_go.is_set():
                 self._release({held.job_id: held.run})  # it may have been claimed after `release_all` ran
@@ -189,9 +189,9 @@ class Executor:
             return error
         except Exception as error:  # a bug fails the row with a message, and the worker goes on
             if is_unavailable(error):
-                log.warning("the database is away: the stage is begun again later", extra=_NO_DATABASE)
+                log.warning("The database is unavailable. The stage will run again later.", extra=_NO_DATABASE)
                 raise JobReleased from error
-            log.exception("a fault of ours")
+            log.exception("Internal error")
             return error
 
     def _record(self, act: Callable[[], Ended], held: HeldJob) -> Ended:
@@ -204,7 +204,7 @@ class Executor:
                 if not is_unavailable(error) or held.lost:
                     raise
                 if wait == _RETRY_WAIT[0]:
-                    log.warning("the database is away: what came of it is written down later", extra=_NO_DATABASE)
+                    log.warning("The database is unavailable. The outcome will be recorded later.", extra=_NO_DATABASE)
             time.sleep(wait * random.uniform(0.5, 1))
             wait = min(wait * 2, longest)
 
@@ -276,7 +276,7 @@ class Executor:
         try:
             return self._storage.path(sha256)
         except FileNotFoundError:
-            missing = FileUnreadable(f"{name} is not in the storage any more")
+            missing = FileUnreadable(f"{name} is no longer in storage")
             missing.advice = "Upload it again, then retry the row."
             raise missing from None
 
@@ -291,7 +291,7 @@ class Executor:
             try:
                 reading = ledger.take_reading(self.store, account_id, "watched", self.remote(account_id).balance)
             except ReelqError as error:
-                log.info("account %s can't be looked at: %s", account_id, error)
+                log.info("Cannot read the balance of account %s: %s", account_id, error)
                 continue
             with self.store.write() as session:
                 parked.resume(session, account_id, self.store.now(session), reading.available, batch_id)

@@ -6,9 +6,7 @@ from typing import Final
 
 DEFAULT_ADDRESS: Final = "127.0.0.1"
 """The address that Flower listens on by default."""
-ADVICE: Final = (
-    "Set FLOWER_BASIC_AUTH=NAME:PASSWORD, or leave FLOWER_ADDRESS unset: then this machine alone can look at Flower"
-)
+ADVICE: Final = "Set FLOWER_BASIC_AUTH=NAME:PASSWORD, or leave FLOWER_ADDRESS unset to restrict Flower to this machine"
 
 
 def refusal(environment: Mapping[str, str]) -> str:

@@ -128,7 +128,7 @@ class Maintenance:
                 scheduler.republish_overdue(session, now, lease, self._batch_id)
         pipeline.metrics.rescued.inc(len(rescued))
         if rescued:
-            log.warning("took %d jobs back from workers that fell silent", len(rescued))
+            log.warning("Rescheduled %d jobs whose lease had expired", len(rescued))
 
     def _check_parked(self) -> None:
         try:
@@ -171,7 +171,7 @@ class Costs:
             try:
                 ledger.charge_ended(store, account_id, sends, self._pipeline.remote(account_id).balance)
             except RemoteError as error:
-                log.info("what %d instructions cost can't be read yet: %s", len(sends), error)
+                log.info("Cannot read the cost of %d instructions yet: %s", len(sends), error)
                 self._not_before[account_id] = time.monotonic() + settings.reelq_poll_interval
 
 
@@ -212,7 +212,7 @@ class FinishedBatches:
         except Exception as error:
             if not is_unavailable(error):
                 raise
-            log.info("the database is away: whoever works next notes what has finished")
+            log.info("The database is unavailable. The next worker will record finished batches.")
 
     def _since(self) -> int | None:
         """Return the number of the event to start from, or None for a scan of all batches."""

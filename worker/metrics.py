@@ -46,23 +46,28 @@ class Metrics:
             "reelq_stage_seconds", "How long stages took, by how they ended", ("stage", "ending"), registry=registry,
             buckets=_STAGE_SECONDS,
         )  # fmt: skip
-        self.ended = Counter("reelq_jobs_ended", "Rows brought to their end", ("status", "code"), registry=registry)
-        self.messages = Counter("reelq_messages", "Messages by what came of them", ("stage", "came"), registry=registry)
-        self.retries = Counter("reelq_retries", "Stages to be tried again", ("stage", "code"), registry=registry)
+        self.ended = Counter("reelq_jobs_ended", "Rows that have ended", ("status", "code"), registry=registry)
+        self.messages = Counter("reelq_messages", "Messages by result", ("stage", "came"), registry=registry)
+        self.retries = Counter("reelq_retries", "Stages that will be retried", ("stage", "code"), registry=registry)
         self.limited = Counter("reelq_rate_limited", "Answers 429", ("stage",), registry=registry)
-        self.tokens = Counter("reelq_token_requests", "Free tokens asked for", ("outcome",), registry=registry)
-        self.rescued = Counter("reelq_leases_rescued", "Rows taken back from the silent", registry=registry)
-        self.lost = Counter("reelq_leases_lost", "Rows held, and not kept", registry=registry)
-        self.in_hand = Gauge("reelq_jobs_in_hand", "Rows that it works on now", registry=registry)
+        self.tokens = Counter("reelq_token_requests", "Requests for free tokens", ("outcome",), registry=registry)
+        self.rescued = Counter("reelq_leases_rescued", "Rows rescheduled after their lease expired", registry=registry)
+        self.lost = Counter("reelq_leases_lost", "Rows whose lease was lost", registry=registry)
+        self.in_hand = Gauge("reelq_jobs_in_hand", "Rows in progress", registry=registry)
         self.slots = Gauge("reelq_slots", "How many rows it can work on at once", registry=registry)
         self.deliveries = Histogram(
-            "reelq_delivery_seconds", "Tries to tell an endpoint something", ("outcome",), registry=registry,
+            "reelq_delivery_seconds", "Webhook delivery attempts", ("outcome",), registry=registry,
             buckets=_DELIVERY_SECONDS,
         )  # fmt: skip
-        self.away = Counter("reelq_away", "Times that work had to wait for it", ("what",), registry=registry)
-        self.lines = Counter("reelq_log_lines", "Lines of the log, from warnings on", ("level",), registry=registry)
+        self.away = Counter(
+            "reelq_away", "Times that work waited for an unavailable service", ("what",), registry=registry
+        )
+        self.lines = Counter("reelq_log_lines", "Log records, from warnings up", ("level",), registry=registry)
         self.rounds = Gauge(
-            "reelq_lifeline_round_timestamp_seconds", "When a duty was last done", ("duty",), registry=registry
+            "reelq_lifeline_round_timestamp_seconds",
+            "Time of the last completed run of a duty",
+            ("duty",),
+            registry=registry,
         )
         self.info = Gauge("reelq_worker_info", "Always 1", ("worker", "version"), registry=registry)
         ProcessCollector(namespace="reelq", registry=registry)
@@ -112,7 +117,9 @@ class Metrics:
         try:
             self._server, _ = start_http_server(port, host, self.registry)
         except OSError as error:
-            log.warning("no metrics are told: REELQ_METRICS_ADDRESS=%s: %s", display_address, error.strerror or error)
+            log.warning(
+                "Cannot serve metrics at REELQ_METRICS_ADDRESS=%s: %s", display_address, error.strerror or error
+            )
         else:
             log.info("metrics at http://%s/metrics", display_address)
 

@@ -67,7 +67,7 @@ _SEND_OUTCOMES: Final[Mapping[type[Exception], Outcome]] = MappingProxyType(
         Cancelled: Outcome.UNCONFIRMED,
     }
 )
-_BUG_ADVICE: Final = "A fault of reelq's own: its log has more."
+_BUG_ADVICE: Final = "This is a bug in reelq. See the worker's log for details."
 _RESET_TO_RENDER: Final = MappingProxyType({"remote_render_id": "", "result_url": "", "looks": 0})
 _RESET_TO_UPLOAD: Final = MappingProxyType(
     {
@@ -168,7 +168,7 @@ class Recorder:
                 if stage:
                     values |= {"stage": stage, **(_RESET_TO_UPLOAD if stage is Stage.UPLOAD else _RESET_TO_RENDER)}
                 completion.reschedule(
-                    session, claimed.at, now, seconds, f"{message}; again in {seconds:.0f} s", **values
+                    session, claimed.at, now, seconds, f"{message}; retrying in {seconds:.0f} s", **values
                 )
                 return _runs_again(StageResult.AGAIN, message, now, seconds, error)
             case RunAgainIn(seconds, account_waits):
@@ -180,7 +180,7 @@ class Recorder:
                 is_poll = claimed.at.stage is Stage.POLL and isinstance(error, errors.SessionBusy)
                 updates = {"looks": completion.polls_of(session, claimed.at) + 1} if is_poll else {}
                 completion.reschedule(
-                    session, claimed.at, now, seconds, f"{message}; again in {seconds:.0f} s", **updates
+                    session, claimed.at, now, seconds, f"{message}; retrying in {seconds:.0f} s", **updates
                 )
                 return _runs_again(StageResult.HELD_OFF, message, now, seconds, error)
             case Park() if leases.is_to_be_cancelled(session, claimed.at):
@@ -224,7 +224,7 @@ class Recorder:
         if self._settings.nemo_token:
             configured = accounts.account_for(self._store, self._vault, self._settings, home=self._home)
             if configured != claimed.account.id:
-                message = "the token that it was handed in with is refused; the row goes on with the NEMO_TOKEN of now"
+                message = "the row's token was refused; continuing with the current NEMO_TOKEN"
                 return _Fallback(configured, message)
         if not self._settings.reelq_anonymous_fallback:
             return None
@@ -257,7 +257,7 @@ class Recorder:
     def _give_up(self, session: Transaction, claimed: Claimed, error: Exception, now: datetime) -> Ended:
         if isinstance(error, errors.EditUnconfirmed) and claimed.job.resend:
             self._settle_send(session, claimed, error, now)
-            message = "one more read shows no edit either; the instruction goes out anew, as you asked"
+            message = "still no edit after another read; sending the instruction again as requested"
             completion.reschedule(session, claimed.at, now, 0, message, stage=Stage.EDIT, resend=False)
             return Ended(StageResult.AGAIN, message, _code_of(error))
         self._settle_send(session, claimed, error.__cause__ if isinstance(error.__cause__, Exception) else error, now)
@@ -290,7 +290,8 @@ def _runs_again(
     result: StageResult, message: str, now: datetime, seconds: float, error: Exception | None = None
 ) -> Ended:
     due = transitions.later(now, seconds)
-    return Ended(result, f"{message}; again at {due:%H:%M:%S} UTC", _code_of(error) if error else "")
+    action = "retrying" if error else "checking again"
+    return Ended(result, f"{message}; {action} at {due:%H:%M:%S} UTC", _code_of(error) if error else "")
 
 
 def _code_of(error: Exception) -> str:

@@ -76,7 +76,7 @@ class Process:
                 if not is_unavailable(error):
                     raise
                 why = str(getattr(error, "orig", error)).strip().partition("\n")[0]
-                log.warning("the database is away: this worker begins when it is there (%s)", why)
+                log.warning("The database is unavailable; the worker starts when it answers (%s)", why)
             else:
                 return
             time.sleep(_DATABASE_RETRY_SECONDS)
@@ -135,7 +135,9 @@ class Process:
             if not is_unavailable(error):
                 raise
             fields = {"away": "database"}
-            log.warning("the database is away: what was in hand is taken back when its lease has lapsed", extra=fields)
+            log.warning(
+                "The database is unavailable. Held jobs will be rescheduled when their leases expire.", extra=fields
+            )
 
     def end(self) -> None:
         """Stop the maintenance threads and close all connections."""
@@ -238,5 +240,5 @@ class _Stop:
         held = process.pipeline.hands.all
         # If no job is held, Celery ends by itself. It gets what is left of the grace period for that.
         time.sleep((0 if held() else max(deadline - time.monotonic(), 0)) + _RELEASED_STAGES_SECONDS)
-        log.warning("left with %d threads still waiting for an answer", len(held()))
+        log.warning("Exiting with %d threads still waiting for a response", len(held()))
         exit_now()

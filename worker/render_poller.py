@@ -155,7 +155,7 @@ class RenderPoller:
             return _Result(look, _Action.ITS_STAGE)
         except Exception as error:
             if not isinstance(error, ReelqError) and not is_unavailable(error):
-                log.exception("a look failed; its row's stage looks again")
+                log.exception("A poll failed. The row's stage will poll again.")
             self._suspended_until[look.account_id] = time.monotonic() + self._suspend_seconds
             return _Result(look, _Action.ITS_STAGE)
         if progress.status in {RenderStatus.DONE, RenderStatus.FAILED}:
@@ -168,7 +168,7 @@ class RenderPoller:
             try:
                 self._handle_results(results)
             except Exception:
-                log.exception("looks could not be written down; their rows come to their stage")
+                log.exception("Could not record polls. The rows' stages will run.")
             for result in results:
                 self._open.pop(result.look, None)
 
@@ -199,7 +199,7 @@ class RenderPoller:
         for result in results:
             if result.action is _Action.AGAIN and result.look in held:
                 self._pipeline.metrics.told_of(Stage.POLL, StageResult.NOT_YET, result.seconds)
-                self._tell(result.look.message, f"{result.text}; again at {again_at:%H:%M:%S} UTC")
+                self._tell(result.look.message, f"{result.text}; checking again at {again_at:%H:%M:%S} UTC")
 
     def _record_with_retries(self, results: Collection[_Result]) -> tuple[LockedPolls, datetime]:
         """Record the results. Return the polls whose rows have not moved, and when unfinished exports are due again."""
@@ -212,7 +212,9 @@ class RenderPoller:
                 late = time.monotonic() - min(result.ended_at for result in results) > self._too_late
                 if not is_unavailable(error) or late or self._pipeline.hands.stopping.is_set():
                     raise
-                log.warning("the database is away: what was seen is written down later", extra={"away": "database"})
+                log.warning(
+                    "The database is unavailable. Poll results will be recorded later.", extra={"away": "database"}
+                )
             time.sleep(_DATABASE_RETRY_SECONDS)
 
     def _record(self, session: Transaction, results: Collection[_Result]) -> tuple[LockedPolls, datetime]:

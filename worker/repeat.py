@@ -30,9 +30,11 @@ def repeat(name: str, act: Callable[[], float | None], every: float, over: threa
                 wanted_pause = act()
             except Exception as error:
                 if is_unavailable(error):
-                    log.warning("the database is away: %s waits for it", name, extra={"away": "database"})
+                    log.warning(
+                        "The database is unavailable. Duty %r will run again later.", name, extra={"away": "database"}
+                    )
                 else:
-                    log.exception("%s failed; it goes on", name)
+                    log.exception("Duty %r failed. It will run again.", name)
             seconds, cpu_seconds = time.monotonic() - started_at, time.thread_time() - cpu_seconds
             shortest = max(seconds, _PAUSE_PER_CPU_TIME * cpu_seconds)
             pause = (

@@ -127,7 +127,7 @@ def _export_again(case: ErrorContext) -> RetryIn | GiveUp:
     """Export again if an old result is gone. This is free, but wrong if later rows have changed the session."""
     if not case.session_went_on:
         return RetryIn(0, Stage.RENDER)
-    gone = errors.ResultMissing("The finished file is gone, and later rows have changed its session since")
+    gone = errors.ResultMissing("The finished file is gone, and later rows have changed its session")
     gone.advice = "`reelq retry` exports what the session shows now, with what the later rows did."
     return GiveUp(gone)
 

@@ -40,7 +40,7 @@ def _delivery_task(deliveries: Callable[[], Deliveries]) -> Callable[..., None]:
                 if not deliveries().run(delivery_id, attempts):
                     raise Ignore
             case _:
-                log.warning("a message that names no delivery is dropped")
+                log.warning("Dropped a message that names no delivery")
                 raise Ignore
 
     return run_task
@@ -52,7 +52,7 @@ def _stage_task(stage: Stage, pipeline: Callable[[], Executor]) -> Callable[...,
             case (str(job_id), int(run), *_):
                 _end_task(task, pipeline().run(stage, job_id, run, chained=bool(task.request.chain)))
             case _:
-                log.warning("a message for %s that names no job and run is dropped", stage)
+                log.warning("Dropped a message for %s that names no job and run", stage)
                 raise Ignore
 
     return run_task

@@ -91,7 +91,7 @@ class Deliveries:
         except Exception as error:
             if not is_unavailable(error):
                 raise
-            log.warning("the database is away: it is told again later", extra={"away": "database"})
+            log.warning("The database is unavailable. The delivery will be retried.", extra={"away": "database"})
         return True
 
     def _claim(self, delivery_id: str, attempts: int) -> ClaimedDelivery | None:

@@ -19,7 +19,7 @@ from reelq.store import assets
 
 AssetId = Annotated[str, Path(pattern=r"^sha256:[0-9a-f]{64}$", examples=[f"sha256:{'0' * 64}"])]
 AssetName = Annotated[
-    str, Query(min_length=1, max_length=200, description="The file's name: its ending says what it is.")
+    str, Query(min_length=1, max_length=200, description="The file's name. Its extension tells the type.")
 ]
 BODY: Final = {
     "required": True,

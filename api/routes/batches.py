@@ -30,7 +30,10 @@ _Code = Annotated[str | None, Query(pattern=r"^[a-z_]{1,40}$", description="Only
 
 _Called = Annotated[
     str | None,
-    Query(pattern=r"^[^\x00-\x1f\x7f]{1,200}$", description="Only the row with this number, or this id of yours."),
+    Query(
+        pattern=r"^[^\x00-\x1f\x7f]{1,200}$",
+        description="Only the row with this number, or with this id in your manifest.",
+    ),
 ]
 
 

@@ -33,7 +33,7 @@ def _database(here: Service) -> str:
         if not is_broken(error):
             raise
         return "the database does not answer"
-    return "" if current else "the database has another version than this program; `reelq db upgrade` migrates it"
+    return "" if current else "the database schema does not match this program; run `reelq db upgrade`"
 
 
 def _broker(here: Service) -> str:

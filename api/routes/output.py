@@ -25,13 +25,13 @@ _ONE_RANGE: Final = re.compile(r"bytes=(?:([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,
 _BYTES: Final = {_MEDIA: {"schema": {"type": "string", "format": "binary"}}}
 ANSWERS: Final = {
     200: {"description": "The video", "content": _BYTES},
-    206: {"description": "The bytes of it that were asked for", "content": _BYTES},
-    304: {"description": "It is the one that you have"},
+    206: {"description": "The requested bytes", "content": _BYTES},
+    304: {"description": "Not modified"},
 }
 
 _Range = Annotated[str | None, Header(alias="Range", description="One range: `bytes=0-999`, `bytes=1000-`.")]
 _IfRange = Annotated[str | None, Header(alias="If-Range", description="The ETag that the range is meant for.")]
-_IfNoneMatch = Annotated[str | None, Header(alias="If-None-Match", description="The ETag of what you have.")]
+_IfNoneMatch = Annotated[str | None, Header(alias="If-None-Match", description="The ETag of your copy.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +128,8 @@ def _find_video(here: Service, caller: Holder, job_id: str) -> Video:
     storage = Storage.of(here.settings)
     path = result.found(storage)
     if path is None:
-        advice = f"POST /v1/jobs/{job_id}/retry brings it again, which is free."
-        raise Problem(410, "result_gone", "The video is not where it was put any more", advice=advice)
+        advice = f"POST /v1/jobs/{job_id}/retry downloads it again, free of charge."
+        raise Problem(410, "result_gone", "The video is no longer there", advice=advice)
 
     def open_file() -> BinaryIO:
         return path.open("rb") if result.path else storage.open(result.sha256)  # does not follow symbolic links

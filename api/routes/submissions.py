@@ -27,10 +27,10 @@ from reelq.store.submission import submitter
 _MAX_NUMBER: Final = 1_000_000_000
 Name = Annotated[
     str | None,
-    Query(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$", description="What the batch is called."),
+    Query(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$", description="The name of the batch."),
 ]
 Skill = Annotated[str, Query(max_length=200, description="The skill of rows that name none.")]
-First = Annotated[int | None, Query(ge=1, le=_MAX_NUMBER, description="Run so many rows, then wait for `resume`.")]
+First = Annotated[int | None, Query(ge=1, le=_MAX_NUMBER, description="Run this many rows, then pause until `resume`.")]
 Limit = Annotated[int | None, Query(ge=0, le=_MAX_NUMBER, description="Spend no more credits than this.")]
 DryRun = Annotated[bool, Query(description="Only check and estimate: nothing is kept, nothing is run.")]
 
@@ -45,7 +45,7 @@ _FORM: Final = {
 }
 BATCH_BODY: Final = {
     "required": True,
-    "description": "A manifest, with the files that it names where those are no assets or addresses.",
+    "description": "A manifest, with the files that it names unless they are assets or URLs.",
     "content": {
         "text/csv": {"schema": {"type": "string"}},
         "application/jsonl": {"schema": {"type": "string"}},

@@ -24,7 +24,7 @@ _MAX_URL = 2000
 
 def _secret(secret: str) -> str:
     if not endpoints.is_secret(secret):
-        raise ValueError("`whsec_` and 24 to 64 bytes in base64 make a secret")
+        raise ValueError("the secret must be `whsec_` followed by 24 to 64 bytes in base64")
     return secret
 
 
@@ -116,7 +116,7 @@ def _create(here: Service, caller: Holder, asked: WebhookAsked, made_id: str) ->
                 session, here.vault, caller.owner, asked.url, asked.events, secret, now, made_id
             )
         except TooManyEndpoints:
-            detail = f"You have {endpoints.MAX_ENDPOINTS} webhooks, which is the most that there may be"
+            detail = f"You have {endpoints.MAX_ENDPOINTS} webhooks, the maximum"
             raise Problem(409, "too_many_webhooks", detail, advice="Delete one that is not needed.") from None
     return CreatedResponse(WebhookShown.of(endpoint), f"/v1/webhooks/{endpoint.id}")
 
@@ -168,7 +168,7 @@ def redeliver(here: Here, caller: Caller, webhook_id: WebhookId, delivery_id: De
         try:
             delivery = endpoints.redeliver(session, webhook_id, delivery_id, here.store.now(session))
         except EndpointDisabled:
-            raise Problem(409, "webhook_disabled", "Nothing is sent to this webhook any more") from None
+            raise Problem(409, "webhook_disabled", "This webhook is disabled") from None
         if delivery is None:
             raise not_found("delivery")
     return DeliveryShown.of(delivery)

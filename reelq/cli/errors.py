@@ -59,7 +59,10 @@ def exit_with_message() -> Iterator[None]:
     except Exception as error:
         if not (message := _database_message(error)):
             raise
-        _print_error(f"The database can't be used: {message}", "`reelq doctor` says which it is and how to mend it.")
+        _print_error(
+            f"The database can't be used: {message}",
+            "Run `reelq doctor` to see which database it is and how to fix it.",
+        )
         sys.exit(FAILED)
     finally:
         restore_default()

@@ -97,14 +97,14 @@ def _read_funds(settings: Settings, name: str) -> Funds:
 
 _LABELS: Final = {
     RowAction.NEW: "new",
-    RowAction.GOES_ON: "to go on where they stand",
+    RowAction.GOES_ON: "to be continued",
     RowAction.DONE: "done before",
-    RowAction.FETCHED: "done before, to be brought home again",
+    RowAction.FETCHED: "done before, to be downloaded again",
     RowAction.FAILED: "failed before",
-    RowAction.RETRIED: "to be tried again",
-    RowAction.AGAIN: "to be done again, as their session changed",
+    RowAction.RETRIED: "to be retried",
+    RowAction.AGAIN: "to be rerun, as their session changed",
     RowAction.TAKEN: "done in another manifest",
-    RowAction.JOINED: "under way in another manifest",
+    RowAction.JOINED: "in progress in another manifest",
 }
 
 
@@ -113,9 +113,9 @@ def describe_plan(plan: Plan) -> Iterator[str]:
     parts = [f"{plan.count(fate):,} {label}" for fate, label in _LABELS.items() if plan.count(fate)]
     yield f"{plural(len(plan.fates), 'row')}: {', '.join(parts)}."
     if plan.count(RowAction.DONE) == len(plan.fates):
-        yield "Nothing is left to do."
+        yield "Nothing to do."
     if plan.count(RowAction.FAILED):
-        yield "`--retry-failed` runs again what failed before."
+        yield "Use `--retry-failed` to run the failed rows again."
 
 
 def describe_plan_cost(plan: Plan, rows: Sequence[Row], balance: Funds) -> Iterator[str]:
@@ -126,14 +126,15 @@ def describe_plan_cost(plan: Plan, rows: Sequence[Row], balance: Funds) -> Itera
         cost = estimate_rows(rerun, highest=balance.highest).credits
         verb = "is" if cost == 1 else "are"
         rows_again = plural(len(rerun), "row")
-        yield f"{plural(cost, 'credit')} of it {verb} for {rows_again} of a changed session, which starts again."
+        session = "a changed session, which is rerun from its first row"
+        yield f"{plural(cost, 'credit')} of it {verb} for {rows_again} of {session}."
 
 
-def describe_cost(cost: Estimate, balance: Funds, ask: str = " (`reelq credits` asks for it)") -> str:
+def describe_cost(cost: Estimate, balance: Funds, ask: str = " (run `reelq credits` to read it)") -> str:
     """Describe the cost next to the balance. `ask` says how to find out a balance that is unknown."""
     if not cost.sends:
         return "No credits: nothing is sent to the agent."
-    basis = "at the most that one has cost yet" if cost.seen else "at what is usual"
+    basis = "based on the highest cost so far" if cost.seen else "based on typical cost"
     summary = f"About {plural(cost.credits, 'credit')} for {plural(cost.sends, 'instruction')}, {basis}"
     if balance.available is None:
         return f"{summary}; the balance is not known yet{ask}."

@@ -82,10 +82,9 @@ def follow_to_end(local: Deployment, batch_id: str, stop: Stop, *, as_json: bool
 def _announce_stop(process: Process, settings: Settings) -> None:
     running = len(process.pipeline.hands.all())
     if running:
-        limit = f"up to {settings.reelq_stop_grace:g} s"
         click.echo(
-            f"Stopping: {plural(running, 'row')} {'is' if running == 1 else 'are'} in the midst of something; waiting "
-            f"{limit} for {'it' if running == 1 else 'them'}. Ctrl-C again lets go at once, and loses nothing either.",
+            f"Stopping: waiting up to {settings.reelq_stop_grace:g} s for {plural(running, 'row')} in progress. "
+            "Press Ctrl-C again to stop at once; nothing is lost either way.",
             err=True,
         )
 
@@ -102,8 +101,8 @@ class OutageReport:
         message = self.store.ails(_OUTAGE_SECONDS)
         if message and not self.told:
             click.echo(
-                f"The database can't be written: {message}. The rows wait until it can; nothing is lost.", err=True
+                f"The database can't be written: {message}. Rows wait until it can be; nothing is lost.", err=True
             )
         elif self.told and not message:
-            click.echo("The database can be written again; the rows go on.", err=True)
+            click.echo("The database can be written again; continuing.", err=True)
         self.told = message

@@ -75,7 +75,7 @@ def _exclusive_lock(folder: Path) -> Iterator[None]:
             lock.execute("BEGIN EXCLUSIVE")
         except sqlite3.OperationalError:
             raise SettingsError(
-                f"REELQ_DATA_DIR: another `reelq run --sandbox` is at work in {folder}; wait for it, or stop it"
+                f"REELQ_DATA_DIR: another `reelq run --sandbox` is running in {folder}; wait for it or stop it"
             ) from None
         yield
 
@@ -95,7 +95,7 @@ def _running_service() -> Iterator[str]:
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, start_new_session=True) as process:
         try:
             if process.stdout is None or not (ready := process.stdout.readline()):
-                raise click.ClickException("The sandbox did not start; `reelq sandbox --port 0` says why")
+                raise click.ClickException("The sandbox did not start; run `reelq sandbox --port 0` to see why")
             yield ready.split()[-1]
         finally:
             process.terminate()

@@ -51,10 +51,10 @@ out_option: Final = click.option(
     "--out",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
-    help=f"Where the videos go.  [default: {RESULTS}/<the manifest's name>]",
+    help=f"Output folder for the videos.  [default: {RESULTS}/<the manifest's name>]",
 )
 skill_option: Final = click.option(
-    "--skill", default=checks.DEFAULT_SKILL, show_default=True, help="The skill of rows that name none."
+    "--skill", default=checks.DEFAULT_SKILL, show_default=True, help="Skill for rows that do not name one."
 )
 
 
@@ -77,8 +77,8 @@ def options(command: F) -> F:
                 type=click.IntRange(min=0),
                 help="Spend no more than N credits on this batch.",
             ),
-            click.option("--retry-failed", is_flag=True, help="Run rows again that failed before."),
-            click.option("--yes", "-y", is_flag=True, help="Do not ask before credits can be spent."),
+            click.option("--retry-failed", is_flag=True, help="Also run rows that failed before."),
+            click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation before credits can be spent."),
         )
     ):
         command = option(command)
@@ -124,7 +124,7 @@ def manifest_error(checked: checks.Checked) -> ManifestError:
     """The error that ends a command whose manifest has faults. The faults have been shown already."""
     error = ManifestError(list(checked.faults))
     error.args = (f"{plural(len(checked.faults), 'fault')} in the manifest; nothing was run",)
-    error.advice = "`reelq check` shows them again."
+    error.advice = "Run `reelq check` to see them again."
     return error
 
 
@@ -150,9 +150,10 @@ def submit(local: Deployment, order: Submission, call: SubmitOptions) -> Submitt
         with local.store.write() as session:
             sandbox_reset.restart_on_account(session, account_id, submitted.batch_id, local.store.now(session))
     for older in submitted.left_behind:
+        verb, pronoun = ("is", "it") if older.rows == 1 else ("are", "them")
         click.echo(
-            f"{plural(older.rows, 'row')} of {older.batch_id} {'is' if older.rows == 1 else 'are'} open and not in the "
-            f"manifest any more; `reelq cancel {older.batch_id}` drops {'it' if older.rows == 1 else 'them'}.",
+            f"{plural(older.rows, 'row')} of {older.batch_id} {verb} unfinished and no longer in the manifest; "
+            f"run `reelq cancel {older.batch_id}` to drop {pronoun}.",
             err=True,
         )
     if can_cost and not needs_confirmation(yes=call.yes):
@@ -170,7 +171,7 @@ def warn_if_broker_is_down(local: Deployment) -> None:
 
     if why := unreachable(broker_url.get_secret_value()):
         click.echo(
-            f"The broker does not answer ({why}). The rows wait in the database; workers take them when it does.",
+            f"The broker does not respond ({why}). The rows are queued; workers start on them when it is back.",
             err=True,
         )
 
@@ -194,6 +195,6 @@ def needs_confirmation(*, yes: bool) -> bool:
 
 def confirm(*, yes: bool) -> None:
     """Ask for confirmation before credits are spent; exit if the user declines."""
-    if needs_confirmation(yes=yes) and not click.confirm("Go ahead?", default=True, err=True):
+    if needs_confirmation(yes=yes) and not click.confirm("Continue?", default=True, err=True):
         click.echo("Nothing was run, nothing was spent.", err=True)
         raise click.exceptions.Exit(OK)

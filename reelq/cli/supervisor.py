@@ -87,9 +87,7 @@ class Supervisor:
                 time.sleep(_POLL_SECONDS)
             stop_requested = bool(self._stop_requests)
             if not stop_requested:
-                _print_status(
-                    f"{exited[0].name} ended by itself (exit code {exited[0].ended}); stopping the rest", is_error=True
-                )
+                _print_status(f"{exited[0].name} exited with code {exited[0].ended}; stopping the rest", is_error=True)
             self._stop()
             return stop_requested
         finally:
@@ -115,7 +113,7 @@ class Supervisor:
     def _stop_children(self, children: Sequence[Child]) -> None:
         names = ", ".join(child.name for child in children)
         if names and not self.hurried:
-            _print_status(f"stopping {names}; Ctrl-C again stops at once")
+            _print_status(f"stopping {names}; press Ctrl-C again to stop at once")
         for child in children:
             child.tell_to_stop()
         while any(child.ended is None for child in children) and not self.hurried:

@@ -53,8 +53,8 @@ def resolve_job(known: Directory, word: str) -> Target:
     """Resolve a row. Raises UnknownName unless exactly one matches."""
     found = _find_job(known, word)
     if found is None:
-        advice = "A row is named by its id, or as BATCH:ROW, such as last:3; `reelq status` lists the batches."
-        raise _unknown(f"{word!r} names no row", advice)
+        advice = "Use the row's id or BATCH:ROW, such as last:3; `reelq status` lists the batches."
+        raise _unknown(f"{word!r} is not the name of a row", advice)
     return found
 
 
@@ -96,14 +96,14 @@ def _single_row(batch: BatchInfo, found: Sequence[RowRef], word: str) -> Target:
         raise _unknown(f"{batch.id} has no row {word!r}", f"`reelq results {batch.id}` lists its rows, with their ids.")
     if len(found) > 1:
         ids = " and ".join(f"row {candidate.row} ({candidate.job_id})" for candidate in found)
-        raise _unknown(f"{word!r} is one row's number and another one's id: {ids}", "Name the row by its own id.")
+        raise _unknown(f"{word!r} is the number of one row and the id of another: {ids}", "Use the row's job_ id.")
     return Target(batch.id, found[0].job_id, found[0].row)
 
 
 def _find_batch(known: Directory, word: str) -> BatchInfo:
     newest = known.newest()
     if newest is None:
-        raise _unknown("There is no batch yet", "`reelq run MANIFEST` or `reelq submit MANIFEST` makes one.")
+        raise _unknown("There are no batches yet", "Create one with `reelq run MANIFEST` or `reelq submit MANIFEST`.")
     if word == LAST:
         return newest
     if word.startswith("bat_") and (found := known.with_id(word)):
@@ -113,7 +113,7 @@ def _find_batch(known: Directory, word: str) -> BatchInfo:
         if found := next((batch for batch in batches if matches(batch, word)), None):
             return found
     if newer := known.successor(word):
-        message = f"{word} has no rows any more: its manifest was handed in again, and took them along"
+        message = f"{word} has no rows left: its manifest was submitted again, and the rows moved with it"
         raise _unknown(message, f"They are in {newer.id} ({newer.name}).")
     return _find_by_part(batches, word)
 
@@ -160,13 +160,13 @@ Ask = Callable[[Directory, str], Target]
 
 def sandbox_option(command: F) -> F:
     """Add `--sandbox`, the option of commands that take the name of a batch or row."""
-    help_text = "Look among the batches of `run --sandbox`; their ids are known without it."
+    help_text = "Look up batches of `run --sandbox`; not needed for ids."
     return click.option("--sandbox", is_flag=True, help=help_text)(command)
 
 
 def api_option(command: F) -> F:
     """Add `--api`, the option of commands that also work with a remote service."""
-    help_text = "The reelq service to ask, if not REELQ_API_URL; the key to it is REELQ_API_KEY."
+    help_text = "URL of the reelq service, instead of REELQ_API_URL; the key is read from REELQ_API_KEY."
     return click.option("--api", metavar="URL", callback=_parse_address, help=help_text)(command)
 
 
@@ -174,13 +174,15 @@ def _parse_address(_context: click.Context, _param: click.Parameter, value: str 
     try:
         return web_address(value) if value else None
     except ValueError:
-        raise click.BadParameter("it takes an address that begins with http:// or https://") from None
+        raise click.BadParameter("must start with http:// or https://") from None
 
 
 def service_address(settings: Settings, api: str | None, *, sandbox: bool = False) -> str | None:
     """The address of the remote service to use; None for the queue of this machine."""
     if sandbox and api:
-        raise click.UsageError("--sandbox looks on this machine, --api elsewhere: give one of them.")
+        raise click.UsageError(
+            "--sandbox and --api can't be combined: one is this machine, the other a remote service."
+        )
     return None if sandbox else api or settings.reelq_api_url
 
 
@@ -214,11 +216,11 @@ def open_local(
             resolved = ask(DatabaseDirectory(local.store, OWNER), word)
         except UnknownName as unknown:
             if settings.reelq_api_url and not sandbox:
-                unknown.advice += " This command looks on this machine alone, and not at REELQ_API_URL."
+                unknown.advice += " This command works on this machine only, not with REELQ_API_URL."
             if sandbox or not sandbox_mode.has_database(settings):
                 raise
             if not word.startswith(_ID_PREFIXES):
-                unknown.advice += " `--sandbox` looks among those of the sandbox."
+                unknown.advice += " Use `--sandbox` to look up sandbox batches."
                 raise
             local = stack.enter_context(open_sandbox_or_real(settings, sandbox=True))
             resolved = _ask_sandbox(ask, DatabaseDirectory(local.store, OWNER), word, unknown)
@@ -247,6 +249,6 @@ def _has_batch(known: Directory, word: str) -> bool:
 def open_sandbox_or_real(settings: Settings, *, sandbox: bool) -> Iterator[Deployment]:
     """Open the real or the sandbox's deployment. The sandbox's database is not created by looking for it."""
     if sandbox and not sandbox_mode.has_database(settings):
-        raise UnknownName("Nothing was run with the sandbox yet", "`reelq run MANIFEST --sandbox` does.")
+        raise UnknownName("The sandbox has no batches yet", "Run `reelq run MANIFEST --sandbox` first.")
     with open_deployment(sandbox_mode.database_settings(settings) if sandbox else settings, is_play=sandbox) as local:
         yield local

@@ -49,7 +49,7 @@ class CrossRowRules:
     def _unique_id(self, at: Place, row: Row) -> None:
         line = self._ids.setdefault(row.id, row.line)
         if line != row.line:
-            hint = f"Line {line} has it; a row without an id has its number"
+            hint = f"Line {line} has the same id; a row without an id uses its row number"
             self._findings.fault(at, "id", "two rows have this id", row.id, hint)
 
     def _unique_output(self, at: Place, row: Row) -> None:
@@ -58,12 +58,14 @@ class CrossRowRules:
         folders = ["/".join(parts[:depth]) for depth in range(1, len(parts))]
         line = self._outputs.setdefault(name, row.line)
         if line != row.line:
-            hint = f"Line {line} writes it too; case makes no difference"
+            hint = f"Line {line} writes it too; case is ignored"
             self._findings.fault(at, "output", "two rows would write the same file", row.output, hint)
         clash = _first_line(self._folders, [name]) or _first_line(self._outputs, folders)
         if clash:
-            hint = f"Line {clash} has a file where the other has a folder"
-            self._findings.fault(at, "output", "this output is a file here and a folder there", row.output, hint)
+            hint = f"The other row is in line {clash}; rename one of them"
+            self._findings.fault(
+                at, "output", "one row uses this output as a file, another as a folder", row.output, hint
+            )
         for folder in folders:
             self._folders.setdefault(folder, row.line)
 
@@ -79,7 +81,7 @@ class CrossRowRules:
             hint = "Give the row a file, or the session of an earlier row"
             self._findings.fault(at, "", "there is nothing to export or to show", row.instruction, hint)
         if row.skill != session.skill:
-            hint = f"A session is opened with one skill; its first row says {session.skill}"
+            hint = f"A session uses one skill; its first row has {session.skill}"
             self._findings.warn(at, "skill", "the rows of this session have different skills", row.skill, hint)
         session.filled |= has_input or row.route is Route.EDIT
 
@@ -128,10 +130,10 @@ class Advice:
     def _instruction(self, at: Place, row: Row) -> None:
         files = row.file or ", ".join(row.references)
         if files and row.route is Route.UPLOAD and not row.session:
-            hint = "Say in the column instruction what to do with it"
+            hint = "Say what to do with it in the column instruction"
             self._findings.warn(at, "instruction", "this file is only uploaded", files, hint)
         if len(row.instruction) > _LONG_INSTRUCTION:
-            hint = "Steps in rows of one session are followed better, each with a result to look at"
+            hint = "Split it into steps, as rows of one session: each gives a result that you can check"
             self._findings.warn(at, "instruction", "this instruction is very long", row.instruction, hint)
         elif is_vague(row.instruction):
             hint = "Say what to change and how: “warmer colours, cut the pauses, white captions at the bottom”"
@@ -142,7 +144,7 @@ class Advice:
         if any(_may_be_a_photo(name) for name in row.references):
             self._photographed.add(row.session)
         elif skill.references == "photo" and (not row.session or row.session not in self._photographed):
-            hint = "Name it in the column references"
+            hint = "Add it to the column references"
             self._findings.warn(at, "references", "this skill needs a reference photo", skill.name, hint)
 
     def _clip(self, at: Place, row: Row, skill: Skill, facts: Facts) -> None:
@@ -150,12 +152,12 @@ class Advice:
             return
         extension = extension_of(facts.name)
         if skill.prefers and extension not in skill.prefers:
-            hint = f"{skill.name} goes smoothest with {' '.join(skill.prefers)}"
+            hint = f"{skill.name} works best with {' '.join(skill.prefers)}"
             self._findings.warn(at, "file", "this skill works better with another type of file", row.file, hint)
         seconds = self._length(row.file) if skill.clip_seconds and not is_url(row.file) else None
         if seconds and skill.clip_seconds and seconds > skill.clip_seconds:
-            hint = f"It plays {seconds:.0f} s; {skill.name} is best under {skill.clip_seconds} s"
-            self._findings.warn(at, "file", "this clip is longer than its skill likes", row.file, hint)
+            hint = f"It is {seconds:.0f} s long; {skill.name} works best under {skill.clip_seconds} s"
+            self._findings.warn(at, "file", "this clip is longer than its skill recommends", row.file, hint)
 
     def _length(self, name: str) -> float | None:
         if name not in self._seconds:
@@ -236,7 +238,7 @@ def _read_table(data: bytes, name: str, findings: Findings) -> Table | None:
         return None
     table = read_jsonlines(text, findings) if looks_like_json(text, name) else read_delimited(text, findings)
     if table is not None and not table.records and not findings.faults:
-        findings.fault(Place(1), "", "the manifest has no rows", hint="Below the column names, a line a row")
+        findings.fault(Place(1), "", "the manifest has no rows", hint="Add one line per row below the column names")
     return table
 
 
@@ -263,7 +265,7 @@ def _read_bytes(path: Path) -> bytes:
             # Limit the read instead of asking for the size: a device or a pipe has none, and may never end.
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        advice = "Check the path; a relative one begins at the folder in which the command runs."
+        advice = "Check the path: a relative path starts at the current folder."
         raise _unreadable(path, "there is no such manifest", advice) from None
     except IsADirectoryError:
         raise _unreadable(path, "the manifest is a folder", "Name the CSV or JSON Lines file in that folder.") from None
@@ -271,7 +273,7 @@ def _read_bytes(path: Path) -> bytes:
         reason = error.strerror if isinstance(error, OSError) else ""
         raise _unreadable(path, "the manifest can't be read", "Name a file that you may read.", reason or "") from None
     if len(data) > MAX_BYTES:
-        raise _unreadable(path, "the manifest is over 100 MB", "Part it into several; each is a batch of its own.")
+        raise _unreadable(path, "the manifest is over 100 MB", "Split it into several; each becomes its own batch.")
     return data
 
 

@@ -114,7 +114,7 @@ class Header:
         """Warn about misspelt columns. False, with a fault, if these can't be the columns of a manifest."""
         misspelt = self._misspelt()
         for key, suggestion in misspelt.items():
-            message = "this column has no meaning and is only kept"
+            message = "this column is unknown and is only copied to the results"
             self._findings.warn(Place(self._lines[key]), key, message, hint=did_you_mean(suggestion))
         if "file" in self.columns or "instruction" in self.columns:
             return True
@@ -132,8 +132,6 @@ class Header:
         if not self.columns:
             self._findings.fault(at, "", "the manifest is empty", hint=self._explain)
         elif is_a_header:
-            self._findings.fault(
-                at, "", "there is neither a column file nor a column instruction", found, self._explain
-            )
+            self._findings.fault(at, "", "there is no column file and no column instruction", found, self._explain)
         else:
             self._findings.fault(at, "", "there is no header", found, self._explain)

@@ -59,9 +59,9 @@ class LocalFiles:
         except (OSError, ValueError) as error:
             return Facts(name, problem="this file can't be read", hint=_reason(error))
         if stat.S_ISDIR(status.st_mode):
-            return Facts(name, problem="this is a folder, not a file", hint="A row takes one file: name it")
+            return Facts(name, problem="this is a folder, not a file", hint="A row takes a single file: name that file")
         if not stat.S_ISREG(status.st_mode):
-            return Facts(name, problem="this is not a regular file", hint="Copy what it holds into a file")
+            return Facts(name, problem="this is not a regular file", hint="Copy its content into a file")
         if not os.access(path, os.R_OK):
             return Facts(name, problem="this file can't be read", hint="Permission denied")
         return Facts(name, status.st_size)
@@ -110,8 +110,8 @@ def url_problem(url: str) -> str:
     if parts.scheme not in ("http", "https"):
         return "Only http:// and https:// addresses can be fetched"
     if any(character.isspace() for character in url):
-        return "Write a blank as %20"
-    return "" if host else "It names no host"
+        return "Write a space as %20"
+    return "" if host else "It has no host"
 
 
 def url_name(url: str) -> str:
@@ -129,7 +129,7 @@ def _reason(error: OSError | ValueError) -> str:
 
 
 _UPLOAD_HINT: Final = "Upload it: as a part of this request, or as an asset"
-_ASSET_HINT: Final = "POST /v1/assets takes it"
+_ASSET_HINT: Final = "Upload it with POST /v1/assets"
 # Comparing with many names is slow, and wrong names tend to be wrong in the same way.
 _MAX_UPLOAD_SUGGESTIONS: Final = 50
 
@@ -171,7 +171,7 @@ class UploadedFiles:
             return Facts(name, problem=problem[0], hint=problem[1])
         found = exact if exact or name in self._given else self._given[self._by_base_name[_base_name(name)]]
         if found is None:
-            return Facts(name, problem="the asset that this name stands for is not uploaded", hint=_ASSET_HINT)
+            return Facts(name, problem="the asset with this name has not been uploaded", hint=_ASSET_HINT)
         self.inputs[name] = found.sha256
         self._found[name] = found
         return _facts(name, found)
@@ -189,7 +189,7 @@ class UploadedFiles:
         if is_a_path(name):
             return "this is a path; no file is read from the service's disk", f"{_UPLOAD_HINT}, and name it as uploaded"
         if name.startswith(PREFIX):
-            return "you have uploaded no such asset", _ASSET_HINT
+            return "you have not uploaded this asset", _ASSET_HINT
         if not self._base_name_counts[base_name]:
             return (
                 "no file was uploaded under this name",
@@ -211,12 +211,15 @@ def _facts(name: str, found: UploadedFile) -> Facts:
     if expected is None:
         return Facts(found.name, found.size)
     if uploaded is not None and expected is not uploaded:
-        return Facts(name, problem="this is not what its name says", hint=f"It was uploaded as {found.name}")
+        return Facts(name, problem="this file's type does not match its name", hint=f"It was uploaded as {found.name}")
     return Facts(name, found.size)
 
 
 def _ambiguous(other: str) -> tuple[str, str]:
-    return "which uploaded file is meant can't be told", f"{other} may be meant as well; upload each under its own name"
+    return (
+        "it is unclear which uploaded file this name refers to",
+        f"It may also mean {other}; upload each file under its own name",
+    )
 
 
 def is_a_path(name: str) -> bool:

@@ -29,13 +29,13 @@ def problem(name: str) -> tuple[str, str]:
     """
     parts = name.replace("\\", "/").split("/")
     if parts[0] == "" or ".." in parts or re.match(r"[A-Za-z]:", name):
-        return "this output leaves the output folder", "Write a path below it, such as beach/cut.mp4"
+        return "this output is outside the output folder", "Write a path below it, such as beach/cut.mp4"
     if not parts[-1].lower().endswith(_EXTENSION) or parts[-1].lower() == _EXTENSION:
-        return "this output is not an .mp4 file", "Results are MP4: let the name end in .mp4"
+        return "this output is not an .mp4 file", "Results are MP4 files: end the name in .mp4"
     if any(_unwritable(part) for part in parts):
         return "this output can't be written on every system", 'Avoid < > : " | ? *, names like CON, a dot at the end'
     if len(name.encode()) > _PATH_BYTES or any(len(part.encode()) > _PART_BYTES for part in parts):
-        return "this output is too long", f"At most {_PART_BYTES} bytes a name, {_PATH_BYTES} in all"
+        return "this output is too long", f"At most {_PART_BYTES} bytes per name, {_PATH_BYTES} in total"
     return ("this output is the list of results", "Choose another name") if _is_results(parts) else ("", "")
 
 

@@ -138,7 +138,7 @@ def _delimiter(lines: Sequence[str]) -> tuple[str, int]:
     if declared is None:
         return max(_FORMATS, key=lambda delimiter: _score(lines, delimiter)), 0
     if declared[1] not in _FORMATS:
-        raise _Broken(1, "this delimiter is not taken", value=declared[1], hint="Use a comma, a semicolon or a tab")
+        raise _Broken(1, "this delimiter is not supported", value=declared[1], hint="Use a comma, a semicolon or a tab")
     return declared[1], 1
 
 
@@ -165,14 +165,14 @@ def _non_empty(lines: Sequence[str], delimiter: str, start: int) -> Iterator[_Ce
                 yield start + lines_read, stripped
             lines_read = reader.line_num
     except csv.Error:  # the reader's only error here: a cell over the size limit
-        hint = f"At most {csv.field_size_limit():,} characters; most often a quote was opened here that is never closed"
+        hint = f"At most {csv.field_size_limit():,} characters; usually a quote was opened here and never closed"
         raise _Broken(start + lines_read, "a cell is too long", value=lines[lines_read].strip(), hint=hint) from None
 
 
 def _raise_for_open_quote(cells: list[str], line: int, height: int) -> None:
     if height > 1:
         opening_line = line + sum(line_breaks(cell) for cell in cells[:-1])
-        hint = "Close it, or write it twice where it is part of the text"
+        hint = "Close it, or double it if it is part of the text"
         raise _Broken(
             opening_line, "a quote is opened here and never closed", value=cells[-1].removesuffix(_END_LINE), hint=hint
         )
@@ -202,7 +202,7 @@ def _csv_record(at: Place, cells: list[str], keys: list[str], findings: Findings
     return Record(line=at.line, number=at.number, cells=by_key, references=references)
 
 
-_JSONL_HINT: Final = 'A line has keys such as {"file": "beach.mp4", "instruction": "Cut the pauses"}'
+_JSONL_HINT: Final = 'Each line has keys such as {"file": "beach.mp4", "instruction": "Cut the pauses"}'
 _SUFFIXES: Final = (".jsonl", ".ndjson", ".json")
 
 
@@ -232,10 +232,10 @@ def _jsonl_record(at: Place, source: str, header: Header, findings: Findings) ->
     try:
         pairs = json.loads(source, object_pairs_hook=_Pairs)
     except (ValueError, RecursionError) as error:
-        hint = "Each line holds one whole object, without a list around them"
+        hint = "Each line must be one complete object, without a list around them"
         # The position of the error, without Python's reason; deep nesting and huge numbers have no position.
         if isinstance(error, json.JSONDecodeError):
-            hint += f"; this one makes no sense from character {error.colno} on"
+            hint += f"; this one is invalid from character {error.colno} on"
         findings.fault(at, "", "this line is not JSON", source, hint)
         return None
     if not isinstance(pairs, _Pairs):
@@ -286,7 +286,7 @@ def _references(at: Place, value: Any, findings: Findings) -> list[str]:
     if value is None or isinstance(value, str):
         return split_references(value or "")
     hint = 'Such as ["face.jpg", "logo.png"]'
-    findings.fault(at, "references", "references are neither text nor a list of texts", _dump(value), hint)
+    findings.fault(at, "references", "references must be a string or a list of strings", _dump(value), hint)
     return []
 
 

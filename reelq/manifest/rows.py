@@ -88,7 +88,7 @@ class RowReader:
         has_file = bool(file or record.references)
         row_route = self._route(instruction, has_file=has_file)
         if row_route is Route.UPLOAD and not has_file:
-            hint = "Give the row a file, or an instruction that needs none"
+            hint = "Give the row a file, or an instruction that does not need one"
             self._findings.fault(record, "", "there is nothing to do in this row", hint=hint)
         return Row(
             number=record.number,
@@ -112,7 +112,9 @@ class RowReader:
                 message = "there is a control character in this cell"
                 self._findings.fault(record, column, message, text, f"Remove {found}")
             elif not _ALLOWS_LINE_BREAKS.get(column, True) and _LINE_BREAK_OR_TAB.search(text):
-                self._findings.fault(record, column, "this cell takes one line", text, "Remove the line break or tab")
+                self._findings.fault(
+                    record, column, "this cell must be a single line", text, "Remove the line break or tab"
+                )
 
     @staticmethod
     def _texts(record: Record) -> Iterator[tuple[str, str]]:
@@ -151,7 +153,7 @@ class RowReader:
         if broken:
             self._findings.fault(record, "skill", "this skill's profile is broken", name, broken)
             return name
-        hint = did_you_mean(nearest(name, list(self._skills))) or f"There are: {', '.join(self._skills)}"
+        hint = did_you_mean(nearest(name, list(self._skills))) or f"Available: {', '.join(self._skills)}"
         self._findings.fault(record, "skill", "no skill has this name", name, hint)
         return name
 
@@ -161,15 +163,15 @@ class RowReader:
         if code:
             return "-".join([code[1].lower(), *map(_subtag, re.split("[-_]", code[2])[1:])])
         if cell:
-            self._findings.fault(record, "language", "this is no language code", cell, "Such as en, zh-CN or ja")
+            self._findings.fault(record, "language", "this is not a language code", cell, "For example en, zh-CN or ja")
         return ""
 
     def _priority(self, record: Record) -> int:
         cell = record.cells.get("priority", "0")
         if _INTEGER.fullmatch(cell):
             return int(cell)
-        hint = "Such as 5 or -1; higher comes first"
-        self._findings.fault(record, "priority", "this is no whole number of at most nine digits", cell, hint)
+        hint = "For example 5 or -1; a higher number comes first"
+        self._findings.fault(record, "priority", "this is not a whole number of at most nine digits", cell, hint)
         return 0
 
     def _output(self, record: Record) -> str:

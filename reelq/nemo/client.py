@@ -115,7 +115,7 @@ class Remote:
         except _NOT_SENT as error:
             raise _not_sent(error) from None
         except httpx.HTTPError as error:
-            raise errors.StreamNeverBegan(f"No answer came to the instruction: {message_of(error)}") from None
+            raise errors.StreamNeverBegan(f"The instruction got no answer: {message_of(error)}") from None
 
     def state(self, session_id: str) -> State:
         """The session's current state."""
@@ -198,12 +198,14 @@ def _error_instead_of_stream(response: httpx.Response) -> errors.RemoteError:
         body = read_body(response)
         wire.unwrap(response.status_code, body, Area.SESSION, secret=secret)
     except errors.PassingFault as error:
-        return errors.StreamNeverBegan(f"Instead of a stream: {error}", raw=error.raw)
+        return errors.StreamNeverBegan(f"The answer is not a stream: {error}", raw=error.raw)
     except httpx.HTTPError as error:
-        return errors.StreamNeverBegan(f"Instead of a stream: {message_of(error)}")
+        return errors.StreamNeverBegan(f"The answer is not a stream: {message_of(error)}")
     except errors.RemoteError as refusal:
         return refusal
-    return errors.StreamNeverBegan("Success, but no stream", raw=safe_text.excerpt(body, secret))
+    return errors.StreamNeverBegan(
+        "The service answered with success, but without a stream", raw=safe_text.excerpt(body, secret)
+    )
 
 
 def _secret(response: httpx.Response) -> str:

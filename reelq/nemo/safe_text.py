@@ -19,11 +19,11 @@ def parse(body: bytes | str) -> Any:
     try:
         return json.loads(body, parse_constant=_reject_constant, parse_float=_finite)
     except RecursionError:
-        raise ValueError("nested too deep") from None
+        raise ValueError("nested too deeply") from None
 
 
 def _reject_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def _finite(digits: str) -> float:
@@ -36,7 +36,7 @@ def dump(value: object) -> str:
     try:
         return json.dumps(value, ensure_ascii=True, default=dict)
     except RecursionError:
-        raise errors.Unintelligible("It nests too deep to be sent back") from None
+        raise errors.Unintelligible("The JSON is nested too deeply to be sent back") from None
 
 
 def excerpt(body: bytes, secret: str = "") -> str:

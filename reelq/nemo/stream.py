@@ -108,9 +108,9 @@ class _MonitoredStream(httpx.SyncByteStream):
     def _check(self) -> None:
         now = time.monotonic()
         if self._bytes_since_event > LARGEST_EVENT:
-            raise errors.StreamCut("The agent's stream sent an event without end")
+            raise errors.StreamCut("The agent's stream sent an event that is too large")
         if now - self._last_event_at > self._patience.silence:
-            raise errors.StreamSilent(f"Nothing but keep-alives from the agent for {self._patience.silence:g} s")
+            raise errors.StreamSilent(f"The agent sent only keep-alives for {self._patience.silence:g} s")
         if now - self._started_at > self._patience.life:
             raise errors.StreamOverran(f"The agent's stream was still open after {self._patience.life:g} s")
 
@@ -144,7 +144,7 @@ def read_events(
             monitored.event_arrived()
             yield from assembler.add(data, raw)
     except httpx.TimeoutException:
-        raise errors.StreamSilent("Not even a keep-alive came from the agent") from None
+        raise errors.StreamSilent("The agent sent nothing, not even a keep-alive") from None
     except httpx.HTTPError as error:
         raise errors.StreamCut(f"The agent's stream broke off: {redact(str(error), secret)}") from None
     yield from assembler.flush()

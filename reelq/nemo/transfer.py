@@ -158,7 +158,7 @@ def _check_complete(response: httpx.Response, offset: int, part: Path) -> int:
     """The server has no bytes beyond `offset`: either the part is complete, or it is not this file."""
     total = _range(response)[1]
     if total != offset:
-        raise _broken(part, f"{offset} bytes were there already, of {total or 'an unknown number'}")
+        raise _broken(part, f"{offset} bytes were already on disk, of {total or 'an unknown number'}")
     return total
 
 
@@ -170,7 +170,7 @@ def _raise_unless_file(response: httpx.Response) -> None:
     secret = response.request.headers.get("Authorization", "").removeprefix("Bearer ")
     body = read_body(response)
     wire.unwrap(response.status_code, body, wire.Area.FILE, secret=secret)
-    raise errors.Unintelligible("JSON instead of a file", raw=safe_text.excerpt(body, secret))
+    raise errors.Unintelligible("The service sent JSON instead of a file", raw=safe_text.excerpt(body, secret))
 
 
 def _write(response: httpx.Response, part: Path, offset: int, meter: Callable[[int], None]) -> int | None:
@@ -178,7 +178,7 @@ def _write(response: httpx.Response, part: Path, offset: int, meter: Callable[[i
     if response.status_code != httpx.codes.PARTIAL_CONTENT:
         start, total = 0, _length(response)
     elif start not in {0, offset}:
-        raise _broken(part, f"bytes from {offset} were asked for, bytes from {start} came")
+        raise _broken(part, f"requested bytes from {offset}, received bytes from {start}")
     with part.open("ab" if start else "wb") as file:
         _write_chunks(response, file, start or 0, meter)
     return total
@@ -203,13 +203,13 @@ def _write_chunks(response: httpx.Response, file: BinaryIO, written: int, meter:
 def _check(part: Path, total: int | None) -> Downloaded:
     size = _size(part)
     if total is not None and size != total:
-        raise _broken(part, f"{size} bytes arrived of {total}")
+        raise _broken(part, f"{size} of {total} bytes arrived")
     if not media.is_whole_mp4(part):
-        raise _broken(part, "it is no complete MP4 file")
+        raise _broken(part, "it is not a complete MP4 file")
     with part.open("rb") as file:
         return Downloaded(size, hashlib.file_digest(file, "sha256").hexdigest())
 
 
 def _broken(part: Path, reason: str) -> errors.BrokenDownload:
     part.unlink(missing_ok=True)
-    return errors.BrokenDownload(f"The download is not whole: {reason}")
+    return errors.BrokenDownload(f"The download is incomplete: {reason}")

@@ -139,7 +139,7 @@ def open_http(settings: Settings, limits: Limits = Limits(), *, tls: ssl.SSLCont
     try:
         return Http(settings, limits, tls)
     except (httpx.InvalidURL, ImportError, OSError, ValueError) as error:  # a bad address, proxy or certificate file
-        raise errors.SettingsError(f"No HTTP client can be made: {redact(str(error))}") from None
+        raise errors.SettingsError(f"The HTTP client can't be created: {redact(str(error))}") from None
 
 
 @contextmanager
@@ -152,13 +152,13 @@ def _translated_errors() -> Iterator[None]:
     except httpx.TimeoutException:
         raise errors.TimedOut from None
     except httpx.DecodingError as error:
-        raise errors.Unintelligible(f"The answer can't be unpacked: {error}") from None
+        raise errors.Unintelligible(f"The answer can't be decompressed: {error}") from None
     except httpx.HTTPError as error:
-        raise errors.ConnectionLost(f"The connection broke: {message_of(error)}") from None
+        raise errors.ConnectionLost(f"The connection was lost: {message_of(error)}") from None
 
 
 def _not_sent(error: Exception) -> errors.NotSent:
-    problem = "This is no address" if isinstance(error, _INVALID_ADDRESS) else "No connection to the service"
+    problem = "This is not a valid URL" if isinstance(error, _INVALID_ADDRESS) else "No connection to the service"
     return errors.NotSent(f"{problem}: {message_of(error)}")
 
 

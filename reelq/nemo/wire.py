@@ -93,7 +93,7 @@ def unwrap(status: int, body: bytes, where: Area, *, secret: str = "") -> Json:
         error_type = _error_of_status(status, where)
         raise error_type(f"{_summary(error_type, status)} (HTTP {status})", raw=raw, remote_code=status)
     raise errors.Unintelligible(
-        f"The service's answer is no JSON object, perhaps a proxy's page (HTTP {status})", raw=raw
+        f"The service's answer is not a JSON object; it may be a proxy's page (HTTP {status})", raw=raw
     )
 
 
@@ -183,7 +183,7 @@ def _required(answer: Json, key: str) -> str:
 
 
 def _missing_field(key: str) -> errors.Unintelligible:
-    return errors.Unintelligible(f"The answer has no usable {key!r}")
+    return errors.Unintelligible(f"The answer has no valid {key!r}")
 
 
 def read_accepted(_: Json) -> None:

@@ -53,7 +53,7 @@ class Skills(Mapping[str, Skill]):
         if name in self.broken:
             raise SkillError(_unusable(name, self.broken[name]))
         if name not in self._skills:
-            raise SkillError(f"No skill is called {name!r}")
+            raise SkillError(f"No skill is named {name!r}")
         return self._skills[name]
 
     def __getitem__(self, name: str) -> Skill:
@@ -79,7 +79,7 @@ def load(folders: Sequence[Path] = (), *, built_in: Path = BUILT_IN) -> Skills:
         own, folder_notes, folder_broken = _users_own(folder)
         notes += folder_notes
         broken = {name: why for name, why in broken.items() if name not in own} | folder_broken
-        notes += [f"{name}: {own[name].path} stands in for {skills[name].path}" for name in own if name in skills]
+        notes += [f"{name}: {own[name].path} replaces {skills[name].path}" for name in own if name in skills]
         skills |= own
     return Skills(skills, [*notes, *(_unusable(name, why) for name, why in broken.items())], broken)
 
@@ -143,7 +143,7 @@ def _users_own(folder: Path) -> tuple[dict[str, Skill], list[str], dict[str, str
             broken[error.name] = str(error)
             continue
         if skill.name in skills:
-            broken[skill.name] = f"{path}: the name {skill.name!r} is that of {skills[skill.name].path} too"
+            broken[skill.name] = f"{path}: the name {skill.name!r} is also used by {skills[skill.name].path}"
         skills[skill.name] = skill
     return {name: skill for name, skill in skills.items() if name not in broken}, [], broken
 
@@ -181,7 +181,7 @@ def _parse_front_matter(path: Path, text: str) -> tuple[Mapping[str, object], st
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise _BrokenProfile(path, f"the front matter is not YAML: {error}") from None
     if not fields:
-        raise _BrokenProfile(path, "line 1: it does not begin with front matter (name, version, description)")
+        raise _BrokenProfile(path, "line 1: it does not start with front matter (name, version, description)")
     return fields, body
 
 
@@ -213,7 +213,7 @@ class _FrontMatter:
         if not isinstance(value, str):
             raise self._error_in(field, f"is not text: write it in quotes, {field}: '{value}'")
         if not _HEADER_SAFE.fullmatch(value):
-            raise self._error_in(field, "goes into a header: letters, digits and . _ + - only, at most 64")
+            raise self._error_in(field, "goes into a header: only letters, digits and . _ + -, at most 64 characters")
         return value
 
     def _text(self, field: str) -> str:
@@ -225,7 +225,7 @@ class _FrontMatter:
     def _references(self) -> str:
         value = self._fields.get("references", "")
         if value not in ("", "photo"):
-            raise self._error_in("references", "is not 'photo', the one kind of reference that can be asked for")
+            raise self._error_in("references", "must be 'photo'")
         return str(value)
 
     def _clip_seconds(self) -> int | None:

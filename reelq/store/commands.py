@@ -62,9 +62,9 @@ def retry_row(store: Store, job_id: str, storage: Storage | None = None) -> bool
     with store.write() as session:
         job, now = session.get_one(Job, job_id), store.now(session)
         if retries.needs_lost_session(session, job):
-            raise CannotRefine(f"The session that row {job.row} builds on is gone")
+            raise CannotRefine(f"The session that row {job.row} builds on is lost")
         if storage and retries.result_is_missing(session, job, storage):
-            retries.download_again(session, job, now, "its result is not there any more; it is brought again")
+            retries.download_again(session, job, now, "its result is missing; downloading it again")
             done = True
         else:
             done = retries.retry(session, job, now)

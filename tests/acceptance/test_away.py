@@ -131,8 +131,8 @@ def test_a_manifest_goes_there_its_videos_come_home_and_nothing_goes_twice(
 ) -> None:
     user.writes(["beach.mp4,Add a title that says A", "beach.mp4,Add a title that says B", "talk.mp4,show tracks"])
     first = user.calls("submit", "jobs.csv")
-    assert "2 files (0.1 MB) to be sent." in first.stderr
-    assert "3 rows: 2 to be sent to the agent" in first.stderr
+    assert "2 files (0.1 MB) to upload." in first.stderr
+    assert "3 rows: 2 will be sent to the agent" in first.stderr
     assert "About 100 credits for 2 instructions" in first.stderr
     assert uploaded(there, user) == ["beach.mp4", "talk.mp4"]
     there.farm.start_worker()
@@ -141,39 +141,40 @@ def test_a_manifest_goes_there_its_videos_come_home_and_nothing_goes_twice(
 
     again = user.calls("submit", "jobs.csv")
     assert "2 files: the service has them all." in again.stderr
-    assert "sending" not in again.stderr
+    assert "uploading" not in again.stderr
     assert again.stdout != first.stdout
     user.calls("watch", "last")
     mine = f"select count(*) from sends where job_id in (select id from jobs where owner = '{tmp_path.name}')"
     assert there.farm.sql(mine)[0][0] == 2
 
     done = user.calls("results", "last", "--videos", "out", "-o", "results.csv")
-    assert "2 videos brought to out." in done.stderr, done.stderr
+    assert "2 videos downloaded to out." in done.stderr, done.stderr
     with (user.folder / "results.csv").open(encoding="utf-8-sig", newline="") as file:
         listed = [(row["status"], row["output"]) for row in csv.DictReader(file)]
     assert listed == [("succeeded", "1-beach.mp4"), ("succeeded", "2-beach.mp4"), ("succeeded", "")]
     for name in ("1-beach.mp4", "2-beach.mp4"):
         assert b"ftyp" in (user.folder / "out" / name).read_bytes()[:12]
     once_more = user.calls("results", "last", "--videos", "out")
-    assert (once_more.stdout, once_more.stderr) == ("", "0 videos brought to out, 2 were there already.\n")
+    assert (once_more.stdout, once_more.stderr) == ("", "0 videos downloaded to out, 2 were there already.\n")
     (user.folder / "1-beach.mp4").write_bytes(b"of this user's own")
     beside = user.calls("results", "last", "--videos", ".", code=1)
-    assert "is there already, and is not this row's video" in beside.stderr
+    assert "already exists and is not this row's video" in beside.stderr
     assert (user.folder / "1-beach.mp4").read_bytes() == b"of this user's own"
     lines = user.calls("results", "jobs", "--format", "jsonl").stdout.splitlines()
     assert [json.loads(one)["output"] for one in lines] == [output for _, output in listed]
 
 
 def test_what_is_done_to_a_batch_there_is_told_as_it_is_here(there: Elsewhere, user: User) -> None:
-    assert "There is no batch yet" in user.calls("status").stderr
+    assert "There are no batches yet" in user.calls("status").stderr
     user.writes(titles(3))
     batch = user.calls("submit", "jobs.csv", "--first", "2").stdout.strip()
     assert "1 waiting" in user.calls("status", batch[4:12]).stdout
-    assert user.calls("pause", "last").stdout == f"Paused: 3 rows held. `reelq resume {batch}` lets them go on.\n"
+    assert user.calls("pause", "last").stdout == f"Paused: 3 rows held. Continue with `reelq resume {batch}`.\n"
     assert "held by a pause" in user.calls("watch", "jobs", code=3).stdout
     for words, said in (
         (("resume", "jobs.csv"), "3 rows released."), (("cancel", f"{batch}:2"), "Row 2 is cancelled."),
-        (("cancel", "last"), "2 rows cancelled; 1 row had ended."), (("retry", "last:3"), "Row 3 is queued again."),
+        (("cancel", "last"), "2 rows cancelled; 1 row had already ended."),
+        (("retry", "last:3"), "Row 3 is queued again."),
         (("retry", "last"), "0 rows queued again; 3 rows had not failed."),
     ):  # fmt: skip
         assert user.calls(*words).stdout.startswith(said)
@@ -204,16 +205,16 @@ def test_on_a_terminal_nothing_is_handed_in_before_a_yes_and_whoever_leaves_the_
     user.writes(titles(1))
     for answer, queued in (("n", 0), ("y", 1)):
         asked = Terminal(user, "submit", "jobs.csv")
-        until(lambda: asked.says("Go ahead?"), "the question")  # noqa: B023 - it is called at once
+        until(lambda: asked.says("Continue?"), "the question")  # noqa: B023 - it is called at once
         asked.types(f"{answer}\n")
         assert asked.ends() == 0
         assert ("nothing was spent" in asked.written) is (queued == 0)
         assert len(user.calls("status", "--json").stdout.splitlines()) == queued
     watch = Terminal(user, "watch", "last")
-    until(lambda: watch.says("1 to begin"), "the view")
+    until(lambda: watch.says("1 not started"), "the view")
     watch.process.send_signal(signal.SIGINT)
     assert watch.ends() == 130
-    assert "goes on" in watch.written
+    assert "the batch continues" in watch.written
     assert json.loads(user.calls("status", "--json").stdout)["queued"] == 1
 
 
@@ -230,7 +231,7 @@ def test_a_watcher_outlives_the_service_and_misses_nothing(there: Elsewhere, use
         until(lambda: there.farm.over(batch), "the end of the work")
         there.api.start()
         rest, said = watch.communicate()
-    assert "asking again" in said
+    assert "retrying" in said
     assert "Traceback" not in said
     *told, end = (json.loads(one) for one in (first, *rest.splitlines()))
     happened = there.farm.sql(
@@ -252,7 +253,7 @@ def test_an_upload_that_breaks_off_is_done_again_and_a_download_goes_on_where_it
         line.mended.set()
         there.api.start()
         batch, said = submit.communicate()
-    assert said.count("trying again") >= 1
+    assert said.count("retrying") >= 1
     assert batch.startswith("bat_")
     assert uploaded(there, user) == ["beach.mp4"]
 
@@ -264,7 +265,7 @@ def test_an_upload_that_breaks_off_is_done_again_and_a_download_goes_on_where_it
         assert line.cut.wait(60)
         line.mended.set()
         _, said = results.communicate()
-    assert "0.1 MB of it there already" in said
+    assert "0.1 MB already transferred" in said
     assert 'HTTP/1.1" 206' in there.api.log
     assert [path.name for path in (user.folder / "out").iterdir()] == ["1-beach.mp4"]
 
@@ -278,7 +279,7 @@ def test_a_lost_answer_is_asked_for_again_and_the_batch_is_made_once(there: Else
         assert line.cut.wait(60)
         line.mended.set()
         batch, said = submit.communicate()
-    assert "trying again" in said
+    assert "retrying" in said
     names = [json.loads(one)["batch"] for one in user.calls("status", "--json").stdout.splitlines()]
     assert len(names) == 2
     assert names[0] == batch.strip()

@@ -28,7 +28,7 @@ def test_every_fault_is_shown_at_once_below_its_place_with_its_mend_and_nothing_
     assert r"    be\x1b[31mach.mp4" in done.stdout
     *findings, total = done.stdout.splitlines()
     assert all(line.startswith(("jobs.csv:", "    ")) for line in findings), findings
-    assert re.fullmatch(r"\d faults, \d warnings?: it can't run\.", total)
+    assert re.fullmatch(r"\d faults, \d warnings?: can't run\.", total)
 
 
 def test_the_skills_are_listed_with_those_of_the_user(tmp_path: Path) -> None:
@@ -44,8 +44,8 @@ def test_the_skills_are_listed_with_those_of_the_user(tmp_path: Path) -> None:
     ("words", "environment", "first"),
     [
         (["rum"], {}, ""),
-        (["skills", "video-modls"], {}, "reelq: No skill is called 'video-modls'"),
-        (["check", "jobs.example.csv", "--skill", "video-modls"], {}, "reelq: No skill is called 'video-modls'"),
+        (["skills", "video-modls"], {}, "reelq: No skill is named 'video-modls'"),
+        (["check", "jobs.example.csv", "--skill", "video-modls"], {}, "reelq: No skill is named 'video-modls'"),
         (["check", "nothing.csv"], {}, "reelq: there is no such manifest (found 'nothing.csv')"),
         (["check", "jobs.example.csv"], {"REELQ_POLL_INTERVAL": "often"}, "reelq: REELQ_POLL_INTERVAL takes a number"),
     ],
@@ -120,7 +120,7 @@ def test_a_key_is_shown_alone_on_standard_output_and_listed_without_its_secret_u
     told = json.loads(user.calls("keys", "list", "--json").stdout)
     assert (told["owner"], told["scope"], told["used_at"], told["revoked_at"]) == ("ann", "read", None, None)
     assert user.calls("keys", "revoke", told["key"][4:14]).stdout == f"{told['key']} of ann is revoked.\n"
-    assert "was revoked before" in user.calls("keys", "revoke", told["key"]).stdout
+    assert "was already revoked" in user.calls("keys", "revoke", told["key"]).stdout
     assert "revoked 2" in user.calls("keys", "list").stdout
 
 
@@ -133,8 +133,8 @@ def test_what_names_no_key_two_keys_or_no_owner_is_refused(tmp_path: Path) -> No
         (["revoke", "key_nothing"], "No key has the id 'key_nothing'"),
         (["revoke", json.loads(before.splitlines()[0])["key"][:8]], "2 keys begin with"),
         (["create"], "--owner"),
-        (["create", "--owner", " ann"], "without blanks"),
-        (["create", "--owner", "a\nb"], "a name of at most"),
+        (["create", "--owner", " ann"], "without leading or trailing spaces"),
+        (["create", "--owner", "a\nb"], "must be 1 to"),
         (["create", "--owner", "ann", "--scope", "all"], "'read', 'submit', 'admin'"),
     ):
         done = user.calls("keys", *words, code=2)

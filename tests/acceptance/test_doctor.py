@@ -116,15 +116,15 @@ def test_a_full_disk_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     looked = Looked(Settings(reelq_data_dir=tmp_path), {}, {}, tmp_path / "out")
     found = list(local.check_folders(looked))
     assert [each.grade for each in found] == [Severity.WARNING] * 2
-    assert all("has only 2.0 GB left" in each.what and "Make room" in each.mend for each in found)
+    assert all("has only 2.0 GB left" in each.what and "Free disk space" in each.mend for each in found)
 
 
 def test_a_key_that_does_not_open_the_token_is_found(patient: Patient) -> None:
     patient.calls("credits")  # there is a token now, locked with the key that was made for it
     found = patient.finding("key", "wrong", REELQ_SECRET_KEY="another key, and long enough")
-    assert re.search("locked with another key.* - .*REELQ_SECRET_KEY", found)
+    assert re.search("encrypted with another key.* - .*REELQ_SECRET_KEY", found)
     (key := patient.folder / "data" / "secret.key").unlink()
-    assert "secret.key is gone" in patient.finding("key", "wrong")
+    assert "secret.key is missing" in patient.finding("key", "wrong")
     assert not key.exists()
 
 
@@ -133,9 +133,9 @@ FAULTS: list[tuple[dict[str, str], list[tuple[str, str, str, str]]]] = [
       "REELQ_BROKERURL": "redis://127.0.0.1/0"},
      [("broker", "wrong", "Connection refused", "REELQ_BROKER_URL"),
       ("service", "wrong", "", "firewall"),
-      ("flower", "ok", "this machine alone", ""),
+      ("flower", "ok", "this machine only", ""),
       ("encoder", "warning", "/nowhere/ffmpeg: No such file or directory", "IMAGEIO_FFMPEG_EXE"),
-      ("environment", "warning", "REELQ_BROKERURL is set, but nothing reads it", "Did you mean REELQ_BROKER_URL")]),
+      ("environment", "warning", "BROKERURL is set, but is not a reelq setting", "Did you mean REELQ_BROKER_URL")]),
     (OPEN_FLOWER | {"NEMO_API_URL": "http://no-such-host.invalid", "REELQ_API_KEY": "rq_hushhush"},
      [("flower", "wrong", "whoever reaches 0.0.0.0", "FLOWER_BASIC_AUTH=NAME:PASSWORD"),
       ("service", "wrong", "", "DNS"),
@@ -149,7 +149,7 @@ FAULTS: list[tuple[dict[str, str], list[tuple[str, str, str, str]]]] = [
      [("token", "wrong", "NEMO_TOKEN", "unset it"),
       ("reelq service", "wrong", "No reelq service answers at http://127.0.0.1:1", "")]),
     ({"NEMO_API_URL": "https://{sandbox}", "REELQ_API_URL": "http://{sandbox}", "REELQ_API_KEY": "rq_hushhush"},
-     [("service", "wrong", "", "SSL_CERT_FILE"), ("reelq service", "wrong", "not as a reelq service does", "")]),
+     [("service", "wrong", "", "SSL_CERT_FILE"), ("reelq service", "wrong", "is not a reelq service", "")]),
 ]  # fmt: skip
 
 
@@ -239,8 +239,8 @@ def test_with_nobody_answering_it_is_over_in_ten_seconds_and_says_so(patient: Pa
 def test_a_database_is_shown_and_migrated_by_hand_and_one_of_a_newer_reelq_is_found(patient: Patient) -> None:
     assert "none yet" in patient.calls("db").stdout
     assert list(patient.folder.rglob("*.db")) == []
-    assert "made, at version" in patient.calls("db", "upgrade").stdout
-    assert "already: nothing to do" in patient.calls("db", "upgrade").stdout
+    assert "created at version" in patient.calls("db", "upgrade").stdout
+    assert "is already at version" in patient.calls("db", "upgrade").stdout
     with patient.edits() as store:
         downgrade(store, "base")
     assert patient.calls("db", code=1).stderr == "Run `reelq db upgrade`.\n"
@@ -317,16 +317,16 @@ def test_check_sets_the_cost_beside_what_is_known_of_the_balance_and_makes_no_da
         assert "3 rows" in done.stdout
         return done.stdout.splitlines()[-1]
 
-    unknown = "About 150 credits for 2 instructions, at what is usual; the balance is not known yet"
+    unknown = "About 150 credits for 2 instructions, based on typical cost; the balance is not known yet"
     assert last_line().startswith(unknown)
     assert not (patient.folder / "data").exists()
     away = patient.calls("check", "jobs.csv", REELQ_DATABASE_URL="postgresql://me@127.0.0.1:1/reelq")
     assert unknown in away.stdout
-    assert re.fullmatch(r"The database does not answer \(.*the cost is that of all rows.*\n", away.stderr)
+    assert re.fullmatch(r"The database does not respond \(.*the estimate covers all rows.*\n", away.stderr)
     patient.calls("credits")
-    assert last_line().endswith("at what is usual; balance 100, 50 short.")
+    assert last_line().endswith("based on typical cost; balance 100, 50 short.")
     assert len(sandbox.ledger()["token_requests"]) == 1
     with patient.edits() as store:
         _spend(store, NOWHERE)
-    cost = "About 140 credits for 2 instructions, at the most that one has cost yet; balance 120"
+    cost = "About 140 credits for 2 instructions, based on the highest cost so far; balance 120"
     assert last_line(NEMO_API_URL=NOWHERE).startswith(f"{cost} (as of {datetime.now().astimezone():%Y-%m-%d}")

@@ -157,12 +157,12 @@ def test_the_worker_its_rows_and_their_stages_are_seen_on_pages_that_need_nothin
     (waits,) = _with(seen, "RETRY")
     assert waits["name"] == "poll"
     assert waits["args"].startswith("row ")
-    assert waits["exception"].startswith("rendering; again at ")
+    assert waits["exception"].startswith("rendering; checking again at ")
     assert waits["received"]  # by which Flower sorts
     assert int(waits["retries"]) > 0
     looking.click(f"a[href$='/task/{waits['uuid']}']")
     looking.wait_for_selector("#task-page")
-    assert "rendering; again at " in looking.inner_text("#task-page")
+    assert "rendering; checking again at " in looking.inner_text("#task-page")
     assert "Traceback" not in looking.inner_text("#task-page")
     assert asked
     assert [url for url in asked if not url.startswith((watched.url, "data:"))] == []

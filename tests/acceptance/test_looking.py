@@ -58,14 +58,15 @@ def test_rows_are_paused_released_cancelled_and_retried_and_each_says_how_many(u
     assert "3 rows held" in user.calls("pause", "last").stdout
     assert "3 rows held by a pause" in user.calls("watch", "last", code=3).stdout
     resumed = user.calls("resume", "last")
-    assert (resumed.stdout, "`reelq run jobs.csv` goes on" in resumed.stderr) == ("3 rows released.\n", True)
+    assert (resumed.stdout, "`reelq run jobs.csv` continues it." in resumed.stderr) == ("3 rows released.\n", True)
     asks = Terminal(user, "cancel", "last")
     until(lambda: asks.says("Cancel 3 rows of jobs.csv"), "the question")
     asks.types("n\n")
     assert asks.ends() == 130
     for words, said in (
         (("retry", "last:1"), "Row 1 has not failed"), (("cancel", "last:2"), "Row 2 is cancelled."),
-        (("cancel", "last"), "2 rows cancelled; 1 row had ended."), (("retry", "last:3"), "Row 3 is queued again."),
+        (("cancel", "last"), "2 rows cancelled; 1 row had already ended."),
+        (("retry", "last:3"), "Row 3 is queued again."),
     ):  # fmt: skip
         assert user.calls(*words).stdout.startswith(said)
     user.calls("run", "jobs.csv")
@@ -83,11 +84,11 @@ def test_a_watcher_that_leaves_stops_nothing_and_without_anybody_at_work_it_does
         watch.process.send_signal(signal.SIGINT)
         assert watch.ends() == 130
         assert watch.written.count("\x1b[?25h") == watch.written.count("\x1b[?25l") == 1
-        assert "goes on" in watch.written
+        assert "the batch continues" in watch.written
         assert run.poll() is None
         run.kill()
     nobody = user.calls("watch", "last", code=3)
-    assert "Nobody works on this batch: `reelq run jobs.csv` goes on with it." in nobody.stdout
+    assert "No process is running this batch: `reelq run jobs.csv` continues it." in nobody.stdout
 
 
 def test_a_refinement_that_was_cut_off_goes_on_and_is_a_video_of_its_own_from_the_same_session(user: User) -> None:
@@ -101,7 +102,7 @@ def test_a_refinement_that_was_cut_off_goes_on_and_is_a_video_of_its_own_from_th
         until(lambda: len(user.messages) == 2, "the second instruction")
         first.kill()
     done = user.calls("refine", *wish)
-    assert "going on with it" in done.stderr
+    assert "already in progress; continuing it" in done.stderr
     assert len(user.messages) == 2
     assert user.videos() == ["1-beach-2.mp4", "1-beach.mp4"]
     assert len(user.service.ledger()["sessions"]) == 1

@@ -76,7 +76,7 @@ def test_a_second_time_it_says_that_nothing_is_left_to_do_and_changes_nothing(sh
     checkout, _ = shown
     made = {path: path.stat().st_mtime_ns for path in checkout.rglob("*.mp4")}
     again = call(*DEMO, checkout=checkout)
-    assert (again.returncode, again.stderr) == (0, "9 rows: 9 done before.\nNothing is left to do.\n")
+    assert (again.returncode, again.stderr) == (0, "9 rows: 9 done before.\nNothing to do.\n")
     assert {path: path.stat().st_mtime_ns for path in checkout.rglob("*.mp4")} == made
 
 

@@ -38,7 +38,7 @@ def test_every_row_becomes_a_video_and_the_list_says_what_came_of_it(user: User)
     told = [line.split("  ", 1)[1] for line in done.stderr.splitlines() if "row 1 ·" in line]
     assert len(told) == len(set(told)) > 5  # each change once
     assert told[-1].startswith("row 1 · beach.mp4  download: succeeded:")
-    assert "Go ahead?" not in done.stderr  # nobody sits there who could be asked
+    assert "Continue?" not in done.stderr  # nobody sits there who could be asked
     assert "Traceback" not in done.stderr
 
 
@@ -48,7 +48,7 @@ def test_interrupted_it_says_how_to_go_on_and_the_same_command_does(user: User) 
         until(lambda: user.messages, "an instruction sent")
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(code=130)
-    assert "Interrupted; nothing is lost. `reelq run jobs.csv` goes on." in said
+    assert "Interrupted; nothing is lost. Continue with `reelq run jobs.csv`." in said
     assert "Traceback" not in said
     again = user.calls("run", "jobs.csv", "--json")
     assert heard_once(user)
@@ -134,7 +134,7 @@ def test_a_second_sandbox_is_refused_and_one_that_was_killed_begins_its_open_row
         next(line for line in process.stderr if "edit begins" in line)
         second = user.calls("run", "jobs.csv", "--sandbox", code=2)
         process.kill()
-    assert "another `reelq run --sandbox` is at work" in second.stderr
+    assert "another `reelq run --sandbox` is running" in second.stderr
     user.calls("run", "jobs.csv", "--sandbox")
     assert len(user.videos()) == 2
 

@@ -8,7 +8,7 @@ from tests.acceptance.running import CTRL_C, Terminal, User, titles, until
 from tests.sandbox_process import SandboxProcess
 
 _BAR = "━"
-_QUESTION = "Go ahead? [Y/n]"
+_QUESTION = "Continue? [Y/n]"
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_after_a_yes_it_shows_a_view_only_the_report_stays_and_there_is_nothing_
     again = Terminal(user, "run", "jobs.csv")
     assert again.ends() == 0
     assert not again.says(_QUESTION)
-    assert again.says("Nothing is left to do.")
+    assert again.says("Nothing to do.")
 
 
 def test_after_ctrl_c_the_screen_is_clean_and_says_how_to_go_on(user: User) -> None:
@@ -52,8 +52,9 @@ def test_after_ctrl_c_the_screen_is_clean_and_says_how_to_go_on(user: User) -> N
     assert run.ends() == 130
     assert not run.says(_QUESTION)
     assert is_clean(run), run.screen
-    assert "Stopping: 3 rows are in the midst of something" in run.screen
-    assert "Interrupted; nothing is lost. `reelq run jobs.csv` goes on." in run.screen
+    assert "Stopping: waiting up to " in run.screen
+    assert " for 3 rows in progress." in run.screen
+    assert "Interrupted; nothing is lost. Continue with `reelq run jobs.csv`." in run.screen
     assert "Traceback" not in run.screen
 
 

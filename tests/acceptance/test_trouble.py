@@ -36,16 +36,16 @@ def test_a_database_that_cannot_be_used_is_told_in_words(user: User, url: str, w
 def test_a_key_that_does_not_open_the_tokens_is_told_before_any_row_fails_by_it(user: User) -> None:
     user.calls("submit", "jobs.csv", NEMO_TOKEN="my-own-token")
     done = user.calls("run", "jobs.csv", NEMO_TOKEN="my-own-token", REELQ_SECRET_KEY="another key, long enough", code=2)
-    assert "REELQ_SECRET_KEY: the tokens in the database were locked with another key" in done.stderr
+    assert "REELQ_SECRET_KEY: the tokens in the database were encrypted with another key" in done.stderr
 
 
 def test_without_its_broker_a_manifest_is_taken_in_with_a_warning_and_nobody_at_work_is_told(user: User) -> None:
     user.environment["REELQ_BROKER_URL"] = "redis://127.0.0.1:9/0"
     done = user.calls("submit", "jobs.csv")
     assert done.stdout.startswith("bat_")
-    assert "The broker does not answer" in done.stderr
+    assert "The broker does not respond" in done.stderr
     with user.starts("watch", "last") as watch:
-        assert any("No worker takes these rows" in line for line in watch.stderr)
+        assert any("No worker is running, so these rows stay queued" in line for line in watch.stderr)
         watch.send_signal(signal.SIGINT)
         _, rest = watch.communicate(code=130)
     assert "No worker" not in rest  # once
@@ -63,7 +63,7 @@ def test_rows_do_not_wait_for_a_service_that_does_not_answer_where_nobody_is_ask
             _, said = process.communicate()
     counted, cost, bound, *_ = said.splitlines()
     assert counted == "2 rows: 2 new."
-    assert cost.startswith("About 100 credits for 2 instructions, at what is usual; the balance is not known yet")
+    assert cost.startswith("About 100 credits for 2 instructions, based on typical cost; the balance is not known yet")
     assert bound == "No more than 90 credits will be spent (--limit-credits)."
 
 
@@ -107,9 +107,9 @@ def test_a_check_tells_what_is_done_and_costs_only_what_is_sent(tmp_path: Path, 
     user.calls("run", "jobs.csv")
     more = checks(3, "Add music")
     assert "5 rows: 2 new, 3 done before." in more
-    assert "for 2 instructions, at the most that one has cost yet" in more
+    assert "for 2 instructions, based on the highest cost so far" in more
     other = checks(1, "Add other music")
-    assert "3 rows: 1 new, 1 done before, 1 to be done again, as their session changed." in other
+    assert "3 rows: 1 new, 1 done before, 1 to be rerun, as their session changed." in other
     assert "for 2 instructions" in other
     assert "of it are for 1 row of a changed session" in other
     assert "3 rows: 1 new, 1 done before" in user.calls("submit", "jobs.csv").stderr

@@ -78,11 +78,11 @@ def test_what_would_end_a_process_at_once_is_told_before_any_is_started(up: Call
         service, flower = up("--port", taken), up("--port", free, FLOWER_PORT=taken)
         seen = up("--port", free, FLOWER_ADDRESS="0.0.0.0")
         assert (service.wait(60), flower.wait(60), seen.wait(60)) == (2, 2, 2)
-    assert "Address already in use. --host and --port name another place" in service.text
-    assert f"Flower can't listen at 127.0.0.1:{taken}: Address already in use. --flower-port" in flower.text
+    assert "Address already in use. Choose another address with --host and --port" in service.text
+    assert f"Flower can't listen on 127.0.0.1:{taken}: Address already in use. Choose another port" in flower.text
     assert "without a password, whoever reaches 0.0.0.0 would see every row" in seen.text
     assert "FLOWER_BASIC_AUTH=NAME:PASSWORD" in seen.text
-    assert "--no-flower does without it" in seen.text
+    assert "Or use --no-flower" in seen.text
 
 
 @needs_redis
@@ -97,18 +97,18 @@ def test_all_run_together_until_they_are_told_to_stop_which_they_do_in_order(
     running.wait_for(rf"worker 2 +│ .* metrics .*127.0.0.1:{metrics + 1}\b")
     running.wait_for(r"api      │ .* Uvicorn running")
     until(lambda: answers(port), lambda: running.text)
-    assert f"REST service at http://127.0.0.1:{rest}, its description at http://127.0.0.1:{rest}/docs" in running.text
-    assert "nobody has a key to it yet: `reelq keys create --owner NAME` makes one" in running.text
+    assert f"REST service at http://127.0.0.1:{rest}, API reference at http://127.0.0.1:{rest}/docs" in running.text
+    assert "no API key exists yet; create one with `reelq keys create --owner NAME`" in running.text
     key = reelq("keys", "create", "--owner", "ann", **place).stdout.strip()
     asked = reelq("status", "--api", f"http://127.0.0.1:{rest}", REELQ_API_KEY=key, **place)
-    assert "There is no batch yet" in asked.stderr
-    assert f"Flower at http://127.0.0.1:{port} (this machine alone" in running.text
+    assert "There are no batches yet" in asked.stderr
+    assert f"Flower at http://127.0.0.1:{port} (this machine only" in running.text
     assert not answers(port, "127.0.0.2")  # where it would, if it listened everywhere
     running.terminate()
     assert running.wait(60) == 0
     assert [line for line in running.text.splitlines() if line.startswith("reelq: ")][-3:] == [
-        "reelq: stopping worker 1, worker 2, api; Ctrl-C again stops at once",
-        "reelq: stopping flower; Ctrl-C again stops at once",
+        "reelq: stopping worker 1, worker 2, api; press Ctrl-C again to stop at once",
+        "reelq: stopping flower; press Ctrl-C again to stop at once",
         "reelq: all stopped; nothing is lost",
     ]
 
@@ -127,7 +127,7 @@ def test_flower_that_others_reach_asks_for_the_password_and_a_worker_that_dies_t
     running.wait_for(r"ready\.")
     os.kill(worker_of(running), signal.SIGKILL)
     assert running.wait(60) == 1
-    assert "worker 1 ended by itself (exit code -9); stopping the rest" in running.text
+    assert "worker 1 exited with code -9; stopping the rest" in running.text
     assert all(json.loads(line)["message"] for line in running.text.splitlines() if not line.startswith("reelq: "))
     assert "hush" not in running.text
 
@@ -144,7 +144,7 @@ def test_a_second_interrupt_does_not_wait_for_what_is_under_way(
     reelq("submit", "jobs.csv", cwd=tmp_path, **place)
     until(lambda: slow.ledger()["requests"].get("edit", 0) == 1, lambda: running.text)
     running.send_signal(signal.SIGINT)
-    running.wait_for("Ctrl-C again stops at once")
+    running.wait_for("press Ctrl-C again to stop at once")
     assert running.poll() is None
     running.send_signal(signal.SIGINT)
     assert running.wait(60) == 130  # long before the grace is over

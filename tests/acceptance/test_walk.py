@@ -144,13 +144,13 @@ def test_the_readmes_commands_in_their_order_lead_where_it_says(
 
     assert "9 of 9 rows done" in said["make demo"]
     assert listed(clone / "reelq-out" / "jobs.example" / "results.csv") == ["succeeded"] * 9
-    assert "2 rows (2 edit), 0 warnings: it can run." in said["reelq check jobs.csv"]
+    assert "2 rows (2 edit), 0 warnings: ready to run." in said["reelq check jobs.csv"]
     assert "1 row held back" in said["reelq run jobs.csv --first 1"]
     assert "2 of 2 rows done" in said["reelq run jobs.csv"]
     assert listed(clone / "reelq-out" / "jobs" / "results.csv") == ["succeeded"] * 2
     assert "Remove the red cup" in said["reelq show last:2"]
     assert "bat_" in said["reelq submit jobs.csv"]
     assert "2 of 2 rows done" in said["reelq watch last"]
-    assert "2 videos brought to out." in said["reelq results last --videos out"]
+    assert "2 videos downloaded to out." in said["reelq results last --videos out"]
     assert len(list((clone / "out").rglob("*.mp4"))) == 2
     assert (code, "all stopped; nothing is lost" in log.read_text()) == (0, True), log.read_text()

@@ -103,7 +103,7 @@ def test_what_is_made_can_hold_nothing_of_another_owner(
         for path, body in (("/v1/jobs", row), ("/v1/batches", {"rows": [row]})):
             refused = bob.post(path, json=body)
             assert (refused.status_code, refused.json()["code"]) == (422, "manifest_error")
-            assert [one["message"] for one in refused.json()["faults"]] == ["you have uploaded no such asset"]
+            assert [one["message"] for one in refused.json()["faults"]] == ["you have not uploaded this asset"]
     by_name = {"rows": [{"file": "anns.mp4", "instruction": "Trim"}], "assets": {"anns.mp4": anns["asset_id"]}}
     assert bob.post("/v1/batches", json=by_name).status_code == 422
     upload = bob.post("/v1/assets", params={"name": "bobs.mp4"}, content=clip.read_bytes())

@@ -276,7 +276,8 @@ def test_a_name_without_its_folders_is_enough_where_it_is_one_file_s(ann: httpx.
         ("file,instruction\nb/beach.mp4,Trim\nbeach.mp4,Trim\n", {"beach.mp4": MP4}),
     ):
         refused = ann.post("/v1/batches", files=parts(manifest, files))
-        assert [one["message"] for one in refused.json()["faults"]] == ["which uploaded file is meant can't be told"]
+        (fault,) = refused.json()["faults"]
+        assert fault["message"] == "it is unclear which uploaded file this name refers to"
     both = ann.post("/v1/batches", files=parts("file,instruction\na/beach.mp4,Trim\nb/beach.mp4,Trim\n", two))
     assert both.status_code == 201
 
@@ -286,7 +287,7 @@ def test_a_name_that_says_another_kind_than_what_came_is_a_fault(ann: httpx.Clie
     refused = ann.post(
         "/v1/batches", json={"rows": [{"file": "a.mp4", "instruction": "Trim"}], "assets": {"a.mp4": photo}}
     )
-    assert [one["message"] for one in refused.json()["faults"]] == ["this is not what its name says"]
+    assert [one["message"] for one in refused.json()["faults"]] == ["this file's type does not match its name"]
 
 
 @pytest.mark.parametrize(

@@ -27,9 +27,9 @@ GROWS_MB = 90
 @pytest.mark.parametrize(
     ("rows", "fault_every", "ends", "limit"),
     [
-        (100_000, 0, "100,000 rows (100000 edit), 0 warnings: it can run.", 10),
-        (100_000, 100, "1,000 faults, 0 warnings: it can't run.", 10),
-        (30_000, 1, "30,000 faults, 0 warnings: it can't run.", 20),
+        (100_000, 0, "100,000 rows (100000 edit), 0 warnings: ready to run.", 10),
+        (100_000, 100, "1,000 faults, 0 warnings: can't run.", 10),
+        (30_000, 1, "30,000 faults, 0 warnings: can't run.", 20),
     ],
 )
 def test_a_large_manifest_is_checked_within_seconds(

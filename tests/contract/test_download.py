@@ -128,7 +128,7 @@ def test_a_refused_range_does_not_make_a_part_whole(meet: Meet, part: Path, clip
     for told in ("", "bytes */10"):  # no length, and another one
         part.write_bytes(clip.read_bytes())
         answer = reply("416 Range Not Satisfiable", Content_Range=told)
-        with pytest.raises(errors.BrokenDownload, match="were there already"):
+        with pytest.raises(errors.BrokenDownload, match="were already on disk"):
             meet(answer)[0].download("", RENDER, part)
         assert not part.exists()
 

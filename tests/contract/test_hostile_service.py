@@ -207,11 +207,11 @@ def test_a_proxy_that_lets_nobody_through_proves_that_nothing_was_sent(
 
 
 def test_a_proxy_or_an_address_that_can_not_be_used_is_told_as_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(errors.SettingsError, match="No HTTP client"):
+    with pytest.raises(errors.SettingsError, match="HTTP client can't be created"):
         open_http(Settings(nemo_api_url="http://x:port"))
     for proxy in ("nonsense://x:1", "http://x:port", "socks9://x"):
         monkeypatch.setenv("ALL_PROXY", proxy)
-        with pytest.raises(errors.SettingsError, match="No HTTP client"):
+        with pytest.raises(errors.SettingsError, match="HTTP client can't be created"):
             open_http(Settings())
 
 

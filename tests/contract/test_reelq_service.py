@@ -33,20 +33,20 @@ def problem(status: str, code: str, detail: str, **more: Any) -> bytes:
     [
         (problem("401 Unauthorized", "unauthorized", "The key is not valid"), SettingsError, "REELQ_API_KEY", 2),
         (problem("403 Forbidden", "forbidden", "It may read", advice="Ask."), ServiceRefused, "It may read", 2),
-        (problem("404 Not Found", "not_found", "There is no such batch"), UnknownName, "no such batch", 2),
+        (problem("404 Not Found", "not_found", "No such batch"), UnknownName, "No such batch", 2),
         (problem("503 Away", "database_away", "The database does not answer"), ServiceAway, "does not answer", 1),
         (problem("500 Oh", "internal_error", "Something went wrong"), ServiceAway, "Something went wrong", 1),
         (reply("502 Bad Gateway", b"<html>", Content_Type="text/html"), ServiceAway, "HTTP 502", 1),
-        (reply("404 Not Found", b"<html>", Content_Type="text/html"), SettingsError, "not as a reelq service does", 2),
-        (reply(body=b"<h1>Hello</h1>", Content_Type="text/html"), SettingsError, "not as a reelq service does", 2),
-        (say([]), SettingsError, "not as a reelq service does", 2),
-        (say({"batches": []}), SettingsError, "not as a reelq service does", 2),
+        (reply("404 Not Found", b"<html>", Content_Type="text/html"), SettingsError, "is not a reelq service", 2),
+        (reply(body=b"<h1>Hello</h1>", Content_Type="text/html"), SettingsError, "is not a reelq service", 2),
+        (say([]), SettingsError, "is not a reelq service", 2),
+        (say({"batches": []}), SettingsError, "is not a reelq service", 2),
         (say({"items": [{"id": "bat_1", "name": "x"}], "next": None}), ServiceRefused, "can't be understood", 2),
-        (reply("302 Found", Location="https://other.example/login?token=1"), SettingsError, "sends on to", 2),
+        (reply("302 Found", Location="https://other.example/login?token=1"), SettingsError, "redirects to", 2),
         (endless("application/json", chunk=b" " * 1_000_000), ServiceAway, "larger than", 1),
-        (cut(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{"), ServiceAway, "broke off", 1),
-        (b"", ServiceAway, "broke off", 1),
-        (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", ServiceAway, "broke off", 1),
+        (cut(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{"), ServiceAway, "was lost", 1),
+        (b"", ServiceAway, "was lost", 1),
+        (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", ServiceAway, "was lost", 1),
     ],
 )
 def test_whatever_answers_is_told_in_a_sentence_that_does_not_hold_the_key(
@@ -158,7 +158,7 @@ def test_a_video_that_is_not_what_was_promised_is_not_taken(tmp_path: Path, caps
     page = {"items": [VIDEO | {"output": "x.mp4"}], "next": None}
     with ScriptedService(say(page), reply(body=b"abc")) as service, service_at(service.url, SETTINGS) as asked:
         assert bring_videos(asked, "bat_1", tmp_path) is False
-        assert "Row 1: x.mp4 did not arrive as the service has it" in capsys.readouterr().err
+        assert "Row 1: x.mp4 arrived incomplete or damaged" in capsys.readouterr().err
         assert all(head.startswith("GET /v1/jobs/job_1/output ") for head in service.heads[1:])
     assert list(tmp_path.iterdir()) == []
 

@@ -195,11 +195,11 @@ def test_faults_are_merged_kept_to_endpoints_ended_by_time_and_reset(sandbox: Sa
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"rate_limitd": 1}, "no fault is called rate_limitd; there are: agent_asks_back, "),
+        ({"rate_limitd": 1}, "no fault is named rate_limitd; available: agent_asks_back, "),
         ({"rate_limited": 2}, "from 0 to 1"),
         ({"rate_limited": {"count": 1.5}}, "whole number"),
         ({"rate_limited": {"on": "token"}}, "takes any of"),
-        ({"slow_answer": {"rate": 1}}, "how many seconds"),
+        ({"slow_answer": {"rate": 1}}, "number of seconds"),
         ({"rate_limited": {"often": True}}, 'rate, count, on, for or seconds; not {"often": true}'),
         ({"rate_limited": [None]}, "not [null]"),
         ({"rate_limited": {"on": [["edit"]]}}, 'not [["edit"]]'),

@@ -53,7 +53,7 @@ def test_an_uploaded_clip_is_measured_lies_on_the_draft_and_can_be_fetched_again
 
 def test_an_address_that_can_not_be_fetched_is_refused(sandbox: SandboxProcess, caller: Caller, clip: Path) -> None:
     path = f"/api/upload-video/nemo_agent/me/{caller.open_session()}"
-    for url, told in ((f"{sandbox.url}/cdn/none.mp4", "404"), (clip.as_uri(), "http and https")):
+    for url, told in ((f"{sandbox.url}/cdn/none.mp4", "404"), (clip.as_uri(), "http or https")):
         refused = caller.http.post(path, json={"urls": [url], "source_type": "url"})
         assert (refused.status_code, told in refused.json()["message"]) == (422, True)
 

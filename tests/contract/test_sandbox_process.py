@@ -148,7 +148,7 @@ def test_a_port_in_use_is_said_once_and_with_a_way_out(sandbox: SandboxProcess) 
         (["--host", "a..b"], 1, "Error: can't listen on a..b:0: "),
         (["--keep-alive", "nan"], 2, "give a number"),
         (["--speed", "inf"], 2, "give a number"),
-        (["rate_limitd=1"], 2, "no fault is called"),
+        (["rate_limitd=1"], 2, "no fault is named"),
         (["rate_limited=often"], 2, "rate_limited: 'often' is not a number"),
         (["rate_limited=count:2,render"], 2, "rate_limited: each part is key:value, and render is not"),
         (["rate_limited=count:"], 2, "rate_limited: count has no value"),

@@ -161,7 +161,7 @@ def test_a_database_of_a_newer_program_is_refused_in_words(store: Store) -> None
     with store.write() as session:
         session.execute(text("UPDATE alembic_version SET version_num = '0999'"))
     assert not migrations.is_current(store)
-    with pytest.raises(SettingsError, match=r"made by a newer reelq \(its version is 0999\)"):
+    with pytest.raises(SettingsError, match=r"created by a newer reelq \(schema version 0999\)"):
         migrations.upgrade(store)
     with pytest.raises(SettingsError, match="newer"):
         migrations.downgrade(store, "base")
@@ -172,7 +172,7 @@ def test_a_database_of_a_newer_program_is_refused_in_words(store: Store) -> None
     ("fault", "words"),
     [
         ('raise OSError("the disk is full")', "the disk is full"),
-        ('op.execute("DELETE FROM accounts")', "rows of jobs that refer to nothing in accounts|violates foreign key"),
+        ('op.execute("DELETE FROM accounts")', "refer to missing rows of accounts|violates foreign key"),
     ],
 )
 def test_a_version_that_goes_wrong_is_undone(store: Store, add_version: AddVersion, fault: str, words: str) -> None:

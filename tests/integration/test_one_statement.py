@@ -133,7 +133,7 @@ def _plug_pulled(store: Store, *statements: str) -> Iterator[None]:
 @pytest.mark.parametrize(("anew", "looks"), [(False, 4), (True, 0)])
 def test_a_second_export_has_looks_of_its_own(store: Store, anew: bool, looks: int, tmp_path: Path) -> None:
     worker = Worker(store, claim_one(store, Stage.POLL, looks=3), tmp_path)
-    worker.record(NotYet(30, "the export came to no end; a second one began", anew=anew))
+    worker.record(NotYet(30, "the export did not finish; started a second one", anew=anew))
     assert found(store, Job, worker.claimed.at.job_id).looks == looks
 
 

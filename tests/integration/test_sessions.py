@@ -73,7 +73,7 @@ def test_a_row_added_to_the_manifest_goes_on_behind_the_refinements(desk: Desk) 
     ("stage", "code", "words"),
     [
         (Stage.VERIFY, "no_effect", ""),  # an agent that asked back is answered at once
-        (Stage.EDIT, "session_lost", "is gone"),
+        (Stage.EDIT, "session_lost", "is lost"),
         (Stage.UPLOAD, "file_too_large", "no session"),
     ],
 )
@@ -196,7 +196,7 @@ def test_a_row_whose_session_is_lost_begins_again_with_those_that_it_builds_on(d
         assert set(fates(desk.submit(*REEL, retry_failed=True))) == {RowAction.AGAIN}
     else:
         assert desk.act(retries.retry, second)
-        assert "what it builds on went with its session" in desk.words(first)[-1]
+        assert "the session that it builds on is lost" in desk.words(first)[-1]
     for job in (first, second, third):
         again = desk.job(job.id)
         assert (again.status, again.stage, again.remote_session_id) == (Status.QUEUED, Stage.UPLOAD, "")
@@ -220,7 +220,7 @@ def test_a_refinement_whose_session_is_lost_has_nothing_to_begin_again_with(desk
     (first,) = _done(desk, REEL[0])
     (refined,) = desk.jobs(commands.refine_row(desk.store, first.id, "Make it brighter")[0])
     desk.fail(refined, Stage.EDIT, "session_lost")
-    with pytest.raises(CannotRefine, match="is gone"):
+    with pytest.raises(CannotRefine, match="is lost"):
         commands.retry_row(desk.store, refined.id)
     assert commands.retry_batch(desk.store, refined.batch_id).done == 0
     assert (desk.job(first.id).status, desk.job(refined.id).status) == (Status.SUCCEEDED, Status.FAILED)

@@ -191,7 +191,7 @@ def test_a_row_known_elsewhere_takes_that_result_without_a_send(desk: Desk, is_d
     for name in ("remote_session_id", "remote_render_id", "result_url", "timeline", "reply", "changes", "account_id"):
         assert getattr(job, name) == getattr(original, name) != ""
     assert (job.status, job.stage, job.same_as) == (Status.QUEUED, Stage.DOWNLOAD, original.id)
-    assert f"{original.batch_id}, row 1" in desk.words(job)[0]
+    assert f"row 1 of {original.batch_id}" in desk.words(job)[0]
 
 
 @pytest.mark.parametrize(

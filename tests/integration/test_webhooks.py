@@ -438,7 +438,7 @@ def test_one_that_does_not_answer_in_time_is_tried_again(store: Store) -> None:
 @pytest.mark.parametrize(
     ("vault", "words"),
     [
-        pytest.param(VAULT, "no public address", id="an address within"),
+        pytest.param(VAULT, "not a public address", id="an address within"),
         pytest.param(Vault("quite another key, also long"), "REELQ_SECRET_KEY", id="a secret under another key"),
     ],
 )

@@ -15,7 +15,7 @@ def test_what_the_log_says_is_counted_though_the_port_is_taken(caplog: pytest.Lo
         port = other.getsockname()[1]
         metrics.serve(("127.0.0.1", port), "studio:1:abc")
         assert caplog.messages == [
-            f"no metrics are told: REELQ_METRICS_ADDRESS=127.0.0.1:{port}: Address already in use"
+            f"Cannot serve metrics at REELQ_METRICS_ADDRESS=127.0.0.1:{port}: Address already in use"
         ]
         log.warning("the database is away", extra={"away": "database"})
         log.error("a fault")

@@ -93,7 +93,7 @@ def test_rows_not_begun_go_on_with_another_token_when_the_users_is_refused(
         until(lambda: at_rest(made, batch), "a batch at rest")
         assert ends(made, batch) == {end: 8}
         assert [len(each) for each in made.sandbox.ledger()["token_requests"].values()] == [1] * free_tokens
-        told = made.sql("select count(distinct job_id) from job_events where words like 'NEMO_TOKEN is refused%'")
+        told = made.sql("select count(distinct job_id) from job_events where words like 'NEMO_TOKEN was refused%'")
         assert told == [(8 * free_tokens,)]  # loudly
         assert len({job.account_id for job in made.jobs(batch)}) == 1
         nothing_is_wrong(made)

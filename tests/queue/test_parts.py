@@ -319,7 +319,7 @@ def test_what_is_ours_may_be_started_before_its_redis_and_its_database(tmp_path:
         whole.start("flower", *WORKERS, "api")
         until(lambda: answers(whole.api, "/healthz") == 200, "the service")
         until(
-            lambda: all("this worker begins when it is there" in whole.process(each).log for each in WORKERS),
+            lambda: all("the worker starts when it answers" in whole.process(each).log for each in WORKERS),
             "their words about it",
         )
         told = whole.api.get("/readyz")

@@ -45,7 +45,7 @@ def seconds_to_exit(worker: WorkerProcess, *signals: signal.Signals, between: fl
 
 def released(made: Farm) -> "Counter[str]":
     """The jobs that a stopping worker let go of, each with how often."""
-    words = "its worker was stopped; another goes on"
+    words = "its worker was stopped; requeued"
     return Counter(job_id for (job_id,) in made.sql(f"select job_id from job_events where words = '{words}'"))
 
 
@@ -165,7 +165,7 @@ def test_what_a_worker_does_that_slept_beyond_its_lease_is_refused(kind: str, tm
         until(lambda: streams(made) == 0, "the end of the streams that nobody hears")
         first.send_signal(signal.SIGCONT)
         assert made.ended(batch, 120) == {"succeeded": STREAMS}
-        assert (made.folder / "worker0.log").read_text().count("let go of") == STREAMS
+        assert (made.folder / "worker0.log").read_text().count("Released job_") == STREAMS
         assert {job.run for job in made.jobs(batch)} == {2}
         nothing_is_wrong(made)
         assert made.costs() == made.sandbox.ledger()["charged"]

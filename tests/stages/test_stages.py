@@ -229,7 +229,7 @@ def test_an_export_that_is_forgotten_again_and_again_gives_way_to_a_second_one()
     done = polled(desk := FakeDesk(), looks=LIMIT)
     assert isinstance(done, NotYet)
     assert (desk.done, done.anew) == (["first cancelled", "second asked for"], True)
-    assert done.words == "the export came to no end; a second one began"
+    assert done.words == "the export did not finish; started a second one"
 
 
 def test_when_the_second_one_is_forgotten_as_well_the_row_fails() -> None:

@@ -203,7 +203,7 @@ def test_a_manifest_that_cannot_be_had_is_refused_with_advice_that_fits(
         checks.check_file(tmp_path / name, skills=SKILLS)
     assert advice in refused.value.advice
     assert "lines" not in refused.value.advice
-    assert "lines named" in ManifestError.advice
+    assert "these lines" in ManifestError.advice
 
 
 KINDS: dict[str, list[bytes]] = {
@@ -244,7 +244,8 @@ def test_a_column_may_be_called_like_another_kind_of_file() -> None:
 def test_a_line_that_is_not_json_is_told_in_plain_words(line: str) -> None:
     (fault,) = check(line, name="jobs.jsonl").faults
     assert fault.message == "this line is not JSON"
-    assert re.fullmatch(r"Each line holds one whole object, [a-z ]+(; this one makes no sense from .+ on)?", fault.hint)
+    hint = r"Each line must be one complete object, [a-z ]+(; this one is invalid from .+ on)?"
+    assert re.fullmatch(hint, fault.hint)
 
 
 def test_a_broken_profile_fails_the_rows_that_name_it_with_its_file_and_line_and_no_built_in_one_takes_its_place(

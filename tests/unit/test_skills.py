@@ -76,8 +76,8 @@ NO_NUMBER = "line 5: clip-seconds is not a whole number"
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        (WHOLE, "", "line 1: it does not begin with front matter"),
-        (WHOLE, "# Mine\n", "line 1: it does not begin with front matter"),
+        (WHOLE, "", "line 1: it does not start with front matter"),
+        (WHOLE, "# Mine\n", "line 1: it does not start with front matter"),
         ("name: mine\n", "", "line 1: name is missing"),
         ("version: 1.2.0\n", "", "line 1: version is missing"),
         ("1.2.0", "1.0", "line 3: version is not text: write it in quotes, version: '1.0'"),
@@ -85,7 +85,7 @@ NO_NUMBER = "line 5: clip-seconds is not a whole number"
         ("mine", "面孔", "line 2: name goes into a header"),
         ("1.2.0", "one two", "line 3: version goes into a header"),
         ("My own.", "[1]", "line 4: description is not text"),
-        ("---\n#", "references: voice\n---\n#", "line 5: references is not 'photo'"),
+        ("---\n#", "references: voice\n---\n#", "line 5: references must be 'photo'"),
         *(("---\n#", f"clip-seconds: {odd}\n---\n#", NO_NUMBER) for odd in ("long", "true", "0")),
         ("---\n#", "prefers: mp4\n---\n#", "line 5: prefers is not a list"),
         ("My own.", "a: b", "line 4: the front matter is not YAML"),
@@ -106,7 +106,7 @@ def test_a_broken_profile_is_noted_with_its_file_and_its_line_and_fails_only_who
     with pytest.raises(SkillError) as refused:
         loaded.named("mine")
     assert str(refused.value) == note
-    with pytest.raises(SkillError, match="No skill is called 'yours'"):
+    with pytest.raises(SkillError, match="No skill is named 'yours'"):
         loaded.named("yours")
 
 
@@ -123,7 +123,7 @@ def test_two_profiles_of_one_name_in_one_folder_leave_neither(tmp_path: Path) ->
     profile(tmp_path, WHOLE, "two")
     loaded = skills.load([tmp_path])
     assert set(loaded) == BUILT_IN
-    with pytest.raises(SkillError, match=r"two/SKILL\.md: the name 'mine' is that of .*one/SKILL\.md too"):
+    with pytest.raises(SkillError, match=r"two/SKILL\.md: the name 'mine' is also used by .*one/SKILL\.md"):
         loaded.named("mine")
 
 

@@ -30,7 +30,7 @@ def test_a_token_comes_back_from_the_vault_and_is_unreadable_in_between_differen
 
 def test_another_key_opens_nothing_and_what_was_tampered_with_is_refused() -> None:
     locked = Vault(KEY).lock(TOKEN)
-    with pytest.raises(SettingsError, match="locked with another key") as caught:
+    with pytest.raises(SettingsError, match="encrypted with another key") as caught:
         Vault(f"{KEY}!").unlock(locked)
     assert "planted" not in str(caught.value)
     with pytest.raises(SettingsError, match="REELQ_SECRET_KEY"):
@@ -50,7 +50,7 @@ def test_a_given_key_that_is_short_is_refused_without_being_shown_and_so_is_a_sh
     with pytest.raises(SettingsError, match="at least 16 characters") as caught:
         open_vault(_settings(tmp_path, "short-key"), local=True)
     assert "short-key" not in str(caught.value)
-    with pytest.raises(SettingsError, match="must be given"):
+    with pytest.raises(SettingsError, match="must be set"):
         open_vault(_settings(tmp_path), local=False)
     assert list(tmp_path.iterdir()) == []
 

@@ -84,7 +84,7 @@ def _reuse(job: Job, part: Path, desk: StageContext) -> Downloaded | None:
     if sha256 != same.sha256:
         part.unlink()
         return None
-    desk.say(f"taken from {source if job.result and same.path else 'an equal row'}")
+    desk.say(f"reused {source if job.result and same.path else 'the result of an identical row'}")
     return Downloaded(job.output, same.size, sha256)
 
 

@@ -23,7 +23,7 @@ class Edited(Receipt):
 
     @property
     def message(self) -> str:
-        return "the agent is done" if self.heard else "the stream was lost; the session's state will tell"
+        return "the agent is done" if self.heard else "the stream was lost; checking the session for the result"
 
 
 def edit(job: Job, desk: StageContext) -> Edited:
@@ -49,7 +49,7 @@ def _send(job: Job, sending: PendingSend, desk: StageContext) -> Edited:
     try:
         return Edited(desk.remote.send(job.remote_session, sending.text, patience, tell=on_event, alive=desk.check))
     except StreamLost as lost:
-        desk.say(f"{lost}; the session's state will tell whether the edit took place")
+        desk.say(f"{lost}; checking the session for the result")
         return Edited(None, desk.settings.reelq_settle_first_wait)
     except ReelqError as refusal:
         desk.withdraw(sending, refusal)

@@ -46,7 +46,7 @@ def poll(job: Job, desk: StageContext) -> Polled | NotYet:
     if job.looks >= desk.settings.reelq_poll_limit:
         with suppress(RemoteError):
             desk.remote.cancel_render(job.render_id)
-        return _export_again(job, desk, "the export came to no end", RenderStuck())
+        return _export_again(job, desk, "the export did not finish", RenderStuck())
     if progress is None:
         submit(job, desk, job.render_id)
         message = "the service has forgotten the export; it was submitted again"
@@ -72,4 +72,4 @@ def _export_again(job: Job, desk: StageContext, message: str, final_error: RowFa
     if job.renders >= _RENDERS:
         raise final_error
     submit(job, desk, "")
-    return NotYet(desk.settings.reelq_poll_interval, f"{message}; a second one began", anew=True)
+    return NotYet(desk.settings.reelq_poll_interval, f"{message}; started a second one", anew=True)

@@ -70,7 +70,7 @@ def _after_lost_stream(sending: PendingSend, now: Json | None, desk: StageContex
     if not _changed(sending, now) and over and reads >= desk.settings.reelq_settle_reads:
         desk.close_costs()
         raise EditUnconfirmed
-    return NotYet(desk.settings.reelq_settle_wait, f"the stream was lost; looked at the session's state, time {reads}")
+    return NotYet(desk.settings.reelq_settle_wait, f"the stream was lost; checked the session, attempt {reads}")
 
 
 def _changed(sending: PendingSend, now: Json | None) -> bool:

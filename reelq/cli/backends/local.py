@@ -68,7 +68,7 @@ def open_deployment(settings: Settings | None = None, *, is_play: bool = False) 
             with delay_interrupt():
                 migrations.upgrade(store)
         elif not migrations.is_current(store):
-            raise SettingsError("REELQ_DATABASE_URL: the database has another version; `reelq db upgrade` migrates it")
+            raise SettingsError("REELQ_DATABASE_URL: the database schema is not current; run `reelq db upgrade`")
         yield Deployment(effective, store, is_play)
     finally:
         store.close()
@@ -96,7 +96,7 @@ class NoWorkerWarning:
             return
         if self._done:
             # The live view prints this above itself, where it stays.
-            click.echo("No worker takes these rows. They wait in the database; `reelq up` starts one here.", err=True)
+            click.echo("No worker is running, so these rows stay queued. Start one with `reelq up`.", err=True)
 
     def _has_no_worker(self) -> bool:
         store = self._local.store
@@ -186,7 +186,7 @@ class LocalQueue:
     def bring_videos(self, batch_id: str, folder: Path) -> bool:
         """Raise UsageError: the videos are on this machine already."""
         out = safe_line(shown_path(Path(self.stand(batch_id).seen.out)))
-        raise click.UsageError(f"The videos are on this machine already, in {out}: --videos is for those of a service.")
+        raise click.UsageError(f"The videos are on this machine already, in {out}; --videos is for a remote service.")
 
     def retry(self, target: Target) -> ActionCounts:
         """Queue failed rows again."""
@@ -218,14 +218,14 @@ class LocalQueue:
     def way_on(self, batch: Snapshot) -> str:
         """Who continues the work, as a phrase for the user."""
         if not self.in_process:
-            return "a worker takes them"
+            return "a worker will run them"
         manifest = Path(batch.source) / batch.name
         if not manifest.is_file():
-            return "the command that began it goes on with it when it is given again"
+            return "to continue, repeat the command that started it"
         default_out = Path.cwd() / "reelq-out" / manifest.stem
         out = "" if Path(batch.out) == default_out else f" --out {safe_line(shown_path(Path(batch.out)))}"
         sandbox_option = " --sandbox" if self._local.is_play else ""
-        return f"`reelq run {safe_line(shown_path(manifest))}{out}{sandbox_option}` goes on with it"
+        return f"`reelq run {safe_line(shown_path(manifest))}{out}{sandbox_option}` continues it"
 
 
 def _single(*, done: bool) -> ActionCounts:

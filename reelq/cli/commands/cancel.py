@@ -11,16 +11,16 @@ from reelq.store.commands import ActionCounts
 
 @click.command("cancel")
 @click.argument("target", metavar="BATCH|JOB")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @api_option
 @sandbox_option
 def command(target: str, yes: bool, api: str | None, sandbox: bool) -> None:
-    """End all rows of a BATCH that have not ended, or one JOB. On a terminal it asks first.
+    """Cancel a BATCH or a single JOB. On a terminal it asks for confirmation.
 
-    A row at work ends at its next event, its cost and the agent's words recorded. Finished videos stay, and what was
-    paid for is not given back. `reelq retry` takes up a single row again; running the manifest again, all of them.
+    A running row ends at its next event; its cost and the agent's reply are kept. Finished videos stay, credits are
+    not refunded. Retry a single row with `reelq retry`, or all rows by running the manifest again.
 
-    BATCH is an id or a piece of one, a manifest, or `last`; JOB is a row's id, or BATCH:ROW.
+    BATCH is an id or part of one, a manifest, or `last`; JOB is a row's id, or BATCH:ROW.
 
     \b
     Example: reelq cancel last --yes
@@ -41,10 +41,9 @@ def _question(queue: Queue, resolved: Target) -> str:
 
 def _message(counts: ActionCounts, row: int) -> str:
     if row:
-        outcome = (
-            "is cancelled" if counts.done else "will end at its next event" if counts.soon else "had ended: left alone"
-        )
+        cancelled = "is cancelled" if counts.done else "will be cancelled at its next event" if counts.soon else ""
+        outcome = cancelled or "had already ended"
         return f"Row {row} {outcome}."
-    soon = f"; {plural(counts.soon, 'row')} at work will end at the next event" if counts.soon else ""
-    ended = f"; {plural(counts.not_so, 'row')} had ended" if counts.not_so else ""
+    soon = f"; {plural(counts.soon, 'running row')} will be cancelled at the next event" if counts.soon else ""
+    ended = f"; {plural(counts.not_so, 'row')} had already ended" if counts.not_so else ""
     return f"{plural(counts.done, 'row')} cancelled{soon}{ended}."

@@ -27,10 +27,10 @@ from reelq.store.submission.request import Plan, RowAction, Submission
 @submit.out_option
 @submit.skill_option
 def command(path: Path, out: Path | None, skill: str) -> None:
-    """Check MANIFEST without running it: every fault and every warning, with line and column; and what it would cost.
+    """Check MANIFEST without running it: list every fault and warning with line and column, and estimate the cost.
 
-    The cost is that of the rows that `reelq run` would send now, reckoned from what the account has paid so far, else
-    from what is usual.
+    The estimate covers the rows that `reelq run` would send now, based on what the account has paid so far, or on
+    typical cost.
 
     \b
     Example: reelq check jobs.csv
@@ -48,10 +48,10 @@ def command(path: Path, out: Path | None, skill: str) -> None:
 def _show_summary(checked: checks.Checked) -> None:
     warnings = plural(len(checked.warnings), "warning")
     if checked.faults:
-        click.echo(f"{plural(len(checked.faults), 'fault')}, {warnings}: it can't run.")
+        click.echo(f"{plural(len(checked.faults), 'fault')}, {warnings}: can't run.")
         return
     routes = ", ".join(f"{count} {route}" for route, count in Counter(row.route for row in checked.rows).items())
-    click.echo(f"{plural(len(checked.rows), 'row')} ({routes}), {warnings}: it can run.")
+    click.echo(f"{plural(len(checked.rows), 'row')} ({routes}), {warnings}: ready to run.")
 
 
 def _show_estimate(order: Submission, settings: Settings) -> None:
@@ -78,5 +78,7 @@ def _plan(order: Submission, settings: Settings) -> Plan | None:
     except Exception as error:
         if not (why := database_message(error)):
             raise
-        click.echo(f"The database does not answer ({why}): the cost is that of all rows, done before or not.", err=True)
+        click.echo(
+            f"The database does not respond ({why}): the estimate covers all rows, including finished ones.", err=True
+        )
         return None

@@ -31,16 +31,16 @@ class _Spending:
 
 
 @click.command("credits")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(as_json: bool) -> None:
-    """Ask the service for the balance, and show what was spent: by the day and by the batch.
+    """Read the balance from the service, and show spending by period and by batch.
 
-    Without NEMO_TOKEN this is the free account; if it has no token yet, one is asked for.
+    Without NEMO_TOKEN this is the free account; a token is requested if it has none.
 
     \b
     Example: reelq credits
-    Exit code: 0, or 1 if the service could not be asked (the last reading is
-    shown then).
+    Exit code: 0, or 1 if the service could not be reached (then the last reading
+    is shown).
     """
     with open_deployment() as local:
         account_id = accounts.account_for(local.store, local.vault, local.settings)
@@ -48,7 +48,7 @@ def command(as_json: bool) -> None:
         known = account_state(local.store, local.settings)
         spent = _read_spending(local, account_id)
     if known is None:  # the account was created above, so it has been deleted since
-        raise click.ClickException("The account is gone from the database")
+        raise click.ClickException("The account was deleted from the database")
     if as_json:
         click.echo(
             json.dumps(_as_data(known, spent, refusal), indent=2, default=datetime.isoformat, ensure_ascii=False)
@@ -79,7 +79,7 @@ def _advice(refusal: RemoteError, known: AccountState) -> str:
     if isinstance(refusal, CreditsExhausted) and known.link:
         return f"Register: {known.link}"
     if isinstance(refusal, PassingFault):  # its own advice is about rows, which are retried
-        return "Try again in a minute; `reelq doctor` looks at the way there."
+        return "Try again in a minute, or run `reelq doctor` to check the connection."
     return refusal.advice
 
 
@@ -98,7 +98,7 @@ def _show(known: AccountState, spent: _Spending) -> None:
     for name, period in spent.periods.items():
         click.echo(f"{name:12}{period.spent:>10,}{period.unattributed:>12,}{period.top_ups:>12,}")
     if spent.periods["all"].unattributed:
-        click.echo("(elsewhere: gone while nothing of reelq's was under way)")
+        click.echo("(elsewhere: spent while reelq had nothing in progress)")
     if spent.batches:
         click.echo(f"\n{'newest batches':42}{'sends':>8}{'credits':>10}")
     for batch in spent.batches:
@@ -112,7 +112,7 @@ def _show_balance(known: AccountState) -> None:
     account = "your own (NEMO_TOKEN)" if known.kind is AccountKind.OWN else "free"
     click.echo(f"account     {account}")
     if known.reading is None:
-        click.echo("balance     never read yet")
+        click.echo("balance     not read yet")
     else:
         frozen = f", {known.reading.frozen:,} set aside for work in progress" if known.reading.frozen else ""
         click.echo(f"balance     {known.reading.available:,} available{frozen}")

@@ -14,18 +14,17 @@ from reelq.store.db import migrations
 from reelq.store.db.engine import Store, database_url
 from reelq.store.db.readonly import database_message, open_read_only, safe_address
 
-_ADVICE = "Is it running, and REELQ_DATABASE_URL right? `reelq doctor` looks at both."
+_ADVICE = "Is it running, and is REELQ_DATABASE_URL correct? Run `reelq doctor` to check both."
 
 
 @click.group("db", invoke_without_command=True)
 @click.pass_context
 def command(context: click.Context) -> None:
-    """Show the database: where it is, and whether its version is the one that this reelq works with.
+    """Show where the database is and whether its schema is current.
 
     \b
     Example: reelq db upgrade
-    Exit code: 0 if it can be worked with, 1 if it needs an upgrade or can't be
-    reached.
+    Exit code: 0 if it is usable, 1 if it needs an upgrade or can't be reached.
     """
     if context.invoked_subcommand is None:
         sys.exit(_show())
@@ -33,7 +32,7 @@ def command(context: click.Context) -> None:
 
 @command.command("upgrade")
 def upgrade() -> None:
-    """Bring the database to the newest version. Nothing is lost, and several may do so at once.
+    """Migrate the database to the newest version. No data is lost, and several machines may run it at once.
 
     \b
     Example: reelq db upgrade
@@ -49,11 +48,11 @@ def upgrade() -> None:
 def _upgrade_database(store: Store) -> str:
     before, newest = migrations.revision(store), migrations.newest()
     if before == newest:
-        return f"{safe_address(store.url)} is at version {newest} already: nothing to do."
+        return f"{safe_address(store.url)} is already at version {newest}."
     with delay_interrupt():
         migrations.upgrade(store)
     return f"{safe_address(store.url)}: " + (
-        f"from version {before} to {newest}." if before else f"made, at version {newest}."
+        f"from version {before} to {newest}." if before else f"created at version {newest}."
     )
 
 
@@ -62,7 +61,7 @@ def _show() -> int:
     with _database_errors(), open_read_only(settings) as store:
         click.echo(f"database  {safe_address(database_url(settings))}")
         if store is None:
-            click.echo(f"version   none yet: it is made, at version {migrations.newest()}, when work begins")
+            click.echo(f"version   none yet: created at version {migrations.newest()} on first use")
             return OK
         return _show_version(store)
 

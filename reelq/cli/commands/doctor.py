@@ -47,12 +47,12 @@ _CHECKS: Final[dict[str, Check]] = {
 
 @click.command("doctor")
 @click.option("--all", "all_", is_flag=True, help="Explain every variable, not only those that are set.")
-@click.option("--out", default=Path("reelq-out"), type=click.Path(path_type=Path), help="Where results would go.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--out", default=Path("reelq-out"), type=click.Path(path_type=Path), help="Output folder to check.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(all_: bool, out: Path, as_json: bool) -> None:
-    """Look at settings, database, broker, service and this machine; say what is wrong and how to mend it.
+    """Check settings, database, broker, service and this machine, and suggest fixes.
 
-    Nothing is changed by looking: no file is made, and the free token is not asked for.
+    Nothing is changed: no files are created, and no free token is requested.
 
     \b
     Example: reelq doctor --all
@@ -84,12 +84,12 @@ def _run(check: Check, patient: CheckContext) -> list[Finding]:
 
 def _broken(about: str, error: Exception) -> Finding:
     if isinstance(error, TimedOut):
-        advice = "Check the network: a name that can't be resolved or an address that swallows packets takes this long."
+        advice = "Check the network: DNS timeouts and dropped packets take this long."
         return wrong(about, f"no answer within {_TIMEOUT_SECONDS:.0f} seconds", advice)
     if isinstance(error, ReelqError):
         return wrong(about, str(error), error.advice)
-    what = f"it could not be looked at: {str(error) or type(error).__name__}"
-    return wrong(about, what, "Correct that, and look again.")
+    what = f"the check failed: {str(error) or type(error).__name__}"
+    return wrong(about, what, "Fix that and run `reelq doctor` again.")
 
 
 def _as_json(findings: Sequence[Finding], shown: Sequence[Variable]) -> str:

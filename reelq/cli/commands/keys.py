@@ -20,7 +20,7 @@ _LONGEST_NAME: Final = 100
 
 @click.group("keys")
 def command() -> None:
-    """Make, list and revoke the keys of those who ask the REST service of this deployment.
+    """Create, list and revoke API keys of this deployment's REST service.
 
     \b
     Example: reelq keys create --owner ann
@@ -28,16 +28,16 @@ def command() -> None:
 
 
 @command.command("create")
-@click.option("--owner", required=True, metavar="NAME", help="Whose it is; each owner sees its own batches alone.")
+@click.option("--owner", required=True, metavar="NAME", help="Owner of the key; owners see only their own batches.")
 @click.option(
     "--scope",
     default=str(Scope.SUBMIT),
     show_default=True,
     type=click.Choice([*map(str, Scope)]),
-    help="read: look; submit: also hand in and act; admin: also webhooks. metrics: figures for Prometheus alone.",
+    help="read: view; submit: also submit and control batches; admin: also webhooks; metrics: only Prometheus metrics.",
 )
 def create(owner: str, scope: str) -> None:
-    """Make a key, and show it: once, on standard output. Only its hash is kept.
+    """Create an API key and print it once, on standard output. Only its hash is stored.
 
     \b
     Example: REELQ_API_KEY=$(reelq keys create --owner ann)
@@ -45,23 +45,22 @@ def create(owner: str, scope: str) -> None:
     name = _valid_owner(owner)
     with open_deployment() as local:
         key, secret = api_keys.create(local.store, name, Scope(scope))
-    click.echo(f"{key.id}: {safe_line(name)} may {key.scope}. The key is shown this once:", err=True)
+    click.echo(f"Created {key.id} for {safe_line(name)} ({key.scope}). The key is shown only once:", err=True)
     click.echo(secret)
-    click.echo(f"Whoever has it sets it as REELQ_API_KEY. `reelq keys revoke {key.id}` ends it.", err=True)
+    click.echo(f"Set it as REELQ_API_KEY. Revoke it with `reelq keys revoke {key.id}`.", err=True)
 
 
 def _valid_owner(name: str) -> str:
     if not (name.strip() == name and name.isprintable() and 0 < len(name) <= _LONGEST_NAME):
-        raise click.BadParameter(
-            f"a name of at most {_LONGEST_NAME} characters, without blanks around it", param_hint="--owner"
-        )
+        message = f"must be 1 to {_LONGEST_NAME} printable characters, without leading or trailing spaces"
+        raise click.BadParameter(message, param_hint="--owner")
     return name
 
 
 @command.command("list")
-@click.option("--json", "as_json", is_flag=True, help="JSON, for programs: an object a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON Lines: one object per key.")
 def list_(as_json: bool) -> None:
-    """List every key that was made: whose it is, what it allows, how it begins, when it was used last.
+    """List all API keys, with owner, scope, prefix and last use.
 
     \b
     Example: reelq keys list
@@ -74,23 +73,23 @@ def list_(as_json: bool) -> None:
     elif found:
         click.echo("\n".join(aligned([_HEADINGS, *map(_cells, found)], indent="")))
     else:
-        click.echo("There is no key yet: `reelq keys create --owner NAME` makes one.", err=True)
+        click.echo("There are no API keys yet. Create one with `reelq keys create --owner NAME`.", err=True)
 
 
 @command.command("revoke")
 @click.argument("key", metavar="ID")
 def revoke(key: str) -> None:
-    """Let a key open nothing from now on. ID is that of `reelq keys list`, or how it begins.
+    """Revoke an API key. ID is its id from `reelq keys list`, or the start of it.
 
     \b
     Example: reelq keys revoke key_01k9z3
-    Exit code: 0 if it opens nothing any more, 2 if there is none of that name.
+    Exit code: 0 if the key is revoked, 2 if there is no such key.
     """
     with open_deployment() as local:
         found = _find_key(local, key)
         revoked = api_keys.revoke(local.store, found.id)
     description = f"{found.id} of {safe_line(found.owner)}"
-    click.echo(f"{description} is revoked." if revoked else f"{description} was revoked before: nothing to do.")
+    click.echo(f"{description} is revoked." if revoked else f"{description} was already revoked.")
 
 
 def _find_key(local: Deployment, word: str) -> Key:
@@ -100,7 +99,7 @@ def _find_key(local: Deployment, word: str) -> Key:
         return found[0]
     if found:
         raise UnknownName(f"{len(found)} keys begin with {word!r}", f"They are: {', '.join(key.id for key in found)}")
-    raise UnknownName(f"No key has the id {word!r}", "`reelq keys list` shows them.")
+    raise UnknownName(f"No key has the id {word!r}", "Run `reelq keys list` to see all keys.")
 
 
 def _has_id_prefix(key: Key, word: str) -> bool:

@@ -13,17 +13,17 @@ from reelq.store.db.models import BatchState
 @api_option
 @sandbox_option
 def command(target: str, api: str | None, sandbox: bool) -> None:
-    """Let no stage of BATCH begin until `reelq resume`. Stages that run come to their end, and their work is kept.
+    """Pause BATCH: running stages finish, no new ones start until `reelq resume`.
 
-    BATCH is an id or a piece of one, a manifest, or `last`.
+    BATCH is an id or part of one, a manifest, or `last`.
 
     \b
     Example: reelq pause last
     """
     with open_queue(resolve, target, sandbox=sandbox, api=api) as (queue, resolved):
         if resolved.job_id:
-            message = f"pause holds a whole batch: reelq pause {resolved.batch_id}. A single row can be cancelled."
-            raise click.UsageError(message)
+            advice = f"`reelq pause {resolved.batch_id}`. A single row can be cancelled."
+            raise click.UsageError(f"Only whole batches can be paused: {advice}")
         state, counts = queue.pause(resolved)
     click.echo(_message(state, counts, resolved.batch_id))
 
@@ -32,6 +32,6 @@ def _message(state: BatchState, counts: ActionCounts, batch_id: str) -> str:
     if state is BatchState.CANCELLED:
         return "The batch was cancelled: there is nothing to pause."
     if not counts.done and not counts.soon:
-        return "Paused, though all its rows have ended."
-    soon = f"; {plural(counts.soon, 'row')} at work finish their stage" if counts.soon else ""
-    return f"Paused: {plural(counts.done, 'row')} held{soon}. `reelq resume {batch_id}` lets them go on."
+        return "Paused, but all its rows have already ended."
+    soon = f"; {plural(counts.soon, 'running row')} will finish the current stage" if counts.soon else ""
+    return f"Paused: {plural(counts.done, 'row')} held{soon}. Continue with `reelq resume {batch_id}`."

@@ -25,23 +25,23 @@ from worker.process import exit_now
 @click.command("refine")
 @click.argument("job")
 @click.argument("instruction")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask before credits can be spent.")
-@click.option("--json", "as_json", is_flag=True, help="JSON, for programs: every event, then an object that sums up.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation before credits can be spent.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON Lines: one event per line, then a summary.")
 def command(job: str, instruction: str, yes: bool, as_json: bool) -> None:
-    """Tell the agent INSTRUCTION where JOB left off; the result is a video of its own beside the first.
+    """Send the agent another INSTRUCTION in the session of JOB; the result is a new video beside the first.
 
-    It is also how to answer an agent that asked back. JOB is a row's id, or BATCH:ROW. With a broker, a worker does it;
-    without one this process does, and the same command again goes on with what was interrupted.
+    Use it also to answer a question of the agent. JOB is a row's id, or BATCH:ROW. With a broker, a worker runs it;
+    without one, this process does, and the same command continues after an interruption.
 
     \b
     Example: reelq refine last:3 "Make the title yellow"
-    Exit code: as of `reelq run`; with a broker, 0 once it is in the queue.
+    Exit code: as for `reelq run`; with a broker, 0 once it is queued.
     """
     with open_local(resolve_job, job) as (local, resolved):
         batch_id = _submit(local, resolved, instruction, yes=yes)
         if not local.in_process:
             click.echo(batch_id)
-            click.echo(f"A worker takes it; `reelq watch {batch_id}` shows how it goes.", err=True)
+            click.echo(f"Queued; follow it with `reelq watch {batch_id}`.", err=True)
             warn_if_broker_is_down(local)
             return
         code = _run_batch(local, batch_id, as_json=as_json)
@@ -50,8 +50,8 @@ def command(job: str, instruction: str, yes: bool, as_json: bool) -> None:
 
 def _submit(local: Deployment, resolved: Target, instruction: str, *, yes: bool) -> str:
     if local.is_play:
-        refusal = CannotRefine(f"The sandbox that row {resolved.row} was run with has ended, and its session with it")
-        refusal.advice = "Change the row in its manifest, and run that with --sandbox again."
+        refusal = CannotRefine(f"Row {resolved.row} was run with a sandbox that has ended, and its session is lost")
+        refusal.advice = "Change the row in its manifest and run it again with --sandbox."
         raise refusal
     if would_send(local.store, resolved.job_id, instruction):
         balance = read_funds(local.settings)
@@ -59,7 +59,7 @@ def _submit(local: Deployment, resolved: Target, instruction: str, *, yes: bool)
         confirm(yes=yes)
     batch_id, is_new = refine_row(local.store, resolved.job_id, instruction)
     if not is_new:
-        click.echo("The same is under way already; going on with it.", err=True)
+        click.echo("The same refinement is already in progress; continuing it.", err=True)
     return batch_id
 
 
@@ -74,7 +74,7 @@ def _run_batch(local: Deployment, batch_id: str, *, as_json: bool) -> int:
         if not as_json:
             _show_result(local, batch_id, folder)
     if stop.asked:
-        click.echo("\nInterrupted; nothing is lost. The same command goes on.", err=True)
+        click.echo("\nInterrupted; nothing is lost. Run the same command to continue.", err=True)
     return INTERRUPTED if stop.asked else code
 
 

@@ -16,31 +16,37 @@ from reelq.results import Form, atomic_file, form_of
 
 @click.command("results")
 @click.argument("batch")
-@click.option("-o", "path", metavar="FILE", type=click.Path(path_type=Path), help="Write a file for a spreadsheet.")
 @click.option(
-    "--format", "form", type=click.Choice([*map(str, Form)]), help="By default FILE's ending tells; else csv."
+    "-o", "path", metavar="FILE", type=click.Path(path_type=Path), help="Write to FILE instead of standard output."
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice([*map(str, Form)]),
+    help="Output format.  [default: by FILE's extension, else csv]",
 )
 @click.option(
     "--videos",
     "folder",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Also bring the finished videos from the service into this folder, those that are not there yet.",
+    help="Also download finished videos from the service to this folder; existing files are skipped.",
 )
 @api_option
 @sandbox_option
 def command(
     batch: str, path: Path | None, form: str | None, folder: Path | None, api: str | None, sandbox: bool
 ) -> None:
-    """Print the result manifest of BATCH: its own columns, then status, output, errors, advice, credits and words.
+    """Print the result manifest of BATCH: its own columns, then status, output, errors, advice, credits and replies.
 
-    With a service (--api), the videos are there until --videos brings them: cut off, the same command goes on.
+    With a remote service (--api), download the videos with --videos; after an interruption, run the same command to
+    continue.
 
-    BATCH is an id or a piece of one, a manifest, or `last`.
+    BATCH is an id or part of one, a manifest, or `last`.
 
     \b
     Example: reelq results last -o results.csv
-    Exit code: 1 if not all finished videos could be brought.
+    Exit code: 1 if not all finished videos could be downloaded.
     """
     with open_queue(resolve_batch, batch, sandbox=sandbox, api=api) as (queue, resolved):
         is_complete = queue.bring_videos(resolved.batch_id, folder) if folder else True

@@ -15,13 +15,13 @@ from reelq.store.db.models import BatchState
 @api_option
 @sandbox_option
 def command(target: str, api: str | None, sandbox: bool) -> None:
-    """Let everything go on in a BATCH that waits for you; it also lifts --limit-credits and --first.
+    """Resume everything in a BATCH that waits for you, and lift --limit-credits and --first.
 
-    That is what `reelq pause` held, what a limit stopped, the rows after the first ones, and rows that wait for
-    credits, a plan or a token: if nothing has changed there, the first of them finds out and the rest wait again.
-    With a JOB, that row alone tries again; its batch's limits stay.
+    This includes rows held by `reelq pause`, --first or a limit, and rows that wait for credits, a plan or a token:
+    if nothing has changed there, the first row finds out and the rest wait again. With a JOB, only that row is
+    resumed; its batch's limits stay.
 
-    BATCH is an id or a piece of one, a manifest, or `last`; JOB is a row's id, or BATCH:ROW.
+    BATCH is an id or part of one, a manifest, or `last`; JOB is a row's id, or BATCH:ROW.
 
     \b
     Example: reelq resume last
@@ -29,9 +29,9 @@ def command(target: str, api: str | None, sandbox: bool) -> None:
     with open_queue(resolve, target, sandbox=sandbox, api=api) as (queue, resolved):
         done = queue.resume(resolved).done
         if resolved.job_id:
-            click.echo(f"Row {resolved.row} goes on." if done else _why_not(queue, resolved))
+            click.echo(f"Row {resolved.row} is resumed." if done else _why_not(queue, resolved))
         else:
-            click.echo(f"{plural(done, 'row')} released." if done else "No row of it was held up; no limit is left.")
+            click.echo(f"{plural(done, 'row')} released." if done else "No rows were held; all limits are lifted.")
         if done:
             click.echo(next_step(queue, resolved.batch_id), err=True)
 
@@ -40,11 +40,11 @@ def _why_not(queue: Queue, resolved: Target) -> str:
     status, batch = queue.status_of(resolved), queue.stand(resolved.batch_id).seen
     row = f"Row {resolved.row}"
     if status in FINAL:
-        retry = f" `reelq retry {resolved.batch_id}:{resolved.row}` tries it again." if status is Status.FAILED else ""
+        retry = f" Retry it with `reelq retry {resolved.batch_id}:{resolved.row}`." if status is Status.FAILED else ""
         return f"{row} has {status}: there is nothing to resume.{retry}".replace("has cancelled", "was cancelled")
     is_held = batch.state is BatchState.PAUSED or (batch.released is not None and resolved.row > batch.released)
     if is_held:
-        return f"{row} is held with its batch: `reelq resume {resolved.batch_id}` lets all of it go on."
+        return f"{row} is held with its batch; resume the batch with `reelq resume {resolved.batch_id}`."
     if status is Status.WAITING:
-        return f"{row} waits for another row, and goes on by itself."
-    return f"{row} is {status} already."
+        return f"{row} waits for another row and continues by itself."
+    return f"{row} is already {status}."

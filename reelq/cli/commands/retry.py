@@ -12,12 +12,12 @@ from reelq.cli.views.text import plural
 @api_option
 @sandbox_option
 def command(target: str, api: str | None, sandbox: bool) -> None:
-    """Queue every failed row of a BATCH again, or one failed or cancelled JOB.
+    """Retry all failed rows of a BATCH, or one failed or cancelled JOB.
 
-    An edit that may have taken effect is looked at once more before its instruction is sent again; what was paid for
-    and is still there is kept. Rows that were cancelled because a row before them failed follow it.
+    An edit that may have taken effect is checked before its instruction is sent again; paid results that still exist
+    are kept. Rows cancelled because a previous row failed are queued with it.
 
-    BATCH is an id or a piece of one, a manifest, or `last`; JOB is a row's id, or BATCH:ROW.
+    BATCH is an id or part of one, a manifest, or `last`; JOB is a row's id, or BATCH:ROW.
 
     \b
     Example: reelq retry last
@@ -26,7 +26,9 @@ def command(target: str, api: str | None, sandbox: bool) -> None:
     with open_queue(resolve, target, sandbox=sandbox, api=api) as (queue, resolved):
         counts = queue.retry(resolved)
         if resolved.job_id:
-            click.echo(f"Row {resolved.row} " + ("is queued again." if counts.done else "has not failed: left alone."))
+            click.echo(
+                f"Row {resolved.row} " + ("is queued again." if counts.done else "has not failed; nothing to retry.")
+            )
         else:
             rest = f"; {plural(counts.not_so, 'row')} had not failed" if counts.not_so else ""
             click.echo(f"{plural(counts.done, 'row')} queued again{rest}.")

@@ -21,14 +21,13 @@ from worker.process import exit_now
 
 @click.command("run")
 @submit.options
-@click.option("--sandbox", is_flag=True, help="Try it with a stand-in for the service: no account, no credits.")
-@click.option("--json", "as_json", is_flag=True, help="JSON, for programs: every event, then an object that sums up.")
+@click.option("--sandbox", is_flag=True, help="Use a local simulation of the service: no account, no credits.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON Lines: one event per line, then a summary.")
 def command(path: Path, as_json: bool, **options: object) -> None:
-    """Run MANIFEST: check it, ask, work through its rows, and put the videos and results.csv in a folder.
+    """Run MANIFEST: check it, confirm, process its rows, and write the videos and results.csv to a folder.
 
-    Run again, it goes on where it stands: what is done is not done a second time, what is new or changed is. So it is
-    also the way to go on after Ctrl-C, which stops cleanly, or after a power cut. Without a broker (REELQ_BROKER_URL)
-    this process does all the work itself.
+    Run it again to continue: finished rows are skipped, new and changed rows are run. That also works after Ctrl-C,
+    which stops cleanly, or a power failure. Without a broker (REELQ_BROKER_URL), this process does all the work.
 
     \b
     Example: reelq run jobs.csv --first 3
@@ -47,7 +46,7 @@ def command(path: Path, as_json: bool, **options: object) -> None:
             code = INTERRUPTED
         if stop.asked or code == INTERRUPTED:
             code, stop.asked = INTERRUPTED, True
-            message = f"nothing is lost. `{_same_command(call)}` goes on." if stop.begun else "nothing was run."
+            message = f"nothing is lost. Continue with `{_same_command(call)}`." if stop.begun else "nothing was run."
             click.echo(f"\nInterrupted; {message}", err=True)
         exit_now(code)  # a thread that waits on a silent stream would delay a normal exit
 

@@ -20,7 +20,7 @@ _OUTCOMES: Final = {
     Outcome.APPLIED: "applied",
     Outcome.NO_EFFECT: "no effect",
     Outcome.AGENT_ERROR: "the agent failed",
-    Outcome.NOT_SENT: "did not go out",
+    Outcome.NOT_SENT: "not sent",
     Outcome.REFUSED: "refused",
     Outcome.UNCONFIRMED: "not confirmed",
 }
@@ -28,10 +28,10 @@ _OUTCOMES: Final = {
 
 @click.command("show")
 @click.argument("job")
-@click.option("--json", "as_json", is_flag=True, help="JSON, for programs: one object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @sandbox_option
 def command(job: str, as_json: bool, sandbox: bool) -> None:
-    """Show the whole story of JOB: its stages, what was said, what it cost, and what to do where it stopped.
+    """Show the history of JOB: its stages, messages, cost, and what to do if it stopped.
 
     JOB is a row's id, or BATCH:ROW with the row's number or your own id for it.
 
@@ -82,7 +82,7 @@ def _fields(found: RowHistory, now: datetime) -> Iterator[tuple[str, str]]:
     yield "error", f"{job.error_code}: {job.error}" if job.error_code else ""
     yield "waits", found.events[-1].words if job.status is Status.WAITING and found.events else ""
     yield "advice", job.advice
-    yield "credits", f"about {cost:,}, its share of what several cost together" if shared else f"{cost:,}"
+    yield "credits", f"about {cost:,}, its share of a joint cost" if shared else f"{cost:,}"
     yield "result", _result(found)
     yield "link", job.result_url if not job.result_path else ""
 
@@ -106,7 +106,7 @@ def _result(found: RowHistory) -> str:
     if not job.result_path:
         return ""
     path = Path(found.batch.out) / job.result_path
-    missing = "" if path.exists() else ", not there any more: running the manifest again brings it back for free"
+    missing = "" if path.exists() else ", missing: run the manifest again to download it for free"
     return f"{shown_path(path)} ({(job.result_size or 0) / 1_000_000:.1f} MB){missing}"
 
 

@@ -9,7 +9,7 @@ from reelq.settings import Settings
 @click.command("skills")
 @click.argument("name", required=False)
 def command(name: str | None) -> None:
-    """Show the skills, or the whole guide of the one that is NAMED.
+    """List the skills, or print the full guide of the skill NAME.
 
     \b
     Example: reelq skills ai-video-face-swap
@@ -18,7 +18,7 @@ def command(name: str | None) -> None:
     known = skills.load([own])
     if name is None:
         _list(known)
-        click.echo(f"\nYour own go into {own}, each as NAME/SKILL.md.", err=True)
+        click.echo(f"\nPut your own skills into {own}, as NAME/SKILL.md.", err=True)
     else:
         click.echo(known.named(name).body)
 

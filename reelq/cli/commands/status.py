@@ -26,14 +26,14 @@ _HEADINGS = ("batch", "manifest", "rows", "done", "failed", "open", "credits", "
 
 @click.command("status")
 @click.argument("batch", required=False)
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="How many batches to list.")
-@click.option("--json", "as_json", is_flag=True, help="JSON, for programs: an object a line.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="Number of batches to list.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON Lines: one object per batch.")
 @api_option
 @sandbox_option
 def command(batch: str | None, limit: int, as_json: bool, api: str | None, sandbox: bool) -> None:
-    """List the batches, the newest first; or say how BATCH stands: where its rows are, and what stopped them.
+    """List batches, newest first, or show the state of BATCH: where its rows are, and why rows failed or wait.
 
-    BATCH is an id or a piece of one, a manifest, or `last`.
+    BATCH is an id or part of one, a manifest, or `last`.
 
     \b
     Example: reelq status last
@@ -54,7 +54,7 @@ def command(batch: str | None, limit: int, as_json: bool, api: str | None, sandb
     if not sandbox and (count := _count_sandbox_batches(settings)):
         verb = "is" if count == 1 else "are"
         click.echo(
-            f"Beside these there {verb} {plural(count, 'batch', 'batches')} of the sandbox: `reelq status --sandbox`.",
+            f"{plural(count, 'sandbox batch', 'sandbox batches')} {verb} not shown; use `reelq status --sandbox`.",
             err=True,
         )
 
@@ -66,7 +66,9 @@ def _show(found: list[BatchInList], *, as_json: bool) -> None:
     elif found:
         click.echo("\n".join(aligned([_HEADINGS, *map(_cells, found)], right=range(2, 7), indent="")))
     else:
-        click.echo("There is no batch yet: `reelq run MANIFEST` or `reelq submit MANIFEST` makes one.", err=True)
+        click.echo(
+            "There are no batches yet. Create one with `reelq run MANIFEST` or `reelq submit MANIFEST`.", err=True
+        )
 
 
 def _count_sandbox_batches(settings: Settings) -> int:

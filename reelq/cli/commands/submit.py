@@ -17,16 +17,16 @@ from reelq.store.submission.request import Submission
 @submit.options
 @api_option
 def command(path: Path, api: str | None, **options: object) -> None:
-    """Hand MANIFEST to the queue, print the batch's id, and return. Workers take it from there.
+    """Submit MANIFEST to the queue, print the batch id, and return. Workers process it.
 
-    Handed in again, it goes on where it stands: rows that are done or under way are not run a second time.
+    Submit it again to continue: rows that are done or in progress are not run a second time.
 
-    With a service (--api) the files go there first, each once and none that it has. There, each call is a batch of its
-    own; rows that are done or under way in another one take its results, and cost nothing.
+    With a remote service (--api), files that the service lacks are uploaded first. Each call creates a new batch there;
+    rows that are done or in progress in another batch reuse its results at no cost.
 
     \b
     Example: reelq submit jobs.csv --limit-credits 500
-    Exit code: 0 if it is in the queue, 2 if the manifest is wrong.
+    Exit code: 0 if it is queued, 2 if the manifest has faults.
     """
     call = SubmitOptions(path, **options)  # type: ignore[arg-type] # click passes what the options declare
     settings = Settings.read()
@@ -46,9 +46,9 @@ def _submit_locally(settings: Settings, order: Submission, call: SubmitOptions) 
         submitted = submit.submit(local, order, call)
         click.echo(submitted.batch_id)
         if local.in_process:
-            click.echo(f"No broker is configured: `reelq run {call.path}` works on it.", err=True)
+            click.echo(f"No broker is configured: run `reelq run {call.path}` to process it here.", err=True)
         else:
-            click.echo(f"`reelq watch {submitted.batch_id}` shows how it goes.", err=True)
+            click.echo(f"Follow it with `reelq watch {submitted.batch_id}`.", err=True)
 
 
 def _submit_to_service(address: str, settings: Settings, order: Submission, call: SubmitOptions) -> None:
@@ -59,14 +59,14 @@ def _submit_to_service(address: str, settings: Settings, order: Submission, call
         batch_id = hand_over(service, order, call)
     api_option = "" if address == settings.reelq_api_url else f" --api {address}"
     click.echo(batch_id)
-    click.echo(f"`reelq watch {batch_id}{api_option}` shows how it goes;", err=True)
-    click.echo(f"`reelq results {batch_id}{api_option} --videos DIR` brings the finished videos home.", err=True)
+    click.echo(f"Follow it with `reelq watch {batch_id}{api_option}`.", err=True)
+    click.echo(f"Download the videos with `reelq results {batch_id}{api_option} --videos DIR`.", err=True)
 
 
 def _refuse_local_options(call: SubmitOptions) -> None:
     if call.out is not None:
         raise click.UsageError(
-            "--out is for work on this machine: `reelq results BATCH --videos DIR` brings videos home."
+            "--out can't be used with a remote service: download videos with `reelq results BATCH --videos DIR`."
         )
     if call.retry_failed:
-        raise click.UsageError("--retry-failed is for work on this machine: `reelq retry BATCH` tries again there.")
+        raise click.UsageError("--retry-failed can't be used with a remote service: use `reelq retry BATCH`.")

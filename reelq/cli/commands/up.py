@@ -16,8 +16,8 @@ from reelq.store import api_keys
 from worker import flower_access
 
 _GET_REDIS = """\
-Without one, `reelq run` does all the work in one process and needs nothing.
-To get one:
+Without a broker, `reelq run` does all the work in one process.
+To start Redis:
   Debian, Ubuntu   sudo apt install redis-server
   macOS            brew install redis && brew services start redis
   Docker           docker run -d -p 6379:6379 redis
@@ -25,37 +25,42 @@ Then:              export REELQ_BROKER_URL=redis://127.0.0.1:6379/0"""
 
 
 @click.command("up")
-@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="How many worker processes.")
-@click.option("--api/--no-api", "api", default=True, show_default=True, help="Serve the REST service.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Number of worker processes.")
+@click.option("--api/--no-api", "api", default=True, show_default=True, help="Run the REST service.")
 @click.option(
-    "--host", default="127.0.0.1", show_default=True, help="Where that listens; 0.0.0.0 lets other machines ask it."
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address of the REST service; use 0.0.0.0 to accept other machines.",
 )
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Its port.")
-@click.option("--flower/--no-flower", default=True, show_default=True, help="Show the workers in a browser.")
+@click.option(
+    "--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Port of the REST service."
+)
+@click.option("--flower/--no-flower", default=True, show_default=True, help="Run Flower, the web view of the workers.")
 @click.option(
     "--flower-port", envvar="FLOWER_PORT", default=5555, show_default=True, type=click.IntRange(1, 65535),
-    help="Flower's port.",
+    help="Port of Flower.",
 )  # fmt: skip
 def command(workers: int, api: bool, host: str, port: int, flower: bool, flower_port: int) -> None:
-    """Run the REST service, workers and Flower together on this machine, until Ctrl-C.
+    """Run the REST service, workers and Flower on this machine until Ctrl-C.
 
-    The first Ctrl-C lets the workers end what they have begun (REELQ_STOP_GRACE seconds at most), the second does not.
-    Nothing is lost either way.
+    On the first Ctrl-C the workers finish what they have started (at most REELQ_STOP_GRACE seconds); the second stops
+    them at once. Nothing is lost either way.
 
-    The REST service asks for a key (`reelq keys create`) and speaks plain HTTP: where others reach it, put something
-    before it that speaks https. Flower can be reached from this machine alone; FLOWER_ADDRESS=0.0.0.0 lets others in,
-    who are asked for the password that FLOWER_BASIC_AUTH=NAME:PASSWORD then has to set.
+    The REST service requires an API key (`reelq keys create`) and speaks plain HTTP: put a TLS proxy in front of it if
+    other machines reach it. Flower listens on this machine only; set FLOWER_ADDRESS=0.0.0.0 to open it, and
+    FLOWER_BASIC_AUTH=NAME:PASSWORD, which is then required.
 
     \b
     Example: REELQ_BROKER_URL=redis://127.0.0.1:6379/0 reelq up --workers 2
-    Exit code: 0 when stopped, 1 if a process ended by itself, 2 without a Redis,
+    Exit code: 0 when stopped, 1 if a process exited by itself, 2 without Redis,
     130 if stopped at once.
     """
     with open_deployment() as local:
         _check(local)
         keyless = all(key.revoked_at for key in api_keys.all_keys(local.store))
     if api:
-        _check_port("The REST service", host, port, "--host and --port name another place; --no-api does without it.")
+        _check_port("The REST service", host, port, "Choose another address with --host and --port, or use --no-api.")
     if flower:
         _check_flower(flower_port)
     # JSON lines are printed unchanged: a prefix would make them invalid.
@@ -76,7 +81,7 @@ def command(workers: int, api: bool, host: str, port: int, flower: bool, flower_
 def _check(local: Deployment) -> None:
     """Raise, before anything is started, if the processes would exit at once."""
     if local.settings.reelq_broker_url is None:
-        refusal = SettingsError("REELQ_BROKER_URL is not set, and workers are sent their rows through a Redis")
+        refusal = SettingsError("REELQ_BROKER_URL is not set; workers need a Redis broker")
         refusal.advice = _GET_REDIS
         raise refusal
     url = local.settings.reelq_broker_url.get_secret_value()
@@ -90,10 +95,10 @@ def _check(local: Deployment) -> None:
 def _check_flower(port: int) -> None:
     if fault := flower_access.refusal(os.environ):
         refusal = SettingsError(f"Flower: {fault}")
-        refusal.advice = f"{flower_access.ADVICE}. --no-flower does without it."
+        refusal.advice = f"{flower_access.ADVICE}. Or use --no-flower."
         raise refusal
     if not os.environ.get("FLOWER_UNIX_SOCKET"):
-        advice = "--flower-port names another port; --no-flower does without it."
+        advice = "Choose another port with --flower-port, or use --no-flower."
         _check_port("Flower", flower_access.address(os.environ), port, advice)
 
 
@@ -104,21 +109,21 @@ def _check_port(who: str, host: str, port: int, advice: str) -> None:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(address)
     except OSError as error:
-        raise click.UsageError(f"{who} can't listen at {host}:{port}: {error.strerror}. {advice}") from None
+        raise click.UsageError(f"{who} can't listen on {host}:{port}: {error.strerror}. {advice}") from None
 
 
 def _start_api(supervisor: Supervisor, host: str, port: int, *, keyless: bool) -> None:
     supervisor.start("api", ["api", host, str(port)])
     url = f"http://{_host_in_url(host)}:{port}"
-    click.echo(f"reelq: REST service at {url}, its description at {url}/docs", err=True)
+    click.echo(f"reelq: REST service at {url}, API reference at {url}/docs", err=True)
     if keyless:
-        click.echo("reelq: nobody has a key to it yet: `reelq keys create --owner NAME` makes one", err=True)
+        click.echo("reelq: no API key exists yet; create one with `reelq keys create --owner NAME`", err=True)
 
 
 def _start_flower(supervisor: Supervisor, port: int) -> None:
     supervisor.start("flower", ["flower", f"--port={port}"], last=True)
     host = flower_access.address(os.environ)
-    note = " (this machine alone; `FLOWER_ADDRESS` lets others in)" if flower_access.is_loopback(host) else ""
+    note = " (this machine only; set FLOWER_ADDRESS to open it)" if flower_access.is_loopback(host) else ""
     click.echo(f"reelq: Flower at http://{_host_in_url(host)}:{port}{note}", err=True)
 
 

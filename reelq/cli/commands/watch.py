@@ -13,17 +13,17 @@ from reelq.store.queries.batch_status import Snapshot
 
 @click.command("watch")
 @click.argument("batch")
-@click.option("--json", "as_json", is_flag=True, help="JSON, for programs: every event, then an object that sums up.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON Lines: one event per line, then a summary.")
 @api_option
 @sandbox_option
 def command(batch: str, as_json: bool, api: str | None, sandbox: bool) -> None:
-    """Watch BATCH until all its rows have ended or wait for you. Ctrl-C leaves the view; the work goes on.
+    """Watch BATCH until all its rows have ended or wait for you. Ctrl-C stops watching; the work continues.
 
-    BATCH is an id or a piece of one, a manifest, or `last`.
+    BATCH is an id or part of one, a manifest, or `last`.
 
     \b
     Example: reelq watch last
-    Exit code: 0 if all rows succeeded, 1 if some failed, 3 if some wait for you, 130 if you left.
+    Exit code: 0 if all rows succeeded, 1 if some failed, 3 if some wait for you, 130 if you stop watching.
     """
     with open_queue(resolve_batch, batch, sandbox=sandbox, api=api) as (queue, resolved):
 
@@ -34,6 +34,6 @@ def command(batch: str, as_json: bool, api: str | None, sandbox: bool) -> None:
             with queue.watching(resolved.batch_id) as look:
                 follow_with(look, choose_view(as_json=as_json), until=is_over)
         except KeyboardInterrupt:
-            click.echo("Left the view; whoever works on the batch goes on.", err=True)
+            click.echo("Stopped watching; the batch continues.", err=True)
             sys.exit(INTERRUPTED)
         sys.exit(report(queue, resolved.batch_id, as_json=as_json))

@@ -39,7 +39,7 @@ def check_python(_patient: CheckContext) -> Iterator[Finding]:
     """Check the version of Python, and report that of reelq."""
     description = f"reelq {version('reelq')} with Python {platform.python_version()} on {platform.system()}"
     if sys.version_info < _OLDEST_PYTHON:
-        yield wrong("python", description, "reelq needs Python 3.11 or newer: make its environment again with one.")
+        yield wrong("python", description, "reelq needs Python 3.11 or newer: recreate the environment with it.")
     else:
         yield ok("python", f"{description} ({sys.executable})")
 
@@ -47,8 +47,10 @@ def check_python(_patient: CheckContext) -> Iterator[Finding]:
 def check_folders(patient: CheckContext) -> Iterator[Finding]:
     """Check the folders of the database and the results: writable, and enough space."""
     data = patient.settings.reelq_data_dir
-    yield from _folder("data folder", data, "Give this user permission there, or set REELQ_DATA_DIR to another folder.")
-    yield from _folder("output folder", patient.out, "Give permission there, or choose another folder with --out.")
+    yield from _folder("data folder", data, "Give this user write permission, or set REELQ_DATA_DIR to another folder.")
+    yield from _folder(
+        "output folder", patient.out, "Give this user write permission, or choose another folder with --out."
+    )
 
 
 def _folder(about: str, folder: Path, advice: str) -> Iterator[Finding]:
@@ -59,9 +61,9 @@ def _folder(about: str, folder: Path, advice: str) -> Iterator[Finding]:
     free = shutil.disk_usage(existing).free / _GB
     if free < ENOUGH_GB:
         what = f"{folder} has only {free:.1f} GB left"
-        yield warning(about, what, f"Make room: with less than {ENOUGH_GB} GB, downloads of finished videos will fail.")
+        yield warning(about, what, f"Free disk space: with less than {ENOUGH_GB} GB, downloads will fail.")
         return
-    note = "" if existing == folder.absolute() else ", made when it is needed"
+    note = "" if existing == folder.absolute() else ", created on first use"
     yield ok(about, f"{folder} ({free:,.0f} GB free{note})")
 
 
@@ -97,9 +99,7 @@ def check_encoder(_patient: CheckContext) -> Iterator[Finding]:
         return
     from sandbox.media import ffmpeg
 
-    advice = (
-        "Install ffmpeg and set IMAGEIO_FFMPEG_EXE to its path, or unset that variable to use the one that came along."
-    )
+    advice = "Install ffmpeg and set IMAGEIO_FFMPEG_EXE to its path, or unset it to use the bundled ffmpeg."
     program = ffmpeg()
     reason = "there is none for this machine" if program is None else _why_not_running(program)
     yield warning(about, f"no ffmpeg: {reason} ({only})", advice) if reason else ok(about, f"{program} ({only})")
@@ -113,7 +113,7 @@ def _why_not_running(program: str) -> str:
         return f"{program} does not answer"
     except OSError as error:
         return f"{program}: {error.strerror}"
-    return f"{program} ends with {done.returncode}" if done.returncode else ""
+    return f"{program} exits with code {done.returncode}" if done.returncode else ""
 
 
 def check_skills(patient: CheckContext) -> Iterator[Finding]:
@@ -121,7 +121,7 @@ def check_skills(patient: CheckContext) -> Iterator[Finding]:
     known = skills.load([patient.settings.reelq_data_dir / "skills"])
     for name, reason in known.broken.items():
         yield warning(
-            "skills", f"{name} can't be used: {reason}", "Mend that line; rows that ask for it are refused until then."
+            "skills", f"{name} can't be used: {reason}", "Fix that line; until then, rows with this skill are refused."
         )
     yield ok("skills", f"{len(known)} can be used")
 
@@ -143,7 +143,7 @@ def check_database(patient: CheckContext) -> Iterator[Finding]:
     try:
         with open_read_only(patient.settings) as store:
             if store is None:
-                yield ok(ABOUT_DATABASE, f"{safe_address(url)}: none yet, made when work begins")
+                yield ok(ABOUT_DATABASE, f"{safe_address(url)}: none yet, created on first use")
             else:
                 yield from _check_version(patient, store)
     except Exception as error:
@@ -163,14 +163,12 @@ def _check_version(patient: CheckContext, store: Store) -> Iterator[Finding]:
         yield from _check_clock(store)
         yield _check_key(patient, store)
     elif found is not None and migrations.is_newer(found):
-        what = f"{safe_address(store.url)} was made by a newer reelq (version {found}; this one knows {newest})"
+        what = f"{safe_address(store.url)} was upgraded by a newer reelq (version {found}; this one supports {newest})"
         yield wrong(ABOUT_DATABASE, what, "Update reelq on this machine.")
     else:
-        what = f"{safe_address(store.url)} is at version {found or 'none'}; this reelq works with {newest}"
+        what = f"{safe_address(store.url)} is at version {found or 'none'}; this reelq requires {newest}"
         if store.is_sqlite:
-            yield warning(
-                ABOUT_DATABASE, what, "The next command that works on it migrates it, or do it now: reelq db upgrade"
-            )
+            yield warning(ABOUT_DATABASE, what, "The next command migrates it, or run `reelq db upgrade` now.")
         else:
             yield wrong(ABOUT_DATABASE, what, "Run `reelq db upgrade`.")
 
@@ -188,7 +186,7 @@ def clock_warning(skew: float, whose: str) -> Finding:
     """A warning that the clocks differ. Which of them is right can't be known here."""
     size = f"{abs(skew) / 3600:.1f} hours" if abs(skew) > 2 * 3600 else f"{abs(skew) / 60:.0f} minutes"
     what = f"this machine's clock is {size} {'ahead of' if skew > 0 else 'behind'} {whose}"
-    advice = "Set it by the network (timedatectl set-ntp true); waits and the end of tokens are reckoned by it."
+    advice = "Synchronize it (timedatectl set-ntp true); waits and token expiry depend on it."
     return warning("clock", what, advice)
 
 
@@ -212,7 +210,7 @@ def _check_location(patient: CheckContext) -> Iterator[Finding]:
     if kind := _network_type(patient.settings.reelq_data_dir):
         yield warning(
             ABOUT_DATABASE,
-            f"the data folder is on a network drive ({kind}), where SQLite's locks can't be relied on",
+            f"the data folder is on a network drive ({kind}), where SQLite's locks are unreliable",
             advice,
         )
     if patient.settings.reelq_broker_url is not None:
@@ -220,7 +218,7 @@ def _check_location(patient: CheckContext) -> Iterator[Finding]:
         yield warning(
             ABOUT_DATABASE,
             what,
-            "With workers on one machine all is well; for more, set REELQ_DATABASE_URL to PostgreSQL.",
+            "Fine with workers on one machine; for more, use PostgreSQL (REELQ_DATABASE_URL).",
         )
 
 
@@ -266,14 +264,12 @@ def check_variables(patient: CheckContext) -> Iterator[Finding]:
     values = _set_variables(patient.environment)
     for name, takes in patient.wrong.items():
         displayed = _display(name, SecretStr(values[name]) if _is_secret(patient.settings, name) else values[name])
-        yield wrong(
-            ABOUT_ENVIRONMENT, f"{name} can't be understood: {displayed}", f"It takes {takes}; correct or unset it."
-        )
+        yield wrong(ABOUT_ENVIRONMENT, f"{name} is invalid: {displayed}", f"Expected {takes}; correct or unset it.")
     candidates = [name for name in values if name.startswith(_PREFIXES) and not name.startswith(_TEST_PREFIXES)]
     for name in sorted(set(candidates) - DESCRIPTIONS.keys()):
         close = difflib.get_close_matches(name, DESCRIPTIONS, n=1, cutoff=0.7)
-        hint = f"Did you mean {close[0]}?" if close else "Unset it, or see `reelq doctor --all` for those there are."
-        yield warning(ABOUT_ENVIRONMENT, f"{name} is set, but nothing reads it", hint)
+        hint = f"Did you mean {close[0]}?" if close else "Unset it, or list all settings with `reelq doctor --all`."
+        yield warning(ABOUT_ENVIRONMENT, f"{name} is set, but is not a reelq setting", hint)
     if not patient.wrong:
         yield ok(
             ABOUT_ENVIRONMENT,
@@ -289,7 +285,7 @@ def _set_variables(environment: Mapping[str, str]) -> dict[str, str]:
 def _variable(patient: CheckContext, name: str, meaning: str, raw: str) -> Variable:
     value = getattr(patient.settings, name.lower())
     if name in patient.wrong:
-        return Variable(name, "(can't be understood)", "environment", meaning, is_set=True)
+        return Variable(name, "(invalid)", "environment", meaning, is_set=True)
     if raw:
         return Variable(name, _display(name, value), "environment", meaning, is_set=True)
     displayed, source = _default_display(patient.settings, name, value)
@@ -299,9 +295,7 @@ def _variable(patient: CheckContext, name: str, meaning: str, raw: str) -> Varia
 def _default_display(settings: Settings, name: str, value: object) -> tuple[str, str]:
     key_files = {"REELQ_SECRET_KEY": settings.reelq_data_dir / KEY_FILE, _CLIENT_ID: Path.home() / CLIENT_ID_FILE}
     if name in key_files:
-        return (
-            (NOT_SHOWN, f"kept in {key_files[name]}") if key_files[name].exists() else ("-", "made when it is needed")
-        )
+        return (NOT_SHOWN, f"kept in {key_files[name]}") if key_files[name].exists() else ("-", "created on first use")
     if name == "REELQ_DATABASE_URL":
         return "-", "default: SQLite in the data folder"
     return "-" if value in {None, ""} else _display(name, value), "default"

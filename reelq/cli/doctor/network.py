@@ -29,7 +29,7 @@ ABOUT_BROKER: Final = "broker"
 _BROKER_SECONDS: Final = 3
 _REDIS_SCHEMES: Final = ("redis://", "rediss://", "unix://")
 _BROKER_ADVICE: Final = (
-    "Start it, or correct REELQ_BROKER_URL (redis://HOST:6379/0); unset, this machine works by itself."
+    "Start it, or correct REELQ_BROKER_URL (redis://HOST:6379/0); without it, this machine runs the work itself."
 )
 
 
@@ -37,7 +37,7 @@ def check_broker(patient: CheckContext) -> Iterator[Finding]:
     """Check that the broker answers and does not drop messages, and that workers answer."""
     broker_url = patient.settings.reelq_broker_url
     if broker_url is None:
-        yield ok(ABOUT_BROKER, "none is set: this machine works by itself")
+        yield ok(ABOUT_BROKER, "not set: this machine runs the work itself")
         return
     url = broker_url.get_secret_value()
     if reason := broker_error(url):
@@ -45,7 +45,9 @@ def check_broker(patient: CheckContext) -> Iterator[Finding]:
         return
     yield ok(ABOUT_BROKER, f"{without_password(url)} answers")
     if policy := _eviction_policy(url):
-        advice = "Set maxmemory-policy to noeviction; until then rows whose messages it drops are only late."
+        advice = (
+            "Set maxmemory-policy to noeviction; until then, rows whose messages are dropped are delayed, but not lost."
+        )
         yield warning(ABOUT_BROKER, f"this Redis drops messages when its memory is full ({policy})", advice)
     yield _check_workers(patient)
 
@@ -53,7 +55,7 @@ def check_broker(patient: CheckContext) -> Iterator[Finding]:
 def broker_error(url: str) -> str:
     """Why the broker can't be reached, else an empty string."""
     if url.startswith("memory:"):
-        return "it exists within one process only"
+        return "it works within one process only"
     try:
         if url.startswith(_REDIS_SCHEMES):
             with _redis_client(url) as client:
@@ -62,7 +64,10 @@ def broker_error(url: str) -> str:
             with Connection(url, connect_timeout=_BROKER_SECONDS) as connection:
                 connection.ensure_connection(max_retries=1, timeout=_BROKER_SECONDS)
     except ValueError:  # its message would repeat a part of the address, which may be the password
-        return "it is no address; write redis://NAME:PASSWORD@HOST:6379/0, with / # and @ in a password as %2F %23 %40"
+        return (
+            "it is not a valid URL; use redis://NAME:PASSWORD@HOST:6379/0, "
+            "with / # and @ in the password written as %2F %23 %40"
+        )
     except Exception as error:  # noqa: BLE001 - each transport has its own exceptions
         return _first_line(error).replace(url, without_password(url))
     return ""
@@ -91,9 +96,9 @@ def _eviction_policy(url: str) -> str:
 def _check_workers(patient: CheckContext) -> Finding:
     answers = make_celery(patient.settings).control.ping(timeout=1.0) or []
     if answers:
-        return ok("workers", f"{len(answers)} {'answers' if len(answers) == 1 else 'answer'}")
-    advice = "Start some with `reelq up`, or `celery -A worker worker` on the machines that are to work."
-    return warning("workers", "none answers: rows that are submitted wait until there is one", advice)
+        return ok("workers", f"{len(answers)} {'responds' if len(answers) == 1 else 'respond'}")
+    advice = "Start some with `reelq up`, or `celery -A worker worker` on each worker machine."
+    return warning("workers", "none responds: submitted rows stay queued", advice)
 
 
 def check_flower(patient: CheckContext) -> Iterator[Finding]:
@@ -101,11 +106,11 @@ def check_flower(patient: CheckContext) -> Iterator[Finding]:
     if patient.settings.reelq_broker_url is None:
         return
     if fault := flower_access.refusal(patient.environment):
-        yield wrong("flower", f"it does not start: {fault}", f"{flower_access.ADVICE}.")
+        yield wrong("flower", f"it will not start: {fault}", f"{flower_access.ADVICE}.")
     elif flower_access.has_password(patient.environment):
         yield ok("flower", "asks for a password")
     else:
-        yield ok("flower", "this machine alone reaches it, and sees every row without a password")
+        yield ok("flower", "reachable from this machine only, without a password")
 
 
 ABOUT_REELQ_SERVICE: Final = "reelq service"
@@ -127,7 +132,7 @@ def check_reelq_service(patient: CheckContext) -> Iterator[Finding]:
                 yield warning(
                     ABOUT_REELQ_SERVICE,
                     what,
-                    "Use https://; whoever runs the service puts something before it for that.",
+                    "Use https://; the operator has to put a TLS proxy in front of the service.",
                 )
             service.get("/v1/batches", limit=1)
             yield ok(ABOUT_REELQ_SERVICE, f"{without_password(address)} answers, and accepts the key")
@@ -143,7 +148,7 @@ def _check_readiness(service: Service, address: str) -> Iterator[Finding]:
         yield warning(
             ABOUT_REELQ_SERVICE,
             str(unavailable),
-            f"Whoever runs {without_password(address)} has to see to it; rows wait meanwhile.",
+            f"The operator of {without_password(address)} has to fix this; rows wait meanwhile.",
         )
     except SettingsError:  # some operators don't expose that route
         return
@@ -152,8 +157,8 @@ def _check_readiness(service: Service, address: str) -> Iterator[Finding]:
 ABOUT_NEMO: Final = "service"
 _NEMO_SECONDS: Final = 3.0
 _NEMO_ADVICE: Final = {
-    FailureStep.NAME: "No such name is known: check NEMO_API_URL for a slip, and this machine's network and DNS.",
-    FailureStep.CERTIFICATE: "If a proxy of your network opens TLS, set SSL_CERT_FILE to its certificate.",
+    FailureStep.NAME: "The host name can't be resolved: check NEMO_API_URL, the network and DNS.",
+    FailureStep.CERTIFICATE: "If a proxy of your network intercepts TLS, set SSL_CERT_FILE to its certificate.",
     FailureStep.PROXY: "Check HTTPS_PROXY, or put the service's host into NO_PROXY.",
     FailureStep.TIME: "Check the network, firewall and proxy (HTTPS_PROXY); is NEMO_API_URL right?",
     FailureStep.CONNECTION: "Check the network and firewall; is NEMO_API_URL right?",
@@ -208,17 +213,15 @@ def _service_finding(address: str, answer: ProbeResult) -> Finding:
             return ok(ABOUT_NEMO, f"{address} answers ({answer.seconds * 1000:.0f} ms)")
         case errors.RateLimited():
             return warning(
-                ABOUT_NEMO, f"{address} asks for fewer requests (429)", "Wait a minute; reelq holds off by itself."
+                ABOUT_NEMO, f"{address} is rate limiting requests (429)", "Wait a minute; reelq backs off by itself."
             )
         case errors.ServerTrouble() as trouble:
             return warning(
-                ABOUT_NEMO, f"{address} is in trouble: {trouble}", "Wait; rows that are under way are tried again."
+                ABOUT_NEMO, f"{address} returned an error: {trouble}", "Wait a minute; rows in progress are retried."
             )
         case errors.Unintelligible() | errors.Rejected():
-            what = f"something answers at {address}, but not as the service does: {answer.refusal}"
-            return wrong(
-                ABOUT_NEMO, what, "Correct NEMO_API_URL; or a proxy or a login page of your network stands in between."
-            )
+            what = f"{address} responds, but not like NemoVideo: {answer.refusal}"
+            return wrong(ABOUT_NEMO, what, "Correct NEMO_API_URL, or check for a proxy or login page in between.")
         case _:
             return warning(
                 ABOUT_NEMO, f"{address}: {answer.refusal}", answer.refusal.advice or "Try again in a minute."
@@ -244,20 +247,20 @@ def _token_findings(settings: Settings, answer: ProbeResult, account: AccountSta
 
 def _refused_token(settings: Settings, account: AccountState | None) -> Finding:
     if settings.nemo_token is not None:
-        advice = "Replace it by a valid one, or unset it to work with the free account."
+        advice = "Replace it with a valid one, or unset it to use the free account."
         return wrong("token", "the service does not accept NEMO_TOKEN", advice)
     ends = account.token_ends_at if account else None
     if ends and ends > datetime.now(UTC):
         what = f"the service does not accept the free token, which should last until {_format_time(ends)}"
-        return warning("token", what, "A new one is asked for when work begins; if that is refused too, register.")
+        return warning("token", what, "The next run requests a new one; if that is refused too, register.")
     what = f"the free token has expired{f' ({_format_time(ends)})' if ends else ''}"
-    return warning("token", what, "A new one is asked for when work begins; to keep an account, register.")
+    return warning("token", what, "The next run requests a new one; to keep an account, register.")
 
 
 def _no_token(account: AccountState | None) -> Finding:
     if account is None:
-        return ok("token", "none yet: a free one is asked for when work begins (doctor does not use it up)")
-    return ok("token", "none at hand: a free one is asked for when work begins (doctor does not use it up)")
+        return ok("token", "none yet: the next run requests a free one (doctor does not)")
+    return ok("token", "none available: the next run requests a free one (doctor does not)")
 
 
 def _credits_finding(available: int, frozen: int, account: AccountState | None) -> Finding:
@@ -265,9 +268,7 @@ def _credits_finding(available: int, frozen: int, account: AccountState | None) 
     if available > 0:
         return ok("credits", amounts)
     advice = (
-        f"Register: {account.link}"
-        if account and account.link
-        else "Top up; rows wait meanwhile and go on by themselves."
+        f"Register: {account.link}" if account and account.link else "Top up; rows wait and continue by themselves."
     )
     return warning("credits", amounts, advice)
 

@@ -17,11 +17,11 @@ from reelq.store.queries.batch_status import Place, Snapshot
 from reelq.store.queries.rows import Group
 
 _ADVICE: Final = {
-    Cause.CREDITS: "Register or top up: the rows go on by themselves once there are credits, or by `{resume}`.",
-    Cause.PLAN: "Register or upgrade the plan, then `{resume}`; finished edits are kept.",
-    Cause.TOKEN: "Set a valid NEMO_TOKEN, or wait until seven days after the last free one; then `{resume}`.",
-    Cause.SESSION: "They go on when the row before them in their session is done.",
-    Cause.TWIN: "The same rows are under way in another batch; their results are taken from there.",
+    Cause.CREDITS: "Register or top up: the rows continue once there are credits, or at once with `{resume}`.",
+    Cause.PLAN: "Register or upgrade the plan, then run `{resume}`; finished edits are kept.",
+    Cause.TOKEN: "Set a valid NEMO_TOKEN, or wait until the last free token is seven days old; then run `{resume}`.",
+    Cause.SESSION: "They start when the previous row of their session is done.",
+    Cause.TWIN: "The same rows are in progress in another batch; their results will be reused.",
 }
 
 
@@ -44,14 +44,14 @@ def report(
         return exit_code(batch)
     click.echo(f"{safe_line(batch.name)} ({batch_id}): {progress_line(batch)}.")
     if not batch.total:
-        click.echo("The manifest was handed in again, and its rows are in a newer batch: `reelq status` lists it.")
+        click.echo("The manifest was submitted again, and its rows moved to a newer batch: see `reelq status`.")
     if by_stage:
         places = [(str(place.stage), _status(place), f"{place.count:,}") for place in batch.places]
         click.echo("\n".join(aligned(places, right=(2,))))
     for line in (*_failures(batch, failed), *_waits(batch, waiting), *_next_commands(batch, failed)):
         click.echo(line)
     if batch.moving and not batch.tended and queue.in_process and not results:
-        click.echo(f"\nNobody works on this batch: {queue.way_on(batch)}.")
+        click.echo(f"\nNo process is running this batch: {queue.way_on(batch)}.")
     if results:
         click.echo(f"Results: {safe_line(shown_path(results))}")
     return exit_code(batch)
@@ -87,12 +87,12 @@ def _waits(batch: Snapshot, groups: list[Group]) -> Iterator[str]:
         yield f"\n{plural(group.count, 'row')} {verb}: {cause_label} ({row_list(group.rows, group.count)})"
         yield from _indented(*_why(batch, cause))
     if batch.held:
-        yield f"\n{plural(batch.held, 'row')} held back until you have looked at the first {_first_rows(batch)}"
-        yield from _indented(f"`{_resume_command(batch)}` lets them go on.")
+        yield f"\n{plural(batch.held, 'row')} held back until you have checked the first {_first_rows(batch)}"
+        yield from _indented(f"Release them with `{_resume_command(batch)}`.")
     queued = batch.count(Status.QUEUED) - batch.held
     if queued and batch.state is BatchState.PAUSED:
         yield f"\n{plural(queued, 'row')} held by a pause"
-        yield from _indented(f"`{_resume_command(batch)}` lets them go on.")
+        yield from _indented(f"Continue with `{_resume_command(batch)}`.")
 
 
 def _why(batch: Snapshot, cause: Cause) -> tuple[str, str]:
@@ -102,16 +102,16 @@ def _why(batch: Snapshot, cause: Cause) -> tuple[str, str]:
         return reason, _ADVICE[cause].format(resume=_resume_command(batch))
     if batch.limit_credits is not None and batch.state is BatchState.ACTIVE:
         limit = plural(batch.limit_credits, "credit")
-        reason = f"The batch may spend {limit}; what is left of them is too little for a row."
+        reason = f"The batch's limit is {limit}; what remains is too little for another row."
         return reason, f"`{_resume_command(batch)}` lifts the limit."
-    return "", f"`{_resume_command(batch)}` lets them go on."
+    return "", f"Continue with `{_resume_command(batch)}`."
 
 
 def _next_commands(batch: Snapshot, failed: list[Group]) -> Iterator[str]:
     if failed:
         row = failed[0].rows[0]
-        yield f"\n`reelq show {batch.batch_id}:{row}` tells the story of row {row};"
-        yield f"`reelq retry {batch.batch_id}` tries again what failed."
+        yield f"\n`reelq show {batch.batch_id}:{row}` shows the history of row {row};"
+        yield f"`reelq retry {batch.batch_id}` retries the failed rows."
 
 
 def _indented(*texts: str) -> Iterator[str]:
@@ -155,7 +155,7 @@ def next_step(queue: Queue, batch_id: str) -> str:
     """What happens next to queued rows, or what the user has to do for them."""
     batch = queue.stand(batch_id).seen
     if batch.state is BatchState.PAUSED:
-        return f"The batch is paused: `{_resume_command(batch)}` lets it go on."
+        return f"The batch is paused. Continue with `{_resume_command(batch)}`."
     phrase = queue.way_on(batch)
     return f"{phrase[0].upper()}{phrase[1:]}."
 

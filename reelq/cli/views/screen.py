@@ -113,7 +113,7 @@ def view(batch: Snapshot, pace: Pace, width: int, height: int) -> RenderableType
     if shown:
         parts += [Text(""), _rows(shown, batch.at, width)]
     if len(shown) < in_progress and free > 0:
-        parts.append(_line(f"… {in_progress - len(shown):,} more in motion", "dim"))
+        parts.append(_line(f"… {in_progress - len(shown):,} more in progress", "dim"))
     return Constrain(Group(*parts[: max(height - 1, 1)]), width)
 
 
@@ -142,7 +142,7 @@ def _places_line(batch: Snapshot) -> str:
     parts = [f"{_count_in_stage(batch, stage):,} {stage}" for stage in Stage if _count_in_stage(batch, stage)]
     waits = [f"{batch.waiting_for(cause):,} wait for {cause}" for cause in Cause if batch.waiting_for(cause)]
     held = [f"{batch.held:,} held back"] if batch.held else []
-    return " · ".join([*([f"{queued:,} to begin"] if queued > 0 else []), *parts, *waits, *held])
+    return " · ".join([*([f"{queued:,} not started"] if queued > 0 else []), *parts, *waits, *held])
 
 
 def _has_not_started(stage: Stage, status: Status) -> bool:
@@ -168,7 +168,7 @@ def hold_line(hold: Hold, now: datetime) -> str:
     if hold.until is None:
         return safe_line(hold.why)
     seconds = (hold.until - now).total_seconds()
-    goes_on = f"goes on in {seconds:.0f} s" if seconds < 600 else f"until {hold.until.astimezone():%d %b %H:%M}"
+    goes_on = f"resumes in {seconds:.0f} s" if seconds < 600 else f"until {hold.until.astimezone():%d %b %H:%M}"
     return f"{safe_line(hold.why)}; {goes_on}"
 
 

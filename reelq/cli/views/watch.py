@@ -104,7 +104,7 @@ def _look(store: Store, batch_id: str, show: Show, events: "_Events") -> Snapsho
     except Exception as error:
         if not is_unavailable(error):
             raise
-        show.say("the database does not answer; asking again")
+        show.say("the database does not respond; retrying")
         return None
     return batch
 

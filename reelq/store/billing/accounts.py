@@ -19,7 +19,7 @@ from reelq.store.db.vault import Vault
 
 ANONYMOUS: Final = "anonymous"
 """The credential of the anonymous account, which uses free tokens. There is one per service."""
-FALLBACK_MESSAGE: Final = "NEMO_TOKEN is refused; the row goes on with the free account of this installation"
+FALLBACK_MESSAGE: Final = "NEMO_TOKEN was refused; continuing with the free account"
 
 
 def account_for(store: Store, vault: Vault, settings: Settings, *, home: Path | None = None) -> str:
@@ -81,7 +81,7 @@ def account_for_waiting_jobs(
             refused = session.get_one(Account, configured).parked is Cause.TOKEN
         if refused:
             return anonymous_for(store, settings, home=home), FALLBACK_MESSAGE
-    return configured, "another account is configured now; nothing was sent with the old one"
+    return configured, "moved to the account that is configured now; nothing was sent with the old one"
 
 
 def registration_link(account: Account, settings: Settings) -> str:

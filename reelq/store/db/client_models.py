@@ -24,7 +24,7 @@ class Scope(StrEnum):
 
 
 class DeliveryState(StrEnum):
-    """What became of telling one endpoint of one event."""
+    """The state of the delivery of one event to one endpoint."""
 
     PENDING = "pending"
     DELIVERED = "delivered"

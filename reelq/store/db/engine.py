@@ -42,7 +42,7 @@ def database_url(settings: Settings, name: str = DATABASE_FILE) -> URL:
     try:
         url = make_url(settings.reelq_database_url.get_secret_value())
     except ArgumentError:
-        raise SettingsError("REELQ_DATABASE_URL: it is no database address") from None
+        raise SettingsError("REELQ_DATABASE_URL: this is not a valid database URL") from None
     if url.get_backend_name() == "postgresql":
         return url.set(drivername="postgresql+psycopg")
     if url.get_backend_name() == "sqlite":

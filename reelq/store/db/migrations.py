@@ -75,14 +75,16 @@ def _without_foreign_keys(connection: Connection) -> Iterator[None]:
 
 def _check_foreign_keys(connection: Connection) -> None:
     if broken := connection.exec_driver_sql("PRAGMA foreign_key_check").first():
-        raise RuntimeError(f"a migration left rows of {broken[0]} that refer to nothing in {broken[2]}; it is undone")
+        raise RuntimeError(
+            f"a migration left rows of {broken[0]} that refer to missing rows of {broken[2]}; it was rolled back"
+        )
 
 
 def _refuse_newer(connection: Connection) -> None:
     found = revision_of(connection)
     if found is not None and is_newer(found):
         raise SettingsError(
-            f"REELQ_DATABASE_URL: the database was made by a newer reelq (its version is {found}); update this one"
+            f"REELQ_DATABASE_URL: the database was created by a newer reelq (schema version {found}); update reelq"
         )
 
 

@@ -47,7 +47,7 @@ class Base(DeclarativeBase):
 
 
 class BatchState(StrEnum):
-    """Whether a batch's rows may begin stages."""
+    """Whether a batch's rows may start stages."""
 
     ACTIVE = "active"
     PAUSED = "paused"
@@ -62,7 +62,7 @@ class AccountKind(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What became of one decision to send; `open` until that is known."""
+    """The outcome of one send; `open` until it is known."""
 
     OPEN = "open"
     APPLIED = "applied"

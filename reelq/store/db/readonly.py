@@ -23,7 +23,7 @@ class _ReadOnlyStore(Store):
         super().__init__(url, engine=_sqlite(url) if url.get_backend_name() == "sqlite" else _postgres(url))
 
     def write(self, *, urgent: bool = False) -> NoReturn:
-        raise TypeError("this database was opened to be looked at")
+        raise TypeError("this database is open read-only")
 
 
 @contextmanager

@@ -33,7 +33,9 @@ class Vault:
         try:
             return SecretStr(self._fernet.decrypt(encrypted).decode())
         except InvalidToken:
-            raise SettingsError("REELQ_SECRET_KEY: the tokens in the database were locked with another key") from None
+            raise SettingsError(
+                "REELQ_SECRET_KEY: the tokens in the database were encrypted with another key"
+            ) from None
 
 
 def open_vault(settings: Settings, *, local: bool) -> Vault:
@@ -44,10 +46,10 @@ def open_vault(settings: Settings, *, local: bool) -> Vault:
     if settings.reelq_secret_key is not None:
         key = settings.reelq_secret_key.get_secret_value()
         if len(key) < _MIN_KEY_LENGTH:
-            raise SettingsError(f"REELQ_SECRET_KEY: at least {_MIN_KEY_LENGTH} characters")
+            raise SettingsError(f"REELQ_SECRET_KEY: must have at least {_MIN_KEY_LENGTH} characters")
         return Vault(key)
     if not local:
-        raise SettingsError("REELQ_SECRET_KEY: must be given, the same on every machine, as the database is shared")
+        raise SettingsError("REELQ_SECRET_KEY: must be set, and be the same on every machine that shares the database")
     return Vault(_read_key(settings.reelq_data_dir / KEY_FILE))
 
 
@@ -57,7 +59,9 @@ def _read_key(file: Path) -> str:
         _create_key(file)
     key = file.read_text().strip()
     if len(key) < _MIN_KEY_LENGTH:  # an empty key would encrypt, and anybody could decrypt
-        raise SettingsError(f"{file}: this is no key; put the right one back, or remove the file and its database")
+        raise SettingsError(
+            f"{file}: this is not a valid key; restore the right one, or delete the file and its database"
+        )
     return key
 
 

@@ -116,11 +116,11 @@ _StoppedStages = Mapping[Cause, frozenset[Stage]]
 class NotClaimed(StrEnum):
     """Why a message leads to no work."""
 
-    GONE = "there is no such job"
-    STALE = "the job is elsewhere, or under another run"
-    PASSED = "the stage is done already"
-    NOT_DUE = "it is not due yet"
-    HELD = "it has to wait"
+    GONE = "no such job"
+    STALE = "the job has moved on or was restarted"
+    PASSED = "the stage is already done"
+    NOT_DUE = "not due yet"
+    HELD = "held back"
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +227,7 @@ def _hold_back(
         end(session, at, Status.CANCELLED, now, "cancelled")
         return NotClaimed.HELD
     if batch.state is BatchState.PAUSED or (batch.released is not None and job.row > batch.released):
-        move(session, at, Status.WAITING, now, "paused: `reelq resume` lets it go on", cause=Cause.PAUSED)
+        move(session, at, Status.WAITING, now, "paused: `reelq resume` continues it", cause=Cause.PAUSED)
         return NotClaimed.HELD
     at_start = job.stage is starting_stage(job.route)
     before = _lock_for_share(session, job.after_id) if job.after_id and at_start else None
@@ -235,7 +235,7 @@ def _hold_back(
         if before.status in FINAL:
             cancel_follower(session, job, before, now)
         else:
-            move(session, at, Status.WAITING, now, "the row before it works in its session", cause=Cause.SESSION)
+            move(session, at, Status.WAITING, now, "waiting for the previous row of its session", cause=Cause.SESSION)
         return NotClaimed.HELD
     if account.parked and job.stage in parked[account.parked] and account.probe_job_id != job.id:
         move(session, at, Status.WAITING, now, account.parked_why, cause=account.parked)

@@ -97,7 +97,7 @@ def release_followers(session: Session, job: Job | JobView, now: datetime) -> No
     """Queue the next rows of the session: this row's render is done, so the session is free."""
     for follower in followers(session, job.id):
         if follower.status is Status.WAITING and follower.cause is Cause.SESSION:
-            message = f"row {job.row} is done with the session"
+            message = f"row {job.row} has finished with the session"
             move(session, Position.of(follower), Status.QUEUED, now, message, due_at=now, **session_columns(job))
 
 
@@ -110,7 +110,7 @@ def cancel_followers(session: Session, job: Job, now: datetime) -> None:
 
 def cancel_follower(session: Session, follower: Job, job: Job, now: datetime) -> None:
     """Cancel a row because the one before it in its session failed or was cancelled."""
-    message = f"row {job.row} of its session {job.status}; `reelq retry` on that row queues this one again"
+    message = f"row {job.row} of the same session {job.status}; `reelq retry` on that row queues this one again"
     end(session, Position.of(follower), Status.CANCELLED, now, message, error_code="predecessor", error=message)
 
 
@@ -141,12 +141,12 @@ def result_columns(job: "Job | Row[Any]") -> dict[str, Any]:
 
 def waiting_message(row: int, batch_id: str) -> str:
     """The event message of a twin that waits for another job."""
-    return f"the same row is under way in {batch_id}, row {row}; its result will be taken from there"
+    return f"same as row {row} of {batch_id}, which is in progress; waiting to reuse its result"
 
 
 def reuse_message(row: int, batch_id: str) -> str:
     """The event message of a twin that takes the result of a job that has succeeded."""
-    return f"the same row succeeded in {batch_id}, row {row}; its result is taken from there"
+    return f"same as row {row} of {batch_id}, which succeeded; reusing its result"
 
 
 def open_original(session: Session, job: Job) -> Job | None:
@@ -224,7 +224,7 @@ def _give_result(session: Session, twin: Job, job: Job, now: datetime) -> None:
 def _promote(session: Session, twins: list[Job], job: Job, now: datetime) -> None:
     """Queue the first twin to do the work itself, and let the others wait for it."""
     first, *others = twins
-    message = f"row {job.row} of {job.batch_id}, which it waited for, {job.status}; it goes on by itself"
+    message = f"waited for row {job.row} of {job.batch_id}, which {job.status}; running this row instead"
     values: dict[str, Any] = {"same_as": None, "due_at": now}
     before = session.get(Job, first.after_id) if first.after_id else None
     if before and is_done_with_session(before) and not first.remote_session_id:

@@ -52,7 +52,7 @@ def release(session: Session, now: datetime, worker: str, held: dict[str, int]) 
     query = select(Job).where(Job.worker == worker, Job.status == Status.RUNNING, Job.id.in_(held))
     for job in session.scalars(query).all():
         if job.run == held[job.id]:
-            message = "its worker was stopped; another goes on"
+            message = "its worker was stopped; requeued"
             reschedule(session, Position.of(job), now, 0, message, run=job.run + 1)
 
 
@@ -95,7 +95,7 @@ _MOST_LAPSES: Final = 10
 def _requeue_or_fail(session: Session, job: Job, now: datetime, poll_interval: float, lease: float) -> None:
     at, lapses = Position.of(job), job.lapses + 1
     if lapses >= _MOST_LAPSES:
-        message = f"{lapses} workers in a row fell silent in {job.stage}"
+        message = f"{lapses} workers in a row stopped responding during {job.stage}"
         error = {"error_code": Poisoned.code, "error": message, "advice": Poisoned.advice}
         end(session, at, Status.FAILED, now, message, lapses=lapses, **error)
         return
@@ -104,7 +104,7 @@ def _requeue_or_fail(session: Session, job: Job, now: datetime, poll_interval: f
         # Keep the interval between polls. The last poll came before the worker died, and that was at least half a lease
         # before this lease's end, as leases are renewed more often than that.
         due = max(now, job.lease_until - timedelta(seconds=lease / 2) + timedelta(seconds=poll_interval))
-    message = "its worker fell silent; another goes on"
+    message = "its worker's lease expired; requeued"
     move(
         session, at, Status.QUEUED, now, message, what="rescued", run=job.run + 1, lapses=lapses, due_at=due,
         publish_at=due,

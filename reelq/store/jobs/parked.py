@@ -25,7 +25,7 @@ def accounts_to_check(session: Transaction, now: datetime) -> list[str]:
     expired = select(Account.id).where(Account.parked == Cause.TOKEN, Account.parked_until <= now)
     for account_id in session.scalars(expired).all():
         throttling.unpark(session, account_id)
-        _queue(session, account_id, Cause.TOKEN, now, 1_000_000, "a token can be had again")
+        _queue(session, account_id, Cause.TOKEN, now, 1_000_000, "a new token is available")
     waiting = select(Job.account_id).where(Job.status == Status.WAITING, Job.cause == Cause.CREDITS).distinct()
     return list(session.scalars(waiting))
 
@@ -91,7 +91,7 @@ def _send_probe(session: Transaction, account: Account, now: datetime, available
     if probe is None:
         return 0
     session.execute(update(Account).where(Account.id == account.id).values(probe_job_id=probe.id))
-    message = f"{available} credits are available: this row goes first"
+    message = f"{available} credits are available; trying this row first"
     move(session, Position.of(probe), Status.QUEUED, now, message, due_at=now)
     return 1
 

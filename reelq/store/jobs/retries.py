@@ -96,7 +96,7 @@ def _restart_predecessors(session: Session, job: Job, now: datetime) -> None:
     """Restart the rows that built up the lost session: the job builds on them, and waits until they are done."""
     before = session.get(Job, job.after_id, populate_existing=True) if job.after_id else None
     while before and before.remote_session_id == job.remote_session_id and before.batch_id == job.batch_id:
-        restart(session, before, now, f"row {job.row} is retried, and what it builds on went with its session")
+        restart(session, before, now, f"row {job.row} is retried, and the session that it builds on is lost")
         before = session.get(Job, before.after_id, populate_existing=True) if before.after_id else None
 
 

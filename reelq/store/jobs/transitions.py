@@ -117,7 +117,7 @@ def move_all(
     consequences in the outbox: not out of a final status, and not to a status that webhooks report.
     """
     if to not in TRANSITIONS[before] or before in FINAL or outbox.event_of(to, None):
-        raise ValueError(f"jobs do not go from {before} to {to} many at once")
+        raise ValueError(f"jobs can't be moved in bulk from {before} to {to}")
     # Locked in the order of their ids, or two transactions that do this could deadlock.
     to_move = select(Job.id).where(Job.id.in_(ids), Job.status == before).order_by(Job.id).with_for_update()
     moved = update(Job).where(Job.id.in_(session.scalars(to_move).all())).values(**_cleared(to, now), status=to)

@@ -87,7 +87,9 @@ def existing_vault(store: Store, settings: Settings) -> Vault:
     """The vault with its existing key. Raises SettingsError if the key would have to be created."""
     file = settings.reelq_data_dir / KEY_FILE
     if settings.reelq_secret_key is None and store.is_sqlite and not file.exists():
-        raise SettingsError(f"REELQ_SECRET_KEY: the tokens in the database were locked with a key; {file} is gone")
+        raise SettingsError(
+            f"REELQ_SECRET_KEY: the tokens in the database are encrypted, but the key file {file} is missing"
+        )
     return open_vault(settings, local=store.is_sqlite)
 
 

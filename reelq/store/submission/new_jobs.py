@@ -63,7 +63,7 @@ class NewJobs:
             if job is None or not (
                 job.status is Status.SUCCEEDED if fate is RowAction.TAKEN else job.status not in FINAL
             ):
-                raise StaleMove(f"{job_id} has ended meanwhile")
+                raise StaleMove(f"{job_id} has ended in the meantime")
         return originals
 
     def _new_job(self, step: Step, originals: dict[str, _OriginalRow]) -> _Values | None:
@@ -137,7 +137,7 @@ class NewJobs:
 
         Rows that were cancelled because of it lose that error code, so that a retry of it does not start them.
         """
-        message = f"the manifest has other rows behind row {before.row} of its session now"
+        message = f"the manifest now has other rows after row {before.row} in this session"
         for follower in dependents.followers(self.session, before.id):
             if follower.batch_id == self.batch_id or follower.key.startswith(REFINES):
                 continue

@@ -71,7 +71,7 @@ def route_of(job: Job, instruction: str) -> Route:
         not_yet = "" if job.status in FINAL else " yet"
         raise CannotRefine(f"Row {job.row} has no session with the service{not_yet}")
     if job.error_code == "session_lost":
-        raise CannotRefine(f"The session of row {job.row} is gone")
+        raise CannotRefine(f"The session of row {job.row} is lost")
     return route
 
 

@@ -16,7 +16,7 @@ from reelq.store.jobs import retries
 from reelq.store.jobs.dependents import result_of_original
 from reelq.store.jobs.filters import awaited_by
 
-_MESSAGE = "the service that it was begun with has ended; it begins anew"
+_MESSAGE = "the sandbox it ran in has ended; restarted"
 
 
 def restart_on_account(session: Session, account_id: str, batch_id: str, now: datetime) -> int:

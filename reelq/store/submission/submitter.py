@@ -209,7 +209,7 @@ def _apply_renames(session: Session, order: Submission, own: Iterable[Step], now
             session.execute(update(Job).where(Job.id == job.id).values(result_path=step.row.output))
         elif job.status is Status.RUNNING and job.stage is Stage.DOWNLOAD:
             position = Position(job.id, job.batch_id, session.get_one(Job, job.id).run, job.stage, job.status)
-            reschedule(session, position, now, 0, f"its result is called {step.row.output} now", run=position.run + 1)
+            reschedule(session, position, now, 0, f"its result is renamed to {step.row.output}", run=position.run + 1)
     return changes
 
 
@@ -221,12 +221,12 @@ def _continue_job(session: Session, order: Submission, step: Step, now: datetime
     job = session.get_one(Job, own_job.id, populate_existing=True)
     if step.fate is RowAction.AGAIN:
         # It follows that row, even if it followed a refinement of it before: that worked in the old session.
-        message = "its session is built up once more, and begins anew"
+        message = "its session has to be rebuilt; restarted"
         retries.restart(session, job, now, message, after_id=before)
     elif step.fate is RowAction.FETCHED and job.status is Status.SUCCEEDED:
-        retries.download_again(session, job, now, "its result is not there any more; it is brought again")
+        retries.download_again(session, job, now, "its result is missing; downloading it again")
     elif job.status is Status.WAITING and job.cause is Cause.PAUSED:
-        move(session, Position.of(job), Status.QUEUED, now, "handed in again", due_at=max(job.due_at, now))
+        move(session, Position.of(job), Status.QUEUED, now, "submitted again", due_at=max(job.due_at, now))
     else:
         retries.retry(session, job, now)
 

@@ -161,7 +161,7 @@ def record_failure(
 
     Returns False if a newer attempt has begun or the delivery has ended.
     """
-    values: dict[str, Any] = {"error": error or "it did not arrive", "status_code": status_code}
+    values: dict[str, Any] = {"error": error or "delivery failed", "status_code": status_code}
     if wait is None:
         values["state"] = DeliveryState.FAILED
     else:

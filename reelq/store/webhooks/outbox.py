@@ -23,7 +23,7 @@ from reelq.store.db.statements import add
 
 
 class Event(StrEnum):
-    """What an endpoint can ask to be told of."""
+    """An event that an endpoint can subscribe to."""
 
     JOB_SUCCEEDED = "job.succeeded"
     JOB_FAILED = "job.failed"

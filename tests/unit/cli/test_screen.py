@@ -65,12 +65,12 @@ def test_it_says_how_far_it_is_what_each_row_in_motion_does_and_what_holds_the_a
     text = "\n".join(lines)
     assert "jobs.csv  10 of 100 rows done, 2 failed, 600 credits" in lines[0]
     assert "12 %" in lines[1]
-    assert "48 to begin · 40 edit" in text
+    assert "48 not started · 40 edit" in text
     assert any(line.split() == ["3", "beach.mp4", "edit", "1:23", "the", "agent", "works"] for line in lines)
     assert any(line.split()[:4] == ["12", "Trim", "it", "poll"] for line in lines)
     assert re.search(r"15 +\[b\]x\.mp4 .*\[red\]\\x1b\[2J\[/red\] :smile:", text)
-    assert "… 37 more in motion" in text
-    assert "fewer requests (429); goes on in 12 s" in text
+    assert "… 37 more in progress" in text
+    assert "fewer requests (429); resumes in 12 s" in text
 
 
 def test_the_time_left_is_guessed_from_how_fast_rows_end() -> None:

@@ -191,7 +191,7 @@ def test_a_session_lost_in_which_other_rows_worked_is_not_replaced_by_an_empty_o
     verdict = decide(errors.SessionGone(), replace(case, anything_sent=False, builds_on_others=True, has_session=True))
     assert isinstance(verdict, GiveUp)
     assert isinstance(verdict.error, errors.SessionLost)
-    assert "rows before it" in verdict.error.advice
+    assert "earlier rows" in verdict.error.advice
 
 
 def test_a_result_that_is_gone_when_it_is_brought_again_is_exported_again_by_itself_and_once() -> None:

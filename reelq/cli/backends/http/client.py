@@ -24,9 +24,11 @@ _POST_TIMEOUT_SECONDS: Final = 600.0
 _PAGE_SIZE: Final = 200
 _LONGEST_FIELD: Final = 500
 PROBLEM: Final = "application/problem+json"
-_KEY_ADVICE: Final = "Whoever runs the service makes one: `reelq keys create --owner NAME`; set it as REELQ_API_KEY."
+_KEY_ADVICE: Final = (
+    "Ask the operator of the service for a key (`reelq keys create --owner NAME`), and set it as REELQ_API_KEY."
+)
 _ADVICE: Final = {
-    FailureStep.NAME: "No such name is known: check REELQ_API_URL for a slip, and this machine's network and DNS.",
+    FailureStep.NAME: "The host name can't be resolved: check REELQ_API_URL, the network and DNS.",
     FailureStep.CERTIFICATE: "If its certificate is your own, set SSL_CERT_FILE to it.",
     FailureStep.PROXY: "Check HTTPS_PROXY, or put the service's host into NO_PROXY.",
 }
@@ -124,31 +126,30 @@ class Service:
         if response.is_redirect:
             location = safe_line(without_password(response.headers.get("location", "")))
             message = (
-                f"REELQ_API_URL: {without_password(self.address)} sends on to {location}, and the key is not sent there"
+                f"REELQ_API_URL: {without_password(self.address)} redirects to {location}; the key is not sent there"
             )
-            return _settings_error(message, "If that is the service, name it as REELQ_API_URL.")
+            return _settings_error(message, "If that is the service, set REELQ_API_URL to it.")
         if status == httpx.codes.UNAUTHORIZED:
             return _settings_error(
                 f"REELQ_API_KEY: {without_password(self.address)} does not accept this key", _KEY_ADVICE
             )
         if status in {502, 503, 504} or (problem and status >= 500 and status != 507):
-            message = problem.get("detail") or "whoever stands before it can't reach it"
+            message = problem.get("detail") or "the proxy in front of it can't reach it"
             return ServiceAway(
-                f"{without_password(self.address)} is in trouble: {message} (HTTP {status})", "Try again in a minute."
+                f"{without_password(self.address)} returned an error: {message} (HTTP {status})",
+                "Try again in a minute.",
             )
         if not problem and not (status == httpx.codes.NOT_FOUND and response.request.method == "HEAD"):
             return self.stranger()
-        detail, advice = problem.get("detail", "There is no such thing"), problem.get("advice", "")
+        detail, advice = problem.get("detail", "Not found"), problem.get("advice", "")
         if status == httpx.codes.NOT_FOUND:
             return UnknownName(detail, advice or "`reelq status` lists your batches there.")
         return ServiceRefused(detail, advice, problem)
 
     def stranger(self) -> SettingsError:
         """The error for an answer that a reelq service would not give."""
-        message = (
-            f"REELQ_API_URL: something answers at {without_password(self.address)}, but not as a reelq service does"
-        )
-        return _settings_error(message, "Correct it; or a proxy or a login page stands in between.")
+        message = f"REELQ_API_URL: {without_password(self.address)} responds, but is not a reelq service"
+        return _settings_error(message, "Correct the URL, or check for a proxy or login page in between.")
 
 
 def service_at(address: str, settings: Settings, *, warn: bool = True) -> Service:
@@ -158,9 +159,9 @@ def service_at(address: str, settings: Settings, *, warn: bool = True) -> Servic
     except ValueError as error:
         raise _wrong_address(address, safe_line(str(error))) from None
     if parts.username or parts.password or parts.query or parts.fragment or not parts.hostname:
-        raise _wrong_address(address, "it takes scheme, host, port and path alone")
+        raise _wrong_address(address, "only scheme, host, port and path are allowed")
     if settings.reelq_api_key is None:
-        raise _settings_error("REELQ_API_KEY is not set, and the reelq service asks for a key", _KEY_ADVICE)
+        raise _settings_error("REELQ_API_KEY is not set, and the reelq service requires a key", _KEY_ADVICE)
     if warn and in_the_clear(address):
         click.echo(f"The key and your files go to {parts.hostname} unencrypted (http): use https.", err=True)
     return Service(address, settings.reelq_api_key.get_secret_value())
@@ -205,11 +206,11 @@ def _unavailable(address: str, error: Exception) -> ServiceAway:
         return ServiceAway(
             f"No reelq service answers at {without_password(address)}: {reason}", _ADVICE.get(failure_step(error), "")
         )
-    return ServiceAway(f"The connection to {without_password(address)} broke off: {reason}")
+    return ServiceAway(f"The connection to {without_password(address)} was lost: {reason}")
 
 
 def _wrong_address(address: str, reason: str) -> SettingsError:
-    return _settings_error(f"REELQ_API_URL: {without_password(address)} is no address of a service: {reason}", "")
+    return _settings_error(f"REELQ_API_URL: {without_password(address)} is not a valid service URL: {reason}", "")
 
 
 def _settings_error(message: str, advice: str) -> SettingsError:

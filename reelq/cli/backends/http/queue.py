@@ -112,7 +112,7 @@ class RemoteQueue:
     def resume(self, target: Target) -> ActionCounts:
         """Continue rows that wait for the user."""
         if target.job_id:
-            raise click.UsageError(f"A service resumes whole batches: reelq resume {target.batch_id}")
+            raise click.UsageError(f"A remote service can only resume whole batches: reelq resume {target.batch_id}")
         return resources.action_counts(self._post_action(target, "resume"))
 
     def status_of(self, target: Target) -> Status:
@@ -122,7 +122,7 @@ class RemoteQueue:
     def way_on(self, batch: Snapshot) -> str:
         """Who continues the work, as a phrase for the user."""
         del batch
-        return "a worker of the service takes them"
+        return "a worker of the service will run them"
 
     def _post_action(self, target: Target, action: str) -> dict[str, Any]:
         path = f"/v1/jobs/{target.job_id}" if target.job_id else f"/v1/batches/{target.batch_id}"

@@ -30,7 +30,7 @@ def parser(parse: Callable[P, T]) -> Callable[P, T]:
             return parse(*args, **kwargs)
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             detail = f"{parse.__name__}: {type(error).__name__} {error}"
-            advice = "It is of another version than this reelq: bring both to the same."
+            advice = "The service and this reelq have different versions: update the older one."
             raise ServiceRefused(f"The service's answer can't be understood ({detail})", advice) from None
 
     return wrapper

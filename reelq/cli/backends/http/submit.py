@@ -67,8 +67,8 @@ def _show_estimate(service: Service, request: _EncodedRequest, call: SubmitOptio
     )
     _raise_faults(data, call.path)
     cost, balance, rows = _cost(data)
-    rest = ", the others are done, under way or free" if cost.sends < rows else ""
-    click.echo(f"{plural(rows, 'row')}: {cost.sends:,} to be sent to the agent{rest}.", err=True)
+    rest = "; the others are done, in progress or free" if cost.sends < rows else ""
+    click.echo(f"{plural(rows, 'row')}: {cost.sends:,} will be sent to the agent{rest}.", err=True)
     if cost.sends:
         click.echo(describe_cost(cost, balance, ask=""), err=True)
         show_limit(call)
@@ -106,5 +106,5 @@ def _raise_faults(data: Mapping[str, Any], path: Path) -> None:
         checked = checks.Checked((), faults, ())
         show_findings(path, checked, err=True)
         error = manifest_error(checked)
-        error.advice = "The service says so; mend them, and submit the manifest again."
+        error.advice = "The service found these; fix them and submit the manifest again."
         raise error

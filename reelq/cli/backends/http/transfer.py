@@ -50,9 +50,9 @@ def retry_while_unavailable(do: Callable[[], T], say: Callable[[str], None]) -> 
             return do()
         except ServiceAway as unavailable:
             if time.monotonic() + wait > deadline:
-                unavailable.advice = "What has arrived is kept there: the same command goes on."
+                unavailable.advice = "What was transferred is kept; run the same command again to continue."
                 raise
-            say(f"{unavailable}; trying again")
+            say(f"{unavailable}; retrying")
             time.sleep(wait)
             wait = min(wait * 2, _LONGEST_WAIT)
 
@@ -95,7 +95,7 @@ class _PlainLines:
         return
 
     def begin(self, name: str, size: int, done: int = 0) -> None:
-        resumed = f", {megabytes(done)} of it there already" if done else ""
+        resumed = f", {megabytes(done)} already transferred" if done else ""
         self.say(f"{self._verb} {safe_line(name)} ({megabytes(size)}{resumed})")
 
     def more(self, size: int) -> None:

@@ -34,7 +34,7 @@ def upload(service: Service, order: Submission) -> dict[str, str]:
         click.echo(f"Reading {plural(len(names), 'file')} ({megabytes(size)}).", err=True)
     assets = {name: f"{PREFIX}{order.contents.of(order.source / name)}" for name in names}
     distinct = {asset: _local_file(order.source / name, asset) for name, asset in reversed(assets.items())}
-    with meter("sending") as progress:
+    with meter("uploading") as progress:
         missing = [local for local in reversed(distinct.values()) if not _is_uploaded(service, local, progress)]
         if distinct:
             click.echo(_summary(len(distinct), missing), err=True)
@@ -62,7 +62,7 @@ def _summary(count: int, missing: list[_LocalFile]) -> str:
         return f"{plural(count, 'file')}: the service has {'it' if count == 1 else 'them all'}."
     size = megabytes(sum(local.size for local in missing))
     known = f"; the service has the other {count - len(missing):,}" if len(missing) < count else ""
-    return f"{plural(len(missing), 'file')} ({size}) to be sent{known}."
+    return f"{plural(len(missing), 'file')} ({size}) to upload{known}."
 
 
 def _send(service: Service, local: _LocalFile, progress: TransferProgress) -> None:

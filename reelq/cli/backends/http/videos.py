@@ -41,7 +41,7 @@ class _Count:
 def bring_videos(service: Service, batch_id: str, folder: Path) -> bool:
     """Download finished videos; existing files are left alone. Returns whether all of them are in the folder now."""
     count = _Count()
-    with meter("bringing") as progress:
+    with meter("downloading") as progress:
         for video in _finished(service, batch_id, folder):
             try:
                 _download(service, video, count, progress)
@@ -49,8 +49,10 @@ def bring_videos(service: Service, batch_id: str, folder: Path) -> bool:
                 count.failed += 1
                 progress.say(f"Row {video.row}: {refusal}. {refusal.advice}".rstrip())
     present = f", {plural(count.present, 'was', 'were')} there already" if count.present else ""
-    failed = f", {count.failed:,} could not be brought" if count.failed else ""
-    click.echo(f"{plural(count.downloaded, 'video')} brought to {safe_line(str(folder))}{present}{failed}.", err=True)
+    failed = f", {count.failed:,} could not be downloaded" if count.failed else ""
+    click.echo(
+        f"{plural(count.downloaded, 'video')} downloaded to {safe_line(str(folder))}{present}{failed}.", err=True
+    )
     return not count.failed
 
 
@@ -86,8 +88,8 @@ def _check_existing(video: _Video, count: _Count) -> None:
     if video.path.is_file() and video.path.stat().st_size == video.size and _sha256(video.path) == video.sha256:
         count.present += 1
         return
-    advice = "It is left as it is: move it away, or name another folder."
-    raise ServiceRefused(f"{video.path} is there already, and is not this row's video", advice)
+    advice = "It was not changed. Move it, or choose another folder."
+    raise ServiceRefused(f"{video.path} already exists and is not this row's video", advice)
 
 
 def _fetch_rest(service: Service, video: _Video, progress: TransferProgress) -> None:
@@ -104,7 +106,7 @@ def _fetch_rest(service: Service, video: _Video, progress: TransferProgress) -> 
                     progress.more(len(chunk))
     if video.part.stat().st_size != video.size or _sha256(video.part) != video.sha256:
         video.part.unlink()
-        raise ServiceRefused(f"{video.path.name} did not arrive as the service has it", "The same command asks again.")
+        raise ServiceRefused(f"{video.path.name} arrived incomplete or damaged", "Run the same command to try again.")
 
 
 def _sha256(path: Path) -> str:
@@ -114,7 +116,5 @@ def _sha256(path: Path) -> str:
 
 def _write_error(path: Path, error: OSError) -> ReelqError:
     failure = CannotWrite(f"{path}: {error.strerror or error}")
-    failure.advice = (
-        "Make room or give permission in that folder; what has come so far is kept, and the rest waits there."
-    )
+    failure.advice = "Free disk space or check the folder's permissions; the partial download is kept."
     return failure

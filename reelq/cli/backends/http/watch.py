@@ -39,7 +39,7 @@ def watching(service: Service, batch_id: str, ask: Callable[[], Snapshot]) -> It
         try:
             batch = ask()
         except ServiceAway as unavailable:
-            show.say(f"{unavailable}; asking again")
+            show.say(f"{unavailable}; retrying")
             return None
         if batch.at_rest:
             stream.ended.wait(_LAST_EVENTS_SECONDS)
@@ -126,4 +126,4 @@ class _IdleWarning:
         self._since = (self._since or now) if batch.moving and not batch.tended else None
         if self._since is not None and now - self._since > QUIET_SECONDS and not self._has_warned:
             self._has_warned = True
-            click.echo("Nothing happens in this batch: its rows wait for a worker of the service.", err=True)
+            click.echo("No worker of the service is running this batch; its rows stay queued.", err=True)
