@@ -24,7 +24,7 @@ _WITHOUT_TOKEN: Final = frozenset({Endpoint.TOKEN, Endpoint.CDN})
 
 @dataclass(frozen=True, slots=True)
 class AuthenticatedCall:
-    """One request that was let in, with its endpoint and its account."""
+    """An authenticated request, with its endpoint and its account."""
 
     service: "Service"
     request: Request

@@ -131,7 +131,7 @@ class StageContext(Protocol):
     storage: Storage
 
     def check(self) -> None:
-        """Raise `LetGo` or `Cancelled` if the stage must stop. It is cheap: call it for every chunk or event."""
+        """Raise `JobReleased` or `Cancelled` if the stage must stop. It is cheap: call it for every chunk or event."""
 
     def progress(self, message: str) -> None:
         """Report progress to the user, at most once every three seconds. Reports in between are dropped."""

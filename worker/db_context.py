@@ -1,4 +1,4 @@
-"""A stage's context over the database. Each call is a short transaction, and raises `LetGo` if the job has moved on."""
+"""A stage's context over the database: each call is a short transaction, refused if the job has moved on."""
 
 import logging
 import time
@@ -25,7 +25,7 @@ WORDS_EVERY: Final = 3.0
 
 
 class DatabaseContext:
-    """Implements `worker.context.Desk`."""
+    """Implements `worker.context.StageContext`."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class DatabaseContext:
 
     @contextmanager
     def _fenced(self) -> Iterator[tuple[Transaction, datetime]]:
-        """Open a transaction that locks the job. Raise `LetGo` if this worker's run no longer holds it."""
+        """Open a transaction that locks the job. Raise `JobReleased` if this worker's run no longer holds it."""
         with self._store.write() as session:
             if not leases.fence(session, self._at):
                 raise JobReleased

@@ -39,7 +39,7 @@ class EmbeddedWorker:
 
     def start(self) -> None:
         """Start running jobs. Jobs whose messages were lost with an earlier process are published again."""
-        with self.process.pipeline.store.write() as session:
+        with self.process.executor.store.write() as session:
             scheduler.republish_all(session, self._batch_id)
         self.process.begin(self._batch_id)
         self._thread.start()

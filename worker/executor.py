@@ -110,7 +110,7 @@ class Executor:
                 completion.republish(session, job_id, run, stage)
             return None
         if self._lease_thread is None:
-            self.keep_leases()  # a forked pool process has a pipeline of its own, without this thread
+            self.keep_leases()  # a forked pool process has a executor of its own, without this thread
         claimed_at = time.monotonic()
         try:
             claimed = self._claim(stage, job_id, run)

@@ -77,7 +77,7 @@ class HeldJobs:
                 each.lost = True
 
     def check(self, held: HeldJob) -> None:
-        """Raise `LetGo` or `Cancelled` if the stage must stop."""
+        """Raise `JobReleased` or `Cancelled` if the stage must stop."""
         if held.is_over or self.must_let_go.is_set():
             raise JobReleased
         if held.cancelled:

@@ -48,16 +48,16 @@ class Maintenance:
     """Runs a thread for each duty while the worker lives."""
 
     def __init__(
-        self, pipeline: Executor, dispatch: Dispatch, batch_id: str | None = None, tell: OnUnfinished = ignore
+        self, executor: Executor, dispatch: Dispatch, batch_id: str | None = None, tell: OnUnfinished = ignore
     ) -> None:
         """With a batch, the duties cover only that batch."""
-        self._pipeline = pipeline
+        self._executor = executor
         self._dispatch = dispatch
         self._batch_id = batch_id
         self._core = Core()
-        self._costs = Costs(pipeline)
-        self._finishing = FinishedBatches(pipeline.store, batch_id)
-        self._poller = RenderPoller(pipeline, dispatch.publish, tell)
+        self._costs = Costs(executor)
+        self._finishing = FinishedBatches(executor.store, batch_id)
+        self._poller = RenderPoller(executor, dispatch.publish, tell)
         self._next_admission_at = 0.0
         self._stopped = threading.Event()
         self._parked_checked = threading.Event()
@@ -65,8 +65,8 @@ class Maintenance:
 
     def start(self) -> None:
         """Start all threads."""
-        settings = self._pipeline.settings
-        self._pipeline.keep_leases()
+        settings = self._executor.settings
+        self._executor.keep_leases()
         self._poller.start()
         duties = (
             ("due work", self._due_work, _DUE_EVERY),
@@ -78,7 +78,7 @@ class Maintenance:
             *((("core", self._core.look, _CORE_EVERY),) if self._core.is_worth_a_look else ()),
             *(() if self._batch_id else (("deliveries", self._due_deliveries, _DELIVERIES_EVERY),)),
         )
-        with_timestamp = self._pipeline.metrics.noted
+        with_timestamp = self._executor.metrics.noted
         self._threads = [repeat(name, with_timestamp(name, act), every, self._stopped) for name, act, every in duties]
 
     def stop(self) -> None:
@@ -97,13 +97,13 @@ class Maintenance:
 
     def _due_work(self) -> float | None:
         """Publish or poll jobs that are due, and admit new ones. Return the seconds until the next, if that is soon."""
-        pipeline = self._pipeline
-        if pipeline.hands.stopping.is_set():
+        executor = self._executor
+        if executor.hands.stopping.is_set():
             return None  # leave it to other workers: within one process the message would come straight back
         started_at = time.monotonic()
         admits = started_at >= self._next_admission_at
-        with pipeline.store.write(urgent=True) as session:
-            now = pipeline.store.now(session)
+        with executor.store.write(urgent=True) as session:
+            now = executor.store.now(session)
             due = self._dispatch.due(session, now, looks=self._poller.has_room)
             admitted = self._dispatch.let_in(session, now) if admits else []
         self._dispatch.publish(due.messages + admitted)
@@ -115,52 +115,52 @@ class Maintenance:
 
     def _reschedule_expired(self) -> None:
         """Reschedule jobs whose worker's lease has expired."""
-        pipeline = self._pipeline
-        if pipeline.hands.stopping.is_set():
+        executor = self._executor
+        if executor.hands.stopping.is_set():
             return
-        with pipeline.store.write(urgent=True) as session:
-            now = pipeline.store.now(session)
+        with executor.store.write(urgent=True) as session:
+            now = executor.store.now(session)
             # Skip our own jobs: if this process was suspended or too busy to renew in time, it is still alive.
-            held = {job.job_id for job in pipeline.hands.all()}
-            interval, lease = pipeline.settings.reelq_poll_interval, pipeline.hands.lease_seconds
+            held = {job.job_id for job in executor.hands.all()}
+            interval, lease = executor.settings.reelq_poll_interval, executor.hands.lease_seconds
             rescued = leases.requeue_expired(session, now, _MAX_RESCUED, interval, lease, held, self._batch_id)
             if rescued:
                 scheduler.republish_overdue(session, now, lease, self._batch_id)
-        pipeline.metrics.rescued.inc(len(rescued))
+        executor.metrics.rescued.inc(len(rescued))
         if rescued:
             log.warning("Rescheduled %d jobs whose lease had expired", len(rescued))
 
     def _check_parked(self) -> None:
         try:
-            self._pipeline.look_at_parked(self._batch_id)
+            self._executor.look_at_parked(self._batch_id)
         finally:
             self._parked_checked.set()
 
     def _due_deliveries(self) -> None:
-        if not self._pipeline.hands.stopping.is_set():
-            self._dispatch.deliveries(max(self._pipeline.settings.reelq_max_in_flight // _SLOTS_PER_DELIVERY, 1))
+        if not self._executor.hands.stopping.is_set():
+            self._dispatch.deliveries(max(self._executor.settings.reelq_max_in_flight // _SLOTS_PER_DELIVERY, 1))
 
     def _retention(self) -> None:
-        days = self._pipeline.settings.reelq_keep_days
-        with self._pipeline.store.write() as session:
-            now = self._pipeline.store.now(session)
+        days = self._executor.settings.reelq_keep_days
+        with self._executor.store.write() as session:
+            now = self._executor.store.now(session)
             deliveries.delete_old(session, now, days or _DELIVERIES_KEPT_DAYS)
             ledger.give_up_charging(session, now - _READING_TIMEOUT)
-        retention.delete_old_rows(self._pipeline.store, days)
+        retention.delete_old_rows(self._executor.store, days)
         if self._batch_id is None:  # one batch may be a sandbox run, and the storage then belongs to real work
-            retention.sweep(self._pipeline.store, Storage.of(self._pipeline.settings))
+            retention.sweep(self._executor.store, Storage.of(self._executor.settings))
 
 
 class Costs:
     """Reads what instructions cost after they have ended."""
 
-    def __init__(self, pipeline: Executor) -> None:
-        self._pipeline = pipeline
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
         self._not_before: dict[str, float] = {}
 
     def look(self) -> None:
         """Take one balance reading for each account with ended instructions whose cost is not known yet."""
-        store, settings = self._pipeline.store, self._pipeline.settings
+        store, settings = self._executor.store, self._executor.settings
         # The end of a stream that lasts as long as allowed is recorded a moment after that.
         longest = timedelta(seconds=settings.reelq_edit_timeout + settings.reelq_settle_first_wait)
         with store.read() as session:
@@ -169,7 +169,7 @@ class Costs:
             if time.monotonic() < self._not_before.get(account_id, 0.0):
                 continue
             try:
-                ledger.charge_ended(store, account_id, sends, self._pipeline.remote(account_id).balance)
+                ledger.charge_ended(store, account_id, sends, self._executor.remote(account_id).balance)
             except RemoteError as error:
                 log.info("Cannot read the cost of %d instructions yet: %s", len(sends), error)
                 self._not_before[account_id] = time.monotonic() + settings.reelq_poll_interval

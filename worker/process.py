@@ -1,4 +1,4 @@
-"""Puts a worker process together: the store, the pipeline, the tasks and the maintenance threads of a Celery app."""
+"""Puts a worker process together: the store, the executor, the tasks and the maintenance threads of a Celery app."""
 
 import gc
 import logging
@@ -46,32 +46,32 @@ class Process:
         self.app = make_celery(settings)
         self._home = home
         self._lock = threading.RLock()
-        self._pipeline: Executor | None = None
+        self._executor: Executor | None = None
         self._deliveries: Deliveries | None = None
         self._lifeline: Maintenance | None = None
-        register(self.app, lambda: self.pipeline, lambda: self.deliveries)
+        register(self.app, lambda: self.executor, lambda: self.deliveries)
 
     @property
-    def pipeline(self) -> Executor:
-        """The pipeline of this process. On first use, connect to the database and migrate it."""
+    def executor(self) -> Executor:
+        """The executor of this process. On first use, connect to the database and migrate it."""
         with self._lock:
-            if self._pipeline is None:
+            if self._executor is None:
                 store = Store(database_url(self.settings))
                 upgrade(store)
                 vault = open_vault(self.settings, local=store.is_sqlite)
-                self._pipeline = Executor(store, vault, self.settings, self._home)
-            return self._pipeline
+                self._executor = Executor(store, vault, self.settings, self._home)
+            return self._executor
 
     @property
     def has_begun(self) -> bool:
-        """Whether there is a pipeline, and thus something to shut down in order."""
-        return self._pipeline is not None
+        """Whether there is a executor, and thus something to shut down in order."""
+        return self._executor is not None
 
     def wait_for_database(self) -> None:
         """Wait until the database answers, so that processes may be started in any order."""
         while True:
             try:
-                _ = self.pipeline
+                _ = self.executor
             except Exception as error:
                 if not is_unavailable(error):
                     raise
@@ -86,17 +86,17 @@ class Process:
         """The sender of webhooks, created when the first delivery is due."""
         with self._lock:
             if self._deliveries is None:
-                pipeline = self.pipeline
-                vault = open_vault(self.settings, local=pipeline.store.is_sqlite)
+                executor = self.executor
+                vault = open_vault(self.settings, local=executor.store.is_sqlite)
                 outward = EgressClient(self.settings.allowed_networks)
-                stopping, metrics = pipeline.hands.stopping, pipeline.metrics
-                self._deliveries = Deliveries(pipeline.store, vault, outward, stopping, metrics=metrics)
+                stopping, metrics = executor.hands.stopping, executor.metrics
+                self._deliveries = Deliveries(executor.store, vault, outward, stopping, metrics=metrics)
             return self._deliveries
 
     def begin(self, batch_id: str | None = None, tell: OnUnfinished = ignore) -> None:
         """Start the maintenance threads, for one batch only if it is given. `tell` is called after polls of exports."""
-        dispatch = Dispatch(self.app, self.pipeline.store, batch_id)
-        self._lifeline = Maintenance(self.pipeline, dispatch, batch_id, tell)
+        dispatch = Dispatch(self.app, self.executor.store, batch_id)
+        self._lifeline = Maintenance(self.executor, dispatch, batch_id, tell)
         self._lifeline.start()
 
     @property
@@ -106,17 +106,17 @@ class Process:
 
     def tell_metrics(self, slots: int) -> None:
         """Serve metrics if the settings give an address. `slots` is how many rows this process runs at once."""
-        self.pipeline.metrics.slots.set(slots)
+        self.executor.metrics.slots.set(slots)
         if place := self.settings.metrics_place:
-            self.pipeline.metrics.serve(place, self.pipeline.hands.worker)
+            self.executor.metrics.serve(place, self.executor.hands.worker)
 
     def take_no_more(self) -> None:
         """Stop accepting new jobs."""
-        self.pipeline.hands.stopping.set()
+        self.executor.hands.stopping.set()
 
     def see_out(self) -> None:
         """Wait for running stages until the grace period ends or `at_once` is called, then release the rest."""
-        held_jobs = self.pipeline.hands
+        held_jobs = self.executor.hands
         deadline = time.monotonic() + self.settings.reelq_stop_grace
         while held_jobs.all() and time.monotonic() < deadline and not held_jobs.must_let_go.wait(_CHECK_INTERVAL):
             pass
@@ -124,13 +124,13 @@ class Process:
 
     def at_once(self) -> None:
         """End the grace period now. A second signal does this."""
-        self.pipeline.hands.must_let_go.set()
+        self.executor.hands.must_let_go.set()
 
     def let_go(self) -> None:
         """Release all held jobs, which makes them due at once for other workers."""
-        self.pipeline.hands.must_let_go.set()
+        self.executor.hands.must_let_go.set()
         try:
-            self.pipeline.release_all()
+            self.executor.release_all()
         except Exception as error:
             if not is_unavailable(error):
                 raise
@@ -143,8 +143,8 @@ class Process:
         """Stop the maintenance threads and close all connections."""
         if self._lifeline:
             self._lifeline.stop()
-        self.pipeline.metrics.close()
-        self.pipeline.close()
+        self.executor.metrics.close()
+        self.executor.close()
 
 
 def exit_now(code: int = 0) -> NoReturn:
@@ -237,7 +237,7 @@ class _Stop:
         deadline = time.monotonic() + process.settings.reelq_stop_grace
         process.take_no_more()
         process.see_out()
-        held = process.pipeline.hands.all
+        held = process.executor.hands.all
         # If no job is held, Celery ends by itself. It gets what is left of the grace period for that.
         time.sleep((0 if held() else max(deadline - time.monotonic(), 0)) + _RELEASED_STAGES_SECONDS)
         log.warning("Exiting with %d threads still waiting for a response", len(held()))

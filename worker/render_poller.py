@@ -46,7 +46,7 @@ OnUnfinished = Callable[[Message, str], None]
 
 
 def ignore(_message: Message, _text: str) -> None:
-    """Ignore the poll. The default for `Tell`."""
+    """Ignore the poll. The default for `OnUnfinished`."""
 
 
 class _Action(Enum):
@@ -75,14 +75,14 @@ class RenderPoller:
 
     def __init__(
         self,
-        pipeline: Executor,
+        executor: Executor,
         publish: Callable[[Iterable[Message]], None],
         tell: OnUnfinished,
         *,
         too_late: float = TOO_LATE,
         ails_for: float = AILS_FOR,
     ) -> None:
-        self._pipeline = pipeline
+        self._executor = executor
         self._publish = publish
         self._tell = tell
         self._too_late = too_late
@@ -140,17 +140,17 @@ class RenderPoller:
             self._results.put(self._poll(look))
 
     def _poll(self, look: Poll) -> _Result:
-        if self._pipeline.hands.stopping.is_set():
+        if self._executor.hands.stopping.is_set():
             return _Result(look, _Action.PUT_BACK)
         began = time.monotonic()
         if began - self._open.get(look, began) > self._too_late:
             return _Result(look, _Action.TOO_LATE)
-        if look.looks >= self._pipeline.settings.reelq_poll_limit or began < self._suspended_until.get(
+        if look.looks >= self._executor.settings.reelq_poll_limit or began < self._suspended_until.get(
             look.account_id, 0.0
         ):
             return _Result(look, _Action.ITS_STAGE)
         try:
-            progress = self._pipeline.remote(look.account_id, look.skill).progress(look.render_id)
+            progress = self._executor.remote(look.account_id, look.skill).progress(look.render_id)
         except RenderUnknown:
             return _Result(look, _Action.ITS_STAGE)
         except Exception as error:
@@ -198,19 +198,19 @@ class RenderPoller:
         )
         for result in results:
             if result.action is _Action.AGAIN and result.look in held:
-                self._pipeline.metrics.told_of(Stage.POLL, StageResult.NOT_YET, result.seconds)
+                self._executor.metrics.told_of(Stage.POLL, StageResult.NOT_YET, result.seconds)
                 self._tell(result.look.message, f"{result.text}; checking again at {again_at:%H:%M:%S} UTC")
 
     def _record_with_retries(self, results: Collection[_Result]) -> tuple[LockedPolls, datetime]:
         """Record the results. Return the polls whose rows have not moved, and when unfinished exports are due again."""
         while True:
             try:
-                with self._pipeline.store.write() as session:
+                with self._executor.store.write() as session:
                     return self._record(session, results)
             except Exception as error:
                 # Soon the reservations expire and the rows' messages are published. Then the results are useless.
                 late = time.monotonic() - min(result.ended_at for result in results) > self._too_late
-                if not is_unavailable(error) or late or self._pipeline.hands.stopping.is_set():
+                if not is_unavailable(error) or late or self._executor.hands.stopping.is_set():
                     raise
                 log.warning(
                     "The database is unavailable. Poll results will be recorded later.", extra={"away": "database"}
@@ -220,8 +220,8 @@ class RenderPoller:
     def _record(self, session: Transaction, results: Collection[_Result]) -> tuple[LockedPolls, datetime]:
         # Count the interval from the latest of these polls, so that none is repeated too soon.
         since = time.monotonic() - max(result.ended_at for result in results)
-        now = self._pipeline.store.now(session)
-        again_at = now + timedelta(seconds=self._pipeline.settings.reelq_poll_interval - since)
+        now = self._executor.store.now(session)
+        again_at = now + timedelta(seconds=self._executor.settings.reelq_poll_interval - since)
         held = polling.lock_unmoved(session, [result.look for result in results])
         if texts := {
             result.look: result.text for result in results if result.action is _Action.AGAIN and result.look in held

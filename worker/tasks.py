@@ -26,10 +26,10 @@ class _Reason(Exception):
         return textwrap.shorten(str(self), _MAX_LENGTH, placeholder=" …")
 
 
-def register(app: Celery, pipeline: Callable[[], Executor], deliveries: Callable[[], Deliveries]) -> None:
-    """Register the tasks of this app. Their `pipeline` and `deliveries` are created when the first message arrives."""
+def register(app: Celery, executor: Callable[[], Executor], deliveries: Callable[[], Deliveries]) -> None:
+    """Register the tasks of this app. Their `executor` and `deliveries` are created when the first message arrives."""
     for stage in PIPELINE:
-        app.task(name=str(stage), bind=True, shared=False, throws=(_Reason,))(_stage_task(stage, pipeline))
+        app.task(name=str(stage), bind=True, shared=False, throws=(_Reason,))(_stage_task(stage, executor))
     app.task(name=DELIVER, shared=False)(_delivery_task(deliveries))
 
 
@@ -46,11 +46,11 @@ def _delivery_task(deliveries: Callable[[], Deliveries]) -> Callable[..., None]:
     return run_task
 
 
-def _stage_task(stage: Stage, pipeline: Callable[[], Executor]) -> Callable[..., None]:
+def _stage_task(stage: Stage, executor: Callable[[], Executor]) -> Callable[..., None]:
     def run_task(task: "Task[Any, Any]", *args: object, **_unknown: object) -> None:
         match args:
             case (str(job_id), int(run), *_):
-                _end_task(task, pipeline().run(stage, job_id, run, chained=bool(task.request.chain)))
+                _end_task(task, executor().run(stage, job_id, run, chained=bool(task.request.chain)))
             case _:
                 log.warning("Dropped a message for %s that names no job and run", stage)
                 raise Ignore

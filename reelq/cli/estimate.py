@@ -29,7 +29,7 @@ class TimedOut(Exception):
 
 
 def call_in_parallel(questions: Sequence[Callable[[], T]], seconds: float) -> list[T | Exception]:
-    """Call all in parallel; for each, the result, its exception, or `Late`. Calls that take too long are abandoned."""
+    """Call all in parallel; return each result, exception or `TimedOut`. Calls that take too long are abandoned."""
     answers: list[T | Exception] = [TimedOut() for _ in questions]
 
     def call(index: int) -> None:

@@ -71,7 +71,7 @@ def follow_to_end(local: Deployment, batch_id: str, stop: Stop, *, as_json: bool
         return batch.at_rest and (not batch.unfinished or process.has_looked_at_parked)
 
     try:
-        watch.follow(local.store, batch_id, show, until=is_over, since=since, also=OutageReport(process.pipeline.store))
+        watch.follow(local.store, batch_id, show, until=is_over, since=since, also=OutageReport(process.executor.store))
     except KeyboardInterrupt:
         _announce_stop(process, local.settings)
         raise
@@ -80,7 +80,7 @@ def follow_to_end(local: Deployment, batch_id: str, stop: Stop, *, as_json: bool
 
 
 def _announce_stop(process: Process, settings: Settings) -> None:
-    running = len(process.pipeline.hands.all())
+    running = len(process.executor.hands.all())
     if running:
         click.echo(
             f"Stopping: waiting up to {settings.reelq_stop_grace:g} s for {plural(running, 'row')} in progress. "

@@ -189,7 +189,7 @@ class _Bounded(httpx.SyncByteStream):
 
 
 def limit_body(response: httpx.Response) -> None:
-    """Limit the size and duration of a response's body, whoever reads it."""
+    """Limit how large a response body may be, and how long reading it may take."""
     if isinstance(response.stream, httpx.SyncByteStream):
         response.stream = _Bounded(response.stream)
 

@@ -219,7 +219,7 @@ class Terminal:
         os.write(self._ours, text.encode())
 
     def ends(self) -> int | None:
-        # It is read all the while: a terminal that nobody reads holds up whoever writes to it.
+        # Read it continuously: a process that writes to a terminal blocks when nobody reads.
         until(lambda: self.says("") and self.process.poll() is not None, "the command's end")
         self._read()
         os.close(self._ours)

@@ -157,7 +157,7 @@ def claim_one(store: Store, stage: Stage, *, run: int = 1, **values: Any) -> Cla
 
 
 def record(store: Store, claimed: Claimed, what: Any, folder: Path) -> None:
-    """What came of the stage, as the worker writes it down."""
+    """Record the outcome of a stage, as the worker does."""
     settings, vault = Settings(reelq_data_dir=folder), Vault("a key for tests, long enough")
     Recorder(store, vault, settings, folder).record(claimed, what)
 

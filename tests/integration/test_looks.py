@@ -178,8 +178,8 @@ class _Lookers:
 
     def begin(self, *looks: Poll, **options: float) -> RenderPoller:
         if self.looks is None:
-            pipeline: Any = self
-            self.looks = RenderPoller(pipeline, self._publish, self.tell, **options)
+            executor: Any = self
+            self.looks = RenderPoller(executor, self._publish, self.tell, **options)
             self.looks.start()
         self.looks.begin(looks)
         return self.looks

@@ -289,7 +289,7 @@ def test_an_order_whose_batch_was_given_its_id_beforehand_is_made_once(desk: Des
 
 
 def test_rows_that_end_while_they_are_joined_leave_no_twin_waiting(desk: Desk) -> None:
-    """Each original ends while another manifest joins it: whoever comes first, the twin comes to its result."""
+    """Each original ends while another manifest joins it. Whichever is first, the twin gets its result."""
     rows = [f"beach.mp4,Add a title that says {number}," for number in range(40)]
     running = [desk.begin(job, Stage.DOWNLOAD) for job in desk.jobs(desk.submit(*rows).batch_id)]
     values: dict[str, Any] = {"result_path": "x.mp4", "result_size": 1, "result_sha256": "0" * 64}

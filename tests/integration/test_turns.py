@@ -1,4 +1,4 @@
-"""Whose turn it is: some are let in at a time, and a process that works on one batch alone leaves all others alone."""
+"""Admission: a few jobs at a time, fairly; and a process that works on one batch admits no others."""
 
 from datetime import datetime, timedelta
 from itertools import chain
@@ -173,7 +173,7 @@ def test_messages_that_went_with_a_silent_worker_go_out_again_when_it_is_found(d
             now = sent_at + timedelta(seconds=seconds)
             scheduler.republish_overdue(session, now, 20)
             assert [message.job_id for message in scheduler.due(session, now, 9).messages] == sent
-    # Worker after worker fell silent: that is no reason to wait longer and longer.
+    # A message lost with a dead worker does not make the next wait longer.
     waits = desk.job(both[0]).publish_at
     assert waits == now + timedelta(seconds=completion.REPUBLISH_SECONDS)
     assert desk.job(both[1]).status is Status.RUNNING

@@ -308,7 +308,7 @@ def test_one_endpoint_has_few_under_way_and_each_gets_its_turn(store: Store) -> 
     few = owed(store, count=2)
     sent = due(store)
     assert Counter(notice.title.partition(" · ")[2] for notice in sent) == {many: 4, few: 2}
-    with moment(store) as (session, now):  # also where they are claimed after whoever counts has read the clock
+    with moment(store) as (session, now):  # even if they are claimed after the clock was read for counting
         later = now + timedelta(seconds=1)
         assert all(deliveries.claim(session, one.delivery_id, one.attempts, later) for one in sent)
     assert due(store) == []

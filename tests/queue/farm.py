@@ -169,9 +169,9 @@ class Farm:
     def read_balance(self) -> None:
         """Nobody takes a reading after the last instruction of all, if that one's own met a fault."""
         ((account_id,),) = self.sql("select id from accounts")
-        pipeline = Process(self.settings).pipeline
-        ledger.take_reading(self.store, account_id, "asked", pipeline.remote(account_id).balance)
-        pipeline.close()
+        executor = Process(self.settings).executor
+        ledger.take_reading(self.store, account_id, "asked", executor.remote(account_id).balance)
+        executor.close()
 
     def events(self, job_id: str) -> list[JobEvent]:
         """A job's story."""

@@ -65,7 +65,7 @@ class Interference(RuleBasedStateMachine):
 
     def begin(self, job: Job) -> None:
         """Hand a worker's thread the message of a row."""
-        run, message = self.process.pipeline.run, (job.stage, job.id, job.run)
+        run, message = self.process.executor.run, (job.stage, job.id, job.run)
         thread = threading.Thread(target=run, args=message, kwargs={"chained": True})
         thread.start()
         self.at_work.append(thread)
@@ -95,7 +95,7 @@ class Interference(RuleBasedStateMachine):
     @rule(number=st.integers(0, 4))
     def cancel(self, number: int) -> None:
         commands.cancel_row(self.made.store, self.jobs()[number].id)
-        self.process.pipeline._renew_leases()  # by which those at work hear of it
+        self.process.executor._renew_leases()  # by which those at work hear of it
 
     @rule(number=st.integers(0, 4))
     def retry(self, number: int) -> None:
@@ -159,7 +159,7 @@ def test_no_interference_leads_to_an_illegal_state_a_lost_receipt_or_a_second_se
         process = Process(made.settings, home=made.folder)
         machine = type("Interference", (Interference,), {"made": made, "process": process})
         run_state_machine_as_test(machine, settings=bounds)
-        process.pipeline.close()
+        process.executor.close()
         nothing_is_wrong(made)
         for book in made.sandbox.ledger()["sessions"].values():  # rows of one session work in it in their order
             texts = [message["text"] for message in book["messages"]]

@@ -119,9 +119,9 @@ def walk(process: Process, job_id: str, wanted: Stage) -> None:
     """Bring a job to this stage, without any message."""
 
     def is_there() -> bool:
-        stage = found(process.pipeline.store, Job, job_id).stage
+        stage = found(process.executor.store, Job, job_id).stage
         if stage is not wanted:
-            process.pipeline.run(stage, job_id, 1, chained=False)
+            process.executor.run(stage, job_id, 1, chained=False)
         return stage is wanted
 
     until(is_there, f"{job_id} at {wanted}")
@@ -136,7 +136,7 @@ def test_what_an_older_version_left_in_the_queue_is_understood(version: str, tmp
         jobs = dict(zip(PIPELINE, made.jobs(batch), strict=True))
         for stage, job in jobs.items():
             walk(process, job.id, stage)
-        process.pipeline.close()
+        process.executor.close()
         never = "update jobs set admitted = true, due_at = now(), publish_at = now() + interval '1 day'"
         with made.store.write() as session:  # nobody else sends a message
             session.execute(text(never))

@@ -34,7 +34,7 @@ def process(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         }
         made = Process(Settings(**told), home=folder)
         yield made
-        made.pipeline.close()
+        made.executor.close()
 
 
 def hand_over(process: Process, stage: Stage, *args: object, **keywords: object) -> bool:
@@ -48,7 +48,7 @@ def hand_over(process: Process, stage: Stage, *args: object, **keywords: object)
 
 def job_in(process: Process, stage: Stage, status: Status, **values: Any) -> str:
     """A job at this place, under run 3."""
-    store = process.pipeline.store
+    store = process.executor.store
     with store.write() as session:
         now = store.now(session)
         needed: dict[str, Any] = {"lease_until": now} if status is Status.RUNNING else {}
@@ -58,7 +58,7 @@ def job_in(process: Process, stage: Stage, status: Status, **values: Any) -> str
 
 def everything(process: Process, job_id: str) -> tuple[dict[str, Any], int]:
     """All that is known of a job, and how many events it has."""
-    with process.pipeline.store.read() as session:
+    with process.executor.store.read() as session:
         job = session.get_one(Job, job_id)
         columns = {column.name: getattr(job, column.name) for column in Job.__table__.columns}
         events = session.connection().exec_driver_sql("select count(*) from job_events").scalar_one()
@@ -107,7 +107,7 @@ def test_of_two_messages_at_the_same_moment_the_slower_one_changes_nothing(
     process: Process, caplog: pytest.LogCaptureFixture
 ) -> None:
     job_id = job_in(process, Stage.EDIT, Status.QUEUED)
-    store = process.pipeline.store
+    store = process.executor.store
     with ThreadPoolExecutor(1) as slower:
         with store.write() as session:
             at, now = Position.of(session.get_one(Job, job_id)), store.now(session)

@@ -22,7 +22,7 @@ def update_where(session: Transaction, table: type[Base], where: Mapping[str, An
 
 
 def parameters(where: Mapping[str, Any], values: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
-    """The parameters of a statement of `update_of`."""
+    """The parameters of a statement of `update_statement`."""
     return {f"where_{name}": value for name, value in where.items()} | {
         f"set_{name}": value for name, value in values.items()
     }

@@ -135,8 +135,8 @@ def _in_flight(session: Session, account_id: str) -> Counter[tuple[str, str]]:
 def _choose(queues: Sequence[_Queue], in_flight: Counter[tuple[str, str]], room: int) -> Iterator[Job]:
     """At most `room` jobs, each of the owner and batch that have the fewest in flight by then.
 
-    Going by turns within a pass would not do: mostly there is room for one job, and the oldest batch would have every
-    first turn.
+    Round-robin within a pass is not enough: usually there is room for one job, and the oldest batch would always be
+    first.
     """
     owners, batches = Counter[str](), Counter[str]()
     for (owner, batch_id), count in in_flight.items():

@@ -73,7 +73,7 @@ def _views_of(job: Job, batch: Batch, account: Account) -> _Views:
 
 @cache
 def _claim_statement() -> Select[*tuple[Any, ...]]:
-    """Claims a free job, writes the event, and returns the columns of `Taken`, all in one round trip."""
+    """Claims a free job, writes the event, and returns the columns of `_Views`, all in one round trip."""
     job, batch, account = (cast("Table", each.__table__).c for each in (Job, Batch, Account))
     now = bindparam("now", type_=job.due_at.type)
     free = (

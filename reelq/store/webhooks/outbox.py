@@ -185,7 +185,7 @@ def mark_finished(session: Transaction, batch_id: str, now: datetime) -> bool:
 def lock_batch(session: Transaction, job_id: str) -> bool:
     """Keep others from finishing the job's batch until this transaction ends. Returns whether it had finished.
 
-    Call this before a job leaves a final status. Whoever locks both rows locks the batch's first, then the job's.
+    Call this before a job leaves a final status. To lock both rows, lock the batch's first, then the job's.
     """
     its_batch = select(Job.batch_id).where(Job.id == bindparam("job_id")).scalar_subquery()
     query = select(Batch.finished_at).where(Batch.id == its_batch).with_for_update(key_share=True)
