@@ -54,6 +54,7 @@ class _Action(Enum):
 
     AGAIN = "the export is not done: poll it again later"
     ITS_STAGE = "publish the row's message; if the export is done, its URL is recorded for the stage"
+    ITS_STAGE_LATER = "the poll failed, perhaps after the service had answered it: its stage polls after an interval"
     PUT_BACK = "not polled, because this process is stopping: release the reservation"
     TOO_LATE = "not polled, because the reservation is about to expire and the row's message will be published"
 
@@ -156,8 +157,9 @@ class RenderPoller:
         except Exception as error:
             if not isinstance(error, ReelqError) and not is_unavailable(error):
                 log.exception("A poll failed. The row's stage will poll again.")
+            log.info("%s: a poll failed: %s", look.message.job_id, error)
             self._suspended_until[look.account_id] = time.monotonic() + self._suspend_seconds
-            return _Result(look, _Action.ITS_STAGE)
+            return _Result(look, _Action.ITS_STAGE_LATER)
         if progress.status in {RenderStatus.DONE, RenderStatus.FAILED}:
             return _Result(look, _Action.ITS_STAGE, url=progress.url if progress.status is RenderStatus.DONE else "")
         return _Result(look, _Action.AGAIN, text=unfinished(progress), seconds=time.monotonic() - began)
@@ -229,6 +231,10 @@ class RenderPoller:
             polling.schedule_next(session, now, again_at, held, texts)
         if released := [result.look for result in results if result.action is _Action.PUT_BACK and result.look in held]:
             polling.give_back(session, now, released)
+        if failed := [
+            result.look for result in results if result.action is _Action.ITS_STAGE_LATER and result.look in held
+        ]:
+            polling.dispatch_later(session, again_at, failed)
         if urls := {
             result.look: result.url for result in results if result.action is _Action.ITS_STAGE and result.look in held
         }:

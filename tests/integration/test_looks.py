@@ -254,16 +254,25 @@ def test_one_that_waited_until_its_message_goes_out_is_not_made(desk: Desk, look
     assert (lookers.asked, lookers.published, lookers.seen(look)) == ([], [], False)
 
 
-def test_after_an_error_the_account_s_rows_go_to_their_stages_without_a_look(desk: Desk, lookers: _Lookers) -> None:
+def test_a_failed_poll_is_repeated_by_its_stage_an_interval_later(desk: Desk, lookers: _Lookers) -> None:
     def answer(render_id: str) -> Progress:
         lookers.asked.append(render_id)
         raise ServerTrouble("out of order")
 
     lookers.answer = answer  # type: ignore[method-assign]
-    for number, look in enumerate(_two(desk), 1):
-        lookers.begin(look, ails_for=600)
-        _until(lambda number=number: len(lookers.published) == number)  # type: ignore[misc]
-    assert len(lookers.asked) == 1
+    failed, other = _two(desk)
+    before = done(desk.store, lambda session: desk.store.now(session))
+    poller = lookers.begin(failed, ails_for=600)
+    _until(lambda: not poller.under_way)
+    lookers.begin(other)  # the account's other rows go to their stages without a poll, and at once
+    _until(lambda: lookers.published)
+    assert (lookers.published, len(lookers.asked)) == ([other.message.job_id], 1)
+    job = desk.job(failed.message.job_id)
+    assert job.due_at == job.publish_at
+    assert job.due_at is not None
+    assert job.due_at >= before + timedelta(seconds=lookers.settings.reelq_poll_interval)
+    later = done(desk.store, due, job.due_at, 9)
+    assert (job.id in {message.job_id for message in later.messages}, later.looks) == (True, [])
 
 
 def test_a_stopping_process_looks_no_more_and_others_do_at_once(desk: Desk, lookers: _Lookers) -> None:

@@ -32,6 +32,7 @@ _MAKE_DUE: Final = update(Job).where(_BY_ID).values(due_at=bindparam("now"))
 _MAKE_DUE_AND_PUBLISH: Final = (
     update(Job).where(_BY_ID).values(due_at=bindparam("now"), publish_at=bindparam("now"), publishes=0)
 )
+_MAKE_DUE_LATER: Final = update(Job).where(_BY_ID).values(due_at=bindparam("due"), publish_at=bindparam("due"))
 _INSERT_EVENTS: Final = insert(JobEvent)
 
 
@@ -70,6 +71,11 @@ def dispatch_to_stage(session: Transaction, now: datetime, urls: Mapping[Poll, s
     for look, url in urls.items():
         if url:
             statements.update_where(session, Job, {"id": look.message.job_id}, {"result_url": url})
+
+
+def dispatch_later(session: Transaction, due_at: datetime, looks: Collection[Poll]) -> None:
+    """Make the poll stage of these jobs due later. They count as published before, so a message follows, not a poll."""
+    session.connection().execute(_MAKE_DUE_LATER, {"ids": [look.message.job_id for look in looks], "due": due_at})
 
 
 def give_back(session: Transaction, now: datetime, looks: Collection[Poll]) -> None:
