@@ -1,10 +1,12 @@
 """A stand-in for the NemoVideo service, built from its contract alone; it imports nothing of reelq.
 
-app.py           every route
-middleware.py    what every request passes through: recording, faults, authentication
-state.py         the service's state: accounts, sessions, exports, files
-agent.py, agent_runs.py, talk.py  the agent: how it edits a draft, how long it takes, what it says
-renders.py, encoder.py  exports, made by a real encoder
-faults.py, kinds.py     every fault that can be injected
-control.py, ledger.py   endpoints for tests: faults, credits, recorded requests
+app.py            every route, and the control endpoints: faults, credits, recorded requests
+middleware.py     what every request passes through: recording, faults, authentication
+sessions.py, uploads.py, renders.py     the endpoints; agent_runs.py has that of the agent
+agent.py, draft.py, stream.py           how the agent edits a draft, what it says, how that is streamed
+media.py, captions.py                   reads uploads and encodes results, with a real encoder
+service.py, state.py, ledger.py         what they share: settings, accounts and sessions, what was asked
+faults.py         every fault that can be injected
+responses.py      the envelope, refusals, dropped connections
+server.py         the process: socket, temporary folder, shutdown
 """

@@ -1,23 +1,18 @@
 """The agent's work on one message: what it costs, what changes and when, and what it streams."""
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+
+from starlette.responses import Response
 
 from sandbox import agent
-from sandbox.dialects import GARBAGE, AdkDialect, FlatDialect, agent_errors
-from sandbox.envelope import Code, Refusal
-from sandbox.stream import Events, EventStream, Mark
-from sandbox.talk import TEMPORARY_ISSUE, Talk
+from sandbox.ledger import Message
+from sandbox.middleware import Call
+from sandbox.responses import Code, Refusal
+from sandbox.service import Service
+from sandbox.state import Session
+from sandbox.stream import GARBAGE, AdkDialect, Dialect, Events, EventStream, FlatDialect, Mark, agent_errors
 
-if TYPE_CHECKING:
-    from starlette.responses import Response
-
-    from sandbox.agent import Plan, Step
-    from sandbox.dialects import Dialect
-    from sandbox.ledger import Message
-    from sandbox.middleware import AuthenticatedCall as Visit
-    from sandbox.service import Service
-    from sandbox.state import Session
 _APP: Final = "nemo_agent"
 _FAULTS: Final = (
     "agent_error",
@@ -32,24 +27,25 @@ _FAULTS_OF_A_CHANGE: Final = ("silent_edit", "two_step_edit")
 """Only for messages that change something: an answer without a change needs its text."""
 
 
-async def run(visit: "Visit") -> "Response":
+async def run(call: Call) -> Response:
     """Accept a message, start the agent on it, and respond with its stream."""
-    body = await visit.json()
-    session = visit.session(body.get("session_id"))
+    body = await call.json()
+    session = call.session(body.get("session_id"))
     text = _text_of(body)
-    note = visit.service.ledger.message(session.id, text, visit.account.user_id)
-    planned = _plan(visit, session, text)
-    if planned.cost > visit.account.available:
-        note.close("refused")
+    message = call.service.ledger.message(session.id, text, call.account.user_id)
+    plan = _plan(call, session, text)
+    if plan.cost > call.account.available:
+        message.close("refused")
         raise Refusal(Code.OUT_OF_CREDITS, "insufficient credits")
-    turn = AgentRun(visit.service, session, note, planned, _striking_faults(visit, planned))
-    visit.account.freeze(planned.cost)
-    visit.service.set_to_work(turn.work())
-    slow, silent = (visit.service.faults.strikes(name, visit.endpoint) for name in ("slow_stream", "silent_stream"))
+    names = (*_FAULTS, *(_FAULTS_OF_A_CHANGE if plan.steps else ()))
+    agent_run = AgentRun(call.service, session, message, plan, frozenset(name for name in names if call.strikes(name)))
+    call.account.freeze(plan.cost)
+    call.service.run_in_background(agent_run.work())
+    slow, silent = (call.service.faults.strikes(name, call.endpoint) for name in ("slow_stream", "silent_stream"))
     return EventStream(
-        turn.events,
-        turn.dialect,
-        interval=visit.service.settings.keep_alive_seconds,
+        agent_run.events,
+        agent_run.dialect,
+        interval=call.service.settings.keep_alive_seconds,
         slow=slow.seconds if slow else 0,
         silent=silent.seconds if silent else 0,
     )
@@ -66,105 +62,82 @@ def _text_of(body: dict[str, Any]) -> str:
     return text
 
 
-def _plan(visit: "Visit", session: "Session", text: str) -> "Plan":
-    talk = Talk(session.language, visit.service.draw, screens=visit.strikes("screen_talk"))
-    if visit.strikes("agent_declines"):
-        return agent.declines(talk)
-    if visit.strikes("agent_asks_back"):
-        return agent.asks_back(talk.wants_detail())
+def _plan(call: Call, session: Session, text: str) -> agent.Plan:
+    talk = agent.Talk(session.language, call.service.rng, screens=call.strikes("screen_talk"))
+    if call.strikes("agent_declines"):
+        return agent.Plan("answer", "declined", reply=talk.declines())
+    if call.strikes("agent_asks_back"):
+        return agent.Plan("answer", "asked back", reply=talk.wants_detail())
     return agent.plan(text, session, talk)
-
-
-def _striking_faults(visit: "Visit", planned: "Plan") -> frozenset[str]:
-    """The faults that strike this message."""
-    names = (*_FAULTS, *(_FAULTS_OF_A_CHANGE if planned.steps else ()))
-    return frozenset(name for name in names if visit.strikes(name))
 
 
 class AgentRun:
     """One message being worked on. The work continues if the connection is lost."""
 
     def __init__(
-        self, service: "Service", session: "Session", note: "Message", plan: "Plan", twists: frozenset[str]
+        self, service: Service, session: Session, message: Message, plan: agent.Plan, faults: frozenset[str]
     ) -> None:
-        self.service = service
-        self.session = session
-        self.note = note
-        self.plan = plan
-        self.twists = twists
         self.events = Events()
         self.dialect: Dialect = AdkDialect() if next(service.stream_forms) == "adk" else FlatDialect()
+        self._service = service
+        self._session = session
+        self._message = message
+        self._plan = plan
+        self._faults = faults
 
     async def work(self) -> None:
         """Do the work, from the first event to the last."""
-        async with self.session.at_work:
-            half = self.service.seconds(self.plan.length) / 2
-            self._start()
+        async with self._session.at_work:
+            half = self._service.seconds(self._plan.length) / 2
+            for step in self._plan.steps[:1]:
+                self._emit(self.dialect.tool_call(step.tool, step.args))
+            if "garbage_event" in self._faults:
+                self._emit(GARBAGE)
             await asyncio.sleep(half)
-            if self._strike_halfway():
+            if self._faults & {"stream_cut", "stream_cut_ends"}:
+                self.events.put_nowait(Mark.CUT)
+            if "stream_cut_ends" in self._faults:
+                self._charge(0, "lost")
                 return
+            if "two_step_edit" in self._faults:
+                agent.groundwork(self._message.text).change(self._session.draft)
             await asyncio.sleep(half)
             self._finish()
         self.events.put_nowait(Mark.END)
-        if self.plan.length == "generation" and self.note.outcome == "applied":
-            await self._second_pass()
-
-    def _start(self) -> None:
-        for step in self.plan.steps[:1]:
-            self._emit(self.dialect.tool_call(step.tool, step.args))
-        if "garbage_event" in self.twists:
-            self._emit(GARBAGE)
-
-    def _strike_halfway(self) -> bool:
-        """Apply the faults that strike halfway. True if the work ends here."""
-        if self.twists & {"stream_cut", "stream_cut_ends"}:
-            self.events.put_nowait(Mark.CUT)
-        if "stream_cut_ends" in self.twists:
-            self._spend(0, "lost")
-            return True
-        if "two_step_edit" in self.twists:
-            self._apply(agent.groundwork(self.note.text))
-        return False
+        if self._plan.length == "generation" and self._message.outcome == "applied":
+            await self._service.wait("second_pass")
+            async with self._session.at_work:
+                agent.second_pass(self._service.rng).change(self._session.draft)
 
     def _finish(self) -> None:
-        failure = next((event for twist, event in agent_errors().items() if twist in self.twists), None)
+        failure = next((event for fault, event in agent_errors().items() if fault in self._faults), None)
         if failure:
             self._emit(failure)
-            self._spend(0, "failed")
+            self._charge(0, "failed")
             return
         self._change()
-        if "silent_edit" not in self.twists:
-            self._emit(*self.dialect.text(self.plan.reply))
-        if "temporary_issue" in self.twists and "silent_edit" not in self.twists:
-            self._emit(*self.dialect.text(TEMPORARY_ISSUE))
+        if "silent_edit" not in self._faults:
+            self._emit(*self.dialect.text(self._plan.reply))
+            if "temporary_issue" in self._faults:
+                self._emit(*self.dialect.text(agent.TEMPORARY_ISSUE))
 
     def _change(self) -> None:
-        for number, step in enumerate(self.plan.steps):
+        for number, step in enumerate(self._plan.steps):
             if number:
                 self._emit(self.dialect.tool_call(step.tool, step.args))
-            self._apply(step)
-            self._emit(self.dialect.tool_result(step.tool, self.session.draft.as_json()))
-        if self.plan.length == "generation":
-            self.session.generated.append({"prompt": self.note.text, "file_type": "video"})
-        self._spend(self.plan.cost, self.plan.outcome)
-
-    async def _second_pass(self) -> None:
-        await self.service.wait("second_pass")
-        async with self.session.at_work:
-            self._apply(agent.second_pass(self.service.draw))
-
-    def _apply(self, step: "Step") -> None:
-        step.change(self.session.draft)
+            step.change(self._session.draft)
+            self._emit(self.dialect.tool_result(step.tool, self._session.draft.as_json()))
+        if self._plan.length == "generation":
+            self._session.generated.append({"prompt": self._message.text, "file_type": "video"})
+        self._charge(self._plan.cost, self._plan.outcome)
 
     def _emit(self, *events: bytes) -> None:
         for event in events:
             self.events.put_nowait(event)
 
-    def _spend(self, credits_: int, outcome: str) -> None:
-        """Charge this much of the frozen credits, and release the rest."""
-        account = self.session.account
-        account.charge(credits_)
-        account.release(self.plan.cost - credits_)
-        self.note.close(outcome, credits_)
+    def _charge(self, credits_: int, outcome: str) -> None:
+        account = self._session.account
+        account.charge(credits_, of_frozen=self._plan.cost)
+        self._message.close(outcome, credits_)
         if credits_:
-            self.service.ledger.charge(self.session.id, account.user_id, credits_, self.note.text)
+            self._service.ledger.charge(self._session.id, account.user_id, credits_, self._message.text)

@@ -1,17 +1,15 @@
 """Draws images for a result: the caption, in a font that this machine has, and a photo resized to fit."""
 
 import unicodedata
+from collections.abc import Iterator
 from functools import cache
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from PIL import Image, ImageDraw, ImageFont
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 _FONT_PATHS: Final = (
     # Fonts with Chinese, Japanese and Korean characters come first: they have Latin letters as well.
@@ -59,7 +57,7 @@ def fit_photo(path: Path, size: tuple[int, int], to: Path) -> None:
         photo.convert("RGB").resize(size).save(to, "PNG")
 
 
-def drawable(text: str, font: "Font") -> str:
+def drawable(text: str, font: Font) -> str:
     """The text, with each run of characters that the font lacks replaced by a note about what is missing.
 
     If most characters are missing, the rest would read as nonsense, and the note stands alone.
@@ -72,36 +70,31 @@ def drawable(text: str, font: "Font") -> str:
     return "".join(pieces).strip()
 
 
-def _choose_font(text: str, size: int) -> "tuple[Font, str]":
+def _choose_font(text: str, size: int) -> tuple[Font, str]:
     """The first font that has all characters of the text, else the one that lacks the fewest; and what it can draw."""
-    fonts = [_font(path, size) for path in _installed_fonts()] + [_builtin(size)]
+    fonts = [*(_font(path, size) for path in _FONT_PATHS if Path(path).is_file()), _builtin(size)]
     best = min(fonts, key=lambda font: sum(not _has(font, character) for character in text))
     return best, drawable(text, best)
 
 
 @cache
-def _installed_fonts() -> tuple[str, ...]:
-    return tuple(path for path in _FONT_PATHS if Path(path).is_file())
-
-
-@cache
-def _font(path: str, size: int) -> "Font":
+def _font(path: str, size: int) -> Font:
     return ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.BASIC)
 
 
 @cache
-def _builtin(size: int) -> "Font":
+def _builtin(size: int) -> Font:
     return ImageFont.load_default(size)
 
 
-def _has(font: "Font", character: str) -> bool:
+def _has(font: Font, character: str) -> bool:
     if character.isspace():
         return True
     return bytes(font.getmask(character)) != _mask_of_missing(font)
 
 
 @cache
-def _mask_of_missing(font: "Font") -> bytes:
+def _mask_of_missing(font: Font) -> bytes:
     return bytes(font.getmask(_MISSING_CHARACTER))
 
 
@@ -114,14 +107,14 @@ def _missing_note(script: str, run: list[str]) -> str:
     return f" [{len(run)} {name} characters, no font here] "
 
 
-def _fit(text: str, font: "Font", width: float) -> list[str]:
+def _fit(text: str, font: Font, width: float) -> list[str]:
     lines = list(_wrap(text, font, width))
     if len(lines) > _MAX_LINES:
         lines = [*lines[: _MAX_LINES - 1], lines[_MAX_LINES - 1][:-1].rstrip() + "…"]
     return lines
 
 
-def _wrap(text: str, font: "Font", width: float) -> "Iterator[str]":
+def _wrap(text: str, font: Font, width: float) -> Iterator[str]:
     """Split into lines that fit, at a space if there is one, else within the word, as in Chinese."""
     line = ""
     for character in " ".join(text.split()):

@@ -20,21 +20,11 @@ class TrackType(IntEnum):
     TEXT = 7
 
 
-Segment = dict[str, Any]
-
-
 class Draft:
     """One timeline: tracks (`t`) of segments (`sg`), each with a length (`d`) and metadata (`m`)."""
 
     def __init__(self, name: str) -> None:
-        self._json: dict[str, Any] = {
-            "t": [],
-            "d": 0,
-            "m": {"name": name},
-            "ratio": "source",
-            "fps": 30,
-            "rev": 0,
-        }
+        self._json: dict[str, Any] = {"t": [], "d": 0, "m": {"name": name}, "ratio": "source", "fps": 30, "rev": 0}
 
     @property
     def is_empty(self) -> bool:
@@ -48,24 +38,20 @@ class Draft:
         """A copy of the draft, as a client gets it."""
         return copy.deepcopy(self._json)
 
-    def segments(self, kind: TrackType) -> list[Segment]:
+    def segments(self, kind: TrackType) -> list[dict[str, Any]]:
         return [segment for track in self._json["t"] if track["tt"] == kind for segment in track["sg"]]
 
     def add(self, kind: TrackType, ms: int, **metadata: object) -> None:
         """Append a segment to the first track of its type; opens a track if there is none."""
         track = next((track for track in self._json["t"] if track["tt"] == kind), None) or self._open_track(kind)
-        track["sg"].append({"id": _id("seg"), "d": ms, "m": metadata, "speed": 1.0})
-        self._recompute()
+        self._append(track, ms, metadata)
 
     def add_music(self, name: str, volume: float) -> None:
         self.add(TrackType.AUDIO, self.duration_ms or UNKNOWN_MS, name=name, volume=volume)
 
     def add_title(self, text: str, ms: int) -> None:
         """Add a text from the start, on a track of its own: segments have lengths but no start times."""
-        track = self._open_track(TrackType.TEXT)
-        length = min(ms, self.duration_ms or ms)
-        track["sg"].append({"id": _id("seg"), "d": length, "m": {"title": text}, "speed": 1.0})
-        self._recompute()
+        self._append(self._open_track(TrackType.TEXT), min(ms, self.duration_ms or ms), {"title": text})
 
     def shorten(self, to_ms: int | None) -> None:
         """End every track at `to_ms`; without it, cut the timeline by a fifth."""
@@ -92,6 +78,10 @@ class Draft:
         track: dict[str, Any] = {"id": _id("trk"), "tt": int(kind), "sg": []}
         self._json["t"].append(track)
         return track
+
+    def _append(self, track: dict[str, Any], ms: int, metadata: dict[str, Any]) -> None:
+        track["sg"].append({"id": _id("seg"), "d": ms, "m": metadata, "speed": 1.0})
+        self._recompute()
 
     def _recompute(self) -> None:
         self._json["t"] = [track for track in self._json["t"] if track["sg"]]

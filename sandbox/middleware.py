@@ -4,33 +4,28 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sandbox.envelope import Code, Json, Refusal
-from sandbox.kinds import Canned, Endpoint
+from sandbox.faults import WITH_TOKEN, Canned, Endpoint
+from sandbox.ledger import RequestRecord
+from sandbox.responses import Code, DroppedConnection, Json, Refusal
+from sandbox.service import Service
 from sandbox.state import ANONYMOUS, Account, Session
-from sandbox.wire import DroppedConnection
-
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
-
-    from sandbox.ledger import Request as Note
-    from sandbox.service import Service
-_WITHOUT_TOKEN: Final = frozenset({Endpoint.TOKEN, Endpoint.CDN})
 
 
 @dataclass(frozen=True, slots=True)
-class AuthenticatedCall:
+class Call:
     """An authenticated request, with its endpoint and its account."""
 
-    service: "Service"
+    service: Service
     request: Request
     endpoint: Endpoint
     account: Account
-    note: "Note"
+    record: RequestRecord
 
     def strikes(self, fault: str) -> bool:
         return self.service.faults.strikes(fault, self.endpoint) is not None
@@ -50,76 +45,63 @@ class AuthenticatedCall:
 
     def session(self, session_id: object) -> Session:
         """The session with this id; refused if it does not exist or belongs to another account."""
-        self.note.about = str(session_id)
-        session = self.service.world.sessions.get(str(session_id))
+        self.record.about = str(session_id)
+        session = self.service.state.sessions.get(str(session_id))
         if session is None or session.account is not self.account:
             raise Refusal(Code.SESSION_NOT_FOUND, "session not found")
         for fault in ("session_lost", "session_lost_404"):
             if self.strikes(fault):
-                del self.service.world.sessions[session.id]
+                del self.service.state.sessions[session.id]
                 raise Refusal(Code.SESSION_NOT_FOUND, "session not found", bare=fault == "session_lost_404")
         return session
 
 
-Handler = Callable[[AuthenticatedCall], Awaitable[Response]]
+Handler = Callable[[Call], Awaitable[Response]]
 
 
-class Timed:
-    """Records when a response ends: a stream ends long after it began."""
-
-    def __init__(self, answer: Response, note: "Note") -> None:
-        self._answer = answer
-        self._note = note
-
-    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        try:
-            await self._answer(scope, receive, send)
-        finally:
-            self._note.ended_at = time.monotonic()
-
-
-def door(endpoint: Endpoint, handler: Handler) -> Callable[[Request], Awaitable["ASGIApp"]]:
+def wrapped(endpoint: Endpoint, handler: Handler) -> Callable[[Request], Awaitable[ASGIApp]]:
     """Wrap a handler for use in a route: recording, faults and authentication come first."""
 
-    async def handle(request: Request) -> "ASGIApp":
+    async def handle(request: Request) -> ASGIApp:
         service: Service = request.app.state.service
         template = request.scope["route"].path
-        note = service.ledger.request(endpoint, request.method, template, request.headers)
+        record = service.ledger.request(endpoint, request.method, template, request.headers)
         try:
-            answer = await _respond(service, request, endpoint, handler, note)
+            response = await _respond(service, request, endpoint, handler, record)
         except Refusal as refusal:
             service.ledger.refusal(refusal.code)
-            answer = refusal.answer()
+            response = refusal.response()
         except ClientDisconnect:
-            answer = DroppedConnection()
-        return Timed(answer, note)
+            response = DroppedConnection()
+
+        async def send_and_record(scope: Scope, receive: Receive, send: Send) -> None:
+            try:
+                await response(scope, receive, send)
+            finally:
+                record.ended_at = time.monotonic()  # a stream ends long after it began
+
+        return send_and_record
 
     return handle
 
 
 async def _respond(
-    service: "Service", request: Request, endpoint: Endpoint, handler: Handler, note: "Note"
+    service: Service, request: Request, endpoint: Endpoint, handler: Handler, record: RequestRecord
 ) -> Response:
     if slow := service.faults.strikes("slow_answer", endpoint):
         await asyncio.sleep(slow.seconds)
     if service.faults.strikes("connection_dropped", endpoint):
         return DroppedConnection()
-    if canned := service.faults.canned_answer(endpoint):
-        service.ledger.refusal(_code_of(canned))
+    if canned := service.faults.canned_response(endpoint):
+        code = canned.body.get("code", canned.status) if isinstance(canned.body, dict) else canned.status
+        service.ledger.refusal(code)
         return _canned_response(canned)
-    answer = await handler(AuthenticatedCall(service, request, endpoint, _account(service, request, endpoint), note))
-    return DroppedConnection() if service.faults.strikes("answer_dropped", endpoint) else answer
-
-
-def _account(service: "Service", request: Request, endpoint: Endpoint) -> Account:
-    if endpoint in _WITHOUT_TOKEN:
-        return ANONYMOUS
-    authorization = request.headers.get("authorization", "")
-    return service.world.account_of(authorization, service.faults.seconds("tokens_expire"))
-
-
-def _code_of(canned: Canned) -> int:
-    return canned.body.get("code", canned.status) if isinstance(canned.body, dict) else canned.status
+    account = ANONYMOUS
+    if endpoint in WITH_TOKEN:
+        authorization = request.headers.get("authorization", "")
+        account = service.state.account_of(authorization, service.faults.seconds("tokens_expire"))
+    response = await handler(Call(service, request, endpoint, account, record))
+    return DroppedConnection() if service.faults.strikes("answer_dropped", endpoint) else response
 
 
 def _canned_response(canned: Canned) -> Response:

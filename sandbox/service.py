@@ -1,40 +1,62 @@
-"""What the parts of the sandbox share: its settings, faults, state, ledger, encoder and background tasks."""
+"""What all parts of the sandbox share: its settings, faults, state, ledger, encoders and background tasks."""
 
 import asyncio
 import itertools
 import random
-from typing import TYPE_CHECKING, Any
+from collections.abc import Coroutine, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
 
-from sandbox.encoder import EncoderPool
-from sandbox.faults import Faults
+from sandbox.faults import DOCUMENTED_SECONDS, Faults
 from sandbox.ledger import Ledger
-from sandbox.settings import DOCUMENTED_SECONDS
+from sandbox.media import EncoderPool, Facts
 from sandbox.state import State
 
-if TYPE_CHECKING:
-    from collections.abc import Coroutine
-    from pathlib import Path
+KEEP_ALIVE_SECONDS: Final = 15.0
+"""How often the real stream sends a keep-alive; divided by the speed like the rest."""
 
-    from sandbox.media import Facts
-    from sandbox.settings import Settings
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that stays the same while the process runs."""
+
+    speed: float = 20.0
+    latency: bool = True
+    seed: int = 0
+    credits: int = 100
+    tokens: Mapping[str, int] = field(default_factory=dict)
+    """Tokens of registered users, each with its credits."""
+    streams: Literal["adk", "flat", "mixed"] = "mixed"
+    renders: Literal["plain", "data", "enveloped", "mixed"] = "mixed"
+    keep_alive: float | None = None
+    max_file_mb: int = 500
+    clients_per_address: int = 10
+    encoders: int = 2
+    faults: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def keep_alive_seconds(self) -> float:
+        """Exactly the interval that is set, else the documented one divided by the speed."""
+        return self.keep_alive if self.keep_alive is not None else KEEP_ALIVE_SECONDS / self.speed
 
 
 class Service:
     """One sandbox. A reset forgets everything but the settings and the encoded files."""
 
-    def __init__(self, settings: "Settings", folder: "Path") -> None:
+    def __init__(self, settings: Settings, folder: Path) -> None:
         self.settings = settings
         self.folder = folder
         self.faults = Faults(settings.faults, settings.seed)
-        self.studio = EncoderPool(folder, settings.encoders)
+        self.encoders = EncoderPool(folder, settings.encoders)
         self.facts: dict[Path, Facts] = {}
         """What was read from each uploaded file."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._init_state()
 
     def _init_state(self) -> None:
-        self.draw = random.Random(f"{self.settings.seed}/choices")
-        self.world = State(self.settings.tokens)
+        self.rng = random.Random(f"{self.settings.seed}/choices")
+        self.state = State(self.settings.tokens)
         self.ledger = Ledger()
         self.stream_forms = _forms(self.settings.streams, ("adk", "flat"))
         self.render_forms = _forms(self.settings.renders, ("plain", "data", "enveloped", "enveloped plain"))
@@ -50,15 +72,13 @@ class Service:
         fixed = self.faults.seconds(f"{name}_seconds")
         if fixed is not None:
             return fixed
-        drawn = self.draw.uniform(*DOCUMENTED_SECONDS[name])
+        drawn = self.rng.uniform(*DOCUMENTED_SECONDS[name])
         return drawn / self.settings.speed if self.settings.latency else 0.0
 
     async def wait(self, name: str) -> None:
-        seconds = self.seconds(name)
-        if seconds:
-            await asyncio.sleep(seconds)
+        await asyncio.sleep(self.seconds(name))
 
-    def set_to_work(self, work: "Coroutine[Any, Any, None]") -> None:
+    def run_in_background(self, work: Coroutine[Any, Any, None]) -> None:
         """Start a task that continues after the response."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
@@ -68,8 +88,8 @@ class Service:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.studio.close()
+        await self.encoders.close()
 
 
-def _forms(form: str, all_forms: tuple[str, ...]) -> "itertools.cycle[str]":
+def _forms(form: str, all_forms: tuple[str, ...]) -> Iterator[str]:
     return itertools.cycle(all_forms if form == "mixed" else (form,))

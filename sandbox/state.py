@@ -1,19 +1,21 @@
 """The service's state: accounts and tokens, sessions and uploads, exports, files."""
 
 import asyncio
+import math
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox.draft import Draft
-from sandbox.envelope import Code, Refusal
+from sandbox.ledger import Timestamps
+from sandbox.media import Media
+from sandbox.responses import Code, Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
-    from sandbox.ledger import Export
 TOKEN_LIFE: Final = 7 * 24 * 3600.0
 
 
@@ -29,12 +31,10 @@ class Account:
         self.available -= credits_
         self.frozen += credits_
 
-    def release(self, credits_: int) -> None:
-        self.freeze(-credits_)
-
-    def charge(self, credits_: int) -> None:
-        """Spend credits that were frozen for a piece of work."""
-        self.frozen -= credits_
+    def charge(self, credits_: int, of_frozen: int) -> None:
+        """Spend credits that were frozen for a piece of work, and release the rest of them."""
+        self.frozen -= of_frozen
+        self.available += of_frozen - credits_
 
     def shown(self) -> dict[str, object]:
         return {"available": self.available, "frozen": self.frozen, "total": self.available + self.frozen}
@@ -51,24 +51,13 @@ class Token:
     value: str
     account: Account
     issued: float
-    lasts: float | None = TOKEN_LIFE
-    """Seconds until it expires; None for a registered user's token, which never expires."""
+    lasts: float = TOKEN_LIFE
+    """Seconds until it expires; a registered user's token never does."""
 
-
-@dataclass(frozen=True, slots=True)
-class Media:
-    """One uploaded file, and what could be read from it."""
-
-    filename: str
-    kind: str
-    path: "Path"
-    sha256: str
-    size: int
-    cdn: str
-    duration: float | None = None
-    width: int | None = None
-    height: int | None = None
-    fps: float | None = None
+    def is_dead(self, expire_after: float | None) -> bool:
+        """Whether it has expired; `expire_after` shortens its life, but not that of a registered user's token."""
+        limit = self.lasts if expire_after is None or self.lasts == math.inf else min(self.lasts, expire_after)
+        return time.monotonic() - self.issued > limit
 
 
 @dataclass(slots=True, eq=False)
@@ -90,26 +79,30 @@ class Session:
         return any(media.kind == kind for media in self.media)
 
 
-@dataclass(slots=True, eq=False)
-class Render:
+@dataclass(eq=False)
+class Render(Timestamps):
     """One export, under the id that the client chose."""
 
     id: str
     account: Account
     session: Session
     form: str
-    note: "Export"
+    attribution: dict[str, bool]
+    """Which of the attribution headers the request had."""
     status: str = "pending"
     progress: int = 0
     reason: str | None = None
     file: str | None = None
     """The result's path on the CDN."""
+    looks: list[dict[str, Any]] = field(default_factory=list)
+    """When it was polled, and the status at that time."""
+    ended_at: float | None = None
 
 
 class State:
     """The whole state, in memory."""
 
-    def __init__(self, registered: "Mapping[str, int]") -> None:
+    def __init__(self, registered: Mapping[str, int]) -> None:
         self.accounts: dict[str, Account] = {}
         self.clients: dict[str, Token] = {}
         self.addresses: dict[str, set[str]] = {}
@@ -119,7 +112,7 @@ class State:
         self._tokens: dict[str, Token] = {}
         for number, (value, credits_) in enumerate(registered.items(), start=1):
             account = self._open_account(f"user_{number}", credits_)
-            self._tokens[value] = Token(value, account, time.monotonic(), lasts=None)
+            self._tokens[value] = Token(value, account, time.monotonic(), math.inf)
 
     def issue_token(self, client_id: str, credits_: int) -> Token:
         """Issue a token for this client. Its first opens an account; later ones use what is left there."""
@@ -133,24 +126,15 @@ class State:
         """The account of this token; refused if the token is unknown or has expired."""
         scheme, _, value = authorization.partition(" ")
         token = self._tokens.get(value.strip()) if scheme.lower() == "bearer" else None
-        if token is None or is_dead(token, expire_after):
+        if token is None or token.is_dead(expire_after):
             raise Refusal(Code.TOKEN_REFUSED, "token expired or invalid")
         return token.account
 
     def open_session(self, account: Account, name: str, language: str) -> Session:
-        session = Session(
-            f"ses_{secrets.token_hex(12)}", f"task_{secrets.token_hex(8)}", account, language, Draft(name)
-        )
-        self.sessions[session.id] = session
+        ids = f"ses_{secrets.token_hex(12)}", f"task_{secrets.token_hex(8)}"
+        session = self.sessions[ids[0]] = Session(*ids, account, language, Draft(name))
         return session
 
     def _open_account(self, user_id: str, credits_: int) -> Account:
         self.accounts[user_id] = Account(user_id, credits_)
         return self.accounts[user_id]
-
-
-def is_dead(token: Token, expire_after: float | None) -> bool:
-    """Whether a token has expired; a registered user's never does."""
-    if token.lasts is None:
-        return False
-    return time.monotonic() - token.issued > min(token.lasts, token.lasts if expire_after is None else expire_after)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.dialects import AdkDialect
+from sandbox.stream import AdkDialect
 from tests.sandbox_process import Caller, SandboxProcess, Start, events, until
 
 

@@ -14,10 +14,9 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from sandbox.command import main
-from sandbox.kinds import KINDS
-from sandbox.service import Service
-from sandbox.settings import Settings
+from sandbox.__main__ import main
+from sandbox.faults import KINDS
+from sandbox.service import Service, Settings
 from tests.sandbox_process import NO_TLS, Caller, SandboxProcess, Start, message
 
 STREAMS = 200

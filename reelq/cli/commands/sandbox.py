@@ -3,7 +3,7 @@
 import click
 
 try:
-    from sandbox.command import main as command
+    from sandbox.__main__ import main as command
 except ModuleNotFoundError as missing:
     raise click.ClickException(f"The sandbox needs {missing.name}: pip install 'reelq[sandbox]'") from None
 __all__ = ["command"]

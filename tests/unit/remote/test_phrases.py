@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reelq.nemo.agent_text import Action, is_noise, parse_reply
-from sandbox import talk
+from sandbox import agent
 from sandbox.draft import Draft
 
 EXPORT, STATE, SEND, SHOW, CREDITS = Action
@@ -118,15 +118,15 @@ def test_an_instruction_about_the_screen_becomes_an_action_and_a_description_of_
 
 
 @pytest.mark.parametrize("language", ["en", "zh-CN"])
-@pytest.mark.parametrize("tool", talk.DID)
+@pytest.mark.parametrize("tool", agent.DID)
 def test_what_the_stand_in_did_is_kept_and_its_screen_talk_becomes_the_same_actions_in_every_language(
     language: str, tool: str
 ) -> None:
     def reply(screen: object) -> str:
         drawn: Any = SimpleNamespace(choice=lambda _: screen)
-        return talk.Talk(language, drawn).done([(tool, {"volume": 0.3})])
+        return agent.Talk(language, drawn).done([agent.Step(tool, {"volume": 0.3}, lambda _: None)])
 
-    *_, did = replies = [reply(screen) for screen in talk.SCREEN]  # the last piece of screen talk is none
+    *_, did = replies = [reply(screen) for screen in agent.SCREEN]  # the last piece of screen talk is none
     heard = [parse_reply(each) for each in replies]
     assert {each.kept for each in heard} == {did}
     assert [each.actions for each in heard] == [(EXPORT,), (STATE,), (SEND,), (SHOW,), (CREDITS,), ()]
@@ -134,13 +134,13 @@ def test_what_the_stand_in_did_is_kept_and_its_screen_talk_becomes_the_same_acti
 
 @pytest.mark.parametrize("language", ["en", "zh-CN"])
 def test_what_the_stand_in_asks_or_declines_is_kept(language: str) -> None:
-    agent = talk.Talk(language, random.Random(0))
-    for reply in (agent.wants_photo(), agent.wants_clip(), agent.wants_detail(), agent.declines()):
+    talk = agent.Talk(language, random.Random(0))
+    for reply in (talk.wants_photo(), talk.wants_clip(), talk.wants_detail(), talk.declines()):
         assert (parse_reply(reply).kept, parse_reply(reply).actions) == (reply, ())
-    about = parse_reply(agent.about(Draft("project")))
+    about = parse_reply(talk.about(Draft("project")))
     assert about.actions == (SHOW,)
     assert about.kept.endswith(("0.0 seconds.", "0.0 秒。"))
-    assert is_noise(talk.TEMPORARY_ISSUE)
+    assert is_noise(agent.TEMPORARY_ISSUE)
 
 
 def test_what_the_agent_leaves_to_the_person_is_handed_back_to_it() -> None:

@@ -1,13 +1,12 @@
-"""The envelope of every JSON response, and the refusals that the contract names."""
+"""The responses: JSON in the service's envelope, refusals by its codes, and a connection that closes without one."""
 
+import asyncio
 import json
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 
 from starlette.responses import Response
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from starlette.types import Receive, Scope, Send
 
 
 class Code(IntEnum):
@@ -27,7 +26,7 @@ class Code(IntEnum):
     FILE_TOO_LARGE = 4002
 
 
-STATUS: "Mapping[Code, int]" = {
+_STATUSES: Final = {
     Code.TOKEN_REFUSED: 401,
     Code.SESSION_NOT_FOUND: 404,
     # Not 402: that status is about the plan, and a client that reads only statuses would mix them up.
@@ -47,6 +46,15 @@ class Json(Response):
         return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
 
 
+def wrap(data: object, *, code: int = Code.SUCCESS, message: str = "success") -> dict[str, object]:
+    """Put data into the envelope."""
+    return {"code": int(code), "message": message, "data": data}
+
+
+def success(data: object) -> Response:
+    return Json(wrap(data))
+
+
 class Refusal(Exception):
     """A response other than success; raised by any handler, and sent by the middleware."""
 
@@ -57,17 +65,22 @@ class Refusal(Exception):
         self.bare = bare
         """Send only the HTTP status, without a body."""
 
-    def answer(self) -> Response:
-        status = STATUS.get(self.code, int(self.code))
+    def response(self) -> Response:
+        status = _STATUSES.get(self.code, int(self.code))
         if self.bare:
             return Response(status_code=status)
         return Json(wrap(None, code=self.code, message=self.message), status_code=status)
 
 
-def wrap(data: object, *, code: int = Code.SUCCESS, message: str = "success") -> dict[str, object]:
-    """Put data into the envelope."""
-    return {"code": int(code), "message": message, "data": data}
+class DroppedConnection(Response):
+    """No response: the connection closes."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await hang_up(scope)
 
 
-def success(data: object) -> Response:
-    return Json(wrap(data))
+async def hang_up(scope: Scope) -> None:
+    """Close the connection of this request, which no ASGI message can do. What is already written is still sent."""
+    scope["state"]["transport"].close()
+    # Let the loop run once, so that the server sees the close before the endpoint returns.
+    await asyncio.sleep(0)
