@@ -9,7 +9,7 @@ import platform
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,8 +34,16 @@ def stamp(packages: Sequence[str]) -> Record:
         "commit": _commit(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
     }
+
+
+def _version(package: str) -> str:
+    """The version of a package; "none" if it is missing, so that its contender is recorded as failed like any other."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
 
 
 def machine() -> Record:

@@ -82,6 +82,13 @@ def test_rows_go_on_with_their_first_request_after_the_kill_in_whichever_session
     assert _books(requests=[_request("upload", "s", 1.0, 1.5)]).going_on(since=2.0) == {ROW: None}
 
 
+def test_a_package_that_is_missing_is_recorded_and_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "_commit", lambda: "abc1234")
+    versions = records.stamp(["click", "no-such-package"])["versions"]
+    assert versions["no-such-package"] == "none"
+    assert versions["click"][0].isdigit()
+
+
 def _record(kind: str, name: str, rows: int, **figures: Any) -> dict[str, Any]:
     stamp = {"commit": "abc1234", "date": "2000-01-01T00:00:00+00:00", "machine": MACHINE, "versions": {"python": "3"}}
     run = {} if kind == "probe" else {"latencies": "short", "factor": 1.0, "at_once": 0, "limit_s": 300}
