@@ -52,7 +52,7 @@ ReelqError
 
 An error's `code` is its class name in snake case. Results, filters and metrics use it.
 
-The docstring of a subclass of RowFailed or RemoteError is its default message: users see it.
+The docstring of an error is its default message: users see it.
 """
 
 import re
@@ -74,6 +74,15 @@ class ReelqError(Exception):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         cls.code = _WORD_START.sub("_", cls.__name__).lower()
+
+    def __init__(self, message: str = "", advice: str = "") -> None:
+        super().__init__(message or self.summary())
+        self.advice = advice or self.advice
+
+    @classmethod
+    def summary(cls) -> str:
+        """What happened, from the docstring."""
+        return (cls.__doc__ or cls.code).strip().rstrip(".")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -123,16 +132,9 @@ class SkillError(ReelqError):
 class UnknownName(ReelqError):
     """No batch or row has this name, or more than one has; `advice` suggests similar names."""
 
-    def __init__(self, message: str, advice: str = "") -> None:
-        self.advice = advice
-        super().__init__(message)
-
 
 class RowFailed(ReelqError):
-    """A row failed, though none of its requests did. The docstring of each subclass is its default message."""
-
-    def __init__(self, message: str = "") -> None:
-        super().__init__(message or (type(self).__doc__ or self.code).strip().rstrip("."))
+    """A row failed, though none of its requests did."""
 
 
 class NoEffect(RowFailed):
@@ -183,12 +185,9 @@ class Poisoned(RowFailed):
 
 
 class LimitReached(ReelqError):
-    """The batch has spent or reserved all credits that it may use."""
+    """The batch has reached its credit limit."""
 
     advice = "`reelq resume` lifts the limit; `reelq credits` shows what was spent."
-
-    def __init__(self) -> None:
-        super().__init__("The batch has reached its credit limit")
 
 
 class FileUnreadable(ReelqError):
@@ -220,26 +219,21 @@ class ServiceAway(ReelqError):
 
     advice = "Check that it is running and that REELQ_API_URL is correct; `reelq doctor` checks both."
 
-    def __init__(self, message: str, advice: str = "") -> None:
-        self.advice = advice or self.advice
-        super().__init__(message)
-
 
 class ServiceRefused(ReelqError):
     """The reelq REST service refused a request; its reason is the message."""
 
     def __init__(self, message: str, advice: str = "", told: Mapping[str, Any] | None = None) -> None:
-        self.advice = advice
+        super().__init__(message, advice)
         self.told = told or {}
         """The whole answer."""
-        super().__init__(message)
 
 
 class RemoteError(ReelqError):
     """A request to the remote service failed."""
 
     def __init__(self, message: str = "", *, raw: str = "", remote_code: int | None = None) -> None:
-        super().__init__(message or (type(self).__doc__ or self.code).strip().rstrip("."))
+        super().__init__(message)
         self.raw = raw[:_MAX_RAW_LENGTH]
         """The raw answer, shortened and without tokens."""
         self.remote_code = remote_code

@@ -239,9 +239,8 @@ def _disk_errors() -> Iterator[None]:
     except OSError as error:
         if error.errno not in _DISK_FULL:
             raise
-        cannot_write = CannotWrite("The storage is full")
-        cannot_write.advice = "Nothing was stored. Ask the operator of this service to free space, then send it again."
-        raise cannot_write from None
+        advice = "Nothing was stored. Ask the operator of this service to free space, then send it again."
+        raise CannotWrite("The storage is full", advice) from None
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -134,7 +134,7 @@ def _raise_refusal(status: int, envelope: Json, where: Area, body: bytes, secret
 
 def _summary(error_type: type[errors.RemoteError], number: int | None) -> str:
     """What happened, from the error's docstring, without the number: the message ends with that."""
-    return (error_type.__doc__ or error_type.code).strip().rstrip(".").replace(f" ({number})", "").replace(" (5xx)", "")
+    return error_type.summary().replace(f" ({number})", "").replace(" (5xx)", "")
 
 
 def _error_type(code: int | None, status: int, where: Area, reason: str) -> type[errors.RemoteError]:
