@@ -1,6 +1,6 @@
 """Every request that the service accepts, one method each: returns a typed answer or raises one of our errors."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,8 +13,17 @@ from reelq.nemo import safe_text, stream, wire
 from reelq.nemo.auth import Bearer, TokenSource
 from reelq.nemo.safe_text import message_of
 from reelq.nemo.transfer import Downloaded, ProgressCallback, download, multipart_parts
-from reelq.nemo.transport import _NOT_SENT, _READ_SECONDS, Http, _not_sent, _translated_errors, read_body
-from reelq.nemo.types import Balance, Grant, Json, Progress, Session, State, Uploaded
+from reelq.nemo.transport import (
+    NOT_SENT,
+    READ_SECONDS,
+    Http,
+    exchange,
+    not_sent,
+    read_body,
+    secret_of,
+    translated_errors,
+)
+from reelq.nemo.types import Balance, Grant, Json, Progress, Session, State
 from reelq.nemo.wire import Area
 
 T = TypeVar("T")
@@ -22,21 +31,11 @@ T = TypeVar("T")
 
 def request_token(http: httpx.Client, client_id: str, attribution: Mapping[str, str]) -> Grant:
     """Request a free starter token: the only request without a bearer token."""
-    with _translated_errors():
+    with translated_errors():
         headers = {**attribution, "X-Client-Id": client_id}
-        response = _exchange(http, http.build_request("POST", "/api/auth/anonymous-token", headers=headers), None)
+        response = exchange(http, http.build_request("POST", "/api/auth/anonymous-token", headers=headers))
     # A success that can't be parsed may hold a token under any name, so the error does not keep its text.
     return wire.read_grant(wire.unwrap(response.status_code, response.content, Area.TOKEN))
-
-
-def _exchange(http: httpx.Client, request: httpx.Request, auth: httpx.Auth | None) -> httpx.Response:
-    """Send a request and read the whole response."""
-    response = http.send(request, auth=auth, stream=True)
-    try:
-        read_body(response)
-    finally:
-        response.close()
-    return response
 
 
 class Remote:
@@ -59,20 +58,18 @@ class Remote:
         meter: ProgressCallback = lambda _: None,
         *,
         names: Sequence[str] = (),
-    ) -> Uploaded:
+    ) -> None:
         """Upload files into the session, streamed from disk; `names` replace the files' own names."""
         with ExitStack() as open_files:
-            return self._upload(session_id, files=multipart_parts(paths, meter, open_files, names))
+            self._upload(session_id, files=multipart_parts(paths, meter, open_files, names))
 
-    def upload_urls(self, session_id: str, urls: Sequence[str]) -> Uploaded:
+    def upload_urls(self, session_id: str, urls: Sequence[str]) -> None:
         """Have the service fetch files into the session."""
-        return self._upload(session_id, json={"urls": list(urls), "source_type": "url"})
+        self._upload(session_id, json={"urls": list(urls), "source_type": "url"})
 
-    def _upload(self, session_id: str, **content: Any) -> Uploaded:
-        path = f"/api/upload-video/nemo_agent/me/{quote(session_id, safe='')}"
-        return self._call(
-            "POST", path, Area.SESSION, wire.read_uploaded, read_seconds=self._http.limits.fetch_seconds, **content
-        )
+    def _upload(self, session_id: str, **content: Any) -> None:
+        path, seconds = f"/api/upload-video/nemo_agent/me/{quote(session_id, safe='')}", self._http.limits.fetch_seconds
+        self._call("POST", path, Area.SESSION, wire.check_uploaded, read_seconds=seconds, **content)
 
     def send(
         self,
@@ -97,11 +94,11 @@ class Remote:
         )
         response = self._open_stream(request)
         try:
-            if not _is_stream(response):
+            kind = response.headers.get("content-type", "").lower()
+            if not response.is_success or not kind.startswith("text/event-stream"):
                 raise _error_instead_of_stream(response)
-            return stream.AgentReply.of(
-                _observed(stream.read_events(response, patience, alive=alive, secret=_secret(response)), tell)
-            )
+            events = stream.read_events(response, patience, alive=alive, secret=secret_of(response))
+            return stream.AgentReply.of(events, tell)
         finally:
             response.close()
 
@@ -112,8 +109,8 @@ class Remote:
         """
         try:
             return self._http.lasting.send(request, auth=self._bearer, stream=True)
-        except _NOT_SENT as error:
-            raise _not_sent(error) from None
+        except NOT_SENT as error:
+            raise not_sent(error) from None
         except httpx.HTTPError as error:
             raise errors.StreamNeverBegan(f"The instruction got no answer: {message_of(error)}") from None
 
@@ -162,7 +159,7 @@ class Remote:
     def _fetch(
         self, url: str, part: Path, meter: ProgressCallback, *, auth: httpx.Auth | None, headers: Mapping[str, str]
     ) -> Downloaded:
-        with _translated_errors():
+        with translated_errors():
             return download(self._http.lasting, self._http.base_url.join(url), part, meter, auth=auth, headers=headers)
 
     def _call(
@@ -174,26 +171,26 @@ class Remote:
         *,
         json: Any = None,
         files: Any = None,
-        read_seconds: float = _READ_SECONDS,
+        read_seconds: float = READ_SECONDS,
     ) -> T:
         content = None if json is None else safe_text.dump(json)
         headers = self._headers if content is None else self._headers | {"Content-Type": "application/json"}
         timeout = self._http.timeout_of(read_seconds)
-        with _translated_errors():
+        with translated_errors():
             request = self._http.build_request(
                 method, self._http.at(path), content=content, files=files, headers=headers, timeout=timeout
             )
             if files is None:
                 with self._http.door:
-                    response = _exchange(self._http, request, self._bearer)
+                    response = exchange(self._http, request, self._bearer)
             else:
-                response = _exchange(self._http.lasting, request, self._bearer)
-        return wire.parse_answer(read, response.status_code, response.content, where, secret=_secret(response))
+                response = exchange(self._http.lasting, request, self._bearer)
+        return wire.parse_answer(read, response.status_code, response.content, where, secret=secret_of(response))
 
 
 def _error_instead_of_stream(response: httpx.Response) -> errors.RemoteError:
     """The error for a response that is not a stream: a refusal, or `StreamNeverBegan` if the outcome is unknown."""
-    secret = _secret(response)
+    secret = secret_of(response)
     try:
         body = read_body(response)
         wire.unwrap(response.status_code, body, Area.SESSION, secret=secret)
@@ -208,21 +205,5 @@ def _error_instead_of_stream(response: httpx.Response) -> errors.RemoteError:
     )
 
 
-def _secret(response: httpx.Response) -> str:
-    """The token that the request was sent with, to be removed from anything that repeats it."""
-    return str(response.request.headers.get("Authorization", "")).removeprefix("Bearer ")
-
-
 def _render_path(render_id: str) -> str:
     return f"/api/render/proxy/lambda/{quote(render_id, safe='')}"
-
-
-def _is_stream(response: httpx.Response) -> bool:
-    kind = response.headers.get("content-type", "").lower()
-    return response.is_success and kind.startswith("text/event-stream")
-
-
-def _observed(events: Iterator[stream.Event], tell: Callable[[stream.Event], None]) -> Iterator[stream.Event]:
-    for event in events:
-        tell(event)
-        yield event

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from reelq import errors
 from reelq.nemo import wire
 from reelq.nemo.safe_text import message_of
-from reelq.nemo.transport import open_http, read_body
+from reelq.nemo.transport import exchange, open_http, secret_of
 from reelq.nemo.types import Balance
 from reelq.nemo.wire import Area
 from reelq.settings import Settings
@@ -64,10 +64,13 @@ def look(
     with open_http(settings) as http:
         request = http.build_request("GET", "/api/credits/balance/simple", headers=headers, timeout=seconds)
         started = time.time()
-        response = _exchange(http, request)
+        try:
+            response = exchange(http, request)
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+            raise Unreachable(failure_step(error), message_of(error)) from None
         elapsed = time.time() - started
     skew = _skew(response.headers.get("date", ""), started + elapsed / 2)
-    secret = token.get_secret_value() if token else ""
+    secret = secret_of(response)
     try:
         balance = wire.parse_answer(
             wire.read_balance, response.status_code, response.content, Area.ACCOUNT, secret=secret
@@ -75,18 +78,6 @@ def look(
     except errors.RemoteError as refusal:
         return ProbeResult(elapsed, skew, None, refusal)
     return ProbeResult(elapsed, skew, balance, None)
-
-
-def _exchange(http: httpx.Client, request: httpx.Request) -> httpx.Response:
-    try:
-        response = http.send(request, stream=True)
-        try:
-            read_body(response)
-        finally:
-            response.close()
-    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
-        raise Unreachable(failure_step(error), message_of(error)) from None
-    return response
 
 
 def failure_step(error: Exception) -> FailureStep:

@@ -1,12 +1,13 @@
 """Parses the agent's event stream, in either dialect, into one set of events; and collects what the agent said.
 
 The dialects are the events of Google's Agent Development Kit, and flat events with a `type`. Keep-alives show that the
-stream is alive; they are not events. A text that arrives in pieces and then again as a whole is reported once.
+stream is alive; they are not events. A text that arrives in pieces and then again as a whole is reported once. Results
+of tools and changes of the state are passed over: what an instruction did is read from the session afterwards.
 """
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import httpx
@@ -36,22 +37,6 @@ class ToolCall:
     """The agent calls a tool; internal, never shown as text."""
 
     name: str
-    args: Json = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class ToolResult:
-    """The result of a tool; internal, never shown as text."""
-
-    name: str
-    result: Json = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class StateChange:
-    """The session's state changed; for example, it has a new draft."""
-
-    delta: Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +55,7 @@ class InvalidEvent:
     raw: str
 
 
-Event = Text | ToolCall | ToolResult | StateChange | AgentError | InvalidEvent
+Event = Text | ToolCall | AgentError | InvalidEvent
 
 
 @dataclass(slots=True)
@@ -203,14 +188,13 @@ def _shown(raw: str) -> str:
 
 def _flat_events(data: Json, raw: str) -> Iterator[Event]:
     """Parse an event of the flat dialect."""
-    name = _name(data)
     match data["type"]:
         case "text":
             yield from _text_events(data.get("content"))
         case "tool_call":
-            yield ToolCall(name, _object(data.get("args")))
+            yield _tool_call(data)
         case "tool_result":
-            yield ToolResult(name, _object(data.get("result")))
+            return
         case "error":
             yield _agent_error(data.get("message") or data.get("error") or data.get("content"), data, raw)
         case _:
@@ -218,7 +202,7 @@ def _flat_events(data: Json, raw: str) -> Iterator[Event]:
 
 
 def _adk_events(data: Json, raw: str) -> Iterator[Event]:
-    """Parse an event of the Agent Development Kit: it may hold content, a state change and an error, or none."""
+    """Parse an event of the Agent Development Kit: it may hold content and an error, or neither."""
     # An event reports an error in `errorCode` and `errorMessage`, an exception in `error`, an envelope in `code`.
     # An empty `error` is an error too: an exception without a message.
     has_error = data.get("error") not in (None, False)
@@ -228,9 +212,6 @@ def _adk_events(data: Json, raw: str) -> Iterator[Event]:
     parts = _object(data.get("content")).get("parts")
     for part in parts if isinstance(parts, list) else ():
         yield from _part_events(_object(part))
-    delta = _object(_object(data.get("actions")).get("stateDelta"))
-    if delta:
-        yield StateChange(delta)
 
 
 def _part_events(part: Json) -> Iterator[Event]:
@@ -238,9 +219,7 @@ def _part_events(part: Json) -> Iterator[Event]:
         return
     yield from _text_events(part.get("text"))
     if isinstance(call := part.get("functionCall"), dict):
-        yield ToolCall(_name(call), _object(call.get("args")))
-    if isinstance(result := part.get("functionResponse"), dict):
-        yield ToolResult(_name(result), _object(result.get("response")))
+        yield _tool_call(call)
 
 
 def _text_events(value: object) -> Iterator[Text]:
@@ -248,9 +227,9 @@ def _text_events(value: object) -> Iterator[Text]:
         yield Text(safe_text.without_invalid_characters(value))
 
 
-def _name(data: Json) -> str:
+def _tool_call(data: Json) -> ToolCall:
     name = data.get("name")
-    return safe_text.without_invalid_characters(name) if isinstance(name, str) else ""
+    return ToolCall(safe_text.without_invalid_characters(name) if isinstance(name, str) else "")
 
 
 def _object(value: Any) -> Json:
@@ -273,11 +252,13 @@ class AgentReply:
     garbled: int = 0
 
     @classmethod
-    def of(cls, events: Iterator[Event]) -> "AgentReply":
+    def of(cls, events: Iterator[Event], tell: Callable[[Event], None] = lambda _: None) -> "AgentReply":
+        """Read all events; `tell` is called for each."""
         texts: list[str] = []
         tools: list[str] = []
         error, garbled = None, 0
         for event in events:
+            tell(event)
             match event:
                 case Text(text):
                     texts.append(text)

@@ -14,7 +14,7 @@ import httpx
 from reelq import errors, media
 from reelq.nemo import safe_text, wire
 from reelq.nemo.safe_text import without_invalid_characters
-from reelq.nemo.transport import read_body
+from reelq.nemo.transport import read_body, secret_of
 
 ProgressCallback = Callable[[int], None]
 """Called with the number of bytes transferred so far."""
@@ -167,8 +167,7 @@ def _raise_unless_file(response: httpx.Response) -> None:
     kind = response.headers.get("content-type", "").lower()
     if response.is_success and not kind.startswith(("application/json", "text/html")):
         return
-    secret = response.request.headers.get("Authorization", "").removeprefix("Bearer ")
-    body = read_body(response)
+    secret, body = secret_of(response), read_body(response)
     wire.unwrap(response.status_code, body, wire.Area.FILE, secret=secret)
     raise errors.Unintelligible("The service sent JSON instead of a file", raw=safe_text.excerpt(body, secret))
 

@@ -17,7 +17,11 @@ from reelq.nemo.safe_text import message_of, redact
 from reelq.settings import Settings
 
 _CONNECT_SECONDS: Final = 10
-_READ_SECONDS: Final = 60
+READ_SECONDS: Final = 60
+MAX_BODY_BYTES: Final = 64 * 1024 * 1024
+"""The largest response, in bytes; the largest real one, a session's state, stays far below."""
+MAX_BODY_SECONDS: Final = 300.0
+"""The longest time from a response's first byte to its last, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,7 @@ class Limits:
 
 
 _INVALID_ADDRESS: Final = (httpx.InvalidURL, UnicodeError)
-_NOT_SENT: Final = (
+NOT_SENT: Final = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
     httpx.PoolTimeout,
@@ -101,7 +105,7 @@ class Http(_Client):
         connections = settings.reelq_max_in_flight + limits.spare_connections
         options: dict[str, Any] = {
             "base_url": settings.nemo_api_url,
-            "timeout": self.timeout_of(_READ_SECONDS),
+            "timeout": self.timeout_of(READ_SECONDS),
             "verify": tls or httpx.create_ssl_context(),
         }
         # A lower limit on idle connections would close some that another thread has just been given.
@@ -143,12 +147,12 @@ def open_http(settings: Settings, limits: Limits = Limits(), *, tls: ssl.SSLCont
 
 
 @contextmanager
-def _translated_errors() -> Iterator[None]:
+def translated_errors() -> Iterator[None]:
     """Raise the transport's exceptions as ours; `NotSent` if they prove that nothing was sent."""
     try:
         yield
-    except _NOT_SENT as error:
-        raise _not_sent(error) from None
+    except NOT_SENT as error:
+        raise not_sent(error) from None
     except httpx.TimeoutException:
         raise errors.TimedOut from None
     except httpx.DecodingError as error:
@@ -157,15 +161,9 @@ def _translated_errors() -> Iterator[None]:
         raise errors.ConnectionLost(f"The connection was lost: {message_of(error)}") from None
 
 
-def _not_sent(error: Exception) -> errors.NotSent:
+def not_sent(error: Exception) -> errors.NotSent:
     problem = "This is not a valid URL" if isinstance(error, _INVALID_ADDRESS) else "No connection to the service"
     return errors.NotSent(f"{problem}: {message_of(error)}")
-
-
-MAX_BODY_BYTES: Final = 64 * 1024 * 1024
-"""The largest response, in bytes; the largest real one, a session's state, stays far below."""
-MAX_BODY_SECONDS: Final = 300.0
-"""The longest time from a response's first byte to its last, in seconds."""
 
 
 class _Bounded(httpx.SyncByteStream):
@@ -199,3 +197,18 @@ def read_body(response: httpx.Response) -> bytes:
     if not response.is_stream_consumed:
         limit_body(response)
     return response.read()
+
+
+def exchange(http: httpx.Client, request: httpx.Request, auth: httpx.Auth | None = None) -> httpx.Response:
+    """Send a request and read the whole response."""
+    response = http.send(request, auth=auth, stream=True)
+    try:
+        read_body(response)
+    finally:
+        response.close()
+    return response
+
+
+def secret_of(response: httpx.Response) -> str:
+    """The token that the request was sent with, to be removed from anything that repeats it."""
+    return str(response.request.headers.get("Authorization", "")).removeprefix("Bearer ")

@@ -29,26 +29,6 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True)
-class Media:
-    """An uploaded file, as the service describes it."""
-
-    filename: str
-    file_type: str = ""
-    url: str = ""
-    duration: float | None = None
-    width: int | None = None
-    height: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Uploaded:
-    """The result of an upload; `applied` says whether the session has applied the files, if the service states it."""
-
-    files: tuple[Media, ...]
-    applied: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class State:
     """A session's state: its draft as received, and its account if the service states it."""
 

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 from reelq import errors
 from reelq.nemo.safe_text import excerpt, parse, redact, to_float, to_int, without_invalid_characters
-from reelq.nemo.types import Balance, Grant, Json, Media, Progress, RenderStatus, Session, State, Uploaded
+from reelq.nemo.types import Balance, Grant, Json, Progress, RenderStatus, Session, State
 
 
 class Area(StrEnum):
@@ -211,23 +211,11 @@ def read_session(answer: Json) -> Session:
     return Session(_required(answer, "session_id"), _text(answer, "task_id"), _text(answer, "user_id"))
 
 
-def read_uploaded(answer: Json) -> Uploaded:
+def check_uploaded(answer: Json) -> None:
+    """An upload is answered with a list of its files. The session's draft shows what became of them."""
     files = answer.get("files")
     if not isinstance(files, list) or not all(isinstance(file, dict) for file in files):
         raise _missing_field("files")
-    applied = answer.get("session_state_applied")
-    return Uploaded(tuple(map(_media, files)), applied if isinstance(applied, bool) else None)
-
-
-def _media(file: Json) -> Media:
-    return Media(
-        filename=_text(file, "filename"),
-        file_type=_text(file, "file_type"),
-        url=_text(file, "cdn_url"),
-        duration=to_float(file.get("duration")),
-        width=to_int(file.get("width")),
-        height=to_int(file.get("height")),
-    )
 
 
 def read_state(answer: Json) -> State:

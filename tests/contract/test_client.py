@@ -13,7 +13,7 @@ from reelq import errors
 from reelq.nemo import timeline
 from reelq.nemo.auth import TokenSource
 from reelq.nemo.client import Remote, request_token
-from reelq.nemo.stream import StateChange
+from reelq.nemo.stream import Text
 from reelq.nemo.transport import open_http
 from reelq.nemo.types import Progress, RenderStatus, Session
 from reelq.settings import Settings
@@ -43,24 +43,33 @@ def finished(remote: Remote, session: Session, render_id: str) -> Progress:
     return remote.progress(render_id)
 
 
+def _uploaded(sandbox: SandboxProcess, session: Session) -> list[str]:
+    return [file["filename"] for file in sandbox.ledger()["sessions"][session.session_id]["uploads"]]
+
+
 def test_a_row_goes_all_the_way(remote: Remote, sandbox: SandboxProcess, clip: Path, tmp_path: Path) -> None:
     session = remote.open_session("en")
     photo = tmp_path / '海滩 "sunset" – año.jpg'
     photo.write_bytes(b"\xff\xd8\xff\xe0" + bytes(1000))
     seen: list[int] = []
-    first, second = remote.upload(session.session_id, [clip, photo], seen.append).files
-    assert (first.filename, second.filename.startswith("海滩")) == (clip.name, True)
-    assert first.duration == pytest.approx(2, abs=0.2)
+    remote.upload(session.session_id, [clip, photo], seen.append)
+    first, second = _uploaded(sandbox, session)
+    assert (first, second.startswith("海滩")) == (clip.name, True)
     assert seen[-1] == clip.stat().st_size + photo.stat().st_size
-    # Another session's files are those that the service fetches by itself.
-    (fetched,) = remote.upload_urls(remote.open_session().session_id, [f"{first.url}?signature=1"]).files
-    assert (fetched.filename, fetched.duration) == (first.url.rpartition("/")[2], first.duration)
     before = remote.state(session.session_id).draft
+    assert before is not None
+    # Another session's files are those that the service fetches by itself.
+    address = f"{sandbox.url}/cdn/{before['t'][0]['sg'][0]['m']['src']}"
+    remote.upload_urls((other := remote.open_session()).session_id, [f"{address}?signature=1"])
+    assert _uploaded(sandbox, other) == [clip.name]
+    fetched = remote.state(other.session_id).draft
+    assert fetched is not None
+    assert (fetched["d"], fetched["t"][0]["tt"]) == (before["d"], 0)
     told: list[object] = []
     heard = remote.send(session.session_id, "Add a title that says 'Urban Dreams'", PATIENT, tell=told.append)
     after = remote.state(session.session_id).draft
     assert heard.reply
-    assert any(isinstance(event, StateChange) for event in told)
+    assert any(isinstance(event, Text) for event in told)
     assert any("Urban Dreams" in change for change in timeline.changes(before, after))
     look = finished(remote, session, "render_whole")
     assert (look.status, look.percent) == (RenderStatus.DONE, 100)
@@ -151,7 +160,8 @@ def _everything_told(error: BaseException) -> str:
 def _drive(remote: Remote, tokens: TokenSource, sandbox: SandboxProcess, clip: Path, part: Path) -> list[str]:
     """Everything the client can do and everything that can be refused; what was told of it."""
     session = remote.open_session()
-    told: list[object] = [remote, tokens, tokens.current(), session, remote.upload(session.session_id, [clip])]
+    told: list[object] = [remote, tokens, tokens.current(), session]
+    remote.upload(session.session_id, [clip])
     told += [remote.balance(), remote.send(session.session_id, "Add a title", PATIENT)]
     look = finished(remote, session, "render_secret")
     told += [look, remote.download(look.url, "render_secret", part), remote.state(session.session_id)]

@@ -15,7 +15,7 @@ import pytest
 
 from reelq import errors
 from reelq.nemo.client import Remote
-from reelq.nemo.stream import AgentReply, Event, StateChange, Text, ToolCall, ToolResult
+from reelq.nemo.stream import AgentReply, Event, Text, ToolCall
 from reelq.nemo.transport import Http
 from tests.contract.scripted_service import PATIENT, To
 from tests.sandbox_process import ATTRIBUTION, SandboxProcess
@@ -41,7 +41,6 @@ class Partner:
     session_id: str
     scene: Callable[[str], str]
     """Makes the next answer one of a kind, and gives the words that ask for it."""
-    tells_drafts: bool = True
 
     def hear(self, scene: str) -> tuple[AgentReply, list[Event]]:
         told: list[Event] = []
@@ -65,7 +64,7 @@ def _sandbox(streams: str, http_to: To, clip: Path) -> Iterator[Partner]:
         remote = _remote(http_to(sandbox.url))
         session = remote.open_session().session_id
         remote.upload(session, [clip])
-        yield Partner(sandbox.process, remote, session, scene, tells_drafts=streams == "adk")
+        yield Partner(sandbox.process, remote, session, scene)
 
 
 @contextmanager
@@ -125,17 +124,13 @@ def test_a_text_in_pieces_and_once_more_whole_is_heard_once(shared_partner: Part
         assert heard.reply.count(text.strip()) == 1
 
 
-def test_tools_are_heard_and_are_no_words_and_a_new_draft_where_the_form_carries_it(shared_partner: Partner) -> None:
+def test_tools_are_heard_and_neither_their_calls_nor_their_results_are_words(shared_partner: Partner) -> None:
     heard, told = shared_partner.hear("tools")
     call = next(event for event in told if isinstance(event, ToolCall))
-    result = next(event for event in told if isinstance(event, ToolResult))
-    assert call.name == result.name == heard.tools[0]
-    assert call.args
-    assert result.result
+    assert call.name == heard.tools[0]
     assert call.name not in heard.reply
-    drafts = [event.delta["draft"] for event in told if isinstance(event, StateChange)]
-    assert bool(drafts) == shared_partner.tells_drafts
-    assert all("Urban Dreams" in str(draft) for draft in drafts)
+    assert {type(event) for event in told} <= {Text, ToolCall}
+    assert heard.garbled == 0
 
 
 def test_an_exception_of_the_agent_is_heard_as_its_error(shared_partner: Partner) -> None:

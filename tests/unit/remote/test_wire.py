@@ -182,7 +182,7 @@ ANSWERS = st.dictionaries(
     KEYS, st.recursive(JSON, lambda inner: st.dictionaries(KEYS, inner, max_size=4), max_leaves=6), max_size=6
 )
 READERS = [
-    *(wire.read_grant, wire.read_session, wire.read_uploaded, wire.read_state, wire.read_balance),
+    *(wire.read_grant, wire.read_session, wire.check_uploaded, wire.read_state, wire.read_balance),
     wire.read_progress,
 ]
 
