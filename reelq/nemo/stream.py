@@ -2,7 +2,8 @@
 
 The dialects are the events of Google's Agent Development Kit, and flat events with a `type`. Keep-alives show that the
 stream is alive; they are not events. A text that arrives in pieces and then again as a whole is reported once. Results
-of tools and changes of the state are passed over: what an instruction did is read from the session afterwards.
+of tools and changes of the state are passed over: what an instruction did is read from the session afterwards. So is
+what can't be parsed or is unknown.
 """
 
 import time
@@ -20,8 +21,8 @@ from reelq.nemo.types import Json
 
 LARGEST_EVENT: Final = 64 * 1024 * 1024
 """Bytes without a complete event after which a stream counts as broken; real events stay far below."""
-_RAW_SHOWN: Final = 500
-_RAW_READ: Final = 10_000
+_ERROR_READ: Final = 10_000
+_LONGEST_ERROR: Final = 500
 _KEEP_ALIVES: Final = ("heartbeat", "ping", "keepalive")
 
 
@@ -44,18 +45,9 @@ class AgentError:
     """An error that the agent reports; the stream itself is intact."""
 
     message: str
-    raw: str = ""
-    remote_code: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class InvalidEvent:
-    """An event that can't be parsed; the rest of the stream is still read."""
-
-    raw: str
-
-
-Event = Text | ToolCall | AgentError | InvalidEvent
+Event = Text | ToolCall | AgentError
 
 
 @dataclass(slots=True)
@@ -127,7 +119,8 @@ def read_events(
             if incoming.event in _KEEP_ALIVES or not raw.strip() or (data and data.get("type") in _KEEP_ALIVES):
                 continue
             monitored.event_arrived()
-            yield from assembler.add(data, raw)
+            if data is not None:
+                yield from assembler.add(data)
     except httpx.TimeoutException:
         raise errors.StreamSilent("The agent sent nothing, not even a keep-alive") from None
     except httpx.HTTPError as error:
@@ -149,11 +142,8 @@ class _TextAssembler:
     def __init__(self) -> None:
         self._held: list[str] = []
 
-    def add(self, data: Json | None, raw: str) -> Iterator[Event]:
-        if data is None:
-            yield InvalidEvent(_shown(raw))
-            return
-        events = list(_flat_events(data, raw) if isinstance(data.get("type"), str) else _adk_events(data, raw))
+    def add(self, data: Json) -> Iterator[Event]:
+        events = list(_flat_events(data) if isinstance(data.get("type"), str) else _adk_events(data))
         texts = [event.text for event in events if isinstance(event, Text)]
         if data.get("partial") is True:
             self._held += texts
@@ -181,34 +171,25 @@ def _without_whitespace(text: str) -> str:
     return "".join(text.split())
 
 
-def _shown(raw: str) -> str:
-    """The start of an event, safe to show. It is cut after its tokens are removed, so that no half of one stays."""
-    return redact(safe_text.without_invalid_characters(raw[:_RAW_READ]))[:_RAW_SHOWN]
-
-
-def _flat_events(data: Json, raw: str) -> Iterator[Event]:
+def _flat_events(data: Json) -> Iterator[Event]:
     """Parse an event of the flat dialect."""
     match data["type"]:
         case "text":
             yield from _text_events(data.get("content"))
         case "tool_call":
             yield _tool_call(data)
-        case "tool_result":
-            return
         case "error":
-            yield _agent_error(data.get("message") or data.get("error") or data.get("content"), data, raw)
-        case _:
-            yield InvalidEvent(_shown(raw))
+            yield _agent_error(data.get("message") or data.get("error") or data.get("content"))
 
 
-def _adk_events(data: Json, raw: str) -> Iterator[Event]:
+def _adk_events(data: Json) -> Iterator[Event]:
     """Parse an event of the Agent Development Kit: it may hold content and an error, or neither."""
     # An event reports an error in `errorCode` and `errorMessage`, an exception in `error`, an envelope in `code`.
     # An empty `error` is an error too: an exception without a message.
     has_error = data.get("error") not in (None, False)
     if has_error or data.get("errorCode") or data.get("errorMessage") or safe_text.to_int(data.get("code")):
         message = data.get("errorMessage") or data.get("error") or data.get("message") or data.get("errorCode")
-        yield _agent_error(message, data, raw)
+        yield _agent_error(message)
     parts = _object(data.get("content")).get("parts")
     for part in parts if isinstance(parts, list) else ():
         yield from _part_events(_object(part))
@@ -237,9 +218,10 @@ def _object(value: Any) -> Json:
     return value if isinstance(value, dict) else {}
 
 
-def _agent_error(message: object, data: Json, raw: str) -> AgentError:
+def _agent_error(message: object) -> AgentError:
     text = message if isinstance(message, str) and message.strip() else "no reason given"
-    return AgentError(_shown(text), _shown(raw), safe_text.to_int(data.get("code")))
+    # Cut after the tokens are removed, so that no half of one stays.
+    return AgentError(redact(safe_text.without_invalid_characters(text[:_ERROR_READ]))[:_LONGEST_ERROR])
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,28 +229,20 @@ class AgentReply:
     """Everything that came from one stream that ended properly."""
 
     texts: tuple[str, ...] = ()
-    tools: tuple[str, ...] = ()
     error: AgentError | None = None
-    garbled: int = 0
 
     @classmethod
     def of(cls, events: Iterator[Event], tell: Callable[[Event], None] = lambda _: None) -> "AgentReply":
         """Read all events; `tell` is called for each."""
         texts: list[str] = []
-        tools: list[str] = []
-        error, garbled = None, 0
+        error = None
         for event in events:
             tell(event)
-            match event:
-                case Text(text):
-                    texts.append(text)
-                case ToolCall(name):
-                    tools.append(name)
-                case AgentError():
-                    error = event
-                case InvalidEvent():
-                    garbled += 1
-        return cls(tuple(texts), tuple(tools), error, garbled)
+            if isinstance(event, Text):
+                texts.append(event.text)
+            elif isinstance(event, AgentError):
+                error = event
+        return cls(tuple(texts), error)
 
     @property
     def reply(self) -> str:
