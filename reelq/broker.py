@@ -17,6 +17,9 @@ from reelq.store.jobs.scheduler import Due, Message, due
 from reelq.store.webhooks import deliveries
 from reelq.store.webhooks.deliveries import DeliveryMessage
 
+if TYPE_CHECKING:
+    from celery.canvas import Signature
+
 
 class Channel(redis.Channel):
     """Reuses one Redis client per connection pool. The client has no state of its own, so threads can share it."""
@@ -37,8 +40,6 @@ class Transport(redis.Transport):
     Channel = Channel
 
 
-if TYPE_CHECKING:
-    from celery.canvas import Signature
 log = logging.getLogger(__name__)
 QUEUE: Final = "reelq"
 DELIVER: Final = "deliver"
@@ -120,7 +121,7 @@ class Dispatch:
         """Jobs that are due, marked as published: to be sent after the commit. Polls only if `looks` is true."""
         return due(session, now, AT_ONCE, self._batch_id, looks=looks)
 
-    def let_in(self, session: Transaction, now: datetime) -> list[Message]:
+    def admit(self, session: Transaction, now: datetime) -> list[Message]:
         """Admit the jobs that there is room for, marked as published too."""
         return admission.admit(session, now, self._batch_id)
 
@@ -143,10 +144,8 @@ class Dispatch:
             try:
                 task.apply_async()
             except OperationalError as error:
-                extra_fields = {"away": "broker"}
-                log.warning(
-                    "the broker is unavailable (%s); unsent messages are sent again later", error, extra=extra_fields
-                )
+                message = "the broker is unavailable (%s); unsent messages are sent again later"
+                log.warning(message, error, extra={"away": "broker"})
                 break
             sent += 1
         return sent

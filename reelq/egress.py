@@ -67,7 +67,7 @@ def check(url: str, allowed: Iterable[Network] = ()) -> None:
         raise AddressRefused("The URL must not contain a user name or password: lists of endpoints show it")
     address = _parse_address(parsed.raw_host.decode("ascii"))
     if address is not None:
-        _check_address(address, parsed.host, tuple(allowed))
+        _check_address(address, parsed.host, allowed)
 
 
 def _parse_address(host: str) -> Address | None:
@@ -106,7 +106,7 @@ def _is_public(address: Address) -> bool:
     return address.is_global and (isinstance(address, IPv4Address) or address in _GLOBAL_UNICAST)
 
 
-def _check_address(address: Address, host: str, allowed: Sequence[Network]) -> None:
+def _check_address(address: Address, host: str, allowed: Iterable[Network]) -> None:
     if not is_allowed(address, allowed):
         explanation = "" if str(address) == host else f", which is {address},"
         raise AddressRefused(f"{host}{explanation} is not a public address")
@@ -121,7 +121,7 @@ class Guard(httpcore.NetworkBackend):
     def __init__(
         self, allowed: Sequence[Network] = (), seconds: float = SECONDS, resolve: Resolve = socket.getaddrinfo
     ) -> None:
-        self._allowed = tuple(allowed)
+        self._allowed = allowed
         self._seconds = seconds
         self._resolve = resolve
         self._plain = httpcore.SyncBackend()
@@ -135,11 +135,13 @@ class Guard(httpcore.NetworkBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
         """Connect to the first address that answers."""
-        deadline = _Deadline(self._seconds)
+        deadline = time.monotonic() + self._seconds
         last_error: httpcore.NetworkError | httpcore.TimeoutException = httpcore.ConnectError(f"{host} has no address")
         for address in self._resolve_allowed(host, port):
             try:
-                stream = self._plain.connect_tcp(str(address), port, deadline.left(), local_address, socket_options)
+                stream = self._plain.connect_tcp(
+                    str(address), port, _seconds_to(deadline), local_address, socket_options
+                )
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 last_error = error
             else:
@@ -157,45 +159,35 @@ class Guard(httpcore.NetworkBackend):
         return addresses
 
 
-class _Deadline:
-    """A deadline on the monotonic clock."""
-
-    def __init__(self, seconds: float) -> None:
-        self._at = time.monotonic() + seconds
-
-    def left(self) -> float:
-        """The seconds until the deadline. Raises ReadTimeout if it has passed."""
-        seconds = self._at - time.monotonic()
-        if seconds <= 0:
-            raise httpcore.ReadTimeout
-        return seconds
+def _seconds_to(deadline: float) -> float:
+    """The seconds until this time of the monotonic clock. Raises ReadTimeout if it has passed."""
+    seconds = deadline - time.monotonic()
+    if seconds <= 0:
+        raise httpcore.ReadTimeout
+    return seconds
 
 
 class _StreamWithDeadline(httpcore.NetworkStream):
     """A stream with a deadline: otherwise a server that sends a byte now and then could hold it for days."""
 
-    def __init__(self, stream: httpcore.NetworkStream, deadline: _Deadline) -> None:
+    def __init__(self, stream: httpcore.NetworkStream, deadline: float) -> None:
         self._stream = stream
         self._deadline = deadline
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, self._deadline.left())
+        return self._stream.read(max_bytes, _seconds_to(self._deadline))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, self._deadline.left())
+        self._stream.write(buffer, _seconds_to(self._deadline))
 
     def close(self) -> None:
         self._stream.close()
 
     def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        return _StreamWithDeadline(
-            self._stream.start_tls(ssl_context, server_hostname, self._deadline.left()), self._deadline
-        )
+        stream = self._stream.start_tls(ssl_context, server_hostname, _seconds_to(self._deadline))
+        return _StreamWithDeadline(stream, self._deadline)
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
@@ -215,7 +207,7 @@ class EgressClient:
     def __init__(
         self, allowed: Sequence[Network] = (), *, seconds: float = SECONDS, resolve: Resolve = socket.getaddrinfo
     ) -> None:
-        self._allowed = tuple(allowed)
+        self._allowed = allowed
         self._guard = Guard(allowed, seconds, resolve)
         self._tls = httpx.create_ssl_context()  # takes milliseconds, so it is created once
 
@@ -258,5 +250,4 @@ def _retry_after(value: str | None) -> float | None:
         retry_at = parsedate_to_datetime(value)
     except ValueError:
         return None
-    retry_at = retry_at if retry_at.tzinfo else retry_at.replace(tzinfo=UTC)
-    return max((retry_at - datetime.now(UTC)).total_seconds(), 0)
+    return max((retry_at.replace(tzinfo=retry_at.tzinfo or UTC) - datetime.now(UTC)).total_seconds(), 0)

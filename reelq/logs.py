@@ -1,7 +1,7 @@
 """Logging: lines for people or JSON objects for machines, and never a token.
 
-Code that starts to work on something adds it to the context once (`about`, `note`). Every record that is logged in that
-context contains it, including records of libraries.
+Code that starts to work on something adds it to the context once. Every record that is logged in that context contains
+it, including records of libraries.
 """
 
 import json

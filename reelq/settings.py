@@ -1,8 +1,9 @@
 """The settings of a process: one frozen object, read from the environment once, when the process starts."""
 
+from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, TypeVar
 
 import platformdirs
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
@@ -14,6 +15,7 @@ _SCHEMES: Final = ("http://", "https://")
 _LOOPBACK: Final = "127.0.0.1"
 _MAX_PORT: Final = 65_535
 Network = IPv4Network | IPv6Network
+T = TypeVar("T")
 DESCRIPTIONS: Final = {
     "NEMO_API_URL": "the URL of the NemoVideo service",
     "NEMO_WEB_URL": "the site that links for people lead to",
@@ -53,26 +55,24 @@ def web_address(value: str) -> str:
     return value.rstrip("/")
 
 
-def _header_safe(value: str) -> str:
-    if not (value.isascii() and value.isprintable()) or " " in value:
+def _valid_for(parse: Callable[[T], object]) -> AfterValidator:
+    """Validate a value and keep it as it is: `parse` raises ValueError if it is invalid."""
+
+    def check(value: T) -> T:
+        parse(value)
+        return value
+
+    return AfterValidator(check)
+
+
+def _check_header(value: str | SecretStr) -> None:
+    text = value if isinstance(value, str) else value.get_secret_value()
+    if not (text.isascii() and text.isprintable()) or " " in text:
         raise ValueError  # without the value, which may be a token
-    return value
-
-
-def _check_networks(value: str) -> str:
-    """Validate the text and keep it as it is; `Settings.allowed_networks` has the parsed networks."""
-    _parse_networks(value)
-    return value
 
 
 def _parse_networks(value: str) -> tuple[Network, ...]:
     return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())
-
-
-def _check_place(value: str) -> str:
-    """Validate the text and keep it as it is; `Settings.metrics_place` has the parsed host and port."""
-    _parse_place(value)
-    return value
 
 
 def _parse_place(value: str) -> tuple[str, int]:
@@ -84,28 +84,21 @@ def _parse_place(value: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def _secret_header_safe(value: SecretStr) -> SecretStr:
-    _header_safe(value.get_secret_value())
-    return value
-
-
 _HEADER_DESCRIPTION: Final = "plain ASCII without spaces, as it goes into a header"
 # The description of each type is shown to users whose variable has an invalid value.
 WebAddress = Annotated[
     str, AfterValidator(web_address), Field(description="a URL that starts with http:// or https://")
 ]
-HeaderText = Annotated[Annotated[str, AfterValidator(_header_safe)] | None, Field(description=_HEADER_DESCRIPTION)]
-HeaderSecret = Annotated[
-    Annotated[SecretStr, AfterValidator(_secret_header_safe)] | None, Field(description=_HEADER_DESCRIPTION)
-]
+HeaderText = Annotated[Annotated[str, _valid_for(_check_header)] | None, Field(description=_HEADER_DESCRIPTION)]
+HeaderSecret = Annotated[Annotated[SecretStr, _valid_for(_check_header)] | None, Field(description=_HEADER_DESCRIPTION)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False, description="a number of seconds above 0")]
 Count = Annotated[int, Field(ge=1, description="a whole number of at least 1")]
 Switch = Annotated[bool, Field(description="1 or 0")]
 Networks = Annotated[
-    str, AfterValidator(_check_networks), Field(description="networks such as 10.1.0.0/16, separated by commas")
+    str, _valid_for(_parse_networks), Field(description="networks such as 10.1.0.0/16, separated by commas")
 ]
 Place = Annotated[
-    Annotated[str, AfterValidator(_check_place)] | None,
+    Annotated[str, _valid_for(_parse_place)] | None,
     Field(description="HOST:PORT or PORT, as 127.0.0.1:9100 or 9100"),
 ]
 LogFormat = Annotated[Literal["console", "json"], Field(description="console or json")]

@@ -105,7 +105,7 @@ class Maintenance:
         with executor.store.write(urgent=True) as session:
             now = executor.store.now(session)
             due = self._dispatch.due(session, now, looks=self._poller.has_room)
-            admitted = self._dispatch.let_in(session, now) if admits else []
+            admitted = self._dispatch.admit(session, now) if admits else []
         self._dispatch.publish(due.messages + admitted)
         self._poller.begin(due.looks)
         if admits:

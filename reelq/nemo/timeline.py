@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from reelq.nemo.safe_text import to_float
+
 _TRACK_KINDS: Final = {0: "Video", 1: "BGM", 7: "Title"}
 _QUOTED_KIND: Final = "Title"
 _NAME_KEYS: Final = ("title", "name", "text", "content", "label", "filename", "file_name")
@@ -81,9 +83,8 @@ def _sequence(value: object) -> list[Any]:
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return value if -_LONGEST_DURATION_MS <= value <= _LONGEST_DURATION_MS else None
+    number = to_float(value)
+    return number if number is not None and abs(number) <= _LONGEST_DURATION_MS else None
 
 
 def _duration(value: object) -> float:

@@ -111,7 +111,7 @@ def download(
     http: httpx.Client,
     url: httpx.URL,
     part: Path,
-    meter: Callable[[int], None],
+    meter: ProgressCallback,
     *,
     auth: httpx.Auth | None,
     headers: Mapping[str, str],
@@ -125,17 +125,14 @@ def download(
         offset = _size(part)
         request_headers = {**headers, "Accept-Encoding": "identity"} | ({"Range": f"bytes={offset}-"} if offset else {})
         with http.stream("GET", url, headers=request_headers, auth=auth, follow_redirects=True) as response:
-            total = _receive(response, part, offset, meter)
+            if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+                total: int | None = _check_complete(response, offset, part)
+            else:
+                _raise_unless_file(response)
+                total = _write(response, part, offset, meter)
         return _check(part, total)
     except OSError as error:  # httpx's own errors are not OSErrors: this is the disk
         raise errors.CannotWrite(f"{part.name} can't be written: {error.strerror}") from None
-
-
-def _receive(response: httpx.Response, part: Path, offset: int, meter: Callable[[int], None]) -> int | None:
-    if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
-        return _check_complete(response, offset, part)
-    _raise_unless_file(response)
-    return _write(response, part, offset, meter)
 
 
 def _size(part: Path) -> int:
@@ -172,14 +169,21 @@ def _raise_unless_file(response: httpx.Response) -> None:
     raise errors.Unintelligible("The service sent JSON instead of a file", raw=safe_text.excerpt(body, secret))
 
 
-def _write(response: httpx.Response, part: Path, offset: int, meter: Callable[[int], None]) -> int | None:
+def _write(response: httpx.Response, part: Path, offset: int, meter: ProgressCallback) -> int | None:
     start, total = _range(response)
     if response.status_code != httpx.codes.PARTIAL_CONTENT:
         start, total = 0, _length(response)
     elif start not in {0, offset}:
         raise _broken(part, f"requested bytes from {offset}, received bytes from {start}")
-    with part.open("ab" if start else "wb") as file:
-        _write_chunks(response, file, start or 0, meter)
+    written = start or 0
+    with part.open("ab" if written else "wb") as file:
+        # Write chunks as they arrive: a larger one, half full, would be lost with the connection.
+        for chunk in response.iter_bytes():
+            file.write(chunk)
+            written += len(chunk)
+            meter(written)
+        file.flush()
+        os.fsync(file.fileno())
     return total
 
 
@@ -187,16 +191,6 @@ def _length(response: httpx.Response) -> int | None:
     """The size of the file; unknown if the response is compressed although we asked for it uncompressed."""
     length = "" if "content-encoding" in response.headers else response.headers.get("content-length", "")
     return int(length) if length.isdecimal() else None
-
-
-def _write_chunks(response: httpx.Response, file: BinaryIO, written: int, meter: Callable[[int], None]) -> None:
-    # Write chunks as they arrive: a larger one, half full, would be lost with the connection.
-    for chunk in response.iter_bytes():
-        file.write(chunk)
-        written += len(chunk)
-        meter(written)
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def _check(part: Path, total: int | None) -> Downloaded:

@@ -72,7 +72,10 @@ def load(folders: Sequence[Path] = (), *, built_in: Path = BUILT_IN) -> Skills:
     A process passes the `skills` folder of its data folder. Errors there become notes, so that a bad file does not stop
     users who don't need it. A broken built-in profile raises SkillError.
     """
-    skills = _built_in(built_in)
+    try:
+        skills = {skill.name: skill for skill in map(_read_profile, _profiles(built_in))}
+    except _BrokenProfile as error:
+        raise SkillError(str(error)) from None
     notes: list[str] = []
     broken: dict[str, str] = {}
     for folder in folders:
@@ -117,13 +120,6 @@ def _may_exist(path: Path) -> bool:
         # One that can't be inspected counts as existing: reading it reports the reason.
         return not isinstance(error, FileNotFoundError | NotADirectoryError)
     return True
-
-
-def _built_in(folder: Path) -> dict[str, Skill]:
-    try:
-        return {skill.name: skill for skill in map(_read_profile, _profiles(folder))}
-    except _BrokenProfile as broken:
-        raise SkillError(str(broken)) from None
 
 
 def _users_own(folder: Path) -> tuple[dict[str, Skill], list[str], dict[str, str]]:
