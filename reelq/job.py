@@ -69,13 +69,9 @@ TRANSITIONS: Final = MappingProxyType(
     {
         # While a job is queued, its predecessor can fail (cancelled), its account can be parked (waiting), and its
         # workers can crash too often (failed). If its session is lost or obsolete, it restarts (queued).
-        Status.QUEUED: frozenset(
-            {Status.QUEUED, Status.RUNNING, Status.WAITING, Status.FAILED, Status.CANCELLED},
-        ),
+        Status.QUEUED: frozenset({Status.QUEUED, Status.RUNNING, Status.WAITING, Status.FAILED, Status.CANCELLED}),
         # Back to queued: the next stage, another attempt, another poll, or an expired lease.
-        Status.RUNNING: frozenset(
-            {Status.QUEUED, Status.WAITING, Status.SUCCEEDED, Status.FAILED, Status.CANCELLED},
-        ),
+        Status.RUNNING: frozenset({Status.QUEUED, Status.WAITING, Status.SUCCEEDED, Status.FAILED, Status.CANCELLED}),
         Status.WAITING: frozenset({Status.QUEUED, Status.FAILED, Status.CANCELLED}),
         # A user asks for a retry, or for a result that was deleted and is downloaded again.
         Status.SUCCEEDED: frozenset({Status.QUEUED}),

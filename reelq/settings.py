@@ -98,8 +98,7 @@ Networks = Annotated[
     str, _valid_for(_parse_networks), Field(description="networks such as 10.1.0.0/16, separated by commas")
 ]
 Place = Annotated[
-    Annotated[str, _valid_for(_parse_place)] | None,
-    Field(description="HOST:PORT or PORT, as 127.0.0.1:9100 or 9100"),
+    Annotated[str, _valid_for(_parse_place)] | None, Field(description="HOST:PORT or PORT, as 127.0.0.1:9100 or 9100")
 ]
 LogFormat = Annotated[Literal["console", "json"], Field(description="console or json")]
 

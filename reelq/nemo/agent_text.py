@@ -1,4 +1,4 @@
-"""Parses the agent's replies, which are written for a person at a video editor, into text and actions.
+"""Parses the agent's replies, which are written for a person at a video editor, into text and what is left to do.
 
 "Screen talk" is a sentence that tells the reader to do something on the screen. Videos also show things that are
 clicked, opened and dragged, so an instruction is recognised by its position and its object: it starts a clause, after
@@ -9,26 +9,14 @@ click.
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
-
-
-class Action(StrEnum):
-    """What to do in place of a gesture on the screen, since nobody sits at one."""
-
-    EXPORT = "export"
-    READ_STATE = "read_state"
-    SEND = "send"
-    SHOW_TIMELINE = "show_timeline"
-    READ_CREDITS = "read_credits"
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedReply:
-    """A parsed reply: the text to keep, the actions to take, and a message that hands gestures back to the agent."""
+    """A parsed reply: the text to keep, and a message that hands gestures back to the agent, if there are any."""
 
     kept: str
-    actions: tuple[Action, ...]
     follow_up: str
 
 
@@ -124,19 +112,21 @@ _GESTURE: Final = re.compile(
     re.IGNORECASE,
 )
 _PURPOSE: Final = re.compile(r"\sto\s(?=\w+\s(?:the|your|it|them|this|that|an?|all|any)\b)")
-_ACTION_PATTERNS: Final = tuple(
-    (action, re.compile(pattern, re.IGNORECASE))
-    for action, pattern in (
-        (Action.SEND, r"\bdrag|\bdrop (?!down)|\bplace\b|拖"),
-        (Action.SHOW_TIMELINE, r"^\W*(?:preview|play|watch)\b|时间[线轴].{0,6}(?:预览|播放)|预览(?!面板|窗口)"),
-        (Action.READ_CREDITS, r"billing|\baccount|upgrade|credits?\b|subscri|top[- ]up|\bplans?\b"),
-        (Action.READ_CREDITS, r"账户|账号|账单|积分|余额|充值|升级|订阅"),
-        (Action.READ_STATE, r"\b(?:panel|tab|menu|side ?bar|settings|inspector|library)\b"),
-        (Action.READ_STATE, r"面板|菜单|标签|设置|素材库|侧边栏"),
-        (Action.EXPORT, r"export|download|\bsave\b|\brender|\bmp4\b|\d{3,4}p\b|\b4k\b|导出|導出|下载|保存|渲染|输出"),
-        (Action.SHOW_TIMELINE, r"preview|\bplay\b|playback|\bplayer\b|\bwatch|预览|播放"),
-        (Action.SEND, r"\b(?:apply|generate|confirm|continue|start)\b|应用|生成|确认|确定"),
-        (Action.READ_STATE, r"timeline|workspace|\beditor|\bpage\b|时间线|时间轴|轨道|编辑器|页面|界面"),
+# The other gestures stand for what is done with every row anyway: its state, its timeline and the credits are read, and
+# it is exported.
+_HANDED_BACK: Final = tuple(
+    (is_handed_back, re.compile(pattern, re.IGNORECASE))
+    for is_handed_back, pattern in (
+        (True, r"\bdrag|\bdrop (?!down)|\bplace\b|拖"),
+        (False, r"^\W*(?:preview|play|watch)\b|时间[线轴].{0,6}(?:预览|播放)|预览(?!面板|窗口)"),
+        (False, r"billing|\baccount|upgrade|credits?\b|subscri|top[- ]up|\bplans?\b"),
+        (False, r"账户|账号|账单|积分|余额|充值|升级|订阅"),
+        (False, r"\b(?:panel|tab|menu|side ?bar|settings|inspector|library)\b"),
+        (False, r"面板|菜单|标签|设置|素材库|侧边栏"),
+        (False, r"export|download|\bsave\b|\brender|\bmp4\b|\d{3,4}p\b|\b4k\b|导出|導出|下载|保存|渲染|输出"),
+        (False, r"preview|\bplay\b|playback|\bplayer\b|\bwatch|预览|播放"),
+        (True, r"\b(?:apply|generate|confirm|continue|start)\b|应用|生成|确认|确定"),
+        (False, r"timeline|workspace|\beditor|\bpage\b|时间线|时间轴|轨道|编辑器|页面|界面"),
     )
 )
 _NOISE: Final = re.compile(
@@ -259,16 +249,16 @@ def _gestures(screen_talk: str) -> Iterator[str]:
         yield screen_talk[left:right]
 
 
-def _action_of(gesture: str) -> Action:
-    """The action that a gesture stands for: by its object, or else by its purpose ("to download the video")."""
+def _is_handed_back(gesture: str) -> bool:
+    """Whether the agent has to do this itself: by its object, or else by its purpose ("to download the video")."""
     for text in (_PURPOSE.split(gesture, maxsplit=1)[0], gesture):
-        for action, pattern in _ACTION_PATTERNS:
+        for is_handed_back, pattern in _HANDED_BACK:
             if pattern.search(text):
-                return action
-    return Action.SEND
+                return is_handed_back
+    return True
 
 
-def _follow_up(gestures: list[str]) -> str:
+def _follow_up(gestures: Iterable[str]) -> str:
     """A message that hands the gestures back: the agent can do the same itself, and nobody sits at a screen."""
     cleaned = (re.sub(r"[*_\s]+", " ", gesture).strip(" .,;。，；:：!！") for gesture in gestures)
     request = "; ".join(re.sub(r",? (?:and|or|then)$", "", gesture) for gesture in cleaned)[:_LONGEST_FOLLOW_UP]
@@ -280,7 +270,7 @@ def _follow_up(gestures: list[str]) -> str:
 
 
 def parse_reply(reply: str) -> ParsedReply:
-    """Parse a reply sentence by sentence: keep descriptions, turn screen talk into actions."""
+    """Parse a reply sentence by sentence: keep descriptions, hand back what the agent has to do itself."""
     kept, screen_talk = _strip(reply)
     while True:  # until nothing more is found, so that parsing the kept text again changes nothing
         stripped, more = _strip(kept)
@@ -288,6 +278,5 @@ def parse_reply(reply: str) -> ParsedReply:
         if stripped == kept:
             break
         kept = stripped
-    gestures = [(gesture, _action_of(gesture)) for sentence in screen_talk for gesture in _gestures(sentence)]
-    actions = tuple(dict.fromkeys(action for _, action in gestures))
-    return ParsedReply(kept, actions, _follow_up([gesture for gesture, action in gestures if action is Action.SEND]))
+    gestures = (gesture for sentence in screen_talk for gesture in _gestures(sentence))
+    return ParsedReply(kept, _follow_up(filter(_is_handed_back, gestures)))

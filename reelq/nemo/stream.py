@@ -96,11 +96,7 @@ class _MonitoredStream(httpx.SyncByteStream):
 
 
 def read_events(
-    response: httpx.Response,
-    patience: Patience,
-    *,
-    alive: Callable[[], None] = lambda: None,
-    secret: str = "",
+    response: httpx.Response, patience: Patience, *, alive: Callable[[], None] = lambda: None, secret: str = ""
 ) -> Iterator[Event]:
     """Yield the events of an open stream until it ends; raises `StreamLost` if it does not end properly.
 

@@ -133,12 +133,7 @@ def _segments(track: Mapping[str, Any]) -> Iterator[_Segment]:
         metadata, end = _mapping(segment.get("m")), start + _duration(segment.get("d"))
         name = _name(metadata, segment, track_metadata)
         yield _Segment(
-            kind,
-            name,
-            start,
-            end,
-            _volume(metadata, segment, track_metadata),
-            fingerprint([track_digest, raw_segment]),
+            kind, name, start, end, _volume(metadata, segment, track_metadata), fingerprint([track_digest, raw_segment])
         )
         start = end
 

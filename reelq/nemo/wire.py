@@ -268,9 +268,4 @@ def write_message(session_id: str, text: str) -> dict[str, Any]:
 
 def write_render(render_id: str, session_id: str, draft: Json) -> dict[str, Any]:
     # Only this request spells `sessionId` in camelCase.
-    return {
-        "id": render_id,
-        "sessionId": session_id,
-        "draft": draft,
-        "output": {"format": "mp4", "quality": "high"},
-    }
+    return {"id": render_id, "sessionId": session_id, "draft": draft, "output": {"format": "mp4", "quality": "high"}}

@@ -1,4 +1,4 @@
-"""The agent's reply as actions and clean words."""
+"""The agent's reply as clean words, and what is handed back to it."""
 
 import random
 from types import SimpleNamespace
@@ -8,14 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reelq.nemo.agent_text import Action, is_noise, parse_reply
+from reelq.nemo.agent_text import is_noise, parse_reply
 from sandbox import agent
 from sandbox.draft import Draft
 
-EXPORT, STATE, SEND, SHOW, CREDITS = Action
+DONE_ANYWAY, HANDED_BACK = False, True
+"""What becomes of a gesture on the screen: every row is exported and its state, timeline and credits are read."""
 
 SCREEN_TALK: Final = {
-    (EXPORT,): """
+    DONE_ANYWAY: """
         Click the Export button to download your video. | Click Export. | click export when you're happy
         Please click **Export**. | **Click** Export | - Click [Export] | Press the Download button.
         To export, click **Export** in the top-right corner. | Once you're happy, hit Export and choose MP4.
@@ -24,37 +25,27 @@ SCREEN_TALK: Final = {
         Export the video when you are ready! | Select 1080p in the export dialog. | 请点击“导出”按钮。 | 点击导出
         您可以点击右上角的【导出】。 | 如果满意，点击右上角的导出按钮。 | 要导出视频，请点击下载按钮。
         请在导出页面下载视频。 | “导出”按钮在右上角。 | You can save the video from the export page.
-    """,
-    (STATE,): """
         Tap 'Download' in the menu on the right. | Open the Audio panel to adjust the volume.
         Open the **Effects** panel. | Go to the Text tab. | Switch to the timeline.
         If you want to change the music, open the audio panel. | 如果想要更换音乐，可以打开音频面板。
         可在右侧面板微调强度。 | You can fine-tune the strength in the Effects panel. | 音量可以在音频面板中调整。
         The volume can be adjusted in the Audio panel.
-    """,
-    (SEND,): """
-        You can click it now. | Simply drag the clip to the start of the track.
-        Drag and drop your photo onto the timeline. | Drop it onto the track. | Click "Apply" to confirm the effect.
-        Click Apply to save the effect. | 将素材拖动到时间线上。 | 拖拽片段到开头即可。 | 点击“确认”按钮。
-    """,
-    (STATE, EXPORT): """
         Open the panel and click Export. | 打开设置面板，选择1080p。
         Open the Text panel. Click Export. Open the Audio tab. Click Export.
         您可以在右侧面板查看效果，满意后点击「导出」按钮即可下载。
-    """,
-    (STATE, SEND): """
-        Select the text tab, then click Generate.
-    """,
-    (SHOW,): """
         You can preview the result in the timeline. | Preview it in the timeline. | Press play to watch it.
         Click the Preview button. | 您可以在时间线面板中预览效果。 | 请在时间轴中预览。
-    """,
-    (CREDITS,): """
         Head over to Billing to upgrade your plan. | Check your account to see the credits left.
         Click Upgrade to get more credits. | 请前往账户页面充值。 | 可在账户页面查看剩余积分。
         您可以在账户中查看剩余积分。 | 查看账户即可了解剩余积分。
         You can check the remaining credits on the account page. | 剩余积分可在账户页面查看。
         Your remaining credits can be seen on your account page.
+    """,
+    HANDED_BACK: """
+        You can click it now. | Simply drag the clip to the start of the track.
+        Drag and drop your photo onto the timeline. | Drop it onto the track. | Click "Apply" to confirm the effect.
+        Click Apply to save the effect. | 将素材拖动到时间线上。 | 拖拽片段到开头即可。 | 点击“确认”按钮。
+        Select the text tab, then click Generate.
     """,
 }
 CONTENT: Final = """
@@ -78,7 +69,7 @@ def phrases(block: str) -> list[str]:
     return [phrase.strip() for line in block.strip().splitlines() for phrase in line.split(" | ")]
 
 
-ALL_SCREEN: Final = [(phrase, actions) for actions, block in SCREEN_TALK.items() for phrase in phrases(block)]
+ALL_SCREEN: Final = [(phrase, handed) for handed, block in SCREEN_TALK.items() for phrase in phrases(block)]
 ALL_CONTENT: Final = [
     *phrases(CONTENT),
     "- Trimmed the pauses\n- Added captions",
@@ -86,40 +77,41 @@ ALL_CONTENT: Final = [
     "```\nClick the Export button.\n```",
 ]
 MIXED: Final = [
-    ("I added the captions; click Export when you're happy.", "I added the captions.", [EXPORT]),
-    ("I added the captions, so you can click Export now.", "I added the captions.", [EXPORT]),
-    ("I added the captions and music — click Export to save it.", "I added the captions and music.", [EXPORT]),
-    ("Your video is ready. Once you're happy, hit Export.", "Your video is ready.", [EXPORT]),
-    ("Trimmed it. Open the Audio panel. The music fades out.", "Trimmed it. The music fades out.", [STATE]),
-    ("Click Export when ready; I added captions too.", "I added captions too.", [EXPORT]),
-    ("已添加字幕，请点击导出按钮下载。", "已添加字幕。", [EXPORT]),
-    ("我把音乐换成了 Lo-fi。拖拽片段到开头即可。", "我把音乐换成了 Lo-fi。", [SEND]),
-    ("Done!\n\nNext steps:\n1. Click Export\n2. Open the Text panel", "Done!", [EXPORT, STATE]),
-    ("Done!\n\n## Next steps\n- Click Export\n\nEnjoy.", "Done!\n\nEnjoy.", [EXPORT]),
-    ("- Added captions\n- Click Export", "- Added captions", [EXPORT]),
-    ("The title says 'Go'. Click the Export button.", "The title says 'Go'.", [EXPORT]),
-    ("Length is 1.5s. You can preview it in the timeline.", "Length is 1.5s.", [SHOW]),
-    ("Changes:\n- Click Export\n- Added music", "Changes:\n- Added music", [EXPORT]),
+    ("I added the captions; click Export when you're happy.", "I added the captions.", DONE_ANYWAY),
+    ("I added the captions, so you can click Export now.", "I added the captions.", DONE_ANYWAY),
+    ("I added the captions and music — click Export to save it.", "I added the captions and music.", DONE_ANYWAY),
+    ("Your video is ready. Once you're happy, hit Export.", "Your video is ready.", DONE_ANYWAY),
+    ("Trimmed it. Open the Audio panel. The music fades out.", "Trimmed it. The music fades out.", DONE_ANYWAY),
+    ("Click Export when ready; I added captions too.", "I added captions too.", DONE_ANYWAY),
+    ("已添加字幕，请点击导出按钮下载。", "已添加字幕。", DONE_ANYWAY),
+    ("我把音乐换成了 Lo-fi。拖拽片段到开头即可。", "我把音乐换成了 Lo-fi。", HANDED_BACK),
+    ("Done!\n\nNext steps:\n1. Click Export\n2. Open the Text panel", "Done!", DONE_ANYWAY),
+    ("Done!\n\n## Next steps\n- Click Export\n\nEnjoy.", "Done!\n\nEnjoy.", DONE_ANYWAY),
+    ("- Added captions\n- Click Export", "- Added captions", DONE_ANYWAY),
+    ("The title says 'Go'. Click the Export button.", "The title says 'Go'.", DONE_ANYWAY),
+    ("Length is 1.5s. You can preview it in the timeline.", "Length is 1.5s.", DONE_ANYWAY),
+    ("Changes:\n- Click Export\n- Added music", "Changes:\n- Added music", DONE_ANYWAY),
 ]
 
 
 @pytest.mark.parametrize(
-    ("reply", "kept", "actions"),
+    ("reply", "kept", "handed_back"),
     [
-        *((reply, "", actions) for reply, actions in ALL_SCREEN),
-        *((reply, reply, ()) for reply in ALL_CONTENT),
+        *((reply, "", handed_back) for reply, handed_back in ALL_SCREEN),
+        *((reply, reply, DONE_ANYWAY) for reply in ALL_CONTENT),
         *MIXED,
     ],
 )
-def test_an_instruction_about_the_screen_becomes_an_action_and_a_description_of_content_is_kept_word_for_word(
-    reply: str, kept: str, actions: tuple[Action, ...]
+def test_an_instruction_about_the_screen_is_dropped_or_handed_back_and_a_description_of_content_kept_word_for_word(
+    reply: str, kept: str, *, handed_back: bool
 ) -> None:
-    assert (parse_reply(reply).kept, parse_reply(reply).actions) == (kept, tuple(actions))
+    heard = parse_reply(reply)
+    assert (heard.kept, bool(heard.follow_up)) == (kept, handed_back)
 
 
 @pytest.mark.parametrize("language", ["en", "zh-CN"])
 @pytest.mark.parametrize("tool", agent.DID)
-def test_what_the_stand_in_did_is_kept_and_its_screen_talk_becomes_the_same_actions_in_every_language(
+def test_what_the_stand_in_did_is_kept_and_its_screen_talk_is_heard_alike_in_every_language(
     language: str, tool: str
 ) -> None:
     def reply(screen: object) -> str:
@@ -129,16 +121,16 @@ def test_what_the_stand_in_did_is_kept_and_its_screen_talk_becomes_the_same_acti
     *_, did = replies = [reply(screen) for screen in agent.SCREEN]  # the last piece of screen talk is none
     heard = [parse_reply(each) for each in replies]
     assert {each.kept for each in heard} == {did}
-    assert [each.actions for each in heard] == [(EXPORT,), (STATE,), (SEND,), (SHOW,), (CREDITS,), ()]
+    assert [bool(each.follow_up) for each in heard] == [False, False, True, False, False, False]
 
 
 @pytest.mark.parametrize("language", ["en", "zh-CN"])
 def test_what_the_stand_in_asks_or_declines_is_kept(language: str) -> None:
     talk = agent.Talk(language, random.Random(0))
     for reply in (talk.wants_photo(), talk.wants_clip(), talk.wants_detail(), talk.declines()):
-        assert (parse_reply(reply).kept, parse_reply(reply).actions) == (reply, ())
+        assert (parse_reply(reply).kept, parse_reply(reply).follow_up) == (reply, "")
     about = parse_reply(talk.about(Draft("project")))
-    assert about.actions == (SHOW,)
+    assert about.follow_up == ""
     assert about.kept.endswith(("0.0 seconds.", "0.0 秒。"))
     assert is_noise(agent.TEMPORARY_ISSUE)
 
@@ -169,7 +161,6 @@ def test_no_text_and_no_mixture_of_phrases_reads_differently_the_second_time(rep
     heard = parse_reply(reply)
     assert parse_reply(heard.kept).kept == heard.kept
     assert len(heard.kept) <= len(reply)
-    assert (Action.SEND in heard.actions) == bool(heard.follow_up)
 
 
 NOISE: Final = """
