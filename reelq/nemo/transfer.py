@@ -25,35 +25,26 @@ def multipart_parts(
     paths: Sequence[Path], meter: ProgressCallback, open_files: ExitStack, names: Sequence[str] = ()
 ) -> list[Part]:
     """The files as the parts of one multipart upload, under `names` or else their own names."""
-    counter = _ByteCounter(meter)
+    sent = 0
+
+    def count(change: int) -> None:
+        """Count the bytes sent over all files; rewinding a file takes its bytes back."""
+        nonlocal sent
+        sent += change
+        if change > 0:
+            meter(sent)
+
     named = zip(paths, names or [path.name for path in paths], strict=True)
-    return [
-        ("files", (without_invalid_characters(name), _open(path, name, open_files, counter))) for path, name in named
-    ]
-
-
-class _ByteCounter:
-    """Counts the bytes sent over all files of one upload."""
-
-    def __init__(self, meter: ProgressCallback) -> None:
-        self._meter = meter
-        self._bytes = 0
-
-    def add(self, count: int) -> None:
-        self._bytes += count
-        self._meter(self._bytes)
-
-    def subtract(self, count: int) -> None:
-        self._bytes -= count
+    return [("files", (without_invalid_characters(name), _open(path, name, open_files, count))) for path, name in named]
 
 
 class _MeteredFile:
     """A file that counts the bytes read from it. httpx rewinds it when it sends a request again."""
 
-    def __init__(self, file: BinaryIO, name: str, counter: _ByteCounter) -> None:
+    def __init__(self, file: BinaryIO, name: str, count: Callable[[int], None]) -> None:
         self._file = file
         self._name = name
-        self._counter = counter
+        self._count = count
         self._announced_size = os.fstat(file.fileno()).st_size
 
     def read(self, size: int = -1) -> bytes:
@@ -61,20 +52,17 @@ class _MeteredFile:
             chunk = self._file.read(size)
         except OSError as error:
             raise _unreadable(self._name, error) from None
-        self._check(chunk)
-        return chunk
-
-    def _check(self, chunk: bytes) -> None:
-        """Fail if the file's size has changed: its length was sent before its content."""
+        # Fail if the file's size has changed: its length was sent before its content.
         position = self._file.tell()
         if position > self._announced_size or (not chunk and position < self._announced_size):
             raise errors.FileUnreadable(f"{without_invalid_characters(self._name)} changed while it was sent")
-        self._counter.add(len(chunk))
+        self._count(len(chunk))
+        return chunk
 
     def seek(self, offset: int, whence: int = 0) -> int:
         before = self._file.tell()
         after = self._file.seek(offset, whence)
-        self._counter.subtract(before - after)
+        self._count(after - before)
         return after
 
     def tell(self) -> int:
@@ -84,12 +72,12 @@ class _MeteredFile:
         return self._file.fileno()
 
 
-def _open(path: Path, name: str, open_files: ExitStack, counter: _ByteCounter) -> BinaryIO:
+def _open(path: Path, name: str, open_files: ExitStack, count: Callable[[int], None]) -> BinaryIO:
     try:
         file = open_files.enter_context(path.open("rb"))
     except OSError as error:
         raise _unreadable(name, error) from None
-    return _MeteredFile(file, name, counter)  # type: ignore[return-value] # httpx uses only the methods it has
+    return _MeteredFile(file, name, count)  # type: ignore[return-value] # httpx uses only the methods it has
 
 
 def _unreadable(name: str, error: OSError) -> errors.FileUnreadable:
