@@ -17,11 +17,8 @@ from reelq.job import Route
 _MAX_REQUEST_LENGTH: Final = 160
 """The longest text that is matched against the grammar: no request for an export needs more characters."""
 
-_INNER_PUNCTUATION: Final = frozenset("'’-.:/_")
+_INNER_PUNCTUATION: Final = "'’-.:/_"
 """Punctuation that may occur inside a word: a file name, a URL, export-quality, what's."""
-_PUNCTUATION_CHARS: Final = "".join(_INNER_PUNCTUATION)
-
-
 _PHRASE_SEPARATOR: Final = re.compile(r"\|(?![^(]*\))")
 """A bar between phrases, but not one inside the parentheses of a phrase."""
 
@@ -299,7 +296,7 @@ def _words(text: str) -> list[str]:
     """The words of a text, in one case and width, without the punctuation around them."""
     folded = unicodedata.normalize("NFKC", text).casefold().replace("’", "'").replace("&", " and ")
     plain = "".join(map(_normalize, folded.replace("\ufe0f", "")))
-    return [word for piece in plain.split() if (word := piece.strip(_PUNCTUATION_CHARS))]
+    return [word for piece in plain.split() if (word := piece.strip(_INNER_PUNCTUATION))]
 
 
 def route(instruction: str, *, has_file: bool = False) -> Route:
@@ -317,9 +314,9 @@ def route(instruction: str, *, has_file: bool = False) -> Route:
     if not _KEYWORDS.search(joined):
         return Route.EDIT
     spaced = "".join(f"{word} " for word in words)
-    for answer, english, chinese in _REQUESTS:
+    for requested, english, chinese in _REQUESTS:
         if _is_whole(english, spaced) or _is_whole(chinese, joined):
-            return answer
+            return requested
     return Route.EDIT
 
 
@@ -337,8 +334,8 @@ def language(instruction: str) -> str:
     """
     text = unicodedata.normalize("NFKC", instruction)
     unquoted = _QUOTED.sub(" ", text)
-    told = unquoted if any(char.isalpha() for char in unquoted) else text
+    relevant = unquoted if any(char.isalpha() for char in unquoted) else text
     for code, script in (("ja", _KANA), ("ko", _HANGUL), ("zh-CN", _HAN)):
-        if script.search(told):
+        if script.search(relevant):
             return code
     return "en"

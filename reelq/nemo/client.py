@@ -55,13 +55,13 @@ class Remote:
         self,
         session_id: str,
         paths: Sequence[Path],
-        meter: ProgressCallback = lambda _: None,
+        on_progress: ProgressCallback = lambda _: None,
         *,
         names: Sequence[str] = (),
     ) -> None:
         """Upload files into the session, streamed from disk; `names` replace the files' own names."""
         with ExitStack() as open_files:
-            self._upload(session_id, files=multipart_parts(paths, meter, open_files, names))
+            self._upload(session_id, files=multipart_parts(paths, on_progress, open_files, names))
 
     def upload_urls(self, session_id: str, urls: Sequence[str]) -> None:
         """Have the service fetch files into the session."""
@@ -87,7 +87,7 @@ class Remote:
         headers = self._headers | {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
         request = self._http.build_request(
             "POST",
-            self._http.at("/run_sse"),
+            self._http.url_of("/run_sse"),
             content=safe_text.dump(wire.write_message(session_id, text)),
             headers=headers | {"Content-Type": "application/json"},
             timeout=self._http.timeout_of(min(patience.silence, patience.life)),
@@ -136,20 +136,22 @@ class Remote:
         """Cancel an export."""
         self._call("POST", f"{_render_path(render_id)}/cancel", Area.RENDER, wire.read_accepted)
 
-    def download(self, url: str, render_id: str, part: Path, meter: ProgressCallback = lambda _: None) -> Downloaded:
+    def download(
+        self, url: str, render_id: str, part: Path, on_progress: ProgressCallback = lambda _: None
+    ) -> Downloaded:
         """Download an export into `part`, resuming at its end; if `url` fails, through the service's own endpoint.
 
         `url` may name any host and needs no token, so it gets none.
         """
-        fallback = f"/api/render/proxy/{quote(render_id, safe='')}/download"
+        fallback = self._http.url_of(f"/api/render/proxy/{quote(render_id, safe='')}/download")
         url_error: errors.RemoteError | None = None
         if url:
             try:
-                return self._fetch(url, part, meter, auth=None, headers={})
+                return self._fetch(url, part, on_progress, None, {})
             except errors.RemoteError as error:
                 url_error = error  # the service's own endpoint may still have the file
         try:
-            return self._fetch(fallback, part, meter, auth=self._bearer, headers=self._headers)
+            return self._fetch(fallback, part, on_progress, self._bearer, self._headers)
         except (errors.ResultMissing, errors.Rejected):
             # Not every service has the second endpoint: its refusal does not prove that the file is gone from `url`.
             if isinstance(url_error, errors.PassingFault):
@@ -157,10 +159,11 @@ class Remote:
             raise
 
     def _fetch(
-        self, url: str, part: Path, meter: ProgressCallback, *, auth: httpx.Auth | None, headers: Mapping[str, str]
+        self, url: str, part: Path, on_progress: ProgressCallback, auth: httpx.Auth | None, headers: Mapping[str, str]
     ) -> Downloaded:
+        http = self._http.lasting
         with translated_errors():
-            return download(self._http.lasting, self._http.base_url.join(url), part, meter, auth=auth, headers=headers)
+            return download(http, http.base_url.join(url), part, on_progress, auth=auth, headers=headers)
 
     def _call(
         self,
@@ -178,10 +181,10 @@ class Remote:
         timeout = self._http.timeout_of(read_seconds)
         with translated_errors():
             request = self._http.build_request(
-                method, self._http.at(path), content=content, files=files, headers=headers, timeout=timeout
+                method, self._http.url_of(path), content=content, files=files, headers=headers, timeout=timeout
             )
             if files is None:
-                with self._http.door:
+                with self._http.quick_slots:
                     response = exchange(self._http, request, self._bearer)
             else:
                 response = exchange(self._http.lasting, request, self._bearer)

@@ -22,7 +22,7 @@ Part = tuple[str, tuple[str, BinaryIO]]
 
 
 def multipart_parts(
-    paths: Sequence[Path], meter: ProgressCallback, open_files: ExitStack, names: Sequence[str] = ()
+    paths: Sequence[Path], on_progress: ProgressCallback, open_files: ExitStack, names: Sequence[str] = ()
 ) -> list[Part]:
     """The files as the parts of one multipart upload, under `names` or else their own names."""
     sent = 0
@@ -32,13 +32,13 @@ def multipart_parts(
         nonlocal sent
         sent += change
         if change > 0:
-            meter(sent)
+            on_progress(sent)
 
     named = zip(paths, names or [path.name for path in paths], strict=True)
     return [("files", (without_invalid_characters(name), _open(path, name, open_files, count))) for path, name in named]
 
 
-class _MeteredFile:
+class _CountedFile:
     """A file that counts the bytes read from it. httpx rewinds it when it sends a request again."""
 
     def __init__(self, file: BinaryIO, name: str, count: Callable[[int], None]) -> None:
@@ -77,7 +77,7 @@ def _open(path: Path, name: str, open_files: ExitStack, count: Callable[[int], N
         file = open_files.enter_context(path.open("rb"))
     except OSError as error:
         raise _unreadable(name, error) from None
-    return _MeteredFile(file, name, count)  # type: ignore[return-value] # httpx uses only the methods it has
+    return _CountedFile(file, name, count)  # type: ignore[return-value] # httpx uses only the methods it has
 
 
 def _unreadable(name: str, error: OSError) -> errors.FileUnreadable:
@@ -99,7 +99,7 @@ def download(
     http: httpx.Client,
     url: httpx.URL,
     part: Path,
-    meter: ProgressCallback,
+    on_progress: ProgressCallback,
     *,
     auth: httpx.Auth | None,
     headers: Mapping[str, str],
@@ -117,7 +117,7 @@ def download(
                 total: int | None = _check_complete(response, offset, part)
             else:
                 _raise_unless_file(response)
-                total = _write(response, part, offset, meter)
+                total = _write(response, part, offset, on_progress)
         return _check(part, total)
     except OSError as error:  # httpx's own errors are not OSErrors: this is the disk
         raise errors.CannotWrite(f"{part.name} can't be written: {error.strerror}") from None
@@ -157,7 +157,7 @@ def _raise_unless_file(response: httpx.Response) -> None:
     raise errors.Unintelligible("The service sent JSON instead of a file", raw=safe_text.excerpt(body, secret))
 
 
-def _write(response: httpx.Response, part: Path, offset: int, meter: ProgressCallback) -> int | None:
+def _write(response: httpx.Response, part: Path, offset: int, on_progress: ProgressCallback) -> int | None:
     start, total = _range(response)
     if response.status_code != httpx.codes.PARTIAL_CONTENT:
         start, total = 0, _length(response)
@@ -169,7 +169,7 @@ def _write(response: httpx.Response, part: Path, offset: int, meter: ProgressCal
         for chunk in response.iter_bytes():
             file.write(chunk)
             written += len(chunk)
-            meter(written)
+            on_progress(written)
         file.flush()
         os.fsync(file.fileno())
     return total

@@ -113,14 +113,14 @@ class Http(_Client):
             max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=limits.kept_seconds
         )
         super().__init__(limits.pools, limits=quick, **options)
-        self.door = threading.Semaphore(limits.quick_at_once)
+        self.quick_slots = threading.Semaphore(limits.quick_at_once)
         """Limits the quick requests in flight."""
         no_keepalive = httpx.Limits(max_connections=connections, max_keepalive_connections=0)
         self.lasting = _Client(limits.pools, limits=no_keepalive, **options)
         """For streams and files; keeps no idle connections."""
         self._service = str(self.base_url).rstrip("/")
 
-    def at(self, path: str) -> str:
+    def url_of(self, path: str) -> str:
         """The full URL of a path. httpx would parse a relative one, and parse it again when joined to the base URL."""
         return self._service + path
 
