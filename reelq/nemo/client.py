@@ -10,13 +10,14 @@ import httpx
 
 from reelq import errors
 from reelq.nemo import safe_text, stream, wire
-from reelq.nemo.auth import Bearer, TokenSource
 from reelq.nemo.safe_text import message_of
 from reelq.nemo.transfer import Downloaded, ProgressCallback, download, multipart_parts
 from reelq.nemo.transport import (
     NOT_SENT,
     READ_SECONDS,
+    Bearer,
     Http,
+    TokenSource,
     exchange,
     not_sent,
     read_body,

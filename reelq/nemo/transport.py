@@ -1,18 +1,20 @@
-"""HTTP to the service: connections, timeouts, and network failures as our errors."""
+"""HTTP to the service: connections, timeouts, the bearer token, and network failures as our errors."""
 
 import functools
 import itertools
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import httpx
 
 from reelq import errors
+from reelq.nemo import safe_text, wire
+from reelq.nemo.identity import Token
 from reelq.nemo.safe_text import message_of, redact
 from reelq.settings import Settings
 
@@ -212,3 +214,45 @@ def exchange(http: httpx.Client, request: httpx.Request, auth: httpx.Auth | None
 def secret_of(response: httpx.Response) -> str:
     """The token that the request was sent with, to be removed from anything that repeats it."""
     return str(response.request.headers.get("Authorization", "")).removeprefix("Bearer ")
+
+
+class TokenSource(Protocol):
+    """Where the token comes from. All requests of one account share one source."""
+
+    def current(self) -> Token:
+        """The current token; requested first if there is none yet."""
+
+    def renew(self, refused: Token) -> Token:
+        """A token newer than the refused one; raises `TokenRefused` if there is none."""
+
+
+class Bearer(httpx.Auth):
+    """Puts the token on each request. When it is refused, renews it and sends the request once more."""
+
+    def __init__(self, tokens: TokenSource) -> None:
+        self.tokens = tokens
+
+    def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        token = self.tokens.current()
+        request.headers["Authorization"] = f"Bearer {token.secret.get_secret_value()}"
+        response = yield request
+        if _is_refusal(response):
+            renewed = self.tokens.renew(token)
+            request.headers["Authorization"] = f"Bearer {renewed.secret.get_secret_value()}"
+            yield request
+
+
+def _is_refusal(response: httpx.Response) -> bool:
+    """Whether the token was refused. Reads the body only if it is JSON: a stream would be read to its end."""
+    if "Authorization" not in response.request.headers:  # redirected to another host, which got no token
+        return False
+    if response.status_code == httpx.codes.UNAUTHORIZED:
+        limit_body(response)  # httpx reads the body before it sends the request again
+        return True
+    if "json" not in response.headers.get("content-type", "").lower():
+        return False
+    try:
+        answer = safe_text.parse(read_body(response))
+    except ValueError:
+        return False
+    return isinstance(answer, dict) and safe_text.to_int(answer.get("code")) in wire.TOKEN_REFUSED

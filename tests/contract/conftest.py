@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from reelq.nemo.auth import TokenSource
 from reelq.nemo.client import Remote, request_token
-from reelq.nemo.transport import open_http
+from reelq.nemo.transport import TokenSource, open_http
 from reelq.settings import Settings
 from tests.contract.scripted_service import Answer, Meet, ScriptedService, To
 from tests.sandbox_process import ATTRIBUTION, NO_TLS, Caller, SandboxProcess

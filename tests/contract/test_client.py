@@ -11,10 +11,9 @@ from pydantic import SecretStr
 
 from reelq import errors
 from reelq.nemo import timeline
-from reelq.nemo.auth import TokenSource
 from reelq.nemo.client import Remote, request_token
 from reelq.nemo.stream import Text
-from reelq.nemo.transport import open_http
+from reelq.nemo.transport import TokenSource, open_http
 from reelq.nemo.types import Progress, RenderStatus, Session
 from reelq.settings import Settings
 from tests.contract.scripted_service import PATIENT

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from reelq.errors import ClientIdMissing
-from reelq.nemo.auth import Bearer
 from reelq.nemo.identity import CLIENT_ID_FILE, client_id
+from reelq.nemo.transport import Bearer
 from reelq.nemo.types import Grant
 from reelq.settings import Settings
 from tests.tokens import AskedTokens
