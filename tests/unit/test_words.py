@@ -14,7 +14,7 @@ from tests.compose import ROOT
 THEIRS = {
     "reelq/nemo/timeline.py": {"sg", "tt"},
     "reelq/nemo/wire.py": {"sessionId", "completed", "outputUrl"},
-    "reelq/nemo/stream.py": {"functionCall", "stateDelta"},
+    "reelq/nemo/stream.py": {"functionCall", "errorCode"},
 }
 
 
