@@ -14,15 +14,7 @@ from sandbox.state import Session
 from sandbox.stream import GARBAGE, AdkDialect, Dialect, Events, EventStream, FlatDialect, Mark, agent_errors
 
 _APP: Final = "nemo_agent"
-_FAULTS: Final = (
-    "agent_error",
-    "agent_error_code",
-    "agent_error_message",
-    "stream_cut",
-    "stream_cut_ends",
-    "garbage_event",
-    "temporary_issue",
-)
+_FAULTS: Final = ("stream_cut", "stream_cut_ends", "garbage_event", "temporary_issue")
 _FAULTS_OF_A_CHANGE: Final = ("silent_edit", "two_step_edit")
 """Only for messages that change something: an answer without a change needs its text."""
 
@@ -37,7 +29,7 @@ async def run(call: Call) -> Response:
     if plan.cost > call.account.available:
         message.close("refused")
         raise Refusal(Code.OUT_OF_CREDITS, "insufficient credits")
-    names = (*_FAULTS, *(_FAULTS_OF_A_CHANGE if plan.steps else ()))
+    names = (*agent_errors(), *_FAULTS, *(_FAULTS_OF_A_CHANGE if plan.steps else ()))
     agent_run = AgentRun(call.service, session, message, plan, frozenset(name for name in names if call.strikes(name)))
     call.account.freeze(plan.cost)
     call.service.run_in_background(agent_run.work())
