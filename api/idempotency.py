@@ -13,7 +13,7 @@ from api.errors import Problem
 from reelq.errors import ReelqError
 from reelq.store import idempotency
 from reelq.store.db.engine import Store
-from reelq.store.db.ids import Kind, new_id
+from reelq.store.db.types import Kind, new_id
 from reelq.store.idempotency import Claim, InProgress, KeyReused, Replay
 
 Key = Annotated[

@@ -16,9 +16,9 @@ from sqlalchemy.orm import Session
 
 from reelq.job import Route, Stage, Status
 from reelq.store.db.engine import Store, Transaction
-from reelq.store.db.ids import new_id
 from reelq.store.db.migrations import upgrade
 from reelq.store.db.models import Account, AccountKind, Base, Batch, BatchState, Job, Outcome, Send
+from reelq.store.db.types import new_id
 from tests.servers import HAS_POSTGRES, once_a_run, own_database, shared_postgres
 
 _TEMPLATE: Final = "reelq_migrated"

@@ -11,7 +11,7 @@ from sqlalchemy import insert, select, update
 
 from reelq.store.db.client_models import ApiKey, Scope
 from reelq.store.db.engine import UNAVAILABLE, Store, Transaction
-from reelq.store.db.ids import new_id
+from reelq.store.db.types import new_id
 
 PREFIX: Final = "rq_"
 _HINT_LENGTH: Final = 8

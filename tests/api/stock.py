@@ -6,8 +6,8 @@ from typing import Any
 
 from reelq.job import Cause, Stage, Status
 from reelq.store.db.engine import Store
-from reelq.store.db.ids import new_id
 from reelq.store.db.models import Outcome
+from reelq.store.db.types import new_id
 from reelq.store.jobs.transitions import Position, write_progress
 from tests.databases import add_account, add_batch, add_job, add_send, moment
 

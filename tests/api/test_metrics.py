@@ -11,8 +11,8 @@ from sqlalchemy import event, insert
 from api.metrics import MetricsCollector
 from reelq.job import Cause, Stage, Status
 from reelq.store.db.client_models import DeliveryState, Scope, Webhook, WebhookDelivery
-from reelq.store.db.ids import new_id
 from reelq.store.db.models import Batch, BatchState, CreditReading
+from reelq.store.db.types import new_id
 from tests.api.serving import Served, on_each_database
 from tests.api.stock import fill
 from tests.databases import add_account, add_batch, add_job, change, moment

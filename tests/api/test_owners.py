@@ -12,7 +12,7 @@ from sqlalchemy import insert
 from api.app import ROUTES
 from api.routing import Route
 from reelq.store.db.client_models import DeliveryState, WebhookDelivery
-from reelq.store.db.ids import new_id
+from reelq.store.db.types import new_id
 from tests.api.serving import Served, kept, on_each_database
 from tests.api.stock import fill
 from tests.databases import moment

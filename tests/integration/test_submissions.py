@@ -14,8 +14,8 @@ from reelq.job import Cause, Stage, Status
 from reelq.store import commands, retention
 from reelq.store.billing import ledger
 from reelq.store.db.engine import Store
-from reelq.store.db.ids import new_id
 from reelq.store.db.models import Batch, BatchState, Job, JobEvent
+from reelq.store.db.types import new_id
 from reelq.store.jobs import retries, transitions
 from reelq.store.jobs.transitions import Position, move
 from reelq.store.queries.batch_status import snapshot

@@ -12,8 +12,8 @@ from sqlalchemy import select
 
 from reelq.job import FINAL, TRANSITIONS, Cause, Stage, Status
 from reelq.store.db.engine import SKEW, Store
-from reelq.store.db.ids import new_id
 from reelq.store.db.models import BatchState, Job, JobEvent
+from reelq.store.db.types import new_id
 from reelq.store.jobs import claims, leases
 from reelq.store.jobs.claims import Claimed, NotClaimed, claim_in_one_statement
 from reelq.store.jobs.transitions import Position, StaleMove, move, write_progress

@@ -16,7 +16,7 @@ from reelq.store.billing.estimates import estimate, estimate_rows
 from reelq.store.billing.ledger import split
 from reelq.store.db import engine
 from reelq.store.db.engine import KEPT_SECONDS, QUICK_SECONDS, SKEW, Clock
-from reelq.store.db.ids import Kind, new_id
+from reelq.store.db.types import Kind, new_id
 
 
 def test_an_id_names_its_table_and_fits_its_column() -> None:

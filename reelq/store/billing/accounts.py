@@ -13,8 +13,8 @@ from reelq.job import Cause
 from reelq.nemo.identity import client_id
 from reelq.settings import Settings
 from reelq.store.db.engine import Store
-from reelq.store.db.ids import new_id
 from reelq.store.db.models import Account, AccountKind
+from reelq.store.db.types import new_id
 from reelq.store.db.vault import Vault
 
 ANONYMOUS: Final = "anonymous"

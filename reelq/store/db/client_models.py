@@ -3,11 +3,11 @@
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, LargeBinary, String, UniqueConstraint, text
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, LargeBinary, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from reelq.store.db.models import Base
-from reelq.store.db.types import Id, enum_type
+from reelq.store.db.types import Id, enum_type, partial_index
 
 
 class Scope(StrEnum):
@@ -88,26 +88,9 @@ class WebhookDelivery(Base):
     __table_args__ = (
         Index(None, "webhook_id", "id"),
         # For fairness: a long backlog of one endpoint must not delay the deliveries of others.
-        Index(
-            None,
-            "webhook_id",
-            "due_at",
-            sqlite_where=text("state = 'pending'"),
-            postgresql_where=text("state = 'pending'"),
-        ),
-        Index(
-            None,
-            "due_at",
-            sqlite_where=text("state = 'pending'"),
-            postgresql_where=text("state = 'pending'"),
-        ),
-        Index(
-            "ix_webhook_deliveries_undelivered",
-            "state",
-            "created_at",
-            sqlite_where=text("state <> 'delivered'"),
-            postgresql_where=text("state <> 'delivered'"),
-        ),
+        partial_index("webhook_id", "due_at", where="state = 'pending'"),
+        partial_index("due_at", where="state = 'pending'"),
+        partial_index("state", "created_at", where="state <> 'delivered'", name="ix_webhook_deliveries_undelivered"),
     )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)

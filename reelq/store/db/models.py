@@ -18,12 +18,11 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
-    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from reelq.job import Cause, Route, Stage, Status
-from reelq.store.db.types import Id, Json, Utc, enum_type
+from reelq.store.db.types import Id, Json, Utc, enum_type, partial_index
 
 
 class Base(DeclarativeBase):
@@ -38,12 +37,7 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map: ClassVar[dict[Any, Any]] = {
-        datetime: Utc,
-        str: Text,
-        dict[str, Any]: Json,
-        list[str]: Json,
-    }
+    type_annotation_map: ClassVar[dict[Any, Any]] = {datetime: Utc, str: Text, dict[str, Any]: Json, list[str]: Json}
 
 
 class BatchState(StrEnum):
@@ -113,12 +107,7 @@ class Batch(Base):
     __tablename__ = "batches"
     __table_args__ = (
         Index(None, "owner", "id"),
-        Index(
-            "ix_batches_unfinished",
-            "id",
-            sqlite_where=text("finished_at IS NULL"),
-            postgresql_where=text("finished_at IS NULL"),
-        ),
+        partial_index("id", where="finished_at IS NULL", name="ix_batches_unfinished"),
     )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
@@ -146,64 +135,26 @@ class Job(Base):
         UniqueConstraint("batch_id", "row"),
         CheckConstraint("(status = 'waiting') = (cause IS NOT NULL)", name="waiting_has_a_cause"),
         CheckConstraint("(status = 'running') = (lease_until IS NOT NULL)", name="running_has_a_lease"),
-        Index(
-            "uq_jobs_open_key",
+        partial_index(
             "owner",
             "key",
+            where="status IN ('queued', 'running', 'waiting') AND same_as IS NULL",
+            name="uq_jobs_open_key",
             unique=True,
-            sqlite_where=text("status IN ('queued', 'running', 'waiting') AND same_as IS NULL"),
-            postgresql_where=text("status IN ('queued', 'running', 'waiting') AND same_as IS NULL"),
         ),
         # The key comes first: many keys are looked up at once, and PostgreSQL has no statistics on a table just filled.
         Index(None, "key", "owner"),
         Index(None, "batch_id", "status", "stage", "cause"),
-        Index(
-            None,
-            "publish_at",
-            sqlite_where=text("publish_at IS NOT NULL"),
-            postgresql_where=text("publish_at IS NOT NULL"),
-        ),
-        Index(
-            None,
-            "lease_until",
-            sqlite_where=text("lease_until IS NOT NULL"),
-            postgresql_where=text("lease_until IS NOT NULL"),
-        ),
+        partial_index("publish_at", where="publish_at IS NOT NULL"),
+        partial_index("lease_until", where="lease_until IS NOT NULL"),
         Index(None, "account_id", "status", "admitted"),
         Index(None, "batch_id", "status", "admitted", "priority", "row"),
-        Index(
-            "ix_jobs_failed",
-            "batch_id",
-            "error_code",
-            "status",
-            "row",
-            sqlite_where=text("error_code <> ''"),
-            postgresql_where=text("error_code <> ''"),
-        ),
-        Index(
-            "ix_jobs_waiting",
-            "batch_id",
-            "cause",
-            "row",
-            sqlite_where=text("status = 'waiting'"),
-            postgresql_where=text("status = 'waiting'"),
-        ),
-        Index(
-            None, "after_id", sqlite_where=text("after_id IS NOT NULL"), postgresql_where=text("after_id IS NOT NULL")
-        ),
-        Index(None, "same_as", sqlite_where=text("same_as IS NOT NULL"), postgresql_where=text("same_as IS NOT NULL")),
-        Index(
-            None,
-            "remote_session_id",
-            sqlite_where=text("remote_session_id <> ''"),
-            postgresql_where=text("remote_session_id <> ''"),
-        ),
-        Index(
-            None,
-            "result_sha256",
-            sqlite_where=text("result_sha256 <> ''"),
-            postgresql_where=text("result_sha256 <> ''"),
-        ),
+        partial_index("batch_id", "error_code", "status", "row", where="error_code <> ''", name="ix_jobs_failed"),
+        partial_index("batch_id", "cause", "row", where="status = 'waiting'", name="ix_jobs_waiting"),
+        partial_index("after_id", where="after_id IS NOT NULL"),
+        partial_index("same_as", where="same_as IS NOT NULL"),
+        partial_index("remote_session_id", where="remote_session_id <> ''"),
+        partial_index("result_sha256", where="result_sha256 <> ''"),
     )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
@@ -285,19 +236,8 @@ class Send(Base):
     __tablename__ = "sends"
     __table_args__ = (
         UniqueConstraint("job_id", "number"),
-        Index(
-            "uq_sends_open_job",
-            "job_id",
-            unique=True,
-            sqlite_where=text("outcome = 'open'"),
-            postgresql_where=text("outcome = 'open'"),
-        ),
-        Index(
-            None,
-            "account_id",
-            sqlite_where=text("bears_costs"),
-            postgresql_where=text("bears_costs"),
-        ),
+        partial_index("job_id", where="outcome = 'open'", name="uq_sends_open_job", unique=True),
+        partial_index("account_id", where="bears_costs"),
         Index(None, "batch_id", "shared", "cost"),
     )
 

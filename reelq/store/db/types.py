@@ -1,11 +1,24 @@
-"""Column types that behave the same on SQLite and PostgreSQL: UTC times, JSON, and enums."""
+"""Column types that behave the same on SQLite and PostgreSQL, partial indexes, and ids that sort by time."""
 
 import json
+import secrets
+import time
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final, Literal
 
-from sqlalchemy import DateTime, Dialect, Enum, String, Text, TypeDecorator
+from sqlalchemy import DateTime, Dialect, Enum, Index, String, Text, TypeDecorator, text
+
+_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"  # no i, l, o, u, which are easily misread
+_DIGITS: Final = 22
+Kind = Literal["bat", "job", "acc", "key", "hook", "msg"]
+Id = String(40)
+
+
+def new_id(kind: Kind) -> str:
+    """A new id such as `job_01k9z3…`, of the current millisecond and 60 random bits."""
+    number = (time.time_ns() // 1_000_000) << 60 | secrets.randbits(60)
+    return f"{kind}_{''.join(_ALPHABET[number >> 5 * place & 31] for place in reversed(range(_DIGITS)))}"
 
 
 class Utc(TypeDecorator[datetime]):
@@ -54,4 +67,6 @@ def enum_type(kind: type[StrEnum], name: str) -> Enum:
     )
 
 
-Id = String(40)
+def partial_index(*columns: str, where: str, name: str | None = None, unique: bool = False) -> Index:
+    """An index of those rows alone that match the condition `where`."""
+    return Index(name, *columns, unique=unique, sqlite_where=text(where), postgresql_where=text(where))

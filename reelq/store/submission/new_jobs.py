@@ -9,9 +9,9 @@ from sqlalchemy import Row, insert, select
 from sqlalchemy.orm import Session
 
 from reelq.job import FINAL, Cause, Stage, Status, starting_stage
-from reelq.store.db.ids import new_id
 from reelq.store.db.models import Job, JobEvent
 from reelq.store.db.statements import chunks
+from reelq.store.db.types import new_id
 from reelq.store.jobs import dependents
 from reelq.store.jobs.transitions import Position, StaleMove
 from reelq.store.submission.planner import ExistingJob, Step

@@ -11,8 +11,8 @@ from reelq import intent
 from reelq.errors import CannotRefine
 from reelq.job import FINAL, ROUTES, Cause, Route, Stage, Status
 from reelq.manifest import output
-from reelq.store.db.ids import new_id
 from reelq.store.db.models import Batch, BatchState, Job
+from reelq.store.db.types import new_id
 from reelq.store.jobs.dependents import followers, is_done_with_session, session_columns
 from reelq.store.submission.request import REFINES
 

@@ -13,9 +13,9 @@ from sqlalchemy.orm import Session
 
 from reelq.job import Cause, Stage, Status
 from reelq.store.db.engine import Store
-from reelq.store.db.ids import new_id
 from reelq.store.db.models import Batch, BatchState, Job, JobEvent, Send
 from reelq.store.db.statements import PIECE_SIZE, chunks
+from reelq.store.db.types import new_id
 from reelq.store.jobs import retries
 from reelq.store.jobs.completion import reschedule
 from reelq.store.jobs.transitions import Position, StaleMove, move

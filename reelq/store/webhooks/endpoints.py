@@ -12,7 +12,7 @@ from sqlalchemy import delete, func, insert, select, update
 
 from reelq.store.db.client_models import DeliveryState, Webhook, WebhookDelivery
 from reelq.store.db.engine import Transaction
-from reelq.store.db.ids import new_id
+from reelq.store.db.types import new_id
 from reelq.store.db.vault import Vault
 from reelq.store.webhooks.outbox import Event
 

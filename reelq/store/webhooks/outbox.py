@@ -17,9 +17,9 @@ from reelq.job import FINAL, USER_CAUSES, Cause, Status
 from reelq.store.billing.ledger import costs_of
 from reelq.store.db.client_models import DeliveryState, Webhook, WebhookDelivery
 from reelq.store.db.engine import Transaction
-from reelq.store.db.ids import new_id
 from reelq.store.db.models import Batch, Job, JobEvent, Send
 from reelq.store.db.statements import add
+from reelq.store.db.types import new_id
 
 
 class Event(StrEnum):
