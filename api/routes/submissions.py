@@ -19,7 +19,7 @@ from api.routes.jobs import JobId
 from reelq.manifest import checks
 from reelq.storage import Storage
 from reelq.store import commands
-from reelq.store.billing.estimates import estimate
+from reelq.store.billing.spending import estimate
 from reelq.store.queries import lookup, rows
 from reelq.store.queries.account import account_state
 from reelq.store.submission import submitter

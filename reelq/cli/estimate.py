@@ -15,7 +15,7 @@ from reelq.cli.views.text import plural
 from reelq.manifest.checks import DEFAULT_SKILL
 from reelq.manifest.rows import Row
 from reelq.settings import Settings
-from reelq.store.billing.estimates import Estimate, estimate, estimate_rows
+from reelq.store.billing.spending import Estimate, estimate, estimate_rows
 from reelq.store.db.engine import DATABASE_FILE
 from reelq.store.db.readonly import open_read_only
 from reelq.store.queries.account import account_state, stored_token

@@ -249,7 +249,7 @@ def test_older_sends_are_told_their_batches_and_those_of_ended_rows_bear_no_more
         assert session.scalar(text("SELECT sum(cost) FROM sends")) == 3
     migrations.upgrade(store)
     with store.read() as session:
-        assert ledger.spent(session, batch_id=batch) == 3
+        assert ledger.spent(session, batch) == 3
         found = {status: session.get_one(Send, send_id) for status, send_id in sends.items()}
     assert {status: (send.outcome, send.bears_costs) for status, send in found.items()} == {
         Status.CANCELLED: (Outcome.UNCONFIRMED, False),

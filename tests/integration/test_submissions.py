@@ -110,7 +110,7 @@ def test_new_rows_make_a_new_batch_to_which_the_known_ones_move_with_all_that_is
         assert session.scalars(select(JobEvent.batch_id).distinct()).all() == [second.batch_id]
         batches, now = (first.batch_id, second.batch_id), desk.store.now(session)
         # By the limit's count, and as it is shown.
-        assert [ledger.spent(session, batch_id=batch_id) for batch_id in batches] == [0, 7]
+        assert [ledger.spent(session, batch_id) for batch_id in batches] == [0, 7]
         assert [snapshot(session, batch_id, now).credits for batch_id in batches] == [0, 7]
     desk.end(at, Status.FAILED, error_code="no_effect")  # its worker knows nothing of the move
     assert selected(desk.store, select(JobEvent.batch_id).distinct()) == [second.batch_id]

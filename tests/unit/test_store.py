@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from reelq import skills
 from reelq.manifest import checks
-from reelq.store.billing.estimates import estimate, estimate_rows
 from reelq.store.billing.ledger import split
+from reelq.store.billing.spending import estimate, estimate_rows
 from reelq.store.db import engine
 from reelq.store.db.engine import KEPT_SECONDS, QUICK_SECONDS, SKEW, Clock
 from reelq.store.db.types import Kind, new_id

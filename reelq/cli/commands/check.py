@@ -14,7 +14,7 @@ from reelq.cli.submit import SubmitOptions
 from reelq.cli.views.text import plural, show_findings
 from reelq.manifest import checks
 from reelq.settings import Settings
-from reelq.store.billing.estimates import estimate_rows
+from reelq.store.billing.spending import estimate_rows
 from reelq.store.db import migrations
 from reelq.store.db.readonly import database_message, open_read_only
 from reelq.store.queries.lookup import count_batches

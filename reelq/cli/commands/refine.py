@@ -15,7 +15,7 @@ from reelq.cli.targets import open_local, resolve_job
 from reelq.cli.views.report import report, shown_path
 from reelq.cli.views.text import safe_line, safe_lines
 from reelq.errors import CannotRefine
-from reelq.store.billing.estimates import estimate
+from reelq.store.billing.spending import estimate
 from reelq.store.commands import refine_row, would_send
 from reelq.store.queries.batch_status import snapshot
 from reelq.store.queries.rows import outcomes

@@ -7,7 +7,6 @@ the sends that may have caused it: those with `bears_costs`.
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
@@ -19,7 +18,7 @@ from reelq.nemo.types import Balance
 from reelq.store.billing.single_flight import SingleFlight, backoff, claim, release
 from reelq.store.db.engine import Store, Transaction
 from reelq.store.db.models import Account, Batch, CreditReading, Job, Outcome, Send
-from reelq.store.db.statements import add
+from reelq.store.db.statements import add, execute_dml
 
 READING_SECONDS: Final = 30.0
 """How long a claim to read the balance lasts. If another process reads after that, the late reader reads again."""
@@ -62,22 +61,11 @@ _SELECT_LIMIT: Final = (
     .join(Batch, Batch.id == Job.batch_id)
     .where(Job.id == bindparam("job_id"))
 )
-_turns: Final[dict[tuple[str, str], SingleFlight["Reading"]]] = {}
+_OF_BATCH: Final = Send.batch_id == bindparam("batch_id")
+_SUM_OF_COSTS: Final = select(func.coalesce(func.sum(Send.cost), 0)).where(_OF_BATCH)
+_ANY_SHARED_COST: Final = select(Send.id).where(_OF_BATCH, Send.shared.is_(True), Send.cost > 0).limit(1)
+_in_flight: Final[dict[tuple[str, str], SingleFlight[Balance]]] = {}
 """The single flights of readings in this process, by database and account."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """The balance at one moment, and what it tells about the time since the last reading.
-
-    `top_up` are credits gained; `unattributed` are credits lost while no send bore costs.
-    """
-
-    at: datetime
-    available: int
-    frozen: int
-    top_up: int
-    unattributed: int
 
 
 class _Overtaken(Exception):
@@ -92,17 +80,17 @@ def split(drop: int, bearers: int) -> list[int]:
 
 def take_reading(
     store: Store, account_id: str, moment: str, read: Callable[[], Balance], fresh: float = 0.0
-) -> Reading:
+) -> Balance:
     """Read the balance and record it. Readings of one account never overlap, or they could not be put in order.
 
     Callers that ask before a reading starts share it. A caller also accepts a reading that started less than `fresh`
     seconds ago. So sixty-four sends that start together cost one or two requests.
     """
-    turns = _turns.setdefault((str(store.url), account_id), SingleFlight())
-    return turns.take(lambda: _read(store, account_id, moment, read), fresh)
+    flight = _in_flight.setdefault((str(store.url), account_id), SingleFlight())
+    return flight.take(lambda: _read(store, account_id, moment, read), fresh)
 
 
-def _read(store: Store, account_id: str, moment: str, read: Callable[[], Balance]) -> Reading:
+def _read(store: Store, account_id: str, moment: str, read: Callable[[], Balance]) -> Balance:
     while True:
         claimed_until = _wait_for_claim(store, account_id)
         try:
@@ -113,9 +101,10 @@ def _read(store: Store, account_id: str, moment: str, read: Callable[[], Balance
             raise
         try:
             with store.write() as session:
-                return _record(session, account_id, moment, balance, store.now(session), claimed_until)
+                _record(session, account_id, moment, balance, store.now(session), claimed_until)
         except _Overtaken:
             continue
+        return balance
 
 
 def _wait_for_claim(store: Store, account_id: str) -> datetime:
@@ -130,7 +119,7 @@ def _wait_for_claim(store: Store, account_id: str) -> datetime:
 
 def _record(
     session: Transaction, account_id: str, moment: str, balance: Balance, now: datetime, claimed_until: datetime
-) -> Reading:
+) -> None:
     """Charge the drop to the sends that bear costs, and add the reading.
 
     The sends change first and the account last, as in every transaction: PostgreSQL locks rows as they change, and
@@ -139,15 +128,11 @@ def _record(
     drop = _drop(session, account_id, balance)
     bearers = _lock_bearers(session, account_id) if drop > 0 else ()
     _charge(session, bearers, drop)
-    reading = Reading(
-        now, balance.available, balance.frozen, top_up=max(-drop, 0), unattributed=0 if bearers else max(drop, 0)
-    )
-    values = {"available": reading.available, "frozen": reading.frozen, "total": balance.total}
-    derived = {"top_up": reading.top_up, "unattributed": reading.unattributed}
+    values = {"available": balance.available, "frozen": balance.frozen, "total": balance.total}
+    derived = {"top_up": max(-drop, 0), "unattributed": 0 if bearers else max(drop, 0)}
     add(session, CreditReading, {"account_id": account_id, "at": now, "moment": moment, **values, **derived})
     if not release(session, account_id, Account.reading_until, claimed_until):
         raise _Overtaken
-    return reading
 
 
 def _drop(session: Transaction, account_id: str, balance: Balance) -> int:
@@ -204,18 +189,12 @@ def stop_charging(session: Transaction, send_ids: Sequence[int]) -> None:
 
 def give_up_charging(session: Transaction, before: datetime) -> None:
     """Charge no later drop to sends that were settled before then: no reading has succeeded since."""
-    overdue = update(Send).where(Send.bears_costs, Send.settled_at < before).values(bears_costs=False)
-    session.execute(overdue.execution_options(synchronize_session=False))
+    execute_dml(session, update(Send).where(Send.bears_costs, Send.settled_at < before).values(bears_costs=False))
 
 
-def spent(session: Transaction, *, batch_id: str | None = None, account_id: str | None = None) -> int:
-    """What sends have cost so far: those of a batch, of an account, or of a batch through an account."""
-    query = select(func.coalesce(func.sum(Send.cost), 0))
-    if batch_id is not None:
-        query = query.where(Send.batch_id == batch_id)
-    if account_id is not None:
-        query = query.where(Send.account_id == account_id)
-    return int(session.execute(query).scalar_one())
+def spent(session: Transaction, batch_id: str) -> int:
+    """What the batch has cost so far."""
+    return int(session.execute(_SUM_OF_COSTS, {"batch_id": batch_id}).scalar_one())
 
 
 def highest_cost(session: Transaction, account_id: str) -> int:
@@ -226,9 +205,8 @@ def highest_cost(session: Transaction, account_id: str) -> int:
 
 def refused_at(session: Transaction, account_id: str) -> int:
     """The available balance when a send was last refused; 0 if none was."""
-    query = select(CreditReading.available).where(
-        CreditReading.account_id == account_id, CreditReading.moment == REFUSED
-    )
+    refused = (CreditReading.account_id == account_id, CreditReading.moment == REFUSED)
+    query = select(CreditReading.available).where(*refused)
     return session.execute(query.order_by(CreditReading.id.desc()).limit(1)).scalar_one_or_none() or 0
 
 
@@ -267,9 +245,7 @@ def limit_allows(session: Transaction, batch_id: str, account_id: str, *, genera
     limit = session.execute(query).scalar_one()
     if limit is None:
         return True
-    return (
-        spent(session, batch_id=batch_id) + reserve_needed(session, batch_id, account_id, generates=generates) <= limit
-    )
+    return spent(session, batch_id) + reserve_needed(session, batch_id, account_id, generates=generates) <= limit
 
 
 class Costs(NamedTuple):
@@ -279,13 +255,7 @@ class Costs(NamedTuple):
     shared: bool
 
 
-_OF_BATCH: Final = Send.batch_id == bindparam("batch_id")
-_SUM_OF_COSTS: Final = select(func.coalesce(func.sum(Send.cost), 0)).where(_OF_BATCH)
-_ANY_SHARED_COST: Final = select(Send.id).where(_OF_BATCH, Send.shared.is_(True), Send.cost > 0).limit(1)
-
-
 def costs_of(session: Transaction, batch_id: str) -> Costs:
     """What the batch has cost so far, and whether any of its costs is one send's part of a shared drop."""
-    parameters = {"batch_id": batch_id}
-    credits_spent = int(session.execute(_SUM_OF_COSTS, parameters).scalar_one())
-    return Costs(credits_spent, session.execute(_ANY_SHARED_COST, parameters).first() is not None)
+    credits_spent = spent(session, batch_id)
+    return Costs(credits_spent, session.execute(_ANY_SHARED_COST, {"batch_id": batch_id}).first() is not None)

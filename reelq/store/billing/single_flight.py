@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from datetime import datetime, timedelta
-from typing import Any, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from sqlalchemy import ColumnElement, Update, or_, update
 from sqlalchemy.orm import InstrumentedAttribute
 
 from reelq.store.db.engine import Transaction
 from reelq.store.db.models import Account
+from reelq.store.db.statements import execute_dml
 
 _SHORTEST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 0.5
@@ -85,8 +86,7 @@ def release(session: Transaction, account_id: str, column: Claim, claimed_until:
 
 def changed(session: Transaction, statement: Update) -> bool:
     """Execute a compare-and-set; returns whether it changed its row."""
-    result: Any = session.execute(statement, execution_options={"synchronize_session": False})
-    return bool(result.rowcount == 1)
+    return execute_dml(session, statement) == 1
 
 
 def backoff() -> Iterator[float]:

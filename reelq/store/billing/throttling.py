@@ -20,15 +20,13 @@ _BY_SEVERITY: Final = (Cause.CREDITS, Cause.PLAN, Cause.TOKEN)
 """Each cause stops the stages that the one before it stops, and more."""
 
 
-def block(session: Transaction, account_id: str, now: datetime, seconds: float) -> bool:
-    """Block all stages of the account after a 429; returns False if it is blocked already: the 429 is then no news."""
-    return _block_until(session, account_id, now + timedelta(seconds=seconds), seconds, expired_by=now)
+def block(session: Transaction, account_id: str, now: datetime, seconds: float, *, extend: bool = False) -> bool:
+    """Block all stages of the account after a 429; returns False if it is blocked already: the 429 is then no news.
 
-
-def _block_until(
-    session: Transaction, account_id: str, until: datetime, seconds: float, *, expired_by: datetime
-) -> bool:
-    expired = or_(Account.blocked_until.is_(None), Account.blocked_until <= expired_by)
+    With `extend`, a block that would end sooner is extended.
+    """
+    until = now + timedelta(seconds=seconds)
+    expired = or_(Account.blocked_until.is_(None), Account.blocked_until <= (until if extend else now))
     values = {"blocked_until": until, "block_seconds": seconds}
     return changed(session, update(Account).where(Account.id == account_id, expired).values(**values))
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from pydantic import SecretStr
@@ -13,7 +13,7 @@ from reelq.job import Cause
 from reelq.nemo.identity import Token
 from reelq.nemo.types import Grant
 from reelq.store.billing.single_flight import SingleFlight, backoff, changed, claim, release
-from reelq.store.billing.throttling import _block_until, park, record_token_quota
+from reelq.store.billing.throttling import block, park, record_token_quota
 from reelq.store.db.engine import Store, Transaction, is_unavailable
 from reelq.store.db.models import Account, AccountKind
 from reelq.store.db.vault import Vault
@@ -47,7 +47,7 @@ class StoreTokens:
         self._ask = ask
         self._quota_wait = quota_wait
         self._claim_seconds = claim_seconds
-        self._turns: SingleFlight[Token] = SingleFlight()
+        self._flight: SingleFlight[Token] = SingleFlight()
         self._token: Token | None = None
 
     def current(self) -> Token:
@@ -61,7 +61,7 @@ class StoreTokens:
     def _newer_than(self, version: int) -> Token:
         token = self._token
         while token is None or token.version <= version:
-            token = self._turns.take(lambda: self._obtain(version))
+            token = self._flight.take(lambda: self._obtain(version))
         return token
 
     def _obtain(self, version: int) -> Token:
@@ -111,8 +111,7 @@ class StoreTokens:
                 return  # the claim had expired: another process has asked since, and its answer is newer
             now = self._store.now(session)
             if record_token_quota(session, self._account_id):
-                until = now + timedelta(seconds=self._quota_wait)
-                _block_until(session, self._account_id, until, self._quota_wait, expired_by=until)
+                block(session, self._account_id, now, self._quota_wait, extend=True)
             else:
                 park(session, self._account_id, Cause.TOKEN, f"{TokenQuota()} {TokenQuota.advice}", now)
 

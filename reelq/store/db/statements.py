@@ -5,7 +5,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any, Final, TypeVar, cast
 
-from sqlalchemy import CursorResult, Insert, Table, Update, bindparam, insert, update
+from sqlalchemy import CursorResult, Delete, Insert, Table, Update, bindparam, insert, update
 
 from reelq.store.db.engine import Transaction
 from reelq.store.db.models import Base
@@ -17,7 +17,12 @@ def update_where(session: Transaction, table: type[Base], where: Mapping[str, An
     Objects that the session has already loaded are not refreshed.
     """
     statement = update_statement(table, tuple(where), tuple(values))
-    result = session.connection().execute(statement, parameters(where, values))
+    return session.connection().execute(statement, parameters(where, values)).rowcount
+
+
+def execute_dml(session: Transaction, statement: Update | Delete) -> int:
+    """Execute an update or delete; returns the number of rows. Objects already loaded are not refreshed."""
+    result = session.execute(statement, execution_options={"synchronize_session": False})
     return cast("CursorResult[Any]", result).rowcount
 
 

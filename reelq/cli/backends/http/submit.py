@@ -19,7 +19,7 @@ from reelq.cli.submit import SubmitOptions, confirm, manifest_error, show_limit
 from reelq.cli.views.text import plural, show_findings
 from reelq.errors import ServiceAway, ServiceRefused
 from reelq.manifest import checks
-from reelq.store.billing.estimates import Estimate
+from reelq.store.billing.spending import Estimate
 from reelq.store.submission.request import Submission
 
 _IN_PROGRESS: Final = "under_way"
