@@ -24,6 +24,7 @@ from reelq.manifest.inputs import UploadedFile, UploadedFiles
 from reelq.storage import PREFIX, Storage, hash_of
 from reelq.store import assets
 from reelq.store.billing import accounts
+from reelq.store.db.client_models import Asset
 from reelq.store.submission import submitter
 from reelq.store.submission.request import Submission
 
@@ -214,7 +215,7 @@ def _hashes_in(text: bytes) -> set[str]:
     return {match.decode() for match in _ASSET_ID.findall(text.replace(b"\0", b""))}
 
 
-def _asset(storage: Storage, asset: assets.Uploaded) -> UploadedFile:
+def _asset(storage: Storage, asset: Asset) -> UploadedFile:
     return UploadedFile(asset.sha256, asset.size, asset.name, partial(storage.path, asset.sha256))
 
 

@@ -4,17 +4,17 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import Path, Request, Response
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field
 
 from api.deps import After, Caller, Here, Limit, Page, Service, page
 from api.errors import Problem, not_found
 from api.idempotency import REPLAYED, CreatedResponse, Key, fingerprint, run_once
 from reelq import egress
 from reelq.store.api_keys import Holder
-from reelq.store.db.client_models import DeliveryState
+from reelq.store.db.client_models import DeliveryState, Webhook, WebhookDelivery
 from reelq.store.db.engine import Transaction
 from reelq.store.webhooks import endpoints
-from reelq.store.webhooks.endpoints import Delivery, Endpoint, EndpointDisabled, TooManyEndpoints
+from reelq.store.webhooks.endpoints import EndpointDisabled, TooManyEndpoints
 from reelq.store.webhooks.outbox import Event
 
 WebhookId = Annotated[str, Path(pattern=r"^hook_[0-9a-z]{22}$", examples=["hook_01k9z3c0q2m4x6v8b1n5s7"])]
@@ -56,7 +56,7 @@ class WebhookShown(BaseModel):
     why: str
 
     @classmethod
-    def of(cls, endpoint: Endpoint) -> "WebhookShown":
+    def of(cls, endpoint: Webhook) -> "WebhookShown":
         """Build it from a record of the store."""
         return cls.model_validate(endpoint, from_attributes=True)
 
@@ -73,8 +73,8 @@ class DeliveryShown(BaseModel):
 
     id: str
     event: Event
-    batch: str
-    job: str | None
+    batch: str = Field(validation_alias=AliasChoices("batch", "batch_id"))
+    job: str | None = Field(validation_alias=AliasChoices("job", "job_id"))
     state: DeliveryState
     attempts: int
     due_at: datetime
@@ -85,7 +85,7 @@ class DeliveryShown(BaseModel):
     delivered_at: datetime | None
 
     @classmethod
-    def of(cls, delivery: Delivery) -> "DeliveryShown":
+    def of(cls, delivery: WebhookDelivery) -> "DeliveryShown":
         """Build it from a record of the store."""
         return cls.model_validate(delivery, from_attributes=True)
 
@@ -174,7 +174,7 @@ def redeliver(here: Here, caller: Caller, webhook_id: WebhookId, delivery_id: De
     return DeliveryShown.of(delivery)
 
 
-def _own(session: Transaction, owner: str, webhook_id: str) -> Endpoint:
+def _own(session: Transaction, owner: str, webhook_id: str) -> Webhook:
     found = endpoints.endpoint(session, owner, webhook_id)
     if found is None:
         raise not_found("webhook")

@@ -2,15 +2,17 @@
 
 import hashlib
 import secrets
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import select, update
 
 from reelq.store.db.client_models import ApiKey, Scope
 from reelq.store.db.engine import UNAVAILABLE, Store, Transaction
+from reelq.store.db.statements import execute_dml
 from reelq.store.db.types import new_id
 
 PREFIX: Final = "rq_"
@@ -20,22 +22,6 @@ _USE_RECORDED_EVERY: Final = timedelta(minutes=1)
 """`used_at` is updated this rarely, since a write per request would make all readers wait for writers."""
 _MAX_LENGTH: Final = 200
 _SCOPES_ASCENDING: Final = (Scope.READ, Scope.SUBMIT, Scope.ADMIN)
-_COLUMNS: Final = (
-    ApiKey.id, ApiKey.owner, ApiKey.scope, ApiKey.hint, ApiKey.created_at, ApiKey.used_at, ApiKey.revoked_at,
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """An API key without its secret."""
-
-    id: str
-    owner: str
-    scope: Scope
-    hint: str
-    created_at: datetime
-    used_at: datetime | None
-    revoked_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +39,13 @@ class Holder:
         return _SCOPES_ASCENDING.index(self.scope) >= _SCOPES_ASCENDING.index(scope)
 
 
-def create(store: Store, owner: str, scope: Scope = Scope.SUBMIT) -> tuple[Key, str]:
+def create(store: Store, owner: str, scope: Scope = Scope.SUBMIT) -> tuple[ApiKey, str]:
     """Create a key. Returns it with its secret, which can't be shown again."""
     secret = f"{PREFIX}{secrets.token_urlsafe(_RANDOM_BYTES)}"
     with store.write() as session:
-        key = Key(new_id("key"), owner, scope, secret[:_HINT_LENGTH], store.now(session), None, None)
-        values = {"id": key.id, "owner": owner, "scope": scope, "hint": key.hint, "created_at": key.created_at}
-        session.execute(insert(ApiKey).values(**values, hash=_hash(secret)))
+        values = {"owner": owner, "scope": scope, "hash": _hash(secret), "hint": secret[:_HINT_LENGTH]}
+        key = ApiKey(id=new_id("key"), **values, created_at=store.now(session), used_at=None, revoked_at=None)
+        session.add(key)
     return key, secret
 
 
@@ -89,21 +75,17 @@ def is_valid(session: Transaction, key_id: str) -> bool:
     return session.execute(good).first() is not None
 
 
-def all_keys(store: Store) -> list[Key]:
+def all_keys(store: Store) -> Sequence[ApiKey]:
     """All keys, also revoked ones, ordered by owner and age."""
     with store.read() as session:
-        rows = session.execute(select(*_COLUMNS).order_by(ApiKey.owner, ApiKey.id))
-        return [Key(*row) for row in rows]
+        return session.scalars(select(ApiKey).order_by(ApiKey.owner, ApiKey.id)).all()
 
 
 def revoke(store: Store, key_id: str) -> bool:
     """Revoke a key; False if there is no such key or it is revoked already."""
     with store.write() as session:
-        not_revoked = (ApiKey.id == key_id, ApiKey.revoked_at.is_(None))
-        result = session.execute(
-            update(ApiKey).where(*not_revoked).values(revoked_at=store.now(session)).returning(ApiKey.id)
-        )
-        return result.first() is not None
+        not_revoked = update(ApiKey).where(ApiKey.id == key_id, ApiKey.revoked_at.is_(None))
+        return execute_dml(session, not_revoked.values(revoked_at=store.now(session))) == 1
 
 
 def _hash(secret: str) -> str:

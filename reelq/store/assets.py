@@ -1,11 +1,10 @@
 """Uploaded files: equal contents are stored once, and each owner sees only their own uploads."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -18,32 +17,19 @@ from reelq.store.db.models import Job
 from reelq.store.db.statements import chunks
 from reelq.store.jobs.views import JobView
 
-_COLUMNS: Final = (Asset.sha256, Asset.size, Asset.name, Asset.created_at)
 
-
-@dataclass(frozen=True, slots=True)
-class Uploaded:
-    """An uploaded file as its owner sees it."""
-
-    sha256: str
-    size: int
-    name: str
-    created_at: datetime
-
-
-def find(session: Transaction, owner: str, sha256: str) -> Uploaded | None:
+def find(session: Transaction, owner: str, sha256: str) -> Asset | None:
     """The owner's upload with this content; None if this owner has not uploaded it, even if others have."""
-    row = session.execute(select(*_COLUMNS).where(Asset.owner == owner, Asset.sha256 == sha256)).one_or_none()
-    return Uploaded(*row) if row else None
+    return session.get(Asset, (owner, sha256))
 
 
-def use(session: Transaction, owner: str, hashes: Iterable[str], now: datetime) -> dict[str, Uploaded]:
+def use(session: Transaction, owner: str, hashes: Iterable[str], now: datetime) -> dict[str, Asset]:
     """The owner's uploads with these contents, by hash. Marks them as used now."""
-    uploads: dict[str, Uploaded] = {}
+    uploads: dict[str, Asset] = {}
     for some in chunks(sorted(set(hashes))):
         own = (Asset.owner == owner, Asset.sha256.in_(some))
         session.execute(update(Asset).where(*own).values(used_at=now))
-        uploads |= {row.sha256: Uploaded(*row) for row in session.execute(select(*_COLUMNS).where(*own))}
+        uploads |= {asset.sha256: asset for asset in session.scalars(select(Asset).where(*own))}
     return uploads
 
 
@@ -52,19 +38,15 @@ def record(store: Store, owner: str, uploads: Sequence[tuple[str, Stored]]) -> b
 
     A content that the owner has uploaded before keeps its first name.
     """
+    named = {stored.sha256: (name, stored) for name, stored in uploads}
     while True:
         with suppress(IntegrityError), store.write() as session:  # a concurrent request has inserted the same upload
-            return _record(
-                session, owner, {stored.sha256: (name, stored) for name, stored in uploads}, store.now(session)
-            )
-
-
-def _record(session: Transaction, owner: str, uploads: Mapping[str, tuple[str, Stored]], now: datetime) -> bool:
-    known = use(session, owner, uploads, now)
-    new = [_values(owner, *uploads[sha256], now) for sha256 in sorted(uploads.keys() - known.keys())]
-    if new:
-        session.execute(insert(Asset), new)
-    return bool(new)
+            now = store.now(session)
+            known = use(session, owner, named, now)
+            new = [_values(owner, *named[sha256], now) for sha256 in sorted(named.keys() - known.keys())]
+            if new:
+                session.execute(insert(Asset), new)
+            return bool(new)
 
 
 def upload_names(session: Transaction, job: JobView) -> list[str]:
@@ -87,14 +69,8 @@ def input_hashes(job: Job | JobView) -> Sequence[str]:
 
 
 def _values(owner: str, name: str, stored: Stored, now: datetime) -> dict[str, Any]:
-    return {
-        "owner": owner,
-        "sha256": stored.sha256,
-        "size": stored.size,
-        "name": _file_name(name),
-        "created_at": now,
-        "used_at": now,
-    }
+    values = {"owner": owner, "sha256": stored.sha256, "size": stored.size, "name": _file_name(name)}
+    return {**values, "created_at": now, "used_at": now}
 
 
 def _file_name(name: str) -> str:

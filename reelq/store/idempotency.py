@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import delete, insert, update
+from sqlalchemy import ColumnElement, delete, insert, update
 from sqlalchemy.exc import IntegrityError
 
 from reelq.store.db.client_models import IdempotencyKey
 from reelq.store.db.engine import Store, Transaction
+from reelq.store.db.statements import execute_dml
 
 TTL: Final = timedelta(hours=24)
 """How long an answer is replayed."""
@@ -83,9 +84,8 @@ def _claim(
 
 def answer(session: Transaction, claimed: Claim, status: int, body: str) -> None:
     """Store the answer of a request that has been served."""
-    its_key = (IdempotencyKey.owner == claimed.owner, IdempotencyKey.key == claimed.key)
-    unanswered = (*its_key, IdempotencyKey.made_id == claimed.made_id, IdempotencyKey.status.is_(None))
-    session.execute(update(IdempotencyKey).where(*unanswered).values(status=status, answer=body))
+    same_request = (*_unanswered(claimed), IdempotencyKey.made_id == claimed.made_id)
+    session.execute(update(IdempotencyKey).where(*same_request).values(status=status, answer=body))
 
 
 def release(session: Transaction, claimed: Claim, now: datetime) -> None:
@@ -95,22 +95,18 @@ def release(session: Transaction, claimed: Claim, now: datetime) -> None:
 
 def discard(session: Transaction, claimed: Claim) -> bool:
     """Delete the key of a request that was refused without creating anything: a corrected request may use it."""
-    result: Any = session.execute(delete(IdempotencyKey).where(*_still_claimed(claimed)))
-    return bool(result.rowcount == 1)
+    return execute_dml(session, delete(IdempotencyKey).where(*_still_claimed(claimed))) == 1
 
 
 def forget(session: Transaction, now: datetime) -> int:
     """Delete expired keys; returns their number."""
-    statement = delete(IdempotencyKey).where(IdempotencyKey.created_at < now - TTL)
-    result: Any = session.execute(statement.execution_options(synchronize_session=False))
-    return int(result.rowcount)
+    return execute_dml(session, delete(IdempotencyKey).where(IdempotencyKey.created_at < now - TTL))
 
 
-def _still_claimed(claimed: Claim) -> tuple[Any, ...]:
+def _still_claimed(claimed: Claim) -> tuple[ColumnElement[bool], ...]:
     """Conditions for this very claim: a later attempt may have claimed the request since."""
-    unanswered = (
-        IdempotencyKey.owner == claimed.owner,
-        IdempotencyKey.key == claimed.key,
-        IdempotencyKey.status.is_(None),
-    )
-    return (*unanswered, IdempotencyKey.held_until == claimed.held_until)
+    return (*_unanswered(claimed), IdempotencyKey.held_until == claimed.held_until)
+
+
+def _unanswered(claimed: Claim) -> tuple[ColumnElement[bool], ...]:
+    return IdempotencyKey.owner == claimed.owner, IdempotencyKey.key == claimed.key, IdempotencyKey.status.is_(None)

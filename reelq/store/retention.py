@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import delete, func, select
 
@@ -19,7 +19,7 @@ from reelq.store.db.client_models import Asset
 from reelq.store.db.engine import Store, Transaction
 from reelq.store.db.models import Batch, Job
 from reelq.store.db.readonly import safe_address
-from reelq.store.db.statements import chunks
+from reelq.store.db.statements import chunks, execute_dml
 
 log = logging.getLogger(__name__)
 _GRACE_PERIOD: Final = timedelta(seconds=GRACE_SECONDS)
@@ -30,8 +30,7 @@ def delete_batches(session: Transaction, now: datetime, days: float) -> int:
     open_job = select(Job.id).where(Job.batch_id == Batch.id, Job.status.not_in(FINAL)).exists()
     last_end = select(func.max(Job.finished_at)).where(Job.batch_id == Batch.id).scalar_subquery()
     old = select(Batch.id).where(~open_job, func.coalesce(last_end, Batch.created_at) < now - timedelta(days=days))
-    result: Any = session.execute(delete(Batch).where(Batch.id.in_(old)).execution_options(synchronize_session=False))
-    return int(result.rowcount)
+    return execute_dml(session, delete(Batch).where(Batch.id.in_(old)))
 
 
 def delete_uploads(session: Transaction, now: datetime, days: float) -> int:
@@ -45,8 +44,7 @@ def delete_uploads(session: Transaction, now: datetime, days: float) -> int:
     for owner, oldest_batch in session.execute(owners).all():
         oldest_in_use = min(oldest_batch, now) - _GRACE_PERIOD
         unused = (Asset.owner == owner, Asset.used_at < min(oldest_in_use, now - timedelta(days=days)))
-        result: Any = session.execute(delete(Asset).where(*unused).execution_options(synchronize_session=False))
-        deleted += int(result.rowcount)
+        deleted += execute_dml(session, delete(Asset).where(*unused))
     return deleted
 
 

@@ -10,8 +10,7 @@ from reelq.cli.views.lines import print_json
 from reelq.cli.views.text import aligned, safe_line
 from reelq.errors import UnknownName
 from reelq.store import api_keys
-from reelq.store.api_keys import Key
-from reelq.store.db.client_models import Scope
+from reelq.store.db.client_models import ApiKey, Scope
 
 _HEADINGS: Final = ("key", "owner", "may", "begins", "made", "last used", "")
 _SHORTEST_PART: Final = 3
@@ -92,7 +91,7 @@ def revoke(key: str) -> None:
     click.echo(f"{description} is revoked." if revoked else f"{description} was already revoked.")
 
 
-def _find_key(local: Deployment, word: str) -> Key:
+def _find_key(local: Deployment, word: str) -> ApiKey:
     known = api_keys.all_keys(local.store)
     found = [key for key in known if key.id == word] or [key for key in known if _has_id_prefix(key, word)]
     if len(found) == 1:
@@ -102,12 +101,12 @@ def _find_key(local: Deployment, word: str) -> Key:
     raise UnknownName(f"No key has the id {word!r}", "Run `reelq keys list` to see all keys.")
 
 
-def _has_id_prefix(key: Key, word: str) -> bool:
+def _has_id_prefix(key: ApiKey, word: str) -> bool:
     """Match by id, not by secret: nobody should type a secret where others can see it."""
     return len(word.removeprefix("key_")) >= _SHORTEST_PART and key.id.startswith((word, f"key_{word}"))
 
 
-def _cells(key: Key) -> tuple[str, ...]:
+def _cells(key: ApiKey) -> tuple[str, ...]:
     revoked = f"revoked {_format_time(key.revoked_at)}" if key.revoked_at else ""
     used = _format_time(key.used_at) or "never"
     return (key.id, safe_line(key.owner), str(key.scope), f"{key.hint}…", _format_time(key.created_at), used, revoked)
@@ -117,7 +116,7 @@ def _format_time(at: datetime | None) -> str:
     return f"{at.astimezone():%Y-%m-%d %H:%M}" if at else ""
 
 
-def _as_data(key: Key) -> dict[str, Any]:
+def _as_data(key: ApiKey) -> dict[str, Any]:
     data = {"key": key.id, "owner": key.owner, "scope": str(key.scope), "begins": key.hint}
     times = {"created_at": key.created_at, "used_at": key.used_at, "revoked_at": key.revoked_at}
     return data | {name: at.isoformat() if at else None for name, at in times.items()}

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Select, delete, func, select, text, update
 
 from reelq.store.db.client_models import DeliveryState, Webhook, WebhookDelivery
 from reelq.store.db.engine import Transaction
+from reelq.store.db.statements import execute_dml
 
 RETRY_DELAYS: Final = (5.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0, 36_000.0)
 """Seconds between attempts. A delivery fails for good when the attempt after the last wait fails."""
@@ -114,12 +115,8 @@ def _is_due_at(webhook_id: Any, now: datetime) -> tuple[ColumnElement[bool], ...
 def _mark_in_flight(session: Transaction, webhook_id: str, now: datetime, most: int) -> list[DeliveryMessage]:
     rows = session.execute(_next(webhook_id, now, most)).all()
     in_flight = {"due_at": now + timedelta(seconds=LOST_AFTER_SECONDS), "error": "", "status_code": None}
-    session.execute(
-        update(WebhookDelivery)
-        .where(WebhookDelivery.id.in_([row.id for row in rows]))
-        .values(**in_flight)
-        .execution_options(synchronize_session=False)
-    )
+    marked = update(WebhookDelivery).where(WebhookDelivery.id.in_([row.id for row in rows]))
+    execute_dml(session, marked.values(**in_flight))
     return [DeliveryMessage(row.id, row.attempts, f"{row.event} · {webhook_id}") for row in rows]
 
 
@@ -181,35 +178,21 @@ def disable_endpoint(
 
     It locks the endpoint's row before its deliveries, in the same order as a deletion does.
     """
-    session.execute(
-        update(Webhook)
-        .where(Webhook.id == letter.webhook_id, Webhook.disabled_at.is_(None))
-        .values(disabled_at=now, why=error)
-        .execution_options(synchronize_session=False)
-    )
+    enabled = update(Webhook).where(Webhook.id == letter.webhook_id, Webhook.disabled_at.is_(None))
+    execute_dml(session, enabled.values(disabled_at=now, why=error))
     record_failure(session, letter, now, error, status_code, None)
-    session.execute(
-        update(WebhookDelivery)
-        .where(WebhookDelivery.webhook_id == letter.webhook_id, _PENDING)
-        .values(state=DeliveryState.FAILED, error=_DISABLED)
-        .execution_options(synchronize_session=False)
-    )
+    pending = update(WebhookDelivery).where(WebhookDelivery.webhook_id == letter.webhook_id, _PENDING)
+    execute_dml(session, pending.values(state=DeliveryState.FAILED, error=_DISABLED))
 
 
 def delete_old(session: Transaction, now: datetime, days: float) -> int:
     """Delete deliveries that have ended and are older than `days`, up to a limit. Returns their number."""
     ended = (WebhookDelivery.state != DeliveryState.PENDING, WebhookDelivery.created_at < now - timedelta(days=days))
     old = select(WebhookDelivery.id).where(*ended).limit(_DELETED_AT_ONCE)
-    result: Any = session.execute(
-        delete(WebhookDelivery).where(WebhookDelivery.id.in_(old)).execution_options(synchronize_session=False)
-    )
-    return int(result.rowcount)
+    return execute_dml(session, delete(WebhookDelivery).where(WebhookDelivery.id.in_(old)))
 
 
 def _change(session: Transaction, delivery_id: str, fence: int, **values: Any) -> bool:
     """Set columns of a delivery if it is still pending and no newer attempt has begun; returns whether it did."""
     there = (WebhookDelivery.id == delivery_id, WebhookDelivery.attempts == fence, _PENDING)
-    result: Any = session.execute(
-        update(WebhookDelivery).where(*there).values(**values).execution_options(synchronize_session=False)
-    )
-    return bool(result.rowcount == 1)
+    return execute_dml(session, update(WebhookDelivery).where(*there).values(**values)) == 1

@@ -3,15 +3,15 @@
 import base64
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from pydantic import SecretStr
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, select, update
 
 from reelq.store.db.client_models import DeliveryState, Webhook, WebhookDelivery
 from reelq.store.db.engine import Transaction
+from reelq.store.db.statements import execute_dml
 from reelq.store.db.types import new_id
 from reelq.store.db.vault import Vault
 from reelq.store.webhooks.outbox import Event
@@ -29,43 +29,6 @@ class TooManyEndpoints(Exception):
 
 class EndpointDisabled(Exception):
     """The endpoint is disabled: nothing is sent to it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """An endpoint and the events that it receives."""
-
-    id: str
-    url: str
-    events: list[str]
-    created_at: datetime
-    disabled_at: datetime | None
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """One event for one endpoint, with the state of its delivery."""
-
-    id: str
-    event: str
-    batch: str
-    job: str | None
-    state: DeliveryState
-    attempts: int
-    due_at: datetime
-    status_code: int | None
-    error: str
-    created_at: datetime
-    delivered_at: datetime | None
-
-
-_ENDPOINT: Final = (Webhook.id, Webhook.url, Webhook.events, Webhook.created_at, Webhook.disabled_at, Webhook.why)
-_DELIVERY: Final = (
-    WebhookDelivery.id, WebhookDelivery.event, WebhookDelivery.batch_id, WebhookDelivery.job_id, WebhookDelivery.state,
-    WebhookDelivery.attempts, WebhookDelivery.due_at, WebhookDelivery.status_code, WebhookDelivery.error,
-    WebhookDelivery.created_at, WebhookDelivery.delivered_at,
-)  # fmt: skip
 
 
 def new_secret() -> str:
@@ -91,23 +54,26 @@ def create(
     secret: str,
     now: datetime,
     webhook_id: str = "",
-) -> Endpoint:
-    """Create an endpoint. Raises TooMany at the limit. A second call with the same id returns the existing endpoint."""
+) -> Webhook:
+    """Create an endpoint. Raises at the limit. A second call with the same id returns the existing endpoint."""
     _lock_owner(session, owner)
     if webhook_id and (existing := endpoint(session, owner, webhook_id)):
         return existing
     if session.execute(select(func.count()).where(Webhook.owner == owner)).scalar_one() >= MAX_ENDPOINTS:
         raise TooManyEndpoints(f"{owner} has {MAX_ENDPOINTS} endpoints")
-    values = {
-        "id": webhook_id or new_id("hook"),
-        "owner": owner,
-        "url": url,
-        "secret": vault.lock(SecretStr(secret)),
-        "events": [str(event) for event in Event if event in events],
-        "created_at": now,
-    }
-    row = session.execute(insert(Webhook).values(**values).returning(*_ENDPOINT)).one()
-    return Endpoint(*row)
+    created = Webhook(
+        id=webhook_id or new_id("hook"),
+        owner=owner,
+        url=url,
+        secret=vault.lock(SecretStr(secret)),
+        events=[str(event) for event in Event if event in events],
+        created_at=now,
+        disabled_at=None,
+        why="",
+    )
+    session.add(created)
+    session.flush()
+    return created
 
 
 def _lock_owner(session: Transaction, owner: str) -> None:
@@ -123,48 +89,44 @@ def secret_of(session: Transaction, vault: Vault, owner: str, webhook_id: str) -
     return None if encrypted is None else vault.unlock(encrypted).get_secret_value()
 
 
-def endpoints(session: Transaction, owner: str, limit: int, before: str | None = None) -> list[Endpoint]:
+def endpoints(session: Transaction, owner: str, limit: int, before: str | None = None) -> Sequence[Webhook]:
     """The owner's endpoints, newest first."""
-    query = select(*_ENDPOINT).where(Webhook.owner == owner)
+    query = select(Webhook).where(Webhook.owner == owner)
     if before is not None:
         query = query.where(Webhook.id < before)
-    return [Endpoint(*row) for row in session.execute(query.order_by(Webhook.id.desc()).limit(limit))]
+    return session.scalars(query.order_by(Webhook.id.desc()).limit(limit)).all()
 
 
-def endpoint(session: Transaction, owner: str, webhook_id: str) -> Endpoint | None:
+def endpoint(session: Transaction, owner: str, webhook_id: str) -> Webhook | None:
     """The endpoint with this id, if it belongs to the owner."""
-    row = session.execute(select(*_ENDPOINT).where(Webhook.owner == owner, Webhook.id == webhook_id)).one_or_none()
-    return Endpoint(*row) if row else None
+    return session.scalars(select(Webhook).where(Webhook.owner == owner, Webhook.id == webhook_id)).one_or_none()
 
 
 def delete_endpoint(session: Transaction, owner: str, webhook_id: str) -> bool:
     """Delete an endpoint with all its deliveries; False if the owner has no endpoint with this id."""
-    statement = delete(Webhook).where(Webhook.owner == owner, Webhook.id == webhook_id)
-    result: Any = session.execute(statement.execution_options(synchronize_session=False))
-    return bool(result.rowcount == 1)
+    return execute_dml(session, delete(Webhook).where(Webhook.owner == owner, Webhook.id == webhook_id)) == 1
 
 
-def deliveries(session: Transaction, webhook_id: str, limit: int, before: str | None = None) -> list[Delivery]:
+def deliveries(
+    session: Transaction, webhook_id: str, limit: int, before: str | None = None
+) -> Sequence[WebhookDelivery]:
     """The deliveries of an endpoint, newest first."""
-    query = select(*_DELIVERY).where(WebhookDelivery.webhook_id == webhook_id)
+    query = select(WebhookDelivery).where(WebhookDelivery.webhook_id == webhook_id)
     if before is not None:
         query = query.where(WebhookDelivery.id < before)
-    return [Delivery(*row) for row in session.execute(query.order_by(WebhookDelivery.id.desc()).limit(limit))]
+    return session.scalars(query.order_by(WebhookDelivery.id.desc()).limit(limit)).all()
 
 
-def redeliver(session: Transaction, webhook_id: str, delivery_id: str, now: datetime) -> Delivery | None:
-    """Send a delivery again at once under the same id, whatever its state. Raises Disabled if the endpoint is disabled.
+def redeliver(session: Transaction, webhook_id: str, delivery_id: str, now: datetime) -> WebhookDelivery | None:
+    """Send a delivery again at once under the same id, whatever its state. Raises if the endpoint is disabled.
 
     Its attempts are still counted: a delivery that has used them all gets just one more.
     """
     disabled = select(Webhook.disabled_at).where(Webhook.id == webhook_id)
     if session.execute(disabled).scalar_one_or_none() is not None:
         raise EndpointDisabled(f"{webhook_id} is disabled")
-    statement = update(WebhookDelivery).where(
-        WebhookDelivery.id == delivery_id, WebhookDelivery.webhook_id == webhook_id
-    )
-    statement = statement.values(state=DeliveryState.PENDING, due_at=now, error="", status_code=None, delivered_at=None)
-    row: Any = session.execute(
-        statement.returning(*_DELIVERY).execution_options(synchronize_session=False)
-    ).one_or_none()
-    return Delivery(*row) if row else None
+    same = (WebhookDelivery.id == delivery_id, WebhookDelivery.webhook_id == webhook_id)
+    values = {"state": DeliveryState.PENDING, "due_at": now, "error": "", "status_code": None, "delivered_at": None}
+    if not execute_dml(session, update(WebhookDelivery).where(*same).values(**values)):
+        return None
+    return session.get_one(WebhookDelivery, delivery_id)

@@ -18,7 +18,7 @@ from reelq.store.billing.ledger import costs_of
 from reelq.store.db.client_models import DeliveryState, Webhook, WebhookDelivery
 from reelq.store.db.engine import Transaction
 from reelq.store.db.models import Batch, Job, JobEvent, Send
-from reelq.store.db.statements import add
+from reelq.store.db.statements import add, execute_dml
 from reelq.store.db.types import new_id
 
 
@@ -32,11 +32,7 @@ class Event(StrEnum):
 
 
 _EVENT_OF_STATUS: Final = MappingProxyType(
-    {
-        Status.SUCCEEDED: Event.JOB_SUCCEEDED,
-        Status.FAILED: Event.JOB_FAILED,
-        Status.WAITING: Event.JOB_WAITING,
-    }
+    {Status.SUCCEEDED: Event.JOB_SUCCEEDED, Status.FAILED: Event.JOB_FAILED, Status.WAITING: Event.JOB_WAITING}
 )
 # The endpoints are locked until the commit: if one were deleted meanwhile, inserting its delivery would fail, and the
 # job's transition would be rolled back with it.
@@ -74,7 +70,7 @@ def write_job_event(session: Transaction, job_id: str, event: Event, now: dateti
         _write_deliveries(session, ids, event, now, job.batch_id, job.id, _job_data(job))
 
 
-def write_batch_event(session: Transaction, batch_id: str, now: datetime) -> None:
+def _write_batch_event(session: Transaction, batch_id: str, now: datetime) -> None:
     """Write a delivery with the result of the batch for each endpoint that asks for it."""
     if not (ids := list(_subscribers(session, _ENDPOINTS_OF_BATCH, batch_id, Event.BATCH_FINISHED))):
         return
@@ -170,15 +166,10 @@ def mark_finished(session: Transaction, batch_id: str, now: datetime) -> bool:
     if session.execute(unfinished.with_for_update(skip_locked=True, key_share=True)).first() is None:
         return False
     # A separate statement, after the lock: only now no other transaction can reopen the batch.
-    statement = (
-        update(Batch)
-        .where(Batch.id == batch_id, *_all_rows_ended(Batch.id))
-        .values(finished_at=now)
-        .returning(Batch.id)
-    )
-    if session.execute(statement.execution_options(synchronize_session=False)).first() is None:
+    statement = update(Batch).where(Batch.id == batch_id, *_all_rows_ended(Batch.id)).values(finished_at=now)
+    if not execute_dml(session, statement):
         return False
-    write_batch_event(session, batch_id, now)
+    _write_batch_event(session, batch_id, now)
     return True
 
 
@@ -195,8 +186,7 @@ def lock_batch(session: Transaction, job_id: str) -> bool:
 def reopen(session: Transaction, job_id: str) -> None:
     """Mark the job's batch as unfinished, because the job runs again. Endpoints are notified again when it finishes."""
     its_batch = select(Job.batch_id).where(Job.id == job_id).scalar_subquery()
-    statement = update(Batch).where(Batch.id == its_batch).values(finished_at=None)
-    session.execute(statement.execution_options(synchronize_session=False))
+    execute_dml(session, update(Batch).where(Batch.id == its_batch).values(finished_at=None))
 
 
 def _all_rows_ended(batch_id: InstrumentedAttribute[str]) -> tuple[ColumnElement[bool], ...]:
