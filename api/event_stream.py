@@ -16,7 +16,8 @@ from fastapi import Header, Query
 from fastapi.responses import StreamingResponse
 
 from api.deps import Service
-from api.schemas import Counts, EventShown
+from api.schemas import EventShown
+from reelq.job import Status
 from reelq.store import api_keys, commands
 from reelq.store.api_keys import Holder
 from reelq.store.db.engine import Store, is_unavailable
@@ -162,17 +163,10 @@ def _poll(store: Store, tail: EventSource, mark: Cursor, key_id: str) -> _Poll |
 
 def _end_block(store: Store, tail: EventSource, mark: Cursor) -> str:
     with store.read() as session:
-        by_place = commands.job_counts(session, tail.batch_id)
-    counts = Counts()
-    for (_, status), count in by_place.items():
-        setattr(counts, status, getattr(counts, status) + count)
-    data = {
-        "batch": tail.batch_id,
-        "job": tail.job_id or None,
-        "total": by_place.total(),
-        "counts": counts.model_dump(),
-    }
-    return _block("end", data, mark)
+        counts = commands.job_counts(session, tail.batch_id)
+    by_status = {str(status): counts[status] for status in Status}
+    subject = {"batch": tail.batch_id, "job": tail.job_id or None}
+    return _block("end", {**subject, "total": counts.total(), "counts": by_status}, mark)
 
 
 def _event_blocks(news: EventPage) -> Iterator[str]:

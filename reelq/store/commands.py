@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Final
 
 from sqlalchemy import ColumnElement, and_, func, or_, select, update
-from sqlalchemy.orm import Session
 
 from reelq.errors import CannotRefine
 from reelq.job import FINAL, USER_CAUSES, Cause, Route, Status
@@ -22,9 +21,9 @@ from reelq.store.jobs.transitions import Position, StaleMove, move
 from reelq.store.submission import refinement
 from reelq.store.submission.request import REFINES
 
-AT_ONCE: Final = 250
+_AT_ONCE: Final = 250
 """The number of rows changed in one transaction, so that workers can write in between."""
-AT_ONCE_IN_BULK: Final = 2500
+_AT_ONCE_IN_BULK: Final = 2500
 """The same for rows that are changed together in one statement."""
 _PAUSE_SECONDS: Final = 0.1
 """The pause between transactions on SQLite: its waiting writers poll, and would always find the next one begun."""
@@ -39,19 +38,15 @@ class ActionCounts:
     soon: int = 0
 
 
-def retry_batch(store: Store, batch_id: str, *, at_once: int = AT_ONCE) -> ActionCounts:
+def retry_batch(store: Store, batch_id: str, *, at_once: int = _AT_ONCE) -> ActionCounts:
     """Retry all failed rows of a batch; rows that were cancelled because of them follow."""
-    pieces = _pieces(store, batch_id, Job.status == Status.FAILED, most=at_once)
-    done = sum(_retry_some(store, batch_id, rows) for rows in pieces)
+    done = 0
+    for ids in _pieces(store, batch_id, Job.status == Status.FAILED, most=at_once):
+        with store.write() as session:
+            _reactivate(session, batch_id)
+            done += _apply_to_each(session, ids, store.now(session), retries.retry)
     with store.read() as session:
-        total = select(func.count()).where(Job.batch_id == batch_id)
-        return ActionCounts(done, not_so=session.execute(total).scalar_one() - done)
-
-
-def _retry_some(store: Store, batch_id: str, ids: Sequence[str]) -> int:
-    with store.write() as session:
-        _reactivate(session, batch_id)
-        return _apply_to_each(session, ids, store.now(session), retries.retry)
+        return ActionCounts(done, not_so=job_counts(session, batch_id).total() - done)
 
 
 def retry_row(store: Store, job_id: str, storage: Storage | None = None) -> bool:
@@ -73,19 +68,22 @@ def retry_row(store: Store, job_id: str, storage: Storage | None = None) -> bool
         return done
 
 
-def cancel_batch(store: Store, batch_id: str, *, at_once: int = AT_ONCE_IN_BULK) -> ActionCounts:
+def cancel_batch(store: Store, batch_id: str, *, at_once: int = _AT_ONCE_IN_BULK) -> ActionCounts:
     """Cancel a batch. Rows that are running end at their next event.
 
     If this is interrupted, it can be repeated: the batch is marked as cancelled first, so no more rows start.
     """
     with store.write() as session:
         before = job_counts(session, batch_id)
-        mark_cancelled(session, batch_id)
+        # From now on a row that is claimed ends, and running rows are asked to end.
+        session.execute(update(Batch).where(Batch.id == batch_id).values(state=BatchState.CANCELLED))
+        running_jobs = (Job.batch_id == batch_id, Job.status == Status.RUNNING)
+        session.execute(update(Job).where(*running_jobs).values(cancel_wished=True))
     done = 0
-    for ids in _pieces(store, batch_id, *NOT_RUNNING, most=at_once):
+    for ids in _pieces(store, batch_id, Job.status.in_((Status.QUEUED, Status.WAITING)), most=at_once):
         with store.write() as session:
             done += _cancel_some(session, ids, store.now(session))
-    running = sum(count for (_, status), count in before.items() if status == Status.RUNNING)
+    running = before[Status.RUNNING]
     return ActionCounts(done, soon=running, not_so=before.total() - done - running)
 
 
@@ -110,20 +108,20 @@ def cancel_row(store: Store, job_id: str) -> ActionCounts:
 def pause_batch(store: Store, batch_id: str) -> tuple[BatchState, ActionCounts]:
     """Pause a batch: no stage starts any more. Returns its state, and how many rows are held up and still running."""
     with store.write() as session:
-        pause(session, batch_id)
+        active = (Batch.id == batch_id, Batch.state == BatchState.ACTIVE)
+        session.execute(update(Batch).where(*active).values(state=BatchState.PAUSED))
         state = session.execute(select(Batch.state).where(Batch.id == batch_id)).scalar_one()
         counts = job_counts(session, batch_id)
-    by_status = {word: sum(count for (_, status), count in counts.items() if status == word) for word in Status}
-    return state, ActionCounts(by_status[Status.QUEUED] + by_status[Status.WAITING], soon=by_status[Status.RUNNING])
+    return state, ActionCounts(counts[Status.QUEUED] + counts[Status.WAITING], soon=counts[Status.RUNNING])
 
 
-def resume_batch(store: Store, batch_id: str, *, at_once: int = AT_ONCE) -> ActionCounts:
+def resume_batch(store: Store, batch_id: str, *, at_once: int = _AT_ONCE) -> ActionCounts:
     """Resume everything in a batch that waits for the user, and lift its limits."""
     with store.write() as session:
         batch = session.get_one(Batch, batch_id)
         done = _held_up(session, batch)
-        lift_limits(session, batch_id)
-    for ids in _pieces(store, batch_id, *WAITING_FOR_USER, most=at_once):
+        _lift_limits(session, batch_id)
+    for ids in _pieces(store, batch_id, Job.status == Status.WAITING, Job.cause.in_(USER_CAUSES), most=at_once):
         with store.write() as session:
             done += _apply_to_each(session, ids, store.now(session), _resume)
     return ActionCounts(done)
@@ -143,12 +141,9 @@ def resume_row(store: Store, job_id: str) -> bool:
     """Resume a row that waits for the user; returns whether it did."""
     with store.write() as session:
         job = session.get_one(Job, job_id)
-        if job.status is not Status.WAITING or job.cause not in USER_CAUSES:
-            return False
-        if job.cause is not Cause.PAUSED:
+        if job.status is Status.WAITING and job.cause in USER_CAUSES - {Cause.PAUSED}:
             throttling.unpark(session, job.account_id)  # if nothing has changed, this row parks it again
-        requeue(session, job, store.now(session))
-        return True
+        return _resume(session, job, store.now(session))
 
 
 def would_send(store: Store, job_id: str, instruction: str) -> bool:
@@ -192,7 +187,8 @@ def _reactivate(session: Transaction, batch_id: str) -> None:
 def _pieces(store: Store, batch_id: str, *where: ColumnElement[bool], most: int) -> Iterator[Sequence[str]]:
     """The ids of the rows that match now, in pieces. Rows that match only later are left out, as nobody meant them."""
     with store.read() as session:
-        ids = matching_ids(session, batch_id, *where)
+        query = select(Job.id).where(Job.batch_id == batch_id, *where).order_by(Job.row)
+        ids = session.scalars(query).all()
     for start in range(0, len(ids), most):
         if start and store.is_sqlite:
             time.sleep(_PAUSE_SECONDS)
@@ -219,58 +215,24 @@ def _cancel(session: Transaction, job: Job, now: datetime) -> bool:
 
 
 def _resume(session: Transaction, job: Job, now: datetime) -> bool:
-    if job.status is not Status.WAITING or job.cause in {Cause.SESSION, Cause.TWIN}:
+    if job.status is not Status.WAITING or job.cause not in USER_CAUSES:
         return False
-    requeue(session, job, now)
+    # A later due time stays: a pause must not make an export be polled sooner.
+    move(session, Position.of(job), Status.QUEUED, now, "resumed", due_at=max(job.due_at, now))
     return True
 
 
-NOT_RUNNING: Final = (Job.status.in_((Status.QUEUED, Status.WAITING)),)
-"""Jobs that have not ended and are not running."""
-WAITING_FOR_USER: Final = (Job.status == Status.WAITING, Job.cause.not_in((Cause.SESSION, Cause.TWIN)))
-"""Jobs that wait for the user, not for another row."""
-
-
-def job_counts(session: Session, batch_id: str) -> Counter[tuple[str, str]]:
-    """The number of a batch's jobs, by stage and status."""
-    query = select(Job.stage, Job.status, func.count()).where(Job.batch_id == batch_id).group_by(Job.stage, Job.status)
-    return Counter({(str(stage), str(status)): count for stage, status, count in session.execute(query)})
-
-
-def pause(session: Session, batch_id: str) -> None:
-    """Pause an active batch: no stage starts any more, running ones finish."""
-    session.execute(
-        update(Batch).where(Batch.id == batch_id, Batch.state == BatchState.ACTIVE).values(state=BatchState.PAUSED)
-    )
-
-
-def lift_limits(session: Session, batch_id: str) -> None:
+def _lift_limits(session: Transaction, batch_id: str) -> None:
     """Lift a batch's pause and limits, and unpark its accounts."""
-    session.execute(
-        update(Batch).where(Batch.id == batch_id, Batch.state == BatchState.PAUSED).values(state=BatchState.ACTIVE)
-    )
+    paused = (Batch.id == batch_id, Batch.state == BatchState.PAUSED)
+    session.execute(update(Batch).where(*paused).values(state=BatchState.ACTIVE))
     session.execute(update(Batch).where(Batch.id == batch_id).values(released=None, limit_credits=None))
-    parked_accounts = select(Job.account_id).where(
-        Job.batch_id == batch_id, Job.cause.in_((Cause.CREDITS, Cause.PLAN, Cause.TOKEN))
-    )
-    for account_id in session.scalars(parked_accounts.distinct()).all():
+    parked = (Job.batch_id == batch_id, Job.cause.in_((Cause.CREDITS, Cause.PLAN, Cause.TOKEN)))
+    for account_id in session.scalars(select(Job.account_id).where(*parked).distinct()).all():
         throttling.unpark(session, account_id)  # if nothing has changed, the first row that continues parks it again
 
 
-def requeue(session: Session, job: Job, now: datetime) -> None:
-    """Queue a waiting row again."""
-    # A later due time stays: a pause must not make an export be polled sooner.
-    move(session, Position.of(job), Status.QUEUED, now, "resumed", due_at=max(job.due_at, now))
-
-
-def mark_cancelled(session: Session, batch_id: str) -> None:
-    """Mark a batch as cancelled: a row that is claimed from now on ends, and running rows are asked to end."""
-    session.execute(update(Batch).where(Batch.id == batch_id).values(state=BatchState.CANCELLED))
-    session.execute(
-        update(Job).where(Job.batch_id == batch_id, Job.status == Status.RUNNING).values(cancel_wished=True)
-    )
-
-
-def matching_ids(session: Session, batch_id: str, *where: ColumnElement[bool]) -> Sequence[str]:
-    """The ids of a batch's jobs that match, in row order."""
-    return session.scalars(select(Job.id).where(Job.batch_id == batch_id, *where).order_by(Job.row)).all()
+def job_counts(session: Transaction, batch_id: str) -> Counter[Status]:
+    """The number of a batch's jobs, by status."""
+    query = select(Job.status, func.count()).where(Job.batch_id == batch_id).group_by(Job.status)
+    return Counter(dict(session.execute(query).all()))

@@ -8,7 +8,7 @@ from secrets import token_hex
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import Select, select, update
 
 from reelq.cli.backends.local import DatabaseDirectory
 from reelq.cli.targets import resolve_batch
@@ -23,7 +23,7 @@ from reelq.store.jobs.claims import NotClaimed
 from reelq.store.queries.batch_status import snapshot
 from reelq.store.queries.lookup import count_batches, list_with_counts
 from reelq.store.submission import sandbox_reset
-from tests.databases import add_account, add_batch, add_job, add_send, change, done, found, moment
+from tests.databases import add_account, add_batch, add_job, add_send, change, done, found, moment, selected
 from tests.integration.desks import REEL, TWO, Desk, claim, claim_one, record
 
 
@@ -41,7 +41,7 @@ def _rows(store: Store, *how: Status | Cause, **values: Any) -> str:
 
 
 def _counts(store: Store, batch_id: str) -> dict[str, int]:
-    return {status: count for (_, status), count in done(store, commands.job_counts, batch_id).items()}
+    return {str(status): count for status, count in done(store, commands.job_counts, batch_id).items()}
 
 
 @pytest.mark.parametrize(("session", "then"), [("", Status.CANCELLED), ("take", Status.QUEUED)])
@@ -70,6 +70,10 @@ def test_a_batch_is_released_cancelled_and_retried_whole_though_it_is_done_in_pi
     assert _counts(store, failed) == {"queued": 7}
 
 
+def _ids_of(batch_id: str) -> Select[str]:
+    return select(Job.id).where(Job.batch_id == batch_id).order_by(Job.row)
+
+
 class _Interrupted(Store):
     """A store of a process that is interrupted as it begins its third transaction."""
 
@@ -95,7 +99,7 @@ def test_a_cancellation_that_was_cut_short_lets_nothing_begin_and_can_be_asked_f
 
 def test_rows_cancelled_at_once_each_have_their_event_and_are_written_under_their_own_run(store: Store) -> None:
     batch = _rows(store, *[Status.QUEUED] * 3, run=4, stage=Stage.VERIFY)
-    ids = done(store, commands.matching_ids, batch)
+    ids = selected(store, _ids_of(batch))
     change(store, Job, ids[1], stage=Stage.POLL, run=5, publish_at=done(store, store.now))
     change(store, Job, ids[2], status=Status.SUCCEEDED)
     assert commands.cancel_batch(store, batch) == ActionCounts(2, not_so=1)
@@ -155,7 +159,7 @@ def test_cancel_pause_and_resume_tell_how_many_rows_they_met(store: Store) -> No
 def test_a_single_row_is_resumed_retried_and_cancelled_where_that_applies(store: Store) -> None:
     batch = _rows(store, Cause.CREDITS, Status.SUCCEEDED, Status.RUNNING)
     with store.read() as session:
-        waits, ended, runs = commands.matching_ids(session, batch)
+        waits, ended, runs = session.scalars(_ids_of(batch))
         account = session.get_one(Job, waits).account_id
     change(store, Account, account, parked=Cause.CREDITS)
     assert [commands.resume_row(store, job_id) for job_id in (waits, waits, ended)] == [True, False, False]

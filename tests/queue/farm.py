@@ -17,7 +17,6 @@ from reelq import skills
 from reelq.job import FINAL, Status
 from reelq.manifest import checks
 from reelq.settings import Settings
-from reelq.store import commands
 from reelq.store.billing import accounts, ledger
 from reelq.store.db.engine import UNAVAILABLE, Store, database_url
 from reelq.store.db.migrations import upgrade
@@ -199,8 +198,7 @@ class Farm:
 
     def where(self, batch_id: str) -> dict[tuple[str, str], int]:
         """How many jobs are where."""
-        with self.store.read() as session:
-            return dict(commands.job_counts(session, batch_id))
+        return dict(Counter((str(job.stage), str(job.status)) for job in self.jobs(batch_id)))
 
     def sql(self, statement: str) -> list[Any]:
         """Look at anything."""
