@@ -9,6 +9,5 @@ uploads.py       streaming of request bodies, including multipart
 batch_intake.py  a manifest over HTTP, checked and submitted or estimated
 idempotency.py   `Idempotency-Key`
 event_stream.py  live events (server-sent events)
-metrics.py       metrics of the deployment for Prometheus
 routes/          the handlers: parse, call one function, answer
 """

@@ -12,7 +12,6 @@ from api import errors
 from api.deps import Page, Service
 from api.errors import ProblemShown
 from api.event_stream import EVENT
-from api.metrics import MetricsCollector
 from api.routes import account, assets, batches, health, jobs, metrics, output, submissions, webhooks
 from api.routes.assets import AssetShown
 from api.routes.submissions import Foretold
@@ -94,7 +93,7 @@ def create_app(service: Service | None = None) -> FastAPI:
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
     )
-    app.state.exposition = MetricsCollector()
+    app.state.exposition = metrics.Exposition()
     errors.add_handlers(app)
     for route in ROUTES:
         add_route(app, route)

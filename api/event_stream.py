@@ -6,7 +6,7 @@ after it. The database is polled about once a second, and the only state kept fo
 
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
@@ -116,7 +116,8 @@ async def _events(service: Service, key_id: str, tail: EventSource, mark: Cursor
             return
         if poll is not None and poll.news.told:
             mark, last_sent = poll.news.mark, time.monotonic()
-            yield "".join(_event_blocks(poll.news))
+            read = zip(poll.news.told, poll.news.marks, strict=True)
+            yield "".join(_block("job", EventShown.of(event).model_dump(mode="json"), at) for event, at in read)
         if poll is not None and not poll.news.more:
             if poll.ended or (at_rest and not poll.goes_on):
                 yield await to_thread.run_sync(_end_block, service.store, tail, mark, limiter=_THREADS)
@@ -167,11 +168,6 @@ def _end_block(store: Store, tail: EventSource, mark: Cursor) -> str:
     by_status = {str(status): counts[status] for status in Status}
     subject = {"batch": tail.batch_id, "job": tail.job_id or None}
     return _block("end", {**subject, "total": counts.total(), "counts": by_status}, mark)
-
-
-def _event_blocks(news: EventPage) -> Iterator[str]:
-    for event, mark in zip(news.told, news.marks, strict=True):
-        yield _block("job", EventShown.of(event).model_dump(mode="json"), mark)
 
 
 def _block(event: str, data: Any, mark: Cursor) -> str:

@@ -16,7 +16,7 @@ from fastapi import FastAPI
 
 from api.app import create_app
 from api.deps import Service
-from api.metrics import MetricsCollector
+from api.routes.metrics import Exposition
 from reelq.settings import Settings
 from reelq.store import api_keys
 from reelq.store.db.client_models import Scope
@@ -81,7 +81,7 @@ class Server:
         """The app answers for this service until the block ends, and nothing of it goes on afterwards."""
         state = self.app.state
         before = state.service, state.exposition
-        state.service, state.exposition = service, MetricsCollector()
+        state.service, state.exposition = service, Exposition()
         served = Served(self.url, service, self.app)
         try:
             yield served

@@ -8,7 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import event, insert
 
-from api.metrics import MetricsCollector
+from api.routes.metrics import Exposition
 from reelq.job import Cause, Stage, Status
 from reelq.store.db.client_models import DeliveryState, Scope, Webhook, WebhookDelivery
 from reelq.store.db.models import Batch, BatchState, CreditReading
@@ -25,7 +25,7 @@ pytestmark = on_each_database  # most of it is SQL
 @pytest.fixture
 def prometheus(served: Served) -> httpx.Client:
     """A client that scrapes the metrics; every scrape counts again."""
-    served.app.state.exposition = MetricsCollector(kept_seconds=0, share=0)
+    served.app.state.exposition = Exposition(kept_seconds=0, share=0)
     return served.client("prometheus", Scope.METRICS)
 
 
@@ -169,7 +169,7 @@ def test_ten_who_ask_at_once_cost_one_count(served: Served, prometheus: httpx.Cl
         if "FROM jobs GROUP BY" in " ".join(statement.split()):
             counts.append(statement)
 
-    served.app.state.exposition = MetricsCollector(kept_seconds=600)
+    served.app.state.exposition = Exposition(kept_seconds=600)
     event.listen(served.store.engine, "before_cursor_execute", note)
     answers = {prometheus.get("/metrics").text for _ in range(10)}
     assert (len(counts), len(answers)) == (1, 1)

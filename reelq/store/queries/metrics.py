@@ -4,78 +4,28 @@ They cover all owners together and name none of them. They are scraped every few
 updated instead of computed anew.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Select, bindparam, column, func, or_, select, text
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from sqlalchemy import Row, Select, bindparam, column, func, or_, select, text
 
-from reelq.job import FINAL, Cause, Status
+from reelq.job import FINAL, PIPELINE, Cause, Status
 from reelq.store.db.client_models import DeliveryState, Webhook, WebhookDelivery
 from reelq.store.db.engine import Transaction
 from reelq.store.db.migrations import newest, revision_of
 from reelq.store.db.models import Account, Batch, BatchState, CreditReading, Job, JobEvent
 from reelq.store.db.types import Utc
-from reelq.store.queries.batch_status import Place
 
-OPEN: Final = tuple(status for status in Status if status not in FINAL)
-
-
-@dataclass(frozen=True, slots=True)
-class Balance:
-    """The last reading of an account's balance, and the sums over all readings."""
-
-    at: datetime
-    available: int
-    frozen: int
-    spent: int
-    unattributed: int
-    topped_up: int
-
-
-@dataclass(frozen=True, slots=True)
-class AccountMetrics:
-    """The load, the limits and the balance of an account."""
-
-    account_id: str
-    in_flight: int
-    window: int
-    blocked_seconds: float
-    parked: Cause | None
-    purse: Balance | None
-    """None if the balance has never been read."""
-
-
-@dataclass(frozen=True, slots=True)
-class WebhookMetrics:
-    """The number of endpoints, and the deliveries that have not arrived."""
-
-    active: int
-    disabled: int
-    deliveries: Mapping[DeliveryState, int]
-    """Pending and failed deliveries; those that arrived are too many to count here, so workers count them."""
-    oldest_pending_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class DeploymentMetrics:
-    """The state of the deployment at one time."""
-
-    places: tuple[Place, ...]
-    overdue: int
-    late_seconds: float
-    oldest_seconds: Mapping[Status, float]
-    batches: Mapping[str, int]
-    accounts: tuple[AccountMetrics, ...]
-    webhooks: WebhookMetrics
-    schema: str
-    schema_is_current: bool
+_PARKING_CAUSES: Final = (Cause.CREDITS, Cause.PLAN, Cause.TOKEN)
 
 
 @dataclass(slots=True)
-class _Sums:
-    """The sums over one account's readings up to `last_id`."""
+class ReadingSums:
+    """The sums over the readings of one account up to `last_id`. Its readings never overlap, so sums can be kept."""
 
     last_id: int = 0
     first: int = 0
@@ -83,62 +33,43 @@ class _Sums:
     unattributed: int = 0
 
 
-@dataclass(slots=True)
-class ReadingSums:
-    """The sums over all readings, kept between scrapes. This works because readings of an account never overlap."""
-
-    _sums: dict[str, _Sums] = field(default_factory=dict)
-
-    def purse(self, session: Transaction, account_id: str) -> Balance | None:
-        """The account's balance and sums; reads only what is new since the last call."""
-        last: Any = session.execute(_LAST_READING, {"account_id": account_id}).one_or_none()
-        if last is None:
-            return None
-        sums = self._sums.setdefault(account_id, _Sums())
-        if not sums.last_id:
-            sums.first = session.execute(_FIRST_READING, {"account_id": account_id}).scalar_one()
-        span = {"account_id": account_id, "after": sums.last_id, "last": last.id}
-        topped_up, unattributed = session.execute(_NEW_READINGS, span).one()
-        sums.last_id = last.id
-        sums.topped_up += int(topped_up)
-        sums.unattributed += int(unattributed)
-        spent = sums.first + sums.topped_up - (last.available + last.frozen)
-        return Balance(last.at, last.available, last.frozen, spent, sums.unattributed, sums.topped_up)
-
-
-def collect(session: Transaction, now: datetime, ledger: ReadingSums) -> DeploymentMetrics:
-    """Compute all metrics."""
-    accounts = tuple(_accounts(session, now, ledger))
-    with_room = [account.account_id for account in accounts if account.in_flight < account.window]
-    overdue, late_seconds = _lateness(session, now, with_room)
+def collect(session: Transaction, now: datetime, sums: dict[str, ReadingSums]) -> Iterator[Metric]:
+    """Compute all metrics. `sums` holds the sums of each account; the caller keeps it between scrapes."""
+    accounts = session.execute(select(Account.id, Account.window, Account.blocked_until, Account.parked)).all()
+    in_flight: dict[str, int] = dict(session.execute(_IN_FLIGHT).all())
+    yield from _jobs(session)
+    yield from _delays(session, now, [row.id for row in accounts if in_flight.get(row.id, 0) < int(row.window)])
+    yield gauge("reelq_batches", "Batches, by state", _batches(session), "state")
+    yield from _limits(accounts, in_flight, now)
+    yield from _credits(session, [row.id for row in accounts], sums)
+    yield from _webhooks(session, now)
     revision = revision_of(session.connection()) or ""
-    return DeploymentMetrics(
-        places=tuple(Place(*row) for row in session.execute(_PLACES)),
-        overdue=overdue,
-        late_seconds=late_seconds,
-        oldest_seconds=_oldest(session, now),
-        batches=_batches(session),
-        accounts=accounts,
-        webhooks=_webhooks(session, now),
-        schema=revision,
-        schema_is_current=revision == newest(),
-    )
+    current = {revision: int(revision == newest())}
+    yield gauge("reelq_schema_current", "Whether the database has this program's version", current, "version")
 
 
-_OF_ACCOUNT: Final = CreditReading.account_id == bindparam("account_id")
-_LAST_READING: Final = (
-    select(CreditReading.id, CreditReading.at, CreditReading.available, CreditReading.frozen)
-    .where(_OF_ACCOUNT)
-    .order_by(CreditReading.id.desc())
-    .limit(1)
-)
-_FIRST_READING: Final = (
-    select(CreditReading.available + CreditReading.frozen).where(_OF_ACCOUNT).order_by(CreditReading.id).limit(1)
-)
-_NEW_READINGS: Final = select(
-    func.coalesce(func.sum(CreditReading.top_up), 0), func.coalesce(func.sum(CreditReading.unattributed), 0)
-).where(_OF_ACCOUNT, CreditReading.id > bindparam("after"), CreditReading.id <= bindparam("last"))
-_PLACES: Final = select(Job.stage, Job.status, Job.cause, func.count()).group_by(Job.stage, Job.status, Job.cause)
+def gauge(name: str, help_text: str, values: Mapping[Any, float], *labels: str) -> Metric:
+    """A gauge with a value for each value of its label, or for each tuple of values if it has several labels."""
+    family = GaugeMetricFamily(name, help_text, labels=labels)
+    for key, value in values.items():
+        family.add_metric(key if isinstance(key, tuple) else [key], value)
+    return family
+
+
+_JOBS: Final = select(Job.stage, Job.status, Job.cause, func.count()).group_by(Job.stage, Job.status, Job.cause)
+
+
+def _jobs(session: Transaction) -> Iterator[Metric]:
+    counts = {(stage, status): 0 for stage in PIPELINE for status in Status}
+    waiting = dict.fromkeys(Cause, 0)
+    for stage, status, cause, count in session.execute(_JOBS):
+        counts[stage, status] += count
+        if cause:
+            waiting[cause] += count
+    yield gauge("reelq_jobs", "Rows at this stage with this status", counts, "stage", "status")
+    yield gauge("reelq_jobs_waiting", "Waiting rows, by cause", waiting, "cause")
+
+
 _NOW: Final = bindparam("now", type_=Utc)
 _ADMITTED: Final = (Job.status == Status.QUEUED, Job.admitted)
 _OVERDUE: Final = select(func.count(), func.min(Job.due_at)).where(*_ADMITTED, Job.due_at <= _NOW)
@@ -185,9 +116,14 @@ def _oldest_query() -> Select[datetime]:
 _OLDEST: Final = _oldest_query()
 
 
-def _oldest(session: Transaction, now: datetime) -> Mapping[Status, float]:
-    submitted = {status: session.execute(_OLDEST, {"status": status}).scalar_one_or_none() for status in OPEN}
-    return {status: _seconds(moment, now) if moment else 0.0 for status, moment in submitted.items()}
+def _delays(session: Transaction, now: datetime, with_room: Iterable[str]) -> Iterator[Metric]:
+    overdue, late_seconds = _lateness(session, now, with_room)
+    yield gauge("reelq_jobs_overdue", "Due rows that no worker has claimed", {(): overdue})
+    open_statuses = [status for status in Status if status not in FINAL]
+    submitted = {status: session.execute(_OLDEST, {"status": status}).scalar_one_or_none() for status in open_statuses}
+    ages = {status: _seconds(moment, now) if moment else 0.0 for status, moment in submitted.items()}
+    yield gauge("reelq_job_oldest_seconds", "Age of the oldest batch that has rows with this status", ages, "status")
+    yield gauge("reelq_queue_late_seconds", "How long the oldest due work has waited", {(): late_seconds})
 
 
 _FINISHED: Final = "finished"
@@ -208,38 +144,87 @@ _IN_FLIGHT: Final = (
 )
 
 
-def _accounts(session: Transaction, now: datetime, ledger: ReadingSums) -> list[AccountMetrics]:
-    in_flight: dict[str, int] = dict(session.execute(_IN_FLIGHT).all())
-    rows = session.execute(select(Account.id, Account.window, Account.blocked_until, Account.parked)).all()
-    return [
-        AccountMetrics(
-            row.id,
-            in_flight.get(row.id, 0),
-            int(row.window),
-            max((row.blocked_until - now).total_seconds(), 0.0) if row.blocked_until else 0.0,
-            row.parked,
-            ledger.purse(session, row.id),
-        )
-        for row in rows
-    ]
+def _limits(
+    accounts: Sequence[Row[Any, Any, Any, Any]], in_flight: Mapping[str, int], now: datetime
+) -> Iterator[Metric]:
+    counts = {row.id: in_flight.get(row.id, 0) for row in accounts}
+    yield gauge("reelq_account_in_flight", "Rows of the account in progress", counts, "account")
+    windows = {row.id: int(row.window) for row in accounts}
+    yield gauge("reelq_account_window", "Maximum rows in progress at once", windows, "account")
+    blocked = {row.id: _seconds(now, row.blocked_until) if row.blocked_until else 0.0 for row in accounts}
+    yield gauge("reelq_account_blocked_seconds", "Seconds until the account resumes after a 429", blocked, "account")
+    parked = {(row.id, cause): int(row.parked is cause) for row in accounts for cause in _PARKING_CAUSES}
+    yield gauge("reelq_account_parked", "1 while it is parked for this", parked, "account", "cause")
+
+
+_OF_ACCOUNT: Final = CreditReading.account_id == bindparam("account_id")
+_LAST_READING: Final = (
+    select(CreditReading.id, CreditReading.at, CreditReading.available, CreditReading.frozen)
+    .where(_OF_ACCOUNT)
+    .order_by(CreditReading.id.desc())
+    .limit(1)
+)
+_FIRST_READING: Final = (
+    select(CreditReading.available + CreditReading.frozen).where(_OF_ACCOUNT).order_by(CreditReading.id).limit(1)
+)
+_NEW_READINGS: Final = select(
+    func.coalesce(func.sum(CreditReading.top_up), 0), func.coalesce(func.sum(CreditReading.unattributed), 0)
+).where(_OF_ACCOUNT, CreditReading.id > bindparam("after"), CreditReading.id <= bindparam("last"))
+
+
+def _credits(session: Transaction, account_ids: Iterable[str], sums: dict[str, ReadingSums]) -> Iterator[Metric]:
+    """The balance and the sums of each account whose balance has been read; reads only what is new since last time."""
+    balance: dict[tuple[str, str], int] = {}
+    read_at: dict[str, float] = {}
+    spent = CounterMetricFamily("reelq_account_credits_spent", "Total credits spent", labels=("account",))
+    unattributed = CounterMetricFamily(
+        "reelq_account_credits_unattributed", "Credits spent that no row was charged for", labels=("account",)
+    )
+    topped_up = CounterMetricFamily("reelq_account_credits_topped_up", "Total credits added", labels=("account",))
+    for account_id in account_ids:
+        last = session.execute(_LAST_READING, {"account_id": account_id}).one_or_none()
+        if last is None:
+            continue
+        known = _add_new_readings(session, account_id, sums.setdefault(account_id, ReadingSums()), last.id)
+        balance |= {(account_id, "available"): last.available, (account_id, "frozen"): last.frozen}
+        read_at[account_id] = last.at.timestamp()
+        spent.add_metric([account_id], known.first + known.topped_up - (last.available + last.frozen))
+        unattributed.add_metric([account_id], known.unattributed)
+        topped_up.add_metric([account_id], known.topped_up)
+    yield gauge("reelq_account_credits", "Balance at its last reading", balance, "account", "kind")
+    yield gauge("reelq_account_credits_read_timestamp_seconds", "Time of the last balance reading", read_at, "account")
+    yield from (spent, unattributed, topped_up)
+
+
+def _add_new_readings(session: Transaction, account_id: str, known: ReadingSums, last_id: int) -> ReadingSums:
+    if not known.last_id:
+        known.first = session.execute(_FIRST_READING, {"account_id": account_id}).scalar_one()
+    span = {"account_id": account_id, "after": known.last_id, "last": last_id}
+    topped_up, unattributed = session.execute(_NEW_READINGS, span).one()
+    known.last_id = last_id
+    known.topped_up += int(topped_up)
+    known.unattributed += int(unattributed)
+    return known
 
 
 _UNDELIVERED: Final = text(
     "SELECT state, count(*), min(created_at) AS oldest FROM webhook_deliveries WHERE state <> 'delivered' "
     "GROUP BY state"
 ).columns(WebhookDelivery.state, column("count"), column("oldest", Utc()))
-"""Plain SQL, so that the condition matches that of the partial index literally."""
+"""Plain SQL, so that the condition matches that of the partial index literally. Arrived ones are too many to count."""
 
 
-def _webhooks(session: Transaction, now: datetime) -> WebhookMetrics:
+def _webhooks(session: Transaction, now: datetime) -> Iterator[Metric]:
+    query = select(func.count(), func.count(Webhook.disabled_at)).select_from(Webhook)
+    total, disabled = session.execute(query).one()
+    yield gauge("reelq_webhooks", "Endpoints", {"active": total - disabled, "disabled": disabled}, "state")
     deliveries = dict.fromkeys((DeliveryState.PENDING, DeliveryState.FAILED), 0)
     oldest = 0.0
     for state, count, since in session.execute(_UNDELIVERED):
         deliveries[state] = count
         oldest = _seconds(since, now) if state is DeliveryState.PENDING else oldest
-    query = select(func.count(), func.count(Webhook.disabled_at)).select_from(Webhook)
-    total, disabled = session.execute(query).one()
-    return WebhookMetrics(total - disabled, disabled, deliveries, oldest)
+    yield gauge("reelq_webhook_deliveries", "Undelivered messages, by state", deliveries, "state")
+    yield gauge("reelq_webhook_oldest_pending_seconds", "How long the oldest message has been pending", {(): oldest})
 
 
 def _seconds(since: datetime, now: datetime) -> float:
