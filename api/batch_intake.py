@@ -88,9 +88,8 @@ async def receive(request: Request, storage: Storage, open_files: ExitStack) -> 
         return _rows(await _text(request))
     if kind == "text/csv" or kind in _JSONL_TYPES:
         text = await _text(request)
-        return ReceivedBatch(
-            text.whole, "", "manifest.csv" if kind == "text/csv" else "manifest.jsonl", content=text.sha256
-        )
+        file_name = "manifest.csv" if kind == "text/csv" else "manifest.jsonl"
+        return ReceivedBatch(text.whole, "", file_name, content=text.sha256)
     detail = f"A batch comes as text/csv, application/jsonl, application/json or multipart/form-data, not as {kind!r}"
     raise Problem(415, "type_not_accepted", detail)
 
@@ -119,42 +118,42 @@ def not_understood(error: ValidationError) -> Problem:
 
 
 async def _form(request: Request, storage: Storage, content_type: str, open_files: ExitStack) -> ReceivedBatch:
-    form = _Form(storage, open_files)
-    parts = MultipartForm(content_type, form.open_part)
-    await stream_body(request, parts.feed, _MAX_FORM_BYTES)
-    parts.finish()
+    form = _Form(content_type, storage, open_files)
+    await stream_body(request, form.feed, _MAX_FORM_BYTES)
+    form.finish()
     return form.received()
 
 
-class _Form:
+class _Form(MultipartForm):
     """Collects the parts of a form."""
 
-    def __init__(self, storage: Storage, open_files: ExitStack) -> None:
+    def __init__(self, content_type: str, storage: Storage, open_files: ExitStack) -> None:
+        super().__init__(content_type)
         self._storage = storage
         self._open_files = open_files
         self._texts: dict[str, TextPart] = {}
         self._files: dict[str, Upload] = {}
         self._manifest_name = ""
 
-    def open_part(self, name: str, file: str | None) -> TextPart | Upload:
+    def open_part(self, name: str, file_name: str | None) -> TextPart | Upload:
         if name == "files":
-            return self._open_file(file)
+            return self._open_file(file_name)
         if name not in {"manifest", "assets"} or name in self._texts:
             raise _bad_part("A form has one part `manifest`, any number of `files`, and at most one part `assets`")
-        if name == "manifest" and file:
-            self._manifest_name = file.replace("\\", "/").rpartition("/")[2]
+        if name == "manifest" and file_name:
+            self._manifest_name = file_name.replace("\\", "/").rpartition("/")[2]
         self._texts[name] = TextPart(checks.MAX_BYTES)
         return self._texts[name]
 
-    def _open_file(self, file: str | None) -> Upload:
-        if not file:
+    def _open_file(self, name: str | None) -> Upload:
+        if not name:
             raise _bad_part("A part `files` needs the file's name")
-        if file in self._files:
-            raise _bad_part(f"Two files are called {file}")
+        if name in self._files:
+            raise _bad_part(f"Two files are called {name}")
         if len(self._files) == MOST_FILES:
             raise Problem(413, "too_many_files", f"A request may have at most {MOST_FILES} files")
-        self._files[file] = Upload(self._storage, file, self._open_files)
-        return self._files[file]
+        self._files[name] = Upload(self._storage, name, self._open_files)
+        return self._files[name]
 
     def received(self) -> ReceivedBatch:
         if "manifest" not in self._texts:
@@ -164,7 +163,7 @@ class _Form:
         if duplicates := sorted(asset_hashes.keys() & self._files.keys()):
             raise _bad_part(f"{duplicates[0]} is both a file and an asset")
         # Do not use the raw bytes: a client chooses another boundary each time it sends the request.
-        content = [text.sha256, asset_hashes, {name: upload.sha256 for name, upload in self._files.items()}]
+        content = [text.sha256, asset_hashes, {name: upload.incoming.sha256 for name, upload in self._files.items()}]
         name = self._manifest_name
         return ReceivedBatch(text.whole, name, name or "manifest.csv", self._files, asset_hashes, json.dumps(content))
 
@@ -197,7 +196,7 @@ def check(here: Service, owner: str, received: ReceivedBatch, wish: BatchOptions
         known = assets.use(session, owner, hashes, here.store.now(session))
     stored = {sha256: _asset(storage, asset) for sha256, asset in known.items() if storage.stat(sha256)}
     given: dict[str, UploadedFile | None] = {name: stored.get(sha256) for name, sha256 in received.assets.items()}
-    given |= {name: _upload(upload) for name, upload in received.files.items()}
+    given |= {name: _uploaded_file(upload) for name, upload in received.files.items()}
     files = UploadedFiles(given, {f"{PREFIX}{sha256}": asset for sha256, asset in stored.items()})
     checked = checks.check(
         received.manifest,
@@ -219,8 +218,9 @@ def _asset(storage: Storage, asset: Asset) -> UploadedFile:
     return UploadedFile(asset.sha256, asset.size, asset.name, partial(storage.path, asset.sha256))
 
 
-def _upload(upload: Upload) -> UploadedFile:
-    return UploadedFile(upload.sha256, upload.size, upload.name, lambda: upload.incoming.path)
+def _uploaded_file(upload: Upload) -> UploadedFile:
+    incoming = upload.incoming
+    return UploadedFile(incoming.sha256, incoming.size, upload.name, lambda: incoming.path)
 
 
 def _refuse(here: Service, url: str) -> str:
@@ -270,8 +270,7 @@ def submit(here: Service, owner: str, received: ReceivedBatch, wish: BatchOption
     judged.checked.rows_or_raise()
     submission = order_for(owner, received, wish, judged, batch_id)
     used = set(judged.inputs.values())
-    assets.record(
-        here.store, owner, [(name, upload.keep()) for name, upload in received.files.items() if upload.sha256 in used]
-    )
+    kept = [(name, file.incoming.keep()) for name, file in received.files.items() if file.incoming.sha256 in used]
+    assets.record(here.store, owner, kept)
     account_id = accounts.account_for(here.store, here.vault, here.settings)
     submitter.submit(here.store, submission, service=here.settings.nemo_api_url, account_id=account_id)

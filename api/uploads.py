@@ -2,9 +2,10 @@
 
 import hashlib
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
-from typing import Any, Final, Protocol
+from contextlib import ExitStack
+from typing import Any, Final
 
 from fastapi import Request
 from python_multipart.exceptions import FormParserError
@@ -17,22 +18,13 @@ from api.routing import too_large
 from reelq import media
 from reelq.manifest.columns import control_character
 from reelq.manifest.inputs import is_a_path
-from reelq.storage import Incoming, Storage, Stored
+from reelq.storage import Incoming, Storage
 
 _CHUNK_BYTES: Final = 1 << 20
 """Bytes to collect before a write to disk, as each switch to a thread takes time."""
 _MAX_NAME: Final = 200
 _CONTENT_LENGTH: Final = re.compile(r"[0-9]{1,18}")
-
-
-class Sink(Protocol):
-    """Receives a part of a body."""
-
-    def write(self, chunk: bytes) -> None:
-        """Receive the next piece."""
-
-    def end(self) -> None:
-        """Finish the part."""
+_MAX_PARTS: Final = 1100
 
 
 async def stream_body(request: Request, feed: Callable[[bytes], None], most: int) -> None:
@@ -66,8 +58,7 @@ class TextPart:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._received = 0
-        self._chunks: list[bytes] = []
+        self._content = bytearray()
         self._hash = hashlib.sha256()
 
     @property
@@ -78,15 +69,14 @@ class TextPart:
     @property
     def whole(self) -> bytes:
         """Everything received so far."""
-        return b"".join(self._chunks)
+        return bytes(self._content)
 
     def write(self, chunk: bytes) -> None:
         """Receive the next piece."""
-        self._received += len(chunk)
-        if self._received > self._most:
+        if len(self._content) + len(chunk) > self._most:
             raise too_large(self._most)
         self._hash.update(chunk)
-        self._chunks.append(chunk)
+        self._content += chunk
 
     def end(self) -> None:
         """Finish the part."""
@@ -99,56 +89,32 @@ class Upload:
         """The file is deleted when `open_files` closes, unless `keep` was called."""
         check_name(name)
         self.name = name
-        self._incoming: Incoming = open_files.enter_context(storage.receive())
+        self.incoming: Incoming = open_files.enter_context(storage.receive())
         self._head = b""
         self._type_checked = False
 
-    @property
-    def sha256(self) -> str:
-        """The SHA-256 of everything received so far."""
-        return self._incoming.sha256
-
-    @property
-    def size(self) -> int:
-        """The number of bytes received so far."""
-        return self._incoming.size
-
-    @property
-    def incoming(self) -> Incoming:
-        """The temporary file in storage."""
-        return self._incoming
-
     def write(self, chunk: bytes) -> None:
         """Receive the next piece."""
-        if self._incoming.size + len(chunk) > media.MAX_BYTES:
+        if self.incoming.size + len(chunk) > media.MAX_BYTES:
             raise file_too_large(self.name)
         if not self._type_checked:
             self._head += chunk[: media.HEAD_BYTES - len(self._head)]
             if len(self._head) == media.HEAD_BYTES:
                 self._check_type()
-        self._incoming.write(chunk)
+        self.incoming.write(chunk)
 
     def end(self) -> None:
         """Finish the file. Raise a problem if it is empty or of the wrong type."""
-        if not self._incoming.size:
+        if not self.incoming.size:
             raise Problem(422, "empty_file", f"{self.name} is empty", advice="Send the file's bytes as they are.")
         self._check_type()
-        self._incoming.end()
-
-    def keep(self) -> Stored:
-        """Keep the file in storage."""
-        return self._incoming.keep()
+        self.incoming.end()
 
     def _check_type(self) -> None:
         self._type_checked = True
-        actual_type = media.mismatched_type(self.name, self._head)
-        if actual_type:
-            raise Problem(
-                415,
-                "type_not_accepted",
-                f"{self.name} is {actual_type}, by its first bytes",
-                advice="Give it the right file extension.",
-            )
+        if actual_type := media.mismatched_type(self.name, self._head):
+            detail = f"{self.name} is {actual_type}, by its first bytes"
+            raise Problem(415, "type_not_accepted", detail, advice="Give it the right file extension.")
 
 
 def check_name(name: str) -> None:
@@ -167,24 +133,21 @@ def file_too_large(name: str) -> Problem:
     return Problem(413, "file_too_large", f"{name} is over 500 MB", advice="Compress or trim it.")
 
 
-_FORM_TYPE: Final = b"multipart/form-data"
-_MAX_PARTS: Final = 1100
-Open = Callable[[str, str | None], Sink]
-"""Returns the sink for a part, given the part's name and its file name, if it has one."""
+class MultipartForm(ABC):
+    """Parses a multipart form piece by piece. Raises a problem if the form is not valid."""
 
-
-class MultipartForm:
-    """Parses a multipart form and passes each part to its own sink. Raises a problem if the form is not valid."""
-
-    def __init__(self, content_type: str, open_part: Open) -> None:
-        self._open_part = open_part
-        self._sink: Sink | None = None
+    def __init__(self, content_type: str) -> None:
+        self._part: TextPart | Upload | None = None
         self._field = b""
         self._value = b""
         self._headers: dict[bytes, bytes] = {}
         self._count = 0
         self._finished = False
-        self._parser = _parser(content_type, self)
+        self._parser = self._parser_for(content_type)
+
+    @abstractmethod
+    def open_part(self, name: str, file_name: str | None) -> TextPart | Upload:
+        """Return what receives a part, given the part's name and its file name, if it has one."""
 
     def feed(self, chunk: bytes) -> None:
         """Parse the next piece of the body."""
@@ -219,33 +182,34 @@ class MultipartForm:
         if kind != b"form-data" or not options.get(b"name"):
             raise _bad_form("a part has no name")
         try:
-            name, file = options[b"name"].decode(), options[b"filename"].decode() if b"filename" in options else None
+            name = options[b"name"].decode()
+            file_name = options[b"filename"].decode() if b"filename" in options else None
         except UnicodeDecodeError:
             raise _bad_form("a part's name is not in UTF-8") from None
-        self._sink = self._open_part(name, file)
+        self._part = self.open_part(name, file_name)
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
-        if self._sink is not None:
-            self._sink.write(data[start:end])
+        if self._part is not None:
+            self._part.write(data[start:end])
 
     def on_part_end(self) -> None:
-        if self._sink is not None:
-            self._sink.end()
-        self._sink = None
+        if self._part is not None:
+            self._part.end()
+        self._part = None
 
     def on_end(self) -> None:
         self._finished = True
 
-
-def _parser(content_type: str, parts: MultipartForm) -> MultipartParser:
-    kind, options = parse_options_header(content_type)
-    boundary = options.get(b"boundary", b"")
-    if kind != _FORM_TYPE or not boundary:
-        raise _bad_form("it has no boundary")
-    callbacks: Any = {name: getattr(parts, name) for name in vars(MultipartForm) if name.startswith("on_")}
-    with suppress(FormParserError):
-        return MultipartParser(boundary, callbacks)
-    raise _bad_form("its boundary is too long")
+    def _parser_for(self, content_type: str) -> MultipartParser:
+        kind, options = parse_options_header(content_type)
+        boundary = options.get(b"boundary", b"")
+        if kind != b"multipart/form-data" or not boundary:
+            raise _bad_form("it has no boundary")
+        callbacks: Any = {name: getattr(self, name) for name in vars(MultipartForm) if name.startswith("on_")}
+        try:
+            return MultipartParser(boundary, callbacks)
+        except FormParserError:
+            raise _bad_form("its boundary is too long") from None
 
 
 def _bad_form(why: str, status: int = 400) -> Problem:

@@ -65,7 +65,7 @@ def has_asset(here: Here, caller: Caller, asset_id: AssetId) -> Response:
 
 def _keep(here: Service, owner: str, upload: Upload) -> Response:
     """Keep the file before recording it: a file without a record is better than a record without a file."""
-    stored = upload.keep()
+    stored = upload.incoming.keep()
     is_new = assets.record(here.store, owner, [(upload.name, stored)])
     asset = _shown(here, owner, stored.sha256)
     headers = {"Location": f"/v1/assets/{asset.id}"}
