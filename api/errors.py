@@ -126,10 +126,10 @@ def problem_for(error: Exception) -> Problem:
     if isinstance(error, HTTPException):
         return _of_router(error)
     if is_unavailable(error):
-        log.warning("the database does not answer")
+        log.warning("The database does not respond")
         headers = {"Retry-After": str(_AGAIN_SECONDS)}
-        return Problem(503, "database_away", "The database does not answer; try again in a moment", headers=headers)
-    log.error("a request failed", exc_info=error)
+        return Problem(503, "database_away", "The database does not respond; try again in a moment", headers=headers)
+    log.error("A request failed", exc_info=error)
     return Problem(500, "internal_error", "Something went wrong on our side; the service's log says what")
 
 

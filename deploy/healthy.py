@@ -33,7 +33,7 @@ def ask(address: str) -> str:
         answer = line.getresponse()
         told = answer.read().decode("utf-8", "replace")
     except (OSError, http.client.HTTPException) as error:
-        sys.exit(f"{address} does not answer: {error}")
+        sys.exit(f"{address} does not respond: {error}")
     if answer.status != http.client.OK:
         sys.exit(f"{address} answers {answer.status}: {told[:400]}")
     return told

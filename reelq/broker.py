@@ -10,6 +10,7 @@ from kombu.exceptions import OperationalError
 from kombu.transport import TRANSPORT_ALIASES, redis
 
 from reelq.job import ROUTES, Stage
+from reelq.logs import warn_unavailable
 from reelq.settings import Settings
 from reelq.store.db.engine import Store, Transaction
 from reelq.store.jobs import admission
@@ -144,8 +145,7 @@ class Dispatch:
             try:
                 task.apply_async()
             except OperationalError as error:
-                message = "the broker is unavailable (%s); unsent messages are sent again later"
-                log.warning(message, error, extra={"away": "broker"})
+                warn_unavailable(log, "broker", f"Unsent messages are sent again later ({error}).")
                 break
             sent += 1
         return sent

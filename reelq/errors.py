@@ -18,7 +18,7 @@ ReelqError
 ├── CannotRefine               a row has no session for further instructions
 ├── CannotWrite                a result can't be written: disk full, no permission
 ├── AddressRefused             the address is not public, or not valid
-├── ServiceAway                the reelq REST service does not answer, or its answer broke off
+├── ServiceAway                the reelq REST service does not respond, or its answer broke off
 ├── ServiceRefused             the reelq REST service refused a request
 └── RemoteError                a request to the remote service failed
     ├── PassingFault           temporary: try again
@@ -215,7 +215,7 @@ class AddressRefused(ReelqError):
 
 
 class ServiceAway(ReelqError):
-    """The reelq REST service does not answer, or its answer broke off."""
+    """The reelq REST service does not respond, or its answer broke off."""
 
     advice = "Check that it is running and that REELQ_API_URL is correct; `reelq doctor` checks both."
 

@@ -42,6 +42,11 @@ def add_context(**words: object) -> None:
     _context.set({**_context.get(), **words})
 
 
+def warn_unavailable(log: logging.Logger, what: Literal["database", "broker"], consequence: str) -> None:
+    """Warn that the database or the broker is unavailable. Workers count these warnings in `reelq_away_total`."""
+    log.warning("The %s is unavailable. %s", what, consequence, extra={"away": what})
+
+
 class _Console(logging.Formatter):
     def __init__(self) -> None:
         super().__init__(datefmt="%H:%M:%S")

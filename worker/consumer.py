@@ -10,6 +10,8 @@ from typing import Any, Final
 
 from celery.worker.consumer import Consumer as CelerysConsumer
 
+from reelq.logs import warn_unavailable
+
 log = logging.getLogger(__name__)
 _EVENT_INTERVAL: Final = 0.2
 """Seconds between two batches of events."""
@@ -40,7 +42,7 @@ class Consumer(CelerysConsumer):
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         """Log the outage. Closing a broken connection can fail too, which must not prevent the reconnect."""
-        log.warning("The broker is unavailable. Messages are redelivered when it is back.", extra={"away": "broker"})
+        warn_unavailable(log, "broker", "Messages are redelivered when it is back.")
         try:
             super().on_connection_error_after_connected(exc)
         except Exception as error:  # noqa: BLE001 - any failure to close it
@@ -106,7 +108,7 @@ class Consumer(CelerysConsumer):
             except only as error:
                 if self._is_broken(error):
                     raise
-                log.warning("what is no message is dropped from the queue: %s", shortened(error))
+                log.warning("Dropped an invalid message from the queue: %s", shortened(error))
 
         return attempt
 

@@ -53,7 +53,6 @@ STAGES: Final[dict[Stage, Callable[[Job, StageContext], Receipt | NotYet]]] = {
     Stage.DOWNLOAD: download,
 }
 _RETRY_WAIT: Final = (0.1, 2.0)
-_NO_DATABASE: Final = {"away": "database"}
 
 
 class Executor:
@@ -69,7 +68,7 @@ class Executor:
         self.http = open_http(settings)
         self.recorder = Recorder(store, vault, settings, home)
         self._storage = Storage.of(settings)
-        self._vault = vault
+        self.vault = vault
         self._home = home or Path.home()
         self._tokens: dict[str, token_store.StoreTokens] = {}
         self._remotes: dict[tuple[str, str], Remote] = {}
@@ -117,14 +116,14 @@ class Executor:
         except Exception as error:
             if not is_unavailable(error):
                 raise
-            log.warning("The database is unavailable. The message will be published again later.", extra=_NO_DATABASE)
+            logs.warn_unavailable(log, "database", "The message will be published again later.")
             self.metrics.messages.labels(stage, "away").inc()
             return None
         self.metrics.messages.labels(
             stage, claimed.name.lower() if isinstance(claimed, NotClaimed) else "performed"
         ).inc()
         if isinstance(claimed, NotClaimed):
-            log.debug("nothing to do: %s", claimed)
+            log.debug("Nothing to do: %s", claimed)
             return Ended(StageResult.DONE, next_is_due=True) if claimed is NotClaimed.PASSED else None
         with logs.log_context(batch=claimed.job.batch_id), self.hands.holding(job_id, run, claimed_at) as held:
             ended = self._run_stage(claimed, held)
@@ -189,7 +188,7 @@ class Executor:
             return error
         except Exception as error:  # a bug fails the row with a message, and the worker goes on
             if is_unavailable(error):
-                log.warning("The database is unavailable. The stage will run again later.", extra=_NO_DATABASE)
+                logs.warn_unavailable(log, "database", "The stage will run again later.")
                 raise JobReleased from error
             log.exception("Internal error")
             return error
@@ -204,7 +203,7 @@ class Executor:
                 if not is_unavailable(error) or held.lost:
                     raise
                 if wait == _RETRY_WAIT[0]:
-                    log.warning("The database is unavailable. The outcome will be recorded later.", extra=_NO_DATABASE)
+                    logs.warn_unavailable(log, "database", "The outcome will be recorded later.")
             time.sleep(wait * random.uniform(0.5, 1))
             wait = min(wait * 2, longest)
 
@@ -226,9 +225,7 @@ class Executor:
 
         if account_id not in self._tokens:
             wait = self.settings.reelq_rate_limit_wait
-            self._tokens[account_id] = token_store.StoreTokens(
-                self.store, self._vault, account_id, ask, quota_wait=wait
-            )
+            self._tokens[account_id] = token_store.StoreTokens(self.store, self.vault, account_id, ask, quota_wait=wait)
         return self._tokens[account_id]
 
     def _job(self, claimed: Claimed) -> Job:
@@ -282,7 +279,7 @@ class Executor:
 
     def look_at_parked(self, batch_id: str | None = None) -> None:
         """Check accounts that ran out of credits or lack a token, and let their rows continue if they can."""
-        account_id, message = accounts.account_for_waiting_jobs(self.store, self._vault, self.settings, home=self._home)
+        account_id, message = accounts.account_for_waiting_jobs(self.store, self.vault, self.settings, home=self._home)
         with self.store.write() as session:
             now = self.store.now(session)
             parked.move_to_account(session, account_id, now, message)

@@ -121,7 +121,7 @@ class Metrics:
                 "Cannot serve metrics at REELQ_METRICS_ADDRESS=%s: %s", display_address, error.strerror or error
             )
         else:
-            log.info("metrics at http://%s/metrics", display_address)
+            log.info("Metrics at http://%s/metrics", display_address)
 
     def close(self) -> None:
         """Stop serving."""

@@ -17,6 +17,7 @@ from celery import Celery, bootsteps, signals
 from reelq.broker import Dispatch, make_celery, task_id
 from reelq.egress import EgressClient
 from reelq.job import Stage
+from reelq.logs import warn_unavailable
 from reelq.settings import Settings
 from reelq.store.db.engine import Store, database_url, is_unavailable
 from reelq.store.db.migrations import upgrade
@@ -87,10 +88,9 @@ class Process:
         with self._lock:
             if self._deliveries is None:
                 executor = self.executor
-                vault = open_vault(self.settings, local=executor.store.is_sqlite)
                 outward = EgressClient(self.settings.allowed_networks)
                 stopping, metrics = executor.hands.stopping, executor.metrics
-                self._deliveries = Deliveries(executor.store, vault, outward, stopping, metrics=metrics)
+                self._deliveries = Deliveries(executor.store, executor.vault, outward, stopping, metrics=metrics)
             return self._deliveries
 
     def begin(self, batch_id: str | None = None, tell: OnUnfinished = ignore) -> None:
@@ -134,10 +134,7 @@ class Process:
         except Exception as error:
             if not is_unavailable(error):
                 raise
-            fields = {"away": "database"}
-            log.warning(
-                "The database is unavailable. Held jobs will be rescheduled when their leases expire.", extra=fields
-            )
+            warn_unavailable(log, "database", "Held jobs will be rescheduled when their leases expire.")
 
     def end(self) -> None:
         """Stop the maintenance threads and close all connections."""

@@ -19,6 +19,7 @@ from typing import Final
 
 from reelq.errors import ReelqError, RenderUnknown
 from reelq.job import Stage
+from reelq.logs import warn_unavailable
 from reelq.nemo.types import RenderStatus
 from reelq.store.db.engine import Transaction, is_unavailable
 from reelq.store.jobs import polling
@@ -214,9 +215,7 @@ class RenderPoller:
                 late = time.monotonic() - min(result.ended_at for result in results) > self._too_late
                 if not is_unavailable(error) or late or self._executor.hands.stopping.is_set():
                     raise
-                log.warning(
-                    "The database is unavailable. Poll results will be recorded later.", extra={"away": "database"}
-                )
+                warn_unavailable(log, "database", "Poll results will be recorded later.")
             time.sleep(_DATABASE_RETRY_SECONDS)
 
     def _record(self, session: Transaction, results: Collection[_Result]) -> tuple[LockedPolls, datetime]:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from reelq.logs import warn_unavailable
 from reelq.store.db.engine import is_unavailable
 
 log = logging.getLogger(__name__)
@@ -30,9 +31,7 @@ def repeat(name: str, act: Callable[[], float | None], every: float, over: threa
                 wanted_pause = act()
             except Exception as error:
                 if is_unavailable(error):
-                    log.warning(
-                        "The database is unavailable. Duty %r will run again later.", name, extra={"away": "database"}
-                    )
+                    warn_unavailable(log, "database", f"Duty {name!r} will run again later.")
                 else:
                     log.exception("Duty %r failed. It will run again.", name)
             seconds, cpu_seconds = time.monotonic() - started_at, time.thread_time() - cpu_seconds

@@ -91,7 +91,7 @@ class Deliveries:
         except Exception as error:
             if not is_unavailable(error):
                 raise
-            log.warning("The database is unavailable. The delivery will be retried.", extra={"away": "database"})
+            logs.warn_unavailable(log, "database", "The delivery will be retried.")
         return True
 
     def _claim(self, delivery_id: str, attempts: int) -> ClaimedDelivery | None:

@@ -32,7 +32,7 @@ def _database(here: Service) -> str:
     except Exception as error:
         if not is_broken(error):
             raise
-        return "the database does not answer"
+        return "the database does not respond"
     return "" if current else "the database schema does not match this program; run `reelq db upgrade`"
 
 
@@ -46,5 +46,5 @@ def _broker(here: Service) -> str:
         ) as client:
             client.ping()
     except (redis.RedisError, OSError, ValueError, SettingsError):
-        return "the broker does not answer"
+        return "the broker does not respond"
     return ""

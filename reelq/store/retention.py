@@ -63,7 +63,7 @@ def delete_old_rows(store: Store, days: float | None) -> None:
         uploads = delete_uploads(session, now, days) if days is not None else 0
         idempotency.forget(session, now)
     if batches or uploads:
-        log.info("deleted %d batches that ended more than %g days ago, and %d uploads", batches, days or 0, uploads)
+        log.info("Deleted %d batches that ended more than %g days ago, and %d uploads", batches, days or 0, uploads)
 
 
 def sweep(store: Store, storage: Storage) -> None:
@@ -74,7 +74,7 @@ def sweep(store: Store, storage: Storage) -> None:
     if not storage.is_there:
         return
     if not storage.is_of(safe_address(store.url)):
-        log.warning("the storage belongs to another database: deleting nothing from it")
+        log.warning("The storage belongs to another database: deleting nothing from it")
         return
     before = time.time() - GRACE_SECONDS
     storage.sweep(before)
@@ -84,4 +84,4 @@ def sweep(store: Store, storage: Storage) -> None:
             unreferenced = unreferenced_files(session, piece)
         deleted += sum(storage.discard(sha256, before) for sha256 in unreferenced)
     if deleted:
-        log.info("deleted %d unreferenced files from the storage", deleted)
+        log.info("Deleted %d unreferenced files from the storage", deleted)

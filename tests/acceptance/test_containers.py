@@ -227,7 +227,7 @@ def _hand_in_and_fetch(containers: Containers, laptop: Path) -> None:
         ("200 OK", 'age{of="me"} {now}', 0, ""),
         ("200 OK", 'age{of="me"} {old}', 1, r"\b1\d\d seconds old"),
         ("200 OK", 'age{of="you"} {now}', 1, "inf seconds old"),
-        ("503 Away", "the database does not answer", 1, "503: the database does not answer"),
+        ("503 Away", "the database does not respond", 1, "503: the database does not respond"),
     ],
 )
 def test_a_health_check_tells_whether_it_is_answered_and_how_old_the_news_is(

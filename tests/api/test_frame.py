@@ -145,7 +145,7 @@ def test_a_database_that_is_away_is_said_to_be_and_asked_again_later(served: Ser
         away = ann.get("/v1/batches")
         assert (away.status_code, away.json()["code"], away.headers["Retry-After"]) == (503, "database_away", "5")
         unready = ann.get("/readyz")
-        assert (unready.status_code, unready.json()["missing"]) == (503, ["the database does not answer"])
+        assert (unready.status_code, unready.json()["missing"]) == (503, ["the database does not respond"])
         assert ann.get("/healthz").status_code == 200
         connection.execute(text(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true"))
     server.dispose()
@@ -156,7 +156,7 @@ def test_a_database_that_nobody_migrated_or_a_broker_that_does_not_answer_is_not
     settings = served.service.settings.model_dump() | {"reelq_broker_url": "redis://127.0.0.1:1/0"}
     served.service.settings = Settings.model_validate(settings)
     unready = served.client().get("/readyz")
-    assert (unready.status_code, unready.json()["missing"]) == (503, ["the broker does not answer"])
+    assert (unready.status_code, unready.json()["missing"]) == (503, ["the broker does not respond"])
     with served.store.write() as session:
         session.execute(text("UPDATE alembic_version SET version_num = '0001'"))
     unready = served.client().get("/readyz")

@@ -34,7 +34,7 @@ def problem(status: str, code: str, detail: str, **more: Any) -> bytes:
         (problem("401 Unauthorized", "unauthorized", "The key is not valid"), SettingsError, "REELQ_API_KEY", 2),
         (problem("403 Forbidden", "forbidden", "It may read", advice="Ask."), ServiceRefused, "It may read", 2),
         (problem("404 Not Found", "not_found", "No such batch"), UnknownName, "No such batch", 2),
-        (problem("503 Away", "database_away", "The database does not answer"), ServiceAway, "does not answer", 1),
+        (problem("503 Away", "database_away", "The database does not respond"), ServiceAway, "does not respond", 1),
         (problem("500 Oh", "internal_error", "Something went wrong"), ServiceAway, "Something went wrong", 1),
         (reply("502 Bad Gateway", b"<html>", Content_Type="text/html"), ServiceAway, "HTTP 502", 1),
         (reply("404 Not Found", b"<html>", Content_Type="text/html"), SettingsError, "is not a reelq service", 2),

@@ -183,7 +183,7 @@ def test_a_stage_that_ends_writes_one_line_that_says_how(told: Told) -> None:
     (failed,) = [line for line in lines if line["message"].startswith("failed in ")]
     assert (failed["stage"], failed["level"]) == ("verify", "info")
     assert not [line for line in lines if line["logger"] in {"celery.app.trace", "celery.worker.strategy"}]
-    assert any("metrics at http://127.0.0.1:" in line["message"] for line in lines)
+    assert any("Metrics at http://127.0.0.1:" in line["message"] for line in lines)
 
 
 # The files that read all this.

@@ -323,7 +323,7 @@ def test_what_is_ours_may_be_started_before_its_redis_and_its_database(tmp_path:
             "their words about it",
         )
         told = whole.api.get("/readyz")
-        missing = ["the database does not answer", "the broker does not answer"]
+        missing = ["the database does not respond", "the broker does not respond"]
         assert (told.status_code, told.json()["missing"]) == (503, missing)
         assert whole.api.get("/v1/batches").status_code == 503
         impatient = whole.process(WORKERS[1])

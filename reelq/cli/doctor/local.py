@@ -110,7 +110,7 @@ def _why_not_running(program: str) -> str:
     try:
         done = subprocess.run([program, "-version"], capture_output=True, timeout=_ENCODER_SECONDS, check=False)
     except subprocess.TimeoutExpired:
-        return f"{program} does not answer"
+        return f"{program} does not respond"
     except OSError as error:
         return f"{program}: {error.strerror}"
     return f"{program} exits with code {done.returncode}" if done.returncode else ""
