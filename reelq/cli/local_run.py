@@ -98,7 +98,7 @@ class OutageReport:
 
     def __call__(self) -> None:
         """Report a change. Called after each look at the batch."""
-        message = self.store.ails(_OUTAGE_SECONDS)
+        message = self.store.outage(_OUTAGE_SECONDS)
         if message and not self.told:
             click.echo(
                 f"The database can't be written: {message}. Rows wait until it can be; nothing is lost.", err=True

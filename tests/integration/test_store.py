@@ -273,7 +273,7 @@ def test_a_store_that_can_not_be_written_says_why_and_since_when(tmp_path: Path)
     store = Store(URL.create("sqlite", database=str(tmp_path / "small.db")))
     with store.write() as session:
         session.execute(text("CREATE TABLE blobs (bytes BLOB)"))
-    assert store.ails(0) == ""
+    assert store.outage(0) == ""
 
     def write_too_much() -> None:
         with store.write() as session:
@@ -286,6 +286,6 @@ def test_a_store_that_can_not_be_written_says_why_and_since_when(tmp_path: Path)
         time.sleep(0.01)
     with store.write() as session:
         session.execute(text("SELECT 1"))  # that works, having nothing to write: it is no proof
-    assert "full" in store.ails(0)
-    assert store.ails(60) == ""
+    assert "full" in store.outage(0)
+    assert store.outage(60) == ""
     store.close()

@@ -122,19 +122,17 @@ class Store:
 
     @contextmanager
     def _recording_failures(self) -> Iterator[None]:
-        """Remember that the database is unavailable, for `ails`."""
+        """Remember that the database is unavailable, for `outage`."""
         try:
             yield
         except UNAVAILABLE as error:
-            self._record_failure(str(error.orig).strip().partition("\n")[0])
+            now = time.monotonic()
+            since, last, _ = self._outage
+            message = str(error.orig).strip().partition("\n")[0]
+            self._outage = since if now - last < _FAILURE_GAP_SECONDS else now, now, message
             raise
 
-    def _record_failure(self, message: str) -> None:
-        now = time.monotonic()
-        since, last, _ = self._outage
-        self._outage = since if now - last < _FAILURE_GAP_SECONDS else now, now, message
-
-    def ails(self, patience: float) -> str:
+    def outage(self, patience: float) -> str:
         """Why transactions have been failing for more than `patience` seconds; empty if they are not."""
         since, last, message = self._outage
         is_current = time.monotonic() - last < _FAILURE_GAP_SECONDS

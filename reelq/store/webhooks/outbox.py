@@ -4,13 +4,13 @@ An event that no endpoint asks for costs one index lookup.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, ColumnElement, bindparam, cast, func, select, update
+from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, cast, func, select, update
 from sqlalchemy.orm import InstrumentedAttribute
 
 from reelq.job import FINAL, USER_CAUSES, Cause, Status
@@ -49,9 +49,11 @@ _ENDPOINTS_OF_BATCH: Final = (
 )
 # In PostgreSQL the sum of integers is a decimal.
 _COST: Final = cast(func.coalesce(func.sum(Send.cost), 0), BigInteger).label("credits")
+# The names of these columns are the keys of the JSON, except that `result` is made of the two that begin with it.
 _JOB: Final = select(
-    Job.id, Job.batch_id, Job.row, Job.name, Job.status, Job.stage, Job.cause, Job.error_code, Job.error, Job.advice,
-    Job.result_size, Job.result_sha256, select(_COST).where(Send.job_id == Job.id).scalar_subquery().label("credits"),
+    Job.id, Job.batch_id.label("batch"), Job.row, Job.name, Job.status, Job.stage, Job.cause, Job.error_code,
+    Job.error, Job.advice, select(_COST).where(Send.job_id == Job.id).scalar_subquery().label("credits"),
+    Job.result_size, Job.result_sha256,
 ).where(Job.id == bindparam("id"))  # fmt: skip
 _COUNTS: Final = select(Job.status, func.count()).where(Job.batch_id == bindparam("id")).group_by(Job.status)
 
@@ -65,48 +67,29 @@ def event_of(status: Status, cause: Cause | None) -> Event | None:
 
 def write_job_event(session: Transaction, job_id: str, event: Event, now: datetime) -> None:
     """Write a delivery with the current state of the job for each endpoint that asks for this event."""
-    if ids := list(_subscribers(session, _ENDPOINTS_OF_JOB, job_id, event)):
-        job = session.connection().execute(_JOB, {"id": job_id}).one()
-        _write_deliveries(session, ids, event, now, job.batch_id, job.id, _job_data(job))
+    if webhooks := _subscribers(session, _ENDPOINTS_OF_JOB, job_id, event):
+        data = session.connection().execute(_JOB, {"id": job_id}).one()._asdict()
+        size, sha256 = data.pop("result_size"), data.pop("result_sha256")
+        result = {"size": size, "sha256": sha256, "href": f"/v1/jobs/{job_id}/output"}
+        data["result"] = result if data["status"] is Status.SUCCEEDED and sha256 else None
+        _write_deliveries(session, webhooks, event, now, data["batch"], job_id, data)
 
 
 def _write_batch_event(session: Transaction, batch_id: str, now: datetime) -> None:
     """Write a delivery with the result of the batch for each endpoint that asks for it."""
-    if not (ids := list(_subscribers(session, _ENDPOINTS_OF_BATCH, batch_id, Event.BATCH_FINISHED))):
+    webhooks = _subscribers(session, _ENDPOINTS_OF_BATCH, batch_id, Event.BATCH_FINISHED)
+    if not webhooks:
         return
     counts = {Status(status): count for status, count in session.execute(_COUNTS, {"id": batch_id})}
     name = session.execute(select(Batch.name).where(Batch.id == batch_id)).scalar_one()
-    data = {
-        "id": batch_id,
-        "name": name,
-        "counts": {str(status): counts.get(status, 0) for status in Status},
-        "credits": costs_of(session, batch_id).credits,
-    }
-    _write_deliveries(session, ids, Event.BATCH_FINISHED, now, batch_id, None, data)
+    by_status = {str(status): counts.get(status, 0) for status in Status}
+    data = {"id": batch_id, "name": name, "counts": by_status, "credits": costs_of(session, batch_id).credits}
+    _write_deliveries(session, webhooks, Event.BATCH_FINISHED, now, batch_id, None, data)
 
 
-def _subscribers(session: Transaction, query: Any, subject_id: str, event: Event) -> Iterator[str]:
-    for webhook_id, events in session.connection().execute(query, {"id": subject_id}):
-        if event in events:
-            yield webhook_id
-
-
-def _job_data(job: Any) -> dict[str, Any]:
-    result = {"size": job.result_size, "sha256": job.result_sha256, "href": f"/v1/jobs/{job.id}/output"}
-    return {
-        "id": job.id,
-        "batch": job.batch_id,
-        "row": job.row,
-        "name": job.name,
-        "status": job.status,
-        "stage": job.stage,
-        "cause": job.cause,
-        "error_code": job.error_code,
-        "error": job.error,
-        "advice": job.advice,
-        "credits": job.credits,
-        "result": result if job.status is Status.SUCCEEDED and job.result_sha256 else None,
-    }
+def _subscribers(session: Transaction, query: Select[str, list[str]], subject_id: str, event: Event) -> list[str]:
+    rows = session.connection().execute(query, {"id": subject_id})
+    return [webhook_id for webhook_id, events in rows if event in events]
 
 
 def _write_deliveries(
@@ -120,21 +103,10 @@ def _write_deliveries(
 ) -> None:
     payload = {"type": event, "timestamp": now.astimezone(UTC).isoformat().replace("+00:00", "Z"), "data": data}
     body = json.dumps(payload, separators=(",", ":"))
+    values: dict[str, Any] = {"event": str(event), "batch_id": batch_id, "job_id": job_id, "body": body}
+    values |= {"state": DeliveryState.PENDING, "attempts": 0, "due_at": now, "error": "", "created_at": now}
     for webhook_id in webhooks:
-        values = {
-            "id": new_id("msg"),
-            "webhook_id": webhook_id,
-            "event": str(event),
-            "batch_id": batch_id,
-            "job_id": job_id,
-            "body": body,
-            "state": DeliveryState.PENDING,
-            "attempts": 0,
-            "due_at": now,
-            "error": "",
-            "created_at": now,
-        }
-        add(session, WebhookDelivery, values)
+        add(session, WebhookDelivery, {"id": new_id("msg"), "webhook_id": webhook_id, **values})
 
 
 _OPEN_STATUSES: Final = tuple(status for status in Status if status not in FINAL)

@@ -68,7 +68,7 @@ def test_a_question_without_end_costs_no_more_than_the_time_that_all_have() -> N
 
 def test_an_ailment_of_the_store_is_told_once_and_so_is_its_end(capsys: pytest.CaptureFixture[str]) -> None:
     words = iter(["", "disk is full", "disk is full", "", ""])
-    ailment = OutageReport(cast("Any", SimpleNamespace(ails=lambda _: next(words))))
+    ailment = OutageReport(cast("Any", SimpleNamespace(outage=lambda _: next(words))))
     told = []
     for _ in range(5):
         ailment()
