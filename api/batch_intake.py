@@ -186,10 +186,10 @@ def _bad_part(detail: str) -> Problem:
     return Problem(422, "invalid_request", detail)
 
 
-def check(here: Service, owner: str, received: ReceivedBatch, wish: BatchOptions) -> CheckedBatch:
+def check(here: Service, owner: str, received: ReceivedBatch, options: BatchOptions) -> CheckedBatch:
     """Check the whole batch. Names in it refer to uploaded files and assets, never to paths on this machine."""
     skills = here.skills
-    skills.named(wish.skill)
+    skills.named(options.skill)
     storage = Storage.of(here.settings)
     hashes = {*received.assets.values(), *_hashes_in(received.manifest)}
     with here.store.write() as session:
@@ -203,7 +203,7 @@ def check(here: Service, owner: str, received: ReceivedBatch, wish: BatchOptions
         name=received.file_name,
         files=files,
         skills=skills,
-        default_skill=wish.skill,
+        default_skill=options.skill,
         refuse_url=partial(_refuse, here),
     )
     return CheckedBatch(checked, files.inputs)
@@ -236,20 +236,20 @@ def _refuse(here: Service, url: str) -> str:
 
 
 def order_for(
-    owner: str, received: ReceivedBatch, wish: BatchOptions, judged: CheckedBatch, batch_id: str = ""
+    owner: str, received: ReceivedBatch, options: BatchOptions, batch: CheckedBatch, batch_id: str = ""
 ) -> Submission:
     """Return the order to submit."""
     return Submission(
         owner=owner,
-        name=batch_name(wish.name or received.name or "batch"),
+        name=batch_name(options.name or received.name or "batch"),
         source=Path(),
         out=Path(),
-        rows=judged.checked.rows,
-        columns=judged.checked.columns,
-        limit_credits=wish.limit_credits,
-        first=wish.first,
-        options={"form": judged.checked.form},
-        inputs=judged.inputs,
+        rows=batch.checked.rows,
+        columns=batch.checked.columns,
+        limit_credits=options.limit_credits,
+        first=options.first,
+        options={"form": batch.checked.form},
+        inputs=batch.inputs,
         batch_id=batch_id,
     )
 
@@ -261,15 +261,15 @@ def batch_name(name: str) -> str:
     return name
 
 
-def submit(here: Service, owner: str, received: ReceivedBatch, wish: BatchOptions, batch_id: str) -> None:
+def submit(here: Service, owner: str, received: ReceivedBatch, options: BatchOptions, batch_id: str) -> None:
     """Keep the files of a batch and queue its rows. Raise `ManifestError` if the manifest has errors.
 
     Files are kept before the rows are queued. Should the process die in between, no row is left without its files.
     """
-    judged = check(here, owner, received, wish)
-    judged.checked.rows_or_raise()
-    submission = order_for(owner, received, wish, judged, batch_id)
-    used = set(judged.inputs.values())
+    batch = check(here, owner, received, options)
+    batch.checked.rows_or_raise()
+    submission = order_for(owner, received, options, batch, batch_id)
+    used = set(batch.inputs.values())
     kept = [(name, file.incoming.keep()) for name, file in received.files.items() if file.incoming.sha256 in used]
     assets.record(here.store, owner, kept)
     account_id = accounts.account_for(here.store, here.vault, here.settings)

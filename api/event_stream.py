@@ -82,15 +82,15 @@ class _Poll:
 
 
 def stream(
-    service: Service, caller: Holder, tail: EventSource, after: Literal["latest"] | None, last_event_id: str
+    service: Service, caller: Holder, source: EventSource, after: Literal["latest"] | None, last_event_id: str
 ) -> StreamingResponse:
     """Return the event stream. It ends when nothing more happens without an action by the user."""
-    mark = _start_position(service.store, tail, after, last_event_id)
-    content = _events(service, caller.key_id, tail, mark)
+    mark = _start_position(service.store, source, after, last_event_id)
+    content = _events(service, caller.key_id, source, mark)
     return StreamingResponse(content, media_type="text/event-stream", headers=_HEADERS)
 
 
-def _start_position(store: Store, tail: EventSource, after: str | None, last_event_id: str) -> Cursor:
+def _start_position(store: Store, source: EventSource, after: str | None, last_event_id: str) -> Cursor:
     """Return the position to start from.
 
     A client that reconnects repeats its URL, and thus `after`, so `Last-Event-ID` takes precedence.
@@ -100,18 +100,18 @@ def _start_position(store: Store, tail: EventSource, after: str | None, last_eve
     if after is None:
         return START
     with store.read() as session:
-        return events.newest_event(session, tail.batch_id)
+        return events.newest_event(session, source.batch_id)
 
 
-async def _events(service: Service, key_id: str, tail: EventSource, mark: Cursor) -> AsyncIterator[str]:
+async def _events(service: Service, key_id: str, source: EventSource, mark: Cursor) -> AsyncIterator[str]:
     """Yield the text of the stream.
 
     Between two transactions a batch can seem to be at rest, so the stream ends only if two polls in a row see that.
     """
-    yield _block("begin", {"batch": tail.batch_id, "job": tail.job_id or None}, mark)
+    yield _block("begin", {"batch": source.batch_id, "job": source.job_id or None}, mark)
     last_sent, at_rest = time.monotonic(), False
     while not service.stopping.is_set():
-        poll = await to_thread.run_sync(_poll, service.store, tail, mark, key_id, limiter=_THREADS)
+        poll = await to_thread.run_sync(_poll, service.store, source, mark, key_id, limiter=_THREADS)
         if poll is not None and not poll.key_is_valid:
             return
         if poll is not None and poll.news.told:
@@ -120,30 +120,24 @@ async def _events(service: Service, key_id: str, tail: EventSource, mark: Cursor
             yield "".join(_block("job", EventShown.of(event).model_dump(mode="json"), at) for event, at in read)
         if poll is not None and not poll.news.more:
             if poll.ended or (at_rest and not poll.goes_on):
-                yield await to_thread.run_sync(_end_block, service.store, tail, mark, limiter=_THREADS)
+                yield await to_thread.run_sync(_end_block, service.store, source, mark, limiter=_THREADS)
                 return
             at_rest = not poll.goes_on
         if time.monotonic() - last_sent >= KEEP_ALIVE:
             last_sent = time.monotonic()
             yield ": still here\n\n"
         pause = 0 if poll is not None and poll.news.more else _CONFIRM_AFTER if at_rest else POLL_SECONDS
-        if not await _wait(service, pause):
-            return
+        await _wait(service, pause)
 
 
-async def _wait(service: Service, seconds: float) -> bool:
-    """Wait. Return False if the process is stopping. If the client disconnects, the server cancels the task."""
+async def _wait(service: Service, seconds: float) -> None:
+    """Wait, or return early if the process is stopping. If the client disconnects, the server cancels the task."""
     deadline = time.monotonic() + seconds
-    while True:
-        if service.stopping.is_set():
-            return False
-        remaining = deadline - time.monotonic()
-        if remaining <= 0:
-            return True
+    while not service.stopping.is_set() and (remaining := deadline - time.monotonic()) > 0:
         await anyio.sleep(min(remaining, _STOP_CHECK))
 
 
-def _poll(store: Store, tail: EventSource, mark: Cursor, key_id: str) -> _Poll | None:
+def _poll(store: Store, source: EventSource, mark: Cursor, key_id: str) -> _Poll | None:
     """Poll the database. Return None if it is unavailable.
 
     The status is read before the events, so that no event is missed when the status says that nothing more happens.
@@ -151,22 +145,23 @@ def _poll(store: Store, tail: EventSource, mark: Cursor, key_id: str) -> _Poll |
     try:
         with store.read() as session:
             key_is_valid = api_keys.is_valid(session, key_id)
-            active = row_is_moving(session, tail.job_id) if tail.job_id else is_moving(session, tail.batch_id)
-            ended = not active and has_ended(session, tail.batch_id, tail.job_id)
+            active = row_is_moving(session, source.job_id) if source.job_id else is_moving(session, source.batch_id)
+            ended = not active and has_ended(session, source.batch_id, source.job_id)
         with store.read() as session:
-            read = events.row_events_after if tail.job_id else events.events_after
-            return _Poll(read(session, tail.job_id or tail.batch_id, mark, MOST_AT_ONCE), active, ended, key_is_valid)
+            read = events.row_events_after if source.job_id else events.events_after
+            news = read(session, source.job_id or source.batch_id, mark, MOST_AT_ONCE)
+        return _Poll(news, active, ended, key_is_valid)
     except Exception as error:
         if not is_unavailable(error):
             raise
         return None
 
 
-def _end_block(store: Store, tail: EventSource, mark: Cursor) -> str:
+def _end_block(store: Store, source: EventSource, mark: Cursor) -> str:
     with store.read() as session:
-        counts = commands.job_counts(session, tail.batch_id)
+        counts = commands.job_counts(session, source.batch_id)
     by_status = {str(status): counts[status] for status in Status}
-    subject = {"batch": tail.batch_id, "job": tail.job_id or None}
+    subject = {"batch": source.batch_id, "job": source.job_id or None}
     return _block("end", {**subject, "total": counts.total(), "counts": by_status}, mark)
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, TypeDecorator
 
 from reelq.settings import Settings
 from reelq.store.db.engine import Store, database_url
-from reelq.store.db.migrations import alone
+from reelq.store.db.migrations import exclusive_transaction
 from reelq.store.db.models import Base
 
 
@@ -33,7 +33,7 @@ def _migrate(connection: Connection) -> None:
 def _migrate_configured() -> None:
     store = Store(database_url(Settings.read()))
     try:
-        with alone(store) as connection:
+        with exclusive_transaction(store) as connection:
             _migrate(connection)
     finally:
         store.close()

@@ -87,7 +87,7 @@ def take_reading(
     seconds ago. So sixty-four sends that start together cost one or two requests.
     """
     flight = _in_flight.setdefault((str(store.url), account_id), SingleFlight())
-    return flight.take(lambda: _read(store, account_id, moment, read), fresh)
+    return flight.do(lambda: _read(store, account_id, moment, read), fresh)
 
 
 def _read(store: Store, account_id: str, moment: str, read: Callable[[], Balance]) -> Balance:

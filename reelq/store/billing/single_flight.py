@@ -40,7 +40,7 @@ class SingleFlight(Generic[T]):
         self._started_at = -math.inf
         self._last: Future[T] | None = None
 
-    def take(self, work: Callable[[], T], fresh: float = 0.0) -> T:
+    def do(self, work: Callable[[], T], fresh: float = 0.0) -> T:
         """Return or raise the result of `work`: of a new run, or of one that has started since this call.
 
         A successful run that started less than `fresh` seconds ago is shared as well.

@@ -61,7 +61,7 @@ class StoreTokens:
     def _newer_than(self, version: int) -> Token:
         token = self._token
         while token is None or token.version <= version:
-            token = self._flight.take(lambda: self._obtain(version))
+            token = self._flight.do(lambda: self._obtain(version))
         return token
 
     def _obtain(self, version: int) -> Token:

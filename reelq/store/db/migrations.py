@@ -27,7 +27,7 @@ def upgrade(store: Store) -> None:
         return
     from alembic import command  # importing it takes as long as most commands do
 
-    with alone(store) as connection:
+    with exclusive_transaction(store) as connection:
         _refuse_newer(connection)
         command.upgrade(_config(connection), "head")
 
@@ -39,13 +39,13 @@ def downgrade(store: Store, to: str) -> None:
     """
     from alembic import command
 
-    with alone(store) as connection:
+    with exclusive_transaction(store) as connection:
         _refuse_newer(connection)
         command.downgrade(_config(connection), to)
 
 
 @contextmanager
-def alone(store: Store) -> Iterator[Connection]:
+def exclusive_transaction(store: Store) -> Iterator[Connection]:
     """A transaction in which no other process migrates: others wait for it, and then find the work done.
 
     SQLite changes a table by rebuilding it, and dropping the old table would delete all rows that refer to it. So
@@ -58,26 +58,16 @@ def alone(store: Store) -> Iterator[Connection]:
                 connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
                 yield connection
             return
-        with _without_foreign_keys(connection), connection.begin():
-            yield connection
-            _check_foreign_keys(connection)
-
-
-@contextmanager
-def _without_foreign_keys(connection: Connection) -> Iterator[None]:
-    driver: Any = connection.connection.driver_connection
-    driver.execute("PRAGMA foreign_keys = OFF")
-    try:
-        yield
-    finally:
-        driver.execute("PRAGMA foreign_keys = ON")
-
-
-def _check_foreign_keys(connection: Connection) -> None:
-    if broken := connection.exec_driver_sql("PRAGMA foreign_key_check").first():
-        raise RuntimeError(
-            f"a migration left rows of {broken[0]} that refer to missing rows of {broken[2]}; it was rolled back"
-        )
+        driver: Any = connection.connection.driver_connection
+        driver.execute("PRAGMA foreign_keys = OFF")
+        try:
+            with connection.begin():
+                yield connection
+                if broken := connection.exec_driver_sql("PRAGMA foreign_key_check").first():
+                    message = f"a migration left rows of {broken[0]} that refer to missing rows of {broken[2]}"
+                    raise RuntimeError(f"{message}; it was rolled back")
+        finally:
+            driver.execute("PRAGMA foreign_keys = ON")
 
 
 def _refuse_newer(connection: Connection) -> None:

@@ -140,15 +140,15 @@ def claim_next(session: Transaction, webhook_id: str, now: datetime) -> ClaimedD
     return claim(session, row.id, row.attempts, now) if row else None
 
 
-def record_delivered(session: Transaction, letter: ClaimedDelivery, now: datetime, status_code: int) -> bool:
+def record_delivered(session: Transaction, claimed: ClaimedDelivery, now: datetime, status_code: int) -> bool:
     """Record that the endpoint has received it. False if a newer attempt has begun or the delivery has ended."""
     values = {"state": DeliveryState.DELIVERED, "status_code": status_code, "error": "", "delivered_at": now}
-    return _change(session, letter.id, letter.attempt, **values)
+    return _change(session, claimed.id, claimed.attempt, **values)
 
 
 def record_failure(
     session: Transaction,
-    letter: ClaimedDelivery,
+    claimed: ClaimedDelivery,
     now: datetime,
     error: str,
     status_code: int | None,
@@ -163,7 +163,7 @@ def record_failure(
         values["state"] = DeliveryState.FAILED
     else:
         values["due_at"] = now + timedelta(seconds=wait)
-    return _change(session, letter.id, letter.attempt, **values)
+    return _change(session, claimed.id, claimed.attempt, **values)
 
 
 def give_back(session: Transaction, delivery_id: str, attempts: int, now: datetime) -> None:
@@ -172,16 +172,16 @@ def give_back(session: Transaction, delivery_id: str, attempts: int, now: dateti
 
 
 def disable_endpoint(
-    session: Transaction, letter: ClaimedDelivery, now: datetime, error: str, status_code: int
+    session: Transaction, claimed: ClaimedDelivery, now: datetime, error: str, status_code: int
 ) -> None:
     """Disable an endpoint that reports itself as gone, and fail all its pending deliveries.
 
     It locks the endpoint's row before its deliveries, in the same order as a deletion does.
     """
-    enabled = update(Webhook).where(Webhook.id == letter.webhook_id, Webhook.disabled_at.is_(None))
+    enabled = update(Webhook).where(Webhook.id == claimed.webhook_id, Webhook.disabled_at.is_(None))
     execute_dml(session, enabled.values(disabled_at=now, why=error))
-    record_failure(session, letter, now, error, status_code, None)
-    pending = update(WebhookDelivery).where(WebhookDelivery.webhook_id == letter.webhook_id, _PENDING)
+    record_failure(session, claimed, now, error, status_code, None)
+    pending = update(WebhookDelivery).where(WebhookDelivery.webhook_id == claimed.webhook_id, _PENDING)
     execute_dml(session, pending.values(state=DeliveryState.FAILED, error=_DISABLED))
 
 
