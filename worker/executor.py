@@ -265,9 +265,8 @@ class Executor:
         if claimed.at.stage is not Stage.UPLOAD:
             return (), ()
         with self.store.read() as session:
-            names = assets.upload_names(session, row)
-        stored = zip(assets.input_hashes(row), names, strict=True)
-        return tuple(self._stored_file(sha256, name) for sha256, name in stored), tuple(names)
+            inputs = assets.named_inputs(session, row)
+        return tuple(self._stored_file(sha256, name) for sha256, name in inputs), tuple(name for _, name in inputs)
 
     def _stored_file(self, sha256: str, name: str) -> Path:
         try:

@@ -13,7 +13,6 @@ from reelq import media
 from reelq.storage import Stored
 from reelq.store.db.client_models import Asset
 from reelq.store.db.engine import Store, Transaction
-from reelq.store.db.models import Job
 from reelq.store.db.statements import chunks
 from reelq.store.jobs.views import JobView
 
@@ -49,23 +48,18 @@ def record(store: Store, owner: str, uploads: Sequence[tuple[str, Stored]]) -> b
             return bool(new)
 
 
-def upload_names(session: Transaction, job: JobView) -> list[str]:
-    """The names under which a job's inputs are sent to the service, which goes by a file name's extension.
+def named_inputs(session: Transaction, job: JobView) -> list[tuple[str, str]]:
+    """The hashes of a job's inputs, each with the name under which it is sent: the service goes by the extension.
 
-    An input has its name in the manifest, or if that has no known extension (as with `sha256:…`) the name it was
-    uploaded with.
+    That is the input's name in the manifest, or if that has no known extension (as with `sha256:…`) the name that it
+    was uploaded with.
     """
     names = [_file_name(name) for name in (job.file, *job.references)]
     inputs = list(zip(names, job.inputs, strict=True))
     unnamed = [sha256 for name, sha256 in inputs if sha256 and not media.kind_of(name)]
     query = select(Asset.sha256, Asset.name).where(Asset.owner == job.owner, Asset.sha256.in_(unnamed))
     uploaded = {row.sha256: row.name for row in session.execute(query)} if unnamed else {}
-    return [uploaded.get(sha256, name) for name, sha256 in inputs if sha256]
-
-
-def input_hashes(job: Job | JobView) -> Sequence[str]:
-    """The hashes of the job's inputs, in the order of `called`."""
-    return [sha256 for sha256 in job.inputs if sha256]
+    return [(sha256, uploaded.get(sha256, name)) for name, sha256 in inputs if sha256]
 
 
 def _values(owner: str, name: str, stored: Stored, now: datetime) -> dict[str, Any]:
