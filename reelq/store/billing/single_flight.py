@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from datetime import datetime, timedelta
 from typing import Final, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Update, or_, update
+from sqlalchemy import ColumnElement, or_, update
 from sqlalchemy.orm import InstrumentedAttribute
 
 from reelq.store.db.engine import Transaction
@@ -75,18 +75,13 @@ def claim(
     until = now + timedelta(seconds=seconds)
     free = or_(column.is_(None), column <= now)
     statement = update(Account).where(Account.id == account_id, free, *where).values({column: until})
-    return until if changed(session, statement) else None
+    return until if execute_dml(session, statement) else None
 
 
 def release(session: Transaction, account_id: str, column: Claim, claimed_until: datetime) -> bool:
     """Release the claim; False if it had expired and another process has taken it."""
     held = update(Account).where(Account.id == account_id, column == claimed_until)
-    return changed(session, held.values({column: None}))
-
-
-def changed(session: Transaction, statement: Update) -> bool:
-    """Execute a compare-and-set; returns whether it changed its row."""
-    return execute_dml(session, statement) == 1
+    return execute_dml(session, held.values({column: None})) == 1
 
 
 def backoff() -> Iterator[float]:

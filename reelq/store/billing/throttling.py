@@ -10,9 +10,9 @@ from sqlalchemy import case, or_, select, update
 
 from reelq.job import Cause
 from reelq.store.billing.accounts import AccountView
-from reelq.store.billing.single_flight import changed
 from reelq.store.db.engine import Transaction
 from reelq.store.db.models import Account
+from reelq.store.db.statements import execute_dml
 
 QUOTA_PERIOD: Final = timedelta(days=7)
 """The service gives each client one free token in this period."""
@@ -28,14 +28,14 @@ def block(session: Transaction, account_id: str, now: datetime, seconds: float, 
     until = now + timedelta(seconds=seconds)
     expired = or_(Account.blocked_until.is_(None), Account.blocked_until <= (until if extend else now))
     values = {"blocked_until": until, "block_seconds": seconds}
-    return changed(session, update(Account).where(Account.id == account_id, expired).values(**values))
+    return execute_dml(session, update(Account).where(Account.id == account_id, expired).values(**values)) == 1
 
 
 def halve_window(session: Transaction, account_id: str, now: datetime) -> bool:
     """Halve the window after a 429, once per block. Call it before `block`, in the same transaction."""
     open_ = or_(Account.blocked_until.is_(None), Account.blocked_until <= now)
     halved = case((Account.window > 2, Account.window / 2), else_=1.0)
-    return changed(session, update(Account).where(Account.id == account_id, open_).values(window=halved))
+    return execute_dml(session, update(Account).where(Account.id == account_id, open_).values(window=halved)) == 1
 
 
 def widen_window(session: Transaction, account: AccountView, most: int) -> None:
@@ -44,13 +44,13 @@ def widen_window(session: Transaction, account: AccountView, most: int) -> None:
         return
     grown = Account.window + 1.0 / Account.window
     values = {"window": case((grown < most, grown), else_=float(most))}
-    changed(session, update(Account).where(Account.id == account.id).values(**values))
+    execute_dml(session, update(Account).where(Account.id == account.id).values(**values))
 
 
 def record_token_quota(session: Transaction, account_id: str) -> bool:
     """Record a 429 of the token endpoint; returns True if it is the first since the last token: one more try is due."""
     first_time = (Account.id == account_id, Account.quota_met.is_(False))
-    return changed(session, update(Account).where(*first_time).values(quota_met=True))
+    return execute_dml(session, update(Account).where(*first_time).values(quota_met=True)) == 1
 
 
 def park(session: Transaction, account_id: str, cause: Cause, why: str, now: datetime) -> bool:
@@ -58,7 +58,7 @@ def park(session: Transaction, account_id: str, cause: Cause, why: str, now: dat
     not_more_severe = _BY_SEVERITY[: _BY_SEVERITY.index(cause) + 1]
     where = (Account.id == account_id, or_(Account.parked.is_(None), Account.parked.in_(not_more_severe)))
     values = {"parked": cause, "parked_why": why, "parked_until": _parked_until(session, account_id, cause, now)}
-    return changed(session, update(Account).where(*where).values(**values))
+    return execute_dml(session, update(Account).where(*where).values(**values)) == 1
 
 
 def _parked_until(session: Transaction, account_id: str, cause: Cause, now: datetime) -> datetime | None:
@@ -75,4 +75,4 @@ def unpark(session: Transaction, account_id: str) -> bool:
     """Unpark the account and allow it to request a token again; returns whether it was parked."""
     values = {"parked": None, "parked_why": "", "parked_until": None, "probe_job_id": None, "quota_met": False}
     parked = (Account.id == account_id, Account.parked.is_not(None))
-    return changed(session, update(Account).where(*parked).values(**values))
+    return execute_dml(session, update(Account).where(*parked).values(**values)) == 1

@@ -12,10 +12,11 @@ from reelq.errors import TokenQuota, TokenRefused
 from reelq.job import Cause
 from reelq.nemo.identity import Token
 from reelq.nemo.types import Grant
-from reelq.store.billing.single_flight import SingleFlight, backoff, changed, claim, release
+from reelq.store.billing.single_flight import SingleFlight, backoff, claim, release
 from reelq.store.billing.throttling import block, park, record_token_quota
 from reelq.store.db.engine import Store, Transaction, is_unavailable
 from reelq.store.db.models import Account, AccountKind
+from reelq.store.db.statements import execute_dml
 from reelq.store.db.vault import Vault
 
 REFRESH_SECONDS: Final = 120.0
@@ -141,7 +142,7 @@ class StoreTokens:
                 "quota_met": False,
             }
             older = (Account.id == self._account_id, Account.token_version < token.version)
-            return changed(session, update(Account).where(*older).values(**values))
+            return execute_dml(session, update(Account).where(*older).values(**values)) == 1
 
 
 def _check_renewable(account: Account, now: datetime) -> None:

@@ -167,9 +167,7 @@ class Store:
 
     def now(self, session: Session) -> datetime:
         """The current time by the clock that all workers share: the database server's, or this machine's for SQLite."""
-        if self.is_sqlite:
-            return datetime.now(UTC)
-        return self._clock.now(session)
+        return datetime.now(UTC) if self.is_sqlite else self._clock.now(session)
 
     def close(self) -> None:
         """Close all connections."""

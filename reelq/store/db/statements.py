@@ -56,7 +56,7 @@ def _table(table: type[Base]) -> Table:
 
 
 PIECE_SIZE: Final = 500
-"""How many items `pieces` puts into one piece by default."""
+"""How many items `chunks` puts into one piece by default."""
 T = TypeVar("T")
 
 
