@@ -3,7 +3,7 @@
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, LargeBinary, String, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from reelq.store.db.models import Base
@@ -73,7 +73,7 @@ class Webhook(Base):
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     owner: Mapped[str] = mapped_column(String(100))
     url: Mapped[str]
-    secret: Mapped[bytes] = mapped_column(LargeBinary)
+    secret: Mapped[bytes]
     events: Mapped[list[str]]
     created_at: Mapped[datetime]
     disabled_at: Mapped[datetime | None]
@@ -102,10 +102,10 @@ class WebhookDelivery(Base):
     body: Mapped[str]
     """The JSON that is signed and sent: the same at every attempt."""
     state: Mapped[DeliveryState] = mapped_column(enum_type(DeliveryState, "state"))
-    attempts: Mapped[int] = mapped_column(Integer, default=0)
+    attempts: Mapped[int] = mapped_column(default=0)
     due_at: Mapped[datetime]
     """When it is next attempted. A process that takes the delivery postpones this first, so that no other takes it."""
-    status_code: Mapped[int | None] = mapped_column(Integer)
+    status_code: Mapped[int | None]
     error: Mapped[str] = mapped_column(default="")
     created_at: Mapped[datetime]
     delivered_at: Mapped[datetime | None]
@@ -125,6 +125,6 @@ class IdempotencyKey(Base):
     """The id of what the request creates. A retry uses the same id, so that it is created once."""
     held_until: Mapped[datetime]
     """Until then the request is being processed, unless there is an answer."""
-    status: Mapped[int | None] = mapped_column(Integer)
+    status: Mapped[int | None]
     answer: Mapped[str] = mapped_column(default="")
     created_at: Mapped[datetime]

@@ -6,14 +6,12 @@ from typing import Any, ClassVar
 
 from sqlalchemy import (
     BigInteger,
-    Boolean,
     CheckConstraint,
     FetchedValue,
     Float,
     ForeignKey,
     Index,
     Integer,
-    LargeBinary,
     MetaData,
     String,
     Text,
@@ -79,8 +77,8 @@ class Account(Base):
     """`anonymous`, or the SHA-256 of the user's token: it identifies the account without revealing the token."""
     kind: Mapped[AccountKind] = mapped_column(enum_type(AccountKind, "kind"))
     client_id: Mapped[str | None]
-    token: Mapped[bytes | None] = mapped_column(LargeBinary)
-    token_version: Mapped[int] = mapped_column(Integer, default=0)
+    token: Mapped[bytes | None]
+    token_version: Mapped[int] = mapped_column(default=0)
     token_issued_at: Mapped[datetime | None]
     remote_user_id: Mapped[str] = mapped_column(default="")
     refreshing_until: Mapped[datetime | None]
@@ -91,7 +89,7 @@ class Account(Base):
     """All stages are blocked until then, after a 429."""
     block_seconds: Mapped[float] = mapped_column(Float, default=0)
     """The length of the last block: another 429 right after it blocks for twice as long."""
-    quota_met: Mapped[bool] = mapped_column(Boolean, default=False)
+    quota_met: Mapped[bool] = mapped_column(default=False)
     """Whether the token endpoint has answered 429: the next one parks the account."""
     parked: Mapped[Cause | None] = mapped_column(enum_type(Cause, "parked"))
     parked_why: Mapped[str] = mapped_column(default="")
@@ -187,23 +185,23 @@ class Job(Base):
     stage: Mapped[Stage] = mapped_column(enum_type(Stage, "stage"))
     status: Mapped[Status] = mapped_column(enum_type(Status, "status"))
     cause: Mapped[Cause | None] = mapped_column(enum_type(Cause, "cause"))
-    run: Mapped[int] = mapped_column(Integer, default=1)
+    run: Mapped[int] = mapped_column(default=1)
     """The fencing token. It is incremented when the job is requeued because its worker died or was stopped, and when a
     person starts it again. Writes under an older run are refused."""
-    admitted: Mapped[bool] = mapped_column(Boolean, default=False)
+    admitted: Mapped[bool] = mapped_column(default=False)
     due_at: Mapped[datetime]
     publish_at: Mapped[datetime | None]
-    publishes: Mapped[int] = mapped_column(Integer, default=0)
+    publishes: Mapped[int] = mapped_column(default=0)
     lease_until: Mapped[datetime | None]
     worker: Mapped[str] = mapped_column(default="")
-    attempts: Mapped[int] = mapped_column(Integer, default=0)
-    looks: Mapped[int] = mapped_column(Integer, default=0)
-    lapses: Mapped[int] = mapped_column(Integer, default=0)
-    cancel_wished: Mapped[bool] = mapped_column(Boolean, default=False)
+    attempts: Mapped[int] = mapped_column(default=0)
+    looks: Mapped[int] = mapped_column(default=0)
+    lapses: Mapped[int] = mapped_column(default=0)
+    cancel_wished: Mapped[bool] = mapped_column(default=False)
     to_send: Mapped[str] = mapped_column(default="")
     """The follow-up that the next edit sends instead of the instruction."""
-    follow_ups: Mapped[int] = mapped_column(Integer, default=0)
-    resend: Mapped[bool] = mapped_column(Boolean, default=False)
+    follow_ups: Mapped[int] = mapped_column(default=0)
+    resend: Mapped[bool] = mapped_column(default=False)
     """Whether a person asked for a retry: if one more read shows no edit either, the instruction is sent again."""
 
     upload_baseline: Mapped[str] = mapped_column(String(64), default="")
@@ -212,7 +210,7 @@ class Job(Base):
     remote_task_id: Mapped[str] = mapped_column(default="")
     remote_user_id: Mapped[str] = mapped_column(default="")
     remote_render_id: Mapped[str] = mapped_column(default="")
-    renders: Mapped[int] = mapped_column(Integer, default=0)
+    renders: Mapped[int] = mapped_column(default=0)
     result_url: Mapped[str] = mapped_column(default="")
 
     timeline: Mapped[str] = mapped_column(default="")
@@ -241,7 +239,7 @@ class Send(Base):
         Index(None, "batch_id", "shared", "cost"),
     )
 
-    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    id: Mapped[int] = mapped_column(primary_key=True)
     job_id: Mapped[str] = mapped_column(Id, ForeignKey("jobs.id", ondelete="CASCADE"))
     batch_id: Mapped[str] = mapped_column(Id, server_default="")
     """The job's batch, and changed along with it. It is copied here because the cost of a batch is queried often."""
@@ -253,17 +251,17 @@ class Send(Base):
     baseline: Mapped[dict[str, Any] | None] = mapped_column(Json)
     fingerprint: Mapped[str] = mapped_column(String(64))
     sent_at: Mapped[datetime]
-    ended_well: Mapped[bool] = mapped_column(Boolean, default=False)
+    ended_well: Mapped[bool] = mapped_column(default=False)
     reply: Mapped[str] = mapped_column(default="")
     agent_error: Mapped[str] = mapped_column(default="")
     outcome: Mapped[Outcome] = mapped_column(enum_type(Outcome, "outcome"))
-    reads: Mapped[int] = mapped_column(Integer, default=0)
+    reads: Mapped[int] = mapped_column(default=0)
     read_fingerprint: Mapped[str] = mapped_column(String(64), default="")
     settled_at: Mapped[datetime | None]
-    bears_costs: Mapped[bool] = mapped_column(Boolean, default=True)
+    bears_costs: Mapped[bool] = mapped_column(default=True)
     """Whether drops of the balance are charged to this send too: from its start until a reading after its end."""
     cost: Mapped[int] = mapped_column(BigInteger, default=0)
-    shared: Mapped[bool] = mapped_column(Boolean, default=False)
+    shared: Mapped[bool] = mapped_column(default=False)
 
 
 class JobEvent(Base):

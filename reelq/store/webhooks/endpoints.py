@@ -72,7 +72,6 @@ def create(
         why="",
     )
     session.add(created)
-    session.flush()
     return created
 
 
