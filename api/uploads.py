@@ -86,7 +86,7 @@ class Upload:
     """A file that is being uploaded to storage, if the remote service accepts files of its type."""
 
     def __init__(self, storage: Storage, name: str, open_files: ExitStack) -> None:
-        """The file is deleted when `open_files` closes, unless `keep` was called."""
+        """The file is deleted when `open_files` closes, unless it was kept."""
         check_name(name)
         self.name = name
         self.incoming: Incoming = open_files.enter_context(storage.receive())
@@ -137,7 +137,7 @@ class MultipartForm(ABC):
     """Parses a multipart form piece by piece. Raises a problem if the form is not valid."""
 
     def __init__(self, content_type: str) -> None:
-        self._part: TextPart | Upload | None = None
+        self._part: TextPart | Upload  # the parser has a part's headers, and so its name, before its data
         self._field = b""
         self._value = b""
         self._headers: dict[bytes, bytes] = {}
@@ -189,13 +189,10 @@ class MultipartForm(ABC):
         self._part = self.open_part(name, file_name)
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
-        if self._part is not None:
-            self._part.write(data[start:end])
+        self._part.write(data[start:end])
 
     def on_part_end(self) -> None:
-        if self._part is not None:
-            self._part.end()
-        self._part = None
+        self._part.end()
 
     def on_end(self) -> None:
         self._finished = True
