@@ -12,7 +12,7 @@ from api import errors
 from api.deps import Page, Service
 from api.errors import ProblemShown
 from api.event_stream import EVENT
-from api.routes import account, assets, batches, health, jobs, metrics, output, submissions, webhooks
+from api.routes import assets, batches, deployment, jobs, metrics, output, submissions, webhooks
 from api.routes.assets import AssetShown
 from api.routes.submissions import Foretold
 from api.routes.webhooks import DeliveryShown, WebhookMade, WebhookShown
@@ -40,8 +40,8 @@ _RESULTS: Final = {
 }
 
 ROUTES: Final = (
-    Route("GET", "/healthz", health.healthz, None, Alive),
-    Route("GET", "/readyz", health.readyz, None, Alive),
+    Route("GET", "/healthz", deployment.healthz, None, Alive),
+    Route("GET", "/readyz", deployment.readyz, None, Alive),
     Route("GET", "/metrics", metrics.show_metrics, METRICS, also=metrics.ANSWERS),
 
     Route("GET", "/v1/batches", batches.list_batches, READ, Page[BatchListed]),
@@ -70,8 +70,8 @@ ROUTES: Final = (
     Route("GET", "/v1/assets/{asset_id}", assets.show_asset, READ, AssetShown, problems=(404,)),
     Route("HEAD", "/v1/assets/{asset_id}", assets.has_asset, READ, problems=(404,)),
 
-    Route("GET", "/v1/credits", account.show_credits, READ, CreditsShown),
-    Route("GET", "/v1/skills", account.list_skills, READ, SkillsShown),
+    Route("GET", "/v1/credits", deployment.show_credits, READ, CreditsShown),
+    Route("GET", "/v1/skills", deployment.list_skills, READ, SkillsShown),
 
     Route("GET", "/v1/webhooks", webhooks.list_webhooks, READ, Page[WebhookShown]),
     Route("POST", "/v1/webhooks", webhooks.create_webhook, ADMIN, WebhookMade, 201, problems=(409,)),
@@ -87,11 +87,7 @@ ROUTES: Final = (
 def create_app(service: Service | None = None) -> FastAPI:
     """Create the app for this service. Without one, the app opens the service from the environment when it starts."""
     app = FastAPI(
-        title="reelq",
-        version="1",
-        lifespan=_lifespan(service),
-        redoc_url=None,
-        swagger_ui_oauth2_redirect_url=None,
+        title="reelq", version="1", lifespan=_lifespan(service), redoc_url=None, swagger_ui_oauth2_redirect_url=None
     )
     app.state.exposition = metrics.Exposition()
     errors.add_handlers(app)

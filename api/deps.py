@@ -91,20 +91,10 @@ T = TypeVar("T")
 S = TypeVar("S")
 MOST = 200
 Limit = Annotated[int, Query(ge=1, le=MOST, description="Maximum number of items.")]
-After = Annotated[
-    str | None,
-    Query(
-        pattern=r"^[a-z]{3,4}_[0-9a-z]{22}$",
-        description="The `next` value of the previous page. Omit it for the first page.",
-    ),
-]
+_CURSOR: Final = "The `next` value of the previous page. Omit it for the first page."
+After = Annotated[str | None, Query(pattern=r"^[a-z]{3,4}_[0-9a-z]{22}$", description=_CURSOR)]
 """Cursor of a list by id: the last id of the page before."""
-AfterRow = Annotated[
-    str | None,
-    Query(
-        pattern=r"^row_[0-9]{1,9}$", description="The `next` value of the previous page. Omit it for the first page."
-    ),
-]
+AfterRow = Annotated[str | None, Query(pattern=r"^row_[0-9]{1,9}$", description=_CURSOR)]
 """Cursor of a list by row number: the last row of the page before."""
 
 
@@ -116,12 +106,7 @@ class Page(BaseModel, Generic[T]):
     """The `cursor` for the next page, or None on the last page."""
 
 
-def row_after(cursor: str | None) -> int:
-    """Return the row number of a cursor, or 0 without a cursor."""
-    return int(cursor.removeprefix("row_")) if cursor else 0
-
-
-def page(found: Sequence[S], limit: int, build: Callable[[S], T], cursor_of: Callable[[S], str]) -> Page[T]:
+def page(found: Sequence[S], limit: int, show: Callable[[S], T], cursor_of: Callable[[S], str]) -> Page[T]:
     """Return a page of at most `limit` items. `found` must have one more if there is a next page."""
     items = found[:limit]
-    return Page(items=[build(item) for item in items], next=cursor_of(items[-1]) if len(found) > limit else None)
+    return Page(items=[show(item) for item in items], next=cursor_of(items[-1]) if len(found) > limit else None)

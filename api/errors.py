@@ -4,7 +4,6 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from http import HTTPStatus
-from types import MappingProxyType
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
@@ -21,22 +20,24 @@ from reelq.store.db.engine import is_unavailable
 log = logging.getLogger(__name__)
 MEDIA: Final = "application/problem+json"
 _AGAIN_SECONDS: Final = 5
-STATUSES: Final[Mapping[type[ReelqError], int]] = MappingProxyType(
-    {
-        errors.ManifestError: 422,
-        errors.SkillError: 422,
-        errors.UnknownName: 404,
-        errors.CannotRefine: 409,
-        errors.TypeNotAccepted: 415,
-        errors.FileTooLarge: 413,
-        errors.CannotWrite: 507,
-        errors.AddressRefused: 422,
-    }
-)
+STATUSES: Final[Mapping[type[ReelqError], int]] = {
+    errors.ManifestError: 422,
+    errors.SkillError: 422,
+    errors.UnknownName: 404,
+    errors.CannotRefine: 409,
+    errors.TypeNotAccepted: 415,
+    errors.FileTooLarge: 413,
+    errors.CannotWrite: 507,
+    errors.AddressRefused: 422,
+}
 """The status for each error of `reelq.errors`. Any other error is a bug and gives 500."""
-_CODES: Final = MappingProxyType(
-    {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "type_not_accepted"}
-)
+_CODES: Final = {
+    400: "bad_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "too_large",
+    415: "type_not_accepted",
+}
 
 
 class Problem(Exception):

@@ -14,16 +14,17 @@ import anyio
 from anyio import CapacityLimiter, to_thread
 from fastapi import Header, Query
 from fastapi.responses import StreamingResponse
+from pydantic import TypeAdapter
 
 from api.deps import Service
-from api.schemas import EventShown
 from reelq.job import Status
 from reelq.store import api_keys, commands
 from reelq.store.api_keys import Holder
 from reelq.store.db.engine import Store, is_unavailable
 from reelq.store.queries import events
 from reelq.store.queries.batch_status import has_ended, is_moving, row_is_moving
-from reelq.store.queries.events import START, Cursor, EventPage
+from reelq.store.queries.events import START, Cursor, EventPage, RowEvent
+from reelq.store.queries.lookup import Target
 
 POLL_SECONDS: Final = 1.0
 KEEP_ALIVE: Final = 15.0
@@ -59,14 +60,7 @@ EVENT: Final = {
     "required": ["event", "id", "data"],
 }
 """The OpenAPI schema of one event."""
-
-
-@dataclass(frozen=True, slots=True)
-class EventSource:
-    """Whose events to send: those of a batch, or of one row in it."""
-
-    batch_id: str
-    job_id: str = ""
+_EVENT_JSON: Final = TypeAdapter(RowEvent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +76,7 @@ class _Poll:
 
 
 def stream(
-    service: Service, caller: Holder, source: EventSource, after: Literal["latest"] | None, last_event_id: str
+    service: Service, caller: Holder, source: Target, after: Literal["latest"] | None, last_event_id: str
 ) -> StreamingResponse:
     """Return the event stream. It ends when nothing more happens without an action by the user."""
     mark = _start_position(service.store, source, after, last_event_id)
@@ -90,7 +84,7 @@ def stream(
     return StreamingResponse(content, media_type="text/event-stream", headers=_HEADERS)
 
 
-def _start_position(store: Store, source: EventSource, after: str | None, last_event_id: str) -> Cursor:
+def _start_position(store: Store, source: Target, after: str | None, last_event_id: str) -> Cursor:
     """Return the position to start from.
 
     A client that reconnects repeats its URL, and thus `after`, so `Last-Event-ID` takes precedence.
@@ -103,7 +97,7 @@ def _start_position(store: Store, source: EventSource, after: str | None, last_e
         return events.newest_event(session, source.batch_id)
 
 
-async def _events(service: Service, key_id: str, source: EventSource, mark: Cursor) -> AsyncIterator[str]:
+async def _events(service: Service, key_id: str, source: Target, mark: Cursor) -> AsyncIterator[str]:
     """Yield the text of the stream.
 
     Between two transactions a batch can seem to be at rest, so the stream ends only if two polls in a row see that.
@@ -114,10 +108,10 @@ async def _events(service: Service, key_id: str, source: EventSource, mark: Curs
         poll = await to_thread.run_sync(_poll, service.store, source, mark, key_id, limiter=_THREADS)
         if poll is not None and not poll.key_is_valid:
             return
-        if poll is not None and poll.news.told:
+        if poll is not None and poll.news.events:
             mark, last_sent = poll.news.mark, time.monotonic()
-            read = zip(poll.news.told, poll.news.marks, strict=True)
-            yield "".join(_block("job", EventShown.of(event).model_dump(mode="json"), at) for event, at in read)
+            read = zip(poll.news.events, poll.news.marks, strict=True)
+            yield "".join(_block("job", _EVENT_JSON.dump_python(event, mode="json"), at) for event, at in read)
         if poll is not None and not poll.news.more:
             if poll.ended or (at_rest and not poll.goes_on):
                 yield await to_thread.run_sync(_end_block, service.store, source, mark, limiter=_THREADS)
@@ -137,7 +131,7 @@ async def _wait(service: Service, seconds: float) -> None:
         await anyio.sleep(min(remaining, _STOP_CHECK))
 
 
-def _poll(store: Store, source: EventSource, mark: Cursor, key_id: str) -> _Poll | None:
+def _poll(store: Store, source: Target, mark: Cursor, key_id: str) -> _Poll | None:
     """Poll the database. Return None if it is unavailable.
 
     The status is read before the events, so that no event is missed when the status says that nothing more happens.
@@ -157,7 +151,7 @@ def _poll(store: Store, source: EventSource, mark: Cursor, key_id: str) -> _Poll
         return None
 
 
-def _end_block(store: Store, source: EventSource, mark: Cursor) -> str:
+def _end_block(store: Store, source: Target, mark: Cursor) -> str:
     with store.read() as session:
         counts = commands.job_counts(session, source.batch_id)
     by_status = {str(status): counts[status] for status in Status}

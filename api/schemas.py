@@ -1,19 +1,16 @@
-"""The resources in HTTP responses, and how each is built from what the store returns."""
+"""The resources in HTTP responses, read from the attributes of what the store returns."""
 
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from reelq.job import Cause, Route, Stage, Status
-from reelq.store.commands import ActionCounts
 from reelq.store.db.models import BatchState, Outcome
-from reelq.store.queries.account import AccountState as Account
-from reelq.store.queries.batch_status import Snapshot
+from reelq.store.queries.account import LastReading
+from reelq.store.queries.batch_status import Group, Hold, Place, RowInMotion
 from reelq.store.queries.events import RowEvent
-from reelq.store.queries.lookup import BatchInList
-from reelq.store.queries.rows import Group, RowDetail, RowWithHistory
+from reelq.store.queries.rows import Result
 
 
 class _Shown(BaseModel):
@@ -31,7 +28,7 @@ class Counts(BaseModel):
     cancelled: int = 0
 
 
-class BatchListed(BaseModel):
+class BatchListed(_Shown):
     """A batch in a list."""
 
     id: str
@@ -42,62 +39,6 @@ class BatchListed(BaseModel):
     total: int
     counts: Counts
     credits: int
-
-    @classmethod
-    def of(cls, entry: BatchInList) -> "BatchListed":
-        """Build it from an entry of the batch list."""
-        batch = entry.batch
-        return cls(
-            id=batch.id,
-            name=batch.name,
-            state=batch.state,
-            created_at=batch.created_at,
-            finished_at=batch.finished_at,
-            total=entry.counts.total(),
-            counts=_counts_of(entry.counts),
-            credits=entry.credits,
-        )
-
-
-class PlaceShown(_Shown):
-    """The number of rows with this stage, status and cause."""
-
-    stage: Stage
-    status: Status
-    cause: Cause | None
-    count: int
-
-
-class MovingShown(BaseModel):
-    """A row in progress, with its latest message."""
-
-    job: str
-    row: int
-    name: str
-    file: str
-    instruction: str
-    stage: Stage
-    status: Status
-    words: str
-    since: datetime
-
-
-class HoldShown(_Shown):
-    """What holds the account up: a 429 until some time, or the cause for which it is parked."""
-
-    cause: Cause | None
-    why: str
-    until: datetime | None
-
-
-class GroupShown(_Shown):
-    """Rows that failed or wait for the same reason, with the numbers of the first ones."""
-
-    code: str
-    count: int
-    rows: list[int]
-    words: str
-    advice: str
 
 
 class BatchShown(BatchListed):
@@ -116,49 +57,14 @@ class BatchShown(BatchListed):
     """Whether a worker seems to be running for it."""
     twins_move: bool
     """Whether rows wait for identical rows of another batch, and those make progress."""
-    places: list[PlaceShown]
-    moving: list[MovingShown]
-    holds: list[HoldShown]
-    failures: list[GroupShown]
-    waits: list[GroupShown]
-
-    @classmethod
-    def at_this_moment(cls, seen: Snapshot, failures: Iterable[Group], waits: Iterable[Group]) -> "BatchShown":
-        """Build it from a snapshot of the batch and the reasons why rows failed or wait."""
-        return cls(
-            id=seen.batch_id,
-            name=seen.name,
-            state=seen.state,
-            created_at=seen.created_at,
-            finished_at=seen.finished_at,
-            total=seen.total,
-            counts=_counts_of({status: seen.count(status) for status in Status}),
-            credits=seen.credits,
-            at=seen.at,
-            held=seen.held,
-            released=seen.released,
-            limit_credits=seen.limit_credits,
-            shared=seen.shared,
-            at_rest=seen.at_rest,
-            tended=seen.tended,
-            twins_move=seen.twins_move,
-            places=[PlaceShown.model_validate(place) for place in seen.places],
-            moving=[MovingShown(**_renamed_fields(row, job="job_id")) for row in seen.rows],
-            holds=[HoldShown.model_validate(hold) for hold in seen.holds],
-            failures=[GroupShown.model_validate(group) for group in failures],
-            waits=[GroupShown.model_validate(group) for group in waits],
-        )
+    places: list[Place]
+    moving: list[RowInMotion]
+    holds: list[Hold]
+    failures: list[Group]
+    waits: list[Group]
 
 
-class ResultShown(BaseModel):
-    """A finished video and its URL."""
-
-    size: int | None
-    sha256: str
-    href: str
-
-
-class JobShown(BaseModel):
+class JobShown(_Shown):
     """A row: its input, its state and its result."""
 
     id: str
@@ -188,12 +94,7 @@ class JobShown(BaseModel):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    result: ResultShown | None
-
-    @classmethod
-    def of(cls, row: RowDetail) -> "JobShown":
-        """Build it from a row of the store."""
-        return cls(**_job_fields(row))
+    result: Result | None
 
 
 class SendShown(_Shown):
@@ -210,40 +111,12 @@ class SendShown(_Shown):
     shared: bool
 
 
-class EventShown(BaseModel):
-    """An event in the history of a row."""
-
-    id: int
-    at: datetime
-    job: str
-    row: int
-    name: str
-    file: str
-    instruction: str
-    what: str
-    stage: Stage
-    before: str
-    after: str
-    words: str
-
-    @classmethod
-    def of(cls, event: RowEvent) -> "EventShown":
-        """Build it from an event of the store."""
-        return cls(**_renamed_fields(event, job="job_id"))
-
-
 class JobWhole(JobShown):
     """A row with its instructions and its history."""
 
     sends: list[SendShown]
-    events: list[EventShown]
+    events: list[RowEvent]
     """The history of the row. Of a very long one, only the newest events."""
-
-    @classmethod
-    def whole(cls, record: RowWithHistory) -> "JobWhole":
-        """Build it from the complete record of a row."""
-        sends = [SendShown.model_validate(send) for send in record.sends]
-        return cls(**_job_fields(record.job), sends=sends, events=[EventShown.of(event) for event in record.events])
 
 
 class HandledShown(BaseModel):
@@ -259,29 +132,11 @@ class BatchHandled(HandledShown):
 
     batch: BatchShown
 
-    @classmethod
-    def of(cls, done: ActionCounts, batch: BatchShown) -> "BatchHandled":
-        """Build it from the counts and the current state."""
-        return cls(done=done.done, soon=done.soon, not_so=done.not_so, batch=batch)
-
 
 class JobHandled(HandledShown):
     """The result of an action on a row, and the row's current state."""
 
     job: JobWhole
-
-    @classmethod
-    def of(cls, done: ActionCounts, job: JobWhole) -> "JobHandled":
-        """Build it from the counts and the current state."""
-        return cls(done=done.done, soon=done.soon, not_so=done.not_so, job=job)
-
-
-class ReadingShown(_Shown):
-    """The balance at its last reading."""
-
-    at: datetime
-    available: int
-    frozen: int
 
 
 class SpentShown(BaseModel):
@@ -295,7 +150,7 @@ class SpentShown(BaseModel):
 class CreditsShown(BaseModel):
     """The account's balance, which all owners share, and how much of it you have spent."""
 
-    balance: ReadingShown | None
+    balance: LastReading | None
     """None if it has never been read."""
     highest: int
     """The highest cost of an instruction so far."""
@@ -303,17 +158,6 @@ class CreditsShown(BaseModel):
     """What rows wait for, if the account is parked."""
     registration_link: str | None
     spent: SpentShown
-
-    @classmethod
-    def of(cls, known: Account | None, spent: SpentShown) -> "CreditsShown":
-        """Build it from the account's record, or from None if the account has not been used yet."""
-        return cls(
-            balance=ReadingShown.model_validate(known.reading) if known and known.reading else None,
-            highest=known.highest if known else 0,
-            parked=known.parked if known else None,
-            registration_link=(known.link or None) if known else None,
-            spent=spent,
-        )
 
 
 class SkillShown(_Shown):
@@ -330,7 +174,7 @@ class SkillShown(_Shown):
     """The recommended file extensions."""
 
 
-class SkillsShown(BaseModel):
+class SkillsShown(_Shown):
     """All available skills."""
 
     items: list[SkillShown]
@@ -340,20 +184,3 @@ class Alive(BaseModel):
     """The process is running."""
 
     status: Literal["ok"] = "ok"
-
-
-def _job_fields(row: RowDetail) -> dict[str, Any]:
-    href = f"/v1/jobs/{row.id}/output"
-    result = ResultShown(size=row.result_size, sha256=row.result_sha256, href=href) if row.has_result else None
-    names = [name for name in JobShown.model_fields if name not in {"batch", "result"}]
-    return {name: getattr(row, name) for name in names} | {"batch": row.batch_id, "result": result}
-
-
-def _renamed_fields(record: Any, **other: str) -> dict[str, Any]:
-    """Return the fields of a dataclass, renamed as given: the new name is the keyword."""
-    new_names = {old: new for new, old in other.items()}
-    return {new_names.get(name, name): getattr(record, name) for name in record.__dataclass_fields__}
-
-
-def _counts_of(counts: Any) -> Counts:
-    return Counts(**{str(status): count for status, count in counts.items()})

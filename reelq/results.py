@@ -10,7 +10,6 @@ from contextlib import contextmanager, suppress
 from enum import StrEnum
 from itertools import chain
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final, TextIO
 
 from reelq.errors import CannotWrite
@@ -18,28 +17,27 @@ from reelq.job import Cause, Status
 from reelq.manifest.columns import column_of
 from reelq.manifest.output import RESULTS
 from reelq.store.db.engine import Store
-from reelq.store.queries.rows import RowResult, manifest_format, outcomes
+from reelq.store.db.models import Batch
+from reelq.store.queries.rows import Row, all_rows
 
 COLUMNS: Final = (
     "status", "output", "failed_stage", "error_code", "error", "advice", "credits", "seconds", "timeline", "reply",
 )  # fmt: skip
 """The columns that follow the manifest's own columns."""
-_DELIMITERS: Final = MappingProxyType({"comma": ",", "semicolon": ";", "tab": "\t"})
+_DELIMITERS: Final = {"comma": ",", "semicolon": ";", "tab": "\t"}
 _EXTERNAL_COLUMNS: Final = frozenset({"error", "timeline", "reply"})
 _FORMULA_STARTS: Final = ("=", "+", "-", "@")
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _MAX_CELL_LENGTH: Final = 32_000
 """A spreadsheet's cell holds 32,767 characters; a longer one would push the rest of the row out of place."""
-_WAITING_MESSAGES: Final = MappingProxyType(
-    {
-        Cause.CREDITS: "waits for credits",
-        Cause.PLAN: "waits for a plan that allows it",
-        Cause.TOKEN: "waits for a valid token",
-        Cause.PAUSED: "waits until you resume it",
-        Cause.SESSION: "waits for the previous row of its session",
-        Cause.TWIN: "waits for the same row of another batch",
-    }
-)
+_WAITING_MESSAGES: Final = {
+    Cause.CREDITS: "waits for credits",
+    Cause.PLAN: "waits for a plan that allows it",
+    Cause.TOKEN: "waits for a valid token",
+    Cause.PAUSED: "waits until you resume it",
+    Cause.SESSION: "waits for the previous row of its session",
+    Cause.TWIN: "waits for the same row of another batch",
+}
 
 
 class Form(StrEnum):
@@ -57,7 +55,7 @@ def form_of(path: Path) -> Form:
 def write_beside_videos(store: Store, batch_id: str) -> Path:
     """Write `results.csv` next to the batch's videos; returns its path."""
     with store.read() as session:
-        folder = Path(manifest_format(session, batch_id).out)
+        folder = Path(session.get_one(Batch, batch_id).out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -65,11 +63,10 @@ def write_beside_videos(store: Store, batch_id: str) -> Path:
     return write_results(store, batch_id, folder / RESULTS)
 
 
-def write_results(store: Store, batch_id: str, path: Path, form: Form | None = None) -> Path:
+def write_results(store: Store, batch_id: str, path: Path) -> Path:
     """Write the results to a file, which is complete or does not exist."""
-    chosen_form = form or form_of(path)
-    with atomic_file(path, chosen_form) as file:
-        write_to(store, batch_id, file, chosen_form)
+    with atomic_file(path, form_of(path)) as file:
+        file.writelines(result_lines(store, batch_id, form_of(path)))
     return path
 
 
@@ -90,39 +87,28 @@ def atomic_file(path: Path, form: Form) -> Iterator[TextIO]:
             partial.unlink(missing_ok=True)
 
 
-def write_to(store: Store, batch_id: str, file: TextIO, form: Form) -> None:
-    """Write the results to an open file, row by row, so that a batch of any size fits into memory."""
-    file.writelines(result_lines(store, batch_id, form))
-
-
 def result_lines(store: Store, batch_id: str, form: Form) -> Iterator[str]:
-    """The lines of the result file, read from the database as they are consumed."""
+    """The lines of the result file. Rows are read as the lines are consumed: a batch of any size fits into memory."""
     with store.read() as session:
-        batch = manifest_format(session, batch_id)
+        batch = session.get_one(Batch, batch_id)
     headings = _headings(batch.columns)
     has_output = any(column_of(column) == "output" for column in batch.columns)
     rows = (
         {**_manifest_cells(outcome, headings), **_result_cells(outcome, has_output=has_output)}
-        for outcome in outcomes(store, batch_id)
+        for outcome in all_rows(store, batch_id)
     )
     if form is Form.JSONL:
         yield from (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         return
-    line = _LastLine()
-    table = csv.writer(line, delimiter=_DELIMITERS.get(batch.form, ","), lineterminator="\n")
-    for cells in chain([[*headings, *COLUMNS]], map(_cells, rows)):
-        table.writerow(cells)
-        yield line.written
+    table = csv.writer(_Echo(), delimiter=_DELIMITERS.get(batch.options.get("form", ""), ","), lineterminator="\n")
+    yield from map(table.writerow, chain([[*headings, *COLUMNS]], map(_cells, rows)))
 
 
-class _LastLine:
-    """A file for `csv.writer` that holds the last line written."""
+class _Echo:
+    """A file that returns what is written to it, as does `writerow` then."""
 
-    written = ""
-
-    def write(self, text: str) -> None:
-        """Replace the line."""
-        self.written = text
+    def write(self, text: str) -> str:
+        return text
 
 
 def _cannot_write_to(path: Path, error: OSError) -> CannotWrite:
@@ -152,7 +138,7 @@ def _headings(columns: Sequence[str]) -> dict[str, str]:
     return headings
 
 
-def _manifest_cells(outcome: RowResult, headings: Mapping[str, str]) -> dict[str, Any]:
+def _manifest_cells(outcome: Row, headings: Mapping[str, str]) -> dict[str, Any]:
     """The cells of the manifest's columns. Cells that were empty contain the values that were used for them."""
     known: dict[str, Any] = {
         "file": outcome.file,
@@ -169,7 +155,7 @@ def _manifest_cells(outcome: RowResult, headings: Mapping[str, str]) -> dict[str
     }
 
 
-def _result_cells(outcome: RowResult, *, has_output: bool) -> dict[str, Any]:
+def _result_cells(outcome: Row, *, has_output: bool) -> dict[str, Any]:
     failed, waiting = outcome.status is Status.FAILED, _WAITING_MESSAGES[outcome.cause] if outcome.cause else ""
     times = (outcome.started_at, outcome.finished_at)
     return {

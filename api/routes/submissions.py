@@ -2,8 +2,9 @@
 
 import json
 from contextlib import ExitStack
+from dataclasses import asdict
 from functools import partial
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import Body, Query, Request, Response
 from fastapi.responses import JSONResponse
@@ -16,6 +17,7 @@ from api.errors import FaultShown, faults
 from api.idempotency import CreatedResponse, Key, fingerprint, run_once
 from api.routes import batches, jobs
 from api.routes.jobs import JobId
+from api.schemas import BatchShown, JobWhole
 from reelq.manifest import checks
 from reelq.storage import Storage
 from reelq.store import commands
@@ -141,19 +143,20 @@ def refine_job(
 
     def make(made_id: str) -> Response:
         batch_id, _ = commands.refine_row(here.store, job_id, more.instruction, made_id)
-        return _single_job(here, caller.owner, batch_id)
+        return _created_job(here, caller.owner, batch_id)
 
     return run_once(here.store, caller.owner, key, fingerprint(request, more.model_dump_json()), "job", make)
 
 
 def _create_batch(here: Service, owner: str, received: ReceivedBatch, wish: BatchOptions, batch_id: str) -> Response:
     _submit_once(here, owner, received, wish, batch_id)
-    return CreatedResponse(batches.shown(here.store, owner, batch_id), f"/v1/batches/{batch_id}")
+    batch = BatchShown.model_validate(batches.shown(here.store, owner, batch_id))
+    return CreatedResponse(batch, f"/v1/batches/{batch_id}")
 
 
 def _create_job(here: Service, owner: str, received: ReceivedBatch, wish: BatchOptions, batch_id: str) -> Response:
     _submit_once(here, owner, received, wish, batch_id)
-    return _single_job(here, owner, batch_id)
+    return _created_job(here, owner, batch_id)
 
 
 def _submit_once(here: Service, owner: str, received: ReceivedBatch, wish: BatchOptions, batch_id: str) -> None:
@@ -163,10 +166,11 @@ def _submit_once(here: Service, owner: str, received: ReceivedBatch, wish: Batch
         submit(here, owner, received, wish, batch_id)
 
 
-def _single_job(here: Service, owner: str, batch_id: str) -> Response:
+def _created_job(here: Service, owner: str, batch_id: str) -> Response:
     with here.store.read() as session:
-        (job,) = rows.rows_of(session, batch_id, 0, 1, rows.RowFilter())
-    return CreatedResponse(jobs.shown(here.store, owner, job.id), f"/v1/jobs/{job.id}")
+        (row,) = rows.rows_of(session, batch_id, 0, 1)
+    job = JobWhole.model_validate(jobs.shown(here.store, owner, row.id))
+    return CreatedResponse(job, f"/v1/jobs/{job.id}")
 
 
 def _dry_run(here: Service, owner: str, received: ReceivedBatch, wish: BatchOptions) -> Response:
@@ -175,8 +179,11 @@ def _dry_run(here: Service, owner: str, received: ReceivedBatch, wish: BatchOpti
     checked, account = judged.checked, account_state(here.store, here.settings)
     plan = submitter.plan(here.store, order_for(owner, received, wish, judged), service=here.settings.nemo_api_url)
     cost = estimate(plan.sends, plan.generations, highest=account.highest if account else 0)
-    cost_fields: dict[str, Any] = {"rows": len(checked.rows), "generations": plan.generations}
-    cost_fields |= {"sends": cost.sends, "credits": cost.credits, "seen": cost.seen}
-    cost_fields |= {"available": account.reading.available if account and account.reading else None}
-    findings = {"faults": faults(checked.faults), "warnings": faults(checked.warnings), "rows": len(checked.rows)}
-    return JSONResponse(Foretold(**findings, estimate=Estimated(**cost_fields)).model_dump(mode="json"))
+    available = account.reading.available if account and account.reading else None
+    foretold = Foretold(
+        faults=faults(checked.faults),
+        warnings=faults(checked.warnings),
+        rows=len(checked.rows),
+        estimate=Estimated(**asdict(cost), rows=len(checked.rows), generations=plan.generations, available=available),
+    )
+    return JSONResponse(foretold.model_dump(mode="json"))

@@ -1,17 +1,18 @@
 """Webhooks: an owner's endpoints, their deliveries, and redelivery."""
 
 from datetime import datetime
+from functools import partial
 from typing import Annotated
 
 from fastapi import Path, Request, Response
-from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from api.deps import After, Caller, Here, Limit, Page, Service, page
 from api.errors import Problem, not_found
 from api.idempotency import REPLAYED, CreatedResponse, Key, fingerprint, run_once
 from reelq import egress
 from reelq.store.api_keys import Holder
-from reelq.store.db.client_models import DeliveryState, Webhook, WebhookDelivery
+from reelq.store.db.client_models import DeliveryState, Webhook
 from reelq.store.db.engine import Transaction
 from reelq.store.webhooks import endpoints
 from reelq.store.webhooks.endpoints import EndpointDisabled, TooManyEndpoints
@@ -47,6 +48,8 @@ class WebhookAsked(BaseModel):
 class WebhookShown(BaseModel):
     """An endpoint."""
 
+    model_config = ConfigDict(from_attributes=True)
+
     id: str
     url: str
     events: list[Event]
@@ -54,11 +57,6 @@ class WebhookShown(BaseModel):
     disabled_at: datetime | None
     """When the endpoint was disabled. Nothing has been sent to it since."""
     why: str
-
-    @classmethod
-    def of(cls, endpoint: Webhook) -> "WebhookShown":
-        """Build it from a record of the store."""
-        return cls.model_validate(endpoint, from_attributes=True)
 
 
 class WebhookMade(WebhookShown):
@@ -71,10 +69,12 @@ class WebhookMade(WebhookShown):
 class DeliveryShown(BaseModel):
     """The delivery of an event to an endpoint. Its id is the `webhook-id` of the message in every attempt."""
 
+    model_config = ConfigDict(from_attributes=True)
+
     id: str
     event: Event
-    batch: str = Field(validation_alias=AliasChoices("batch", "batch_id"))
-    job: str | None = Field(validation_alias=AliasChoices("job", "job_id"))
+    batch: str = Field(validation_alias="batch_id")
+    job: str | None = Field(validation_alias="job_id")
     state: DeliveryState
     attempts: int
     due_at: datetime
@@ -84,11 +84,6 @@ class DeliveryShown(BaseModel):
     created_at: datetime
     delivered_at: datetime | None
 
-    @classmethod
-    def of(cls, delivery: WebhookDelivery) -> "DeliveryShown":
-        """Build it from a record of the store."""
-        return cls.model_validate(delivery, from_attributes=True)
-
 
 def create_webhook(
     here: Here, caller: Caller, request: Request, asked: WebhookAsked, idempotency_key: Key = None
@@ -96,14 +91,8 @@ def create_webhook(
     """Create a webhook. The response shows the secret, only once."""
     egress.check(asked.url, here.settings.allowed_networks)
     request_hash = fingerprint(request, asked.model_dump_json())
-    answer = run_once(
-        here.store,
-        caller.owner,
-        idempotency_key,
-        request_hash,
-        "hook",
-        lambda made_id: _create(here, caller, asked, made_id),
-    )
+    make = partial(_create, here, caller, asked)
+    answer = run_once(here.store, caller.owner, idempotency_key, request_hash, "hook", make)
     return _with_secret(here, caller, answer)
 
 
@@ -118,7 +107,7 @@ def _create(here: Service, caller: Holder, asked: WebhookAsked, made_id: str) ->
         except TooManyEndpoints:
             detail = f"You have {endpoints.MAX_ENDPOINTS} webhooks, the maximum"
             raise Problem(409, "too_many_webhooks", detail, advice="Delete one that is not needed.") from None
-    return CreatedResponse(WebhookShown.of(endpoint), f"/v1/webhooks/{endpoint.id}")
+    return CreatedResponse(WebhookShown.model_validate(endpoint), f"/v1/webhooks/{endpoint.id}")
 
 
 def _with_secret(here: Service, caller: Holder, answer: Response) -> Response:
@@ -135,13 +124,13 @@ def list_webhooks(here: Here, caller: Caller, limit: Limit = 50, cursor: After =
     """Your webhooks, newest first."""
     with here.store.read() as session:
         found = endpoints.endpoints(session, caller.owner, limit + 1, cursor)
-    return page(found, limit, WebhookShown.of, lambda one: one.id)
+    return page(found, limit, WebhookShown.model_validate, lambda endpoint: endpoint.id)
 
 
 def show_webhook(here: Here, caller: Caller, webhook_id: WebhookId) -> WebhookShown:
     """One of your webhooks."""
     with here.store.read() as session:
-        return WebhookShown.of(_own(session, caller.owner, webhook_id))
+        return WebhookShown.model_validate(_own(session, caller.owner, webhook_id))
 
 
 def delete_webhook(here: Here, caller: Caller, webhook_id: WebhookId) -> None:
@@ -158,7 +147,7 @@ def list_deliveries(
     with here.store.read() as session:
         _own(session, caller.owner, webhook_id)
         found = endpoints.deliveries(session, webhook_id, limit + 1, cursor)
-    return page(found, limit, DeliveryShown.of, lambda one: one.id)
+    return page(found, limit, DeliveryShown.model_validate, lambda delivery: delivery.id)
 
 
 def redeliver(here: Here, caller: Caller, webhook_id: WebhookId, delivery_id: DeliveryId) -> DeliveryShown:
@@ -171,7 +160,7 @@ def redeliver(here: Here, caller: Caller, webhook_id: WebhookId, delivery_id: De
             raise Problem(409, "webhook_disabled", "This webhook is disabled") from None
         if delivery is None:
             raise not_found("delivery")
-    return DeliveryShown.of(delivery)
+    return DeliveryShown.model_validate(delivery)
 
 
 def _own(session: Transaction, owner: str, webhook_id: str) -> Webhook:

@@ -4,44 +4,22 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
 from reelq.cli import sandbox_mode
-from reelq.cli.backends.base import Queue, Target
+from reelq.cli.backends.base import Directory, Queue
 from reelq.cli.backends.local import OWNER, DatabaseDirectory, Deployment, LocalQueue, open_deployment
 from reelq.errors import UnknownName
 from reelq.manifest.columns import nearest
 from reelq.settings import Settings, web_address
-from reelq.store.queries.lookup import BatchInfo, RowRef
+from reelq.store.queries.lookup import BatchInfo, Target
 
 LAST: Final = "last"
 _SHORTEST_PART: Final = 3
 """A shorter part of an id matches nothing: it is probably a typo."""
 _MOST_SUGGESTIONS: Final = 5
-
-
-class Directory(Protocol):
-    """The batches and rows that a user can name, in a database or at a service."""
-
-    def batches(self) -> Sequence[BatchInfo]:
-        """All of the user's batches, newest first, so that a manifest resolves to its newest batch."""
-
-    def newest(self) -> BatchInfo | None:
-        """The newest of the user's batches."""
-
-    def with_id(self, batch_id: str) -> BatchInfo | None:
-        """The batch with exactly this id."""
-
-    def successor(self, batch_id: str) -> BatchInfo | None:
-        """The newer batch that took over all rows of this one."""
-
-    def row_with(self, job_id: str) -> RowRef | None:
-        """The row with exactly this id, if it belongs to the user."""
-
-    def rows_called(self, batch_id: str, word: str) -> Sequence[RowRef]:
-        """The rows of a batch with this number or this id from the manifest; usually one and the same row."""
 
 
 def resolve_batch(known: Directory, word: str) -> Target:
@@ -68,15 +46,14 @@ def resolve(known: Directory, word: str) -> Target:
 def _find_job(known: Directory, word: str) -> Target | None:
     """Find the row; None if the word does not look like the name of a row."""
     if word.startswith("job_") and ":" not in word:
-        found = known.row_with(word)
-        if found is None:
-            raise _unknown(f"No row has the id {word!r}", "`reelq show BATCH:ROW` finds a row by its number.")
-        return Target(found.batch_id, word, found.row)
+        if found := known.row_with_id(word):
+            return found
+        raise _unknown(f"No row has the id {word!r}", "`reelq show BATCH:ROW` finds a row by its number.")
     first_error = None
     for batch_word, row_word in _splits(word):
         try:
             batch = _find_batch(known, batch_word)
-            return _single_row(batch, known.rows_called(batch.id, row_word), row_word)
+            return _single_row(batch, known.rows_named(batch.id, row_word), row_word)
         except UnknownName as error:
             first_error = first_error or error
     if first_error:
@@ -91,13 +68,13 @@ def _splits(word: str) -> Iterator[tuple[str, str]]:
             yield word[:index], word[index + 1 :]
 
 
-def _single_row(batch: BatchInfo, found: Sequence[RowRef], word: str) -> Target:
+def _single_row(batch: BatchInfo, found: Sequence[Target], word: str) -> Target:
     if not found:
         raise _unknown(f"{batch.id} has no row {word!r}", f"`reelq results {batch.id}` lists its rows, with their ids.")
     if len(found) > 1:
         ids = " and ".join(f"row {candidate.row} ({candidate.job_id})" for candidate in found)
         raise _unknown(f"{word!r} is the number of one row and the id of another: {ids}", "Use the row's job_ id.")
-    return Target(batch.id, found[0].job_id, found[0].row)
+    return found[0]
 
 
 def _find_batch(known: Directory, word: str) -> BatchInfo:
@@ -250,5 +227,6 @@ def open_sandbox_or_real(settings: Settings, *, sandbox: bool) -> Iterator[Deplo
     """Open the real or the sandbox's deployment. The sandbox's database is not created by looking for it."""
     if sandbox and not sandbox_mode.has_database(settings):
         raise UnknownName("The sandbox has no batches yet", "Run `reelq run MANIFEST --sandbox` first.")
-    with open_deployment(sandbox_mode.database_settings(settings) if sandbox else settings, is_play=sandbox) as local:
+    chosen = sandbox_mode.database_settings(settings) if sandbox else settings
+    with open_deployment(chosen, is_sandbox=sandbox) as local:
         yield local

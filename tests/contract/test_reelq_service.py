@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from reelq.cli.backends.http import resources
-from reelq.cli.backends.http.client import service_at
+from reelq.cli.backends.http.client import parse, service_at
 from reelq.cli.backends.http.queue import open_remote_queue
 from reelq.cli.backends.http.transfer import retry_while_unavailable
-from reelq.cli.backends.http.videos import bring_videos
+from reelq.cli.backends.http.videos import download_videos
 from reelq.cli.errors import exit_code
 from reelq.errors import ReelqError, ServiceAway, ServiceRefused, SettingsError, UnknownName
 from reelq.settings import Settings
+from reelq.store.queries.events import RowEvent
 from tests.contract.scripted_service import Answer, ScriptedService, cut, endless, reply, say
 
 KEY = "rq_hushhush"
@@ -54,7 +54,7 @@ def test_whatever_answers_is_told_in_a_sentence_that_does_not_hold_the_key(
 ) -> None:
     with ScriptedService(answer) as service, open_remote_queue(service.url, SETTINGS) as queue:
         with pytest.raises(kind) as met:
-            queue.standings(5)
+            queue.newest_batches(5)
         assert said in str(met.value)
         assert KEY not in str(met.value) + met.value.advice
         assert "\n" not in str(met.value)
@@ -70,9 +70,9 @@ def test_nobody_there_is_told_with_the_address() -> None:
         open_remote_queue(url, SETTINGS) as queue,
         pytest.raises(ServiceAway, match=f"No reelq service answers at {url}"),
     ):
-        queue.standings(5)
+        queue.newest_batches(5)
     with open_remote_queue("http://nowhere.invalid", SETTINGS) as queue, pytest.raises(ServiceAway) as met:
-        queue.standings(5)
+        queue.newest_batches(5)
     assert "REELQ_API_URL" in met.value.advice
 
 
@@ -84,7 +84,7 @@ def test_a_redirect_is_not_followed_wherever_it_leads() -> None:
             open_remote_queue(service.url, SETTINGS) as queue,
             pytest.raises(SettingsError, match="not sent"),
         ):
-            queue.standings(5)
+            queue.newest_batches(5)
         assert other.heads == []
 
 
@@ -93,7 +93,7 @@ def test_a_redirect_is_not_followed_wherever_it_leads() -> None:
 )
 def test_an_address_that_is_none_is_refused_before_anything_is_sent(address: str) -> None:
     with pytest.raises((SettingsError, ServiceAway)) as met, open_remote_queue(address, SETTINGS) as queue:
-        queue.standings(5)
+        queue.newest_batches(5)
     assert "hush" not in str(met.value)
 
 
@@ -121,7 +121,7 @@ def test_all_pages_are_read_and_no_more_than_are_needed() -> None:
         assert len(queue.batches()) == 4
         assert "cursor=bat_1" in service.heads[1]
     with ScriptedService(say(page)) as service, open_remote_queue(service.url, SETTINGS) as queue:
-        assert len(queue.standings(3)) == 3
+        assert len(queue.newest_batches(3)) == 3
         assert len(service.heads) == 2
         assert queue.newest() is not None
         assert len(service.heads) == 3
@@ -149,7 +149,7 @@ def test_no_video_leaves_the_folder_whatever_the_service_calls_it(tmp_path: Path
     page = {"items": [VIDEO | {"output": output}], "next": None}
     with ScriptedService(say(page), reply(body=b"abc")) as service, service_at(service.url, SETTINGS) as asked:
         with pytest.raises(ServiceRefused):
-            bring_videos(asked, "bat_1", folder)
+            download_videos(asked, "bat_1", folder)
         assert len(service.heads) == 1
     assert list(tmp_path.rglob("*.mp4")) == []
 
@@ -157,7 +157,7 @@ def test_no_video_leaves_the_folder_whatever_the_service_calls_it(tmp_path: Path
 def test_a_video_that_is_not_what_was_promised_is_not_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = {"items": [VIDEO | {"output": "x.mp4"}], "next": None}
     with ScriptedService(say(page), reply(body=b"abc")) as service, service_at(service.url, SETTINGS) as asked:
-        assert bring_videos(asked, "bat_1", tmp_path) is False
+        assert download_videos(asked, "bat_1", tmp_path) is False
         assert "Row 1: x.mp4 arrived incomplete or damaged" in capsys.readouterr().err
         assert all(head.startswith("GET /v1/jobs/job_1/output ") for head in service.heads[1:])
     assert list(tmp_path.iterdir()) == []
@@ -166,10 +166,10 @@ def test_a_video_that_is_not_what_was_promised_is_not_taken(tmp_path: Path, caps
 @pytest.mark.parametrize("name", ["bat_../../x", "job_x/../y", "bat_1?x", "job_1#", "bat_%2e", "job_海"])
 def test_a_name_is_never_a_part_of_a_path(name: str) -> None:
     with ScriptedService(say(PAGE)) as service, open_remote_queue(service.url, SETTINGS) as queue:
-        assert (queue.with_id(name), queue.row_with(name), service.heads) == (None, None, [])
+        assert (queue.with_id(name), queue.row_with_id(name), service.heads) == (None, None, [])
 
 
 def test_an_event_that_is_none_is_said_to_be_of_another_version() -> None:
     for text in ("{", "[]", "{}", '{"id": "x"}'):
         with pytest.raises(ServiceRefused, match="can't be understood"):
-            resources.event(text)
+            parse(RowEvent, text)

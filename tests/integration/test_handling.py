@@ -134,7 +134,7 @@ def test_a_batch_whose_rows_a_newer_one_took_along_is_listed_and_named_no_more(d
     new = desk.submit(*TWO).batch_id
     assert old != new
     with desk.store.read() as session:
-        assert [one.batch.id for one in list_with_counts(session, "me", 10)] == [new]
+        assert [one.id for one in list_with_counts(session, "me", 10)] == [new]
         assert count_batches(session, "me") == 1
     assert resolve_batch(DatabaseDirectory(desk.store, "me"), "jobs").batch_id == new
     with pytest.raises(UnknownName) as refused:
@@ -148,7 +148,7 @@ def test_cancel_pause_and_resume_tell_how_many_rows_they_met(store: Store) -> No
     assert commands.resume_batch(store, batch) == ActionCounts(2)
     with store.read() as session:
         told = snapshot(session, batch, store.now(session))
-    assert (told.released, told.limit_credits, told.moving) == (None, None, 3)
+    assert (told.released, told.limit_credits, told.moving_count) == (None, None, 3)
     assert commands.resume_batch(store, batch) == ActionCounts(0)
     assert commands.pause_batch(store, batch) == (BatchState.PAUSED, ActionCounts(2, soon=1))
     assert commands.resume_batch(store, batch) == ActionCounts(2)

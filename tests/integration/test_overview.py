@@ -1,7 +1,6 @@
 """What people read of the queue: a batch's standing, its causes, its rows, its results, and how it is found."""
 
 import csv
-import io
 import json
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,13 +17,13 @@ from reelq.cli.views.watch import follow
 from reelq.errors import CannotWrite, UnknownName
 from reelq.job import Cause, Route, Stage, Status
 from reelq.manifest import checks
-from reelq.results import Form, write_beside_videos, write_results, write_to
+from reelq.results import Form, result_lines, write_beside_videos, write_results
 from reelq.store.db.engine import Store
 from reelq.store.db.models import Account, Batch, BatchState, Job, Outcome
 from reelq.store.jobs.transitions import Position, move, write_progress
 from reelq.store.queries.batch_status import Snapshot, snapshot
 from reelq.store.queries.events import RowEvent
-from reelq.store.queries.rows import failures, waits
+from reelq.store.queries.rows import with_reasons
 from tests.databases import add_account, add_batch, add_job, add_send, change, moment
 
 
@@ -63,11 +62,11 @@ def test_rows_in_motion_come_with_their_last_words_those_at_work_first(made: Mad
         job, now = session.get_one(Job, at_work), made.store.now(session)
         write_progress(session, Position.of(job), now - timedelta(seconds=5), "progress", "looking at the clip")
         write_progress(session, Position.of(job), now, "progress", "adding captions")
-    rows = made.seen().rows
+    rows = made.seen().moving
     assert [row.row for row in rows] == [2, 1]
     assert rows[0].words == "adding captions"
     assert (made.seen().at - rows[0].since).total_seconds() >= 5
-    assert len(made.seen(shown=1).rows) == 1
+    assert len(made.seen(shown=1).moving) == 1
 
 
 def test_credits_are_those_of_this_batch_and_marked_where_they_are_shared(made: Made) -> None:
@@ -165,17 +164,16 @@ def test_failures_and_waits_are_grouped_by_their_cause(made: Made) -> None:
     made.put(7, Status.CANCELLED, error_code="predecessor")
     made.put(8, Status.CANCELLED)
     with made.store.read() as session:
-        failed, waiting = failures(session, made.batch), waits(session, made.batch)
-    assert [(group.code, group.rows) for group in failed] == [
+        told = with_reasons(session, made.seen())
+    assert [(group.code, group.rows) for group in told.failures] == [
         ("no_effect", (1, 2, 5)),
         ("session_lost", (3,)),
         ("predecessor", (7,)),
     ]
-    assert (failed[0].words, failed[0].advice) == ("row 1", "Read it")
-    assert [(group.code, group.count) for group in waiting] == [("credits", 1), ("session", 1)]
-    told = made.seen()
+    assert (told.failures[0].words, told.failures[0].advice) == ("row 1", "Read it")
+    assert [(group.code, group.count) for group in told.waits] == [("credits", 1), ("session", 1)]
     assert exit_code(told) == 3
-    assert json.loads(json.dumps(summary_data(told, failed, waiting)))["failed"] == 4
+    assert json.loads(json.dumps(summary_data(told)))["failed"] == 4
 
 
 class Kept:
@@ -238,7 +236,7 @@ def test_a_row_is_named_by_its_id_its_number_or_the_users_own_word(made: Made) -
     third, fourth = made.put(3, name="4"), made.put(4, name="x")
     for word, meant in (("last:1", first), ("jobs:cut: a", first), (second, second), ("last:2", second)):
         assert resolve_job(DatabaseDirectory(made.store, "local"), word).job_id == meant, word
-    assert resolve(DatabaseDirectory(made.store, "local"), "last").kind == "batch"
+    assert not resolve(DatabaseDirectory(made.store, "local"), "last").job_id
     assert resolve(DatabaseDirectory(made.store, "local"), "last:3") == resolve_job(
         DatabaseDirectory(made.store, "local"), third
     )
@@ -287,9 +285,7 @@ def test_results_are_a_manifest_that_comes_out_the_same_when_it_is_read(made: Ma
 def test_results_as_json_lines_are_what_was_said_and_go_where_a_run_puts_them(made: Made, tmp_path: Path) -> None:
     change(made.store, Batch, made.batch, columns=["file", "instruction"], out=str(tmp_path / "deep" / "out"))
     made.put(1, Status.WAITING, cause=Cause.CREDITS, reply="=1", route=Route.EDIT)
-    out = io.StringIO()
-    write_to(made.store, made.batch, out, Form.JSONL)
-    row = json.loads(out.getvalue())
+    row = json.loads("".join(result_lines(made.store, made.batch, Form.JSONL)))
     assert (row["status"], row["error_code"], row["error"]) == ("waiting", "credits", "waits for credits")
     assert row["reply"] == "=1"
     path = write_beside_videos(made.store, made.batch)

@@ -45,7 +45,7 @@ def read(store: Store, at: Position, mark: Cursor, most: int = 1000) -> tuple[li
     while True:
         with store.read() as session:
             news = events_after(session, at.batch_id, mark, most)
-        for told, behind in zip(news.told, news.marks, strict=True):
+        for told, behind in zip(news.events, news.marks, strict=True):
             words.append(told.words)
             mark = _handed_out(behind)
         if not news.more:

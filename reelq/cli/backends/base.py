@@ -1,9 +1,9 @@
-"""The interface of a queue: the same for a local database and for a REST service."""
+"""What commands ask of a queue. They don't distinguish the backends, and show the same text for both."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, TextIO
+from typing import Protocol, TextIO
 
 from reelq.cli.views.watch import Reader
 from reelq.job import Status
@@ -11,53 +11,51 @@ from reelq.results import Form
 from reelq.store.commands import ActionCounts
 from reelq.store.db.models import BatchState
 from reelq.store.queries.batch_status import Snapshot
-from reelq.store.queries.lookup import BatchInList
-from reelq.store.queries.rows import Group
+from reelq.store.queries.lookup import BatchInfo, BatchInList, Target
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What a name resolves to: a batch, or one row of it."""
+class Directory(Protocol):
+    """The batches and rows that a user can name."""
 
-    batch_id: str
-    job_id: str = ""
-    row: int = 0
+    def batches(self) -> Sequence[BatchInfo]:
+        """All of the user's batches, newest first, so that a manifest resolves to its newest batch."""
 
-    @property
-    def kind(self) -> Literal["batch", "job"]:
-        """Whether this is a batch or a row."""
-        return "job" if self.job_id else "batch"
+    def newest(self) -> BatchInfo | None:
+        """The newest of the user's batches."""
 
+    def with_id(self, batch_id: str) -> BatchInfo | None:
+        """The batch with exactly this id."""
 
-@dataclass(frozen=True, slots=True)
-class BatchReport:
-    """The state of a batch, and why rows of it failed or wait."""
+    def successor(self, batch_id: str) -> BatchInfo | None:
+        """The newer batch that took over all rows of this one."""
 
-    seen: Snapshot
-    failed: list[Group]
-    waiting: list[Group]
+    def row_with_id(self, job_id: str) -> Target | None:
+        """The row with exactly this id, if it belongs to the user."""
+
+    def rows_named(self, batch_id: str, word: str) -> Sequence[Target]:
+        """The rows of a batch with this number or this id from the manifest; usually one and the same row."""
 
 
 class Queue(Protocol):
-    """What commands ask of a queue. Commands don't distinguish the backends, and show the same text for both."""
+    """The state of batches, and the actions on them."""
 
     @property
     def in_process(self) -> bool:
         """Whether a command has to do the work itself, because there are no workers."""
 
-    def stand(self, batch_id: str) -> BatchReport:
+    def state(self, batch_id: str) -> Snapshot:
         """The state of a batch, and why rows of it failed or wait."""
 
-    def standings(self, limit: int) -> list[BatchInList]:
+    def newest_batches(self, limit: int) -> list[BatchInList]:
         """The newest batches, each with its counts and cost."""
 
     def watching(self, batch_id: str) -> AbstractContextManager[Reader]:
         """Open a function that reads a batch and shows what has happened since its last call."""
 
-    def put_results(self, batch_id: str, file: TextIO, form: Form) -> None:
+    def write_results(self, batch_id: str, file: TextIO, form: Form) -> None:
         """Write the result manifest into an open file."""
 
-    def bring_videos(self, batch_id: str, folder: Path) -> bool:
+    def download_videos(self, batch_id: str, folder: Path) -> bool:
         """Download every finished video into a folder. Returns whether all of them are there now."""
 
     def retry(self, target: Target) -> ActionCounts:
@@ -75,5 +73,5 @@ class Queue(Protocol):
     def status_of(self, target: Target) -> Status:
         """The status of one row."""
 
-    def way_on(self, batch: Snapshot) -> str:
+    def who_continues(self, batch: Snapshot) -> str:
         """Who continues the work, as a phrase for the user."""

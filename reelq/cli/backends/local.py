@@ -9,7 +9,7 @@ from typing import Final, TextIO
 
 import click
 
-from reelq.cli.backends.base import BatchReport, Target
+from reelq.cli.backends.base import Directory, Queue
 from reelq.cli.interrupts import delay_interrupt
 from reelq.cli.views import watch
 from reelq.cli.views.report import shown_path
@@ -17,7 +17,7 @@ from reelq.cli.views.text import safe_line
 from reelq.cli.views.watch import Reader
 from reelq.errors import SettingsError
 from reelq.job import Status
-from reelq.results import Form, write_to
+from reelq.results import Form, result_lines
 from reelq.settings import Settings
 from reelq.store import commands
 from reelq.store.commands import ActionCounts
@@ -27,9 +27,8 @@ from reelq.store.db.models import BatchState
 from reelq.store.db.vault import Vault, open_vault
 from reelq.store.queries import lookup
 from reelq.store.queries.batch_status import QUIET_SECONDS, Snapshot, any_worker_active, snapshot
-from reelq.store.queries.events import row_history
-from reelq.store.queries.lookup import BatchInfo, BatchInList, RowRef
-from reelq.store.queries.rows import failures, waits
+from reelq.store.queries.lookup import BatchInfo, BatchInList, Target
+from reelq.store.queries.rows import row_history, with_reasons
 
 OWNER: Final = "local"
 """The owner of batches submitted on the command line. Those submitted over HTTP belong to the owners of API keys."""
@@ -41,8 +40,8 @@ class Deployment:
 
     settings: Settings
     store: Store
-    is_play: bool = False
-    """Whether it is that of `--sandbox`: sandbox batches and real work never mix."""
+    is_sandbox: bool = False
+    """Whether it is that of `--sandbox`. Sandbox batches and real work never mix."""
 
     @property
     def vault(self) -> Vault:
@@ -56,7 +55,7 @@ class Deployment:
 
 
 @contextmanager
-def open_deployment(settings: Settings | None = None, *, is_play: bool = False) -> Iterator[Deployment]:
+def open_deployment(settings: Settings | None = None, *, is_sandbox: bool = False) -> Iterator[Deployment]:
     """Open the deployment that the environment describes, with its database ready for use.
 
     A SQLite file is migrated without asking. A database that is shared with others is not.
@@ -69,7 +68,7 @@ def open_deployment(settings: Settings | None = None, *, is_play: bool = False) 
                 migrations.upgrade(store)
         elif not migrations.is_current(store):
             raise SettingsError("REELQ_DATABASE_URL: the database schema is not current; run `reelq db upgrade`")
-        yield Deployment(effective, store, is_play)
+        yield Deployment(effective, store, is_sandbox)
     finally:
         store.close()
 
@@ -103,10 +102,10 @@ class NoWorkerWarning:
         with store.read() as session:
             now = store.now(session)
             batch = snapshot(session, self._batch_id, now, shown=0)
-            return bool(batch.moving) and not batch.tended and not any_worker_active(session, now)
+            return bool(batch.moving_count) and not batch.tended and not any_worker_active(session, now)
 
 
-class DatabaseDirectory:
+class DatabaseDirectory(Directory):
     """The batches and rows that a user can name in a database."""
 
     def __init__(self, store: Store, owner: str) -> None:
@@ -114,37 +113,30 @@ class DatabaseDirectory:
         self._owner = owner
 
     def batches(self) -> Sequence[BatchInfo]:
-        """All of the user's batches, newest first."""
         with self._store.read() as session:
             return lookup.batches_of(session, self._owner)
 
     def newest(self) -> BatchInfo | None:
-        """The newest of the user's batches."""
         with self._store.read() as session:
             return next(iter(lookup.batches_of(session, self._owner, 1)), None)
 
     def with_id(self, batch_id: str) -> BatchInfo | None:
-        """The batch with exactly this id."""
         return next((batch for batch in self.batches() if batch.id == batch_id), None)
 
     def successor(self, batch_id: str) -> BatchInfo | None:
-        """The newer batch that took over all rows of this one."""
         with self._store.read() as session:
             return lookup.successor(session, self._owner, batch_id)
 
-    def row_with(self, job_id: str) -> RowRef | None:
-        """The row with exactly this id, if it belongs to the user."""
+    def row_with_id(self, job_id: str) -> Target | None:
         with self._store.read() as session:
-            found = lookup.row_ref(session, job_id)
-        return found if found and found.owner == self._owner else None
+            return lookup.row_with_id(session, self._owner, job_id)
 
-    def rows_called(self, batch_id: str, word: str) -> Sequence[RowRef]:
-        """The rows of a batch with this number or this id from the manifest."""
+    def rows_named(self, batch_id: str, word: str) -> Sequence[Target]:
         with self._store.read() as session:
             return lookup.rows_named(session, batch_id, word)
 
 
-class LocalQueue:
+class LocalQueue(Queue):
     """The queue in a database."""
 
     def __init__(self, local: Deployment) -> None:
@@ -153,70 +145,59 @@ class LocalQueue:
 
     @property
     def in_process(self) -> bool:
-        """Whether a command has to do the work itself, because there are no workers."""
         return self._local.in_process
 
-    def stand(self, batch_id: str) -> BatchReport:
-        """The state of a batch, and why rows of it failed or wait."""
+    def state(self, batch_id: str) -> Snapshot:
         with self._store.read() as session:
-            batch = snapshot(session, batch_id, self._store.now(session), shown=0)
-            return BatchReport(batch, failures(session, batch_id), waits(session, batch_id))
+            return with_reasons(session, snapshot(session, batch_id, self._store.now(session), shown=0))
 
-    def standings(self, limit: int) -> list[BatchInList]:
-        """The newest batches, each with its counts and cost."""
+    def newest_batches(self, limit: int) -> list[BatchInList]:
         with self._store.read() as session:
             return lookup.list_with_counts(session, OWNER, limit)
 
     @contextmanager
     def watching(self, batch_id: str) -> Iterator[Reader]:
         """Open a function that reads and shows a batch, and warns if nobody works on it."""
-        look, alarm = watch.open_look(self._store, batch_id), NoWorkerWarning(self._local, batch_id)
+        look, warn = watch.open_look(self._store, batch_id), NoWorkerWarning(self._local, batch_id)
 
-        def look_and_check(show: watch.Show) -> Snapshot | None:
+        def look_and_warn(show: watch.Show) -> Snapshot | None:
             batch = look(show)
-            alarm()
+            warn()
             return batch
 
-        yield look_and_check
+        yield look_and_warn
 
-    def put_results(self, batch_id: str, file: TextIO, form: Form) -> None:
-        """Write the result manifest into an open file."""
-        write_to(self._store, batch_id, file, form)
+    def write_results(self, batch_id: str, file: TextIO, form: Form) -> None:
+        file.writelines(result_lines(self._store, batch_id, form))
 
-    def bring_videos(self, batch_id: str, folder: Path) -> bool:
+    def download_videos(self, batch_id: str, folder: Path) -> bool:
         """Raise UsageError: the videos are on this machine already."""
-        out = safe_line(shown_path(Path(self.stand(batch_id).seen.out)))
+        out = safe_line(shown_path(Path(self.state(batch_id).out)))
         raise click.UsageError(f"The videos are on this machine already, in {out}; --videos is for a remote service.")
 
     def retry(self, target: Target) -> ActionCounts:
-        """Queue failed rows again."""
         if target.job_id:
             return _single(done=commands.retry_row(self._store, target.job_id))
         return commands.retry_batch(self._store, target.batch_id)
 
     def cancel(self, target: Target) -> ActionCounts:
-        """Cancel rows that have not ended."""
         if target.job_id:
             return commands.cancel_row(self._store, target.job_id)
         return commands.cancel_batch(self._store, target.batch_id)
 
     def pause(self, target: Target) -> tuple[BatchState, ActionCounts]:
-        """Pause a batch: no more stages start. Returns its new state."""
         return commands.pause_batch(self._store, target.batch_id)
 
     def resume(self, target: Target) -> ActionCounts:
-        """Continue rows that wait for the user."""
         if target.job_id:
             return _single(done=commands.resume_row(self._store, target.job_id))
         return commands.resume_batch(self._store, target.batch_id)
 
     def status_of(self, target: Target) -> Status:
-        """The status of one row."""
         with self._store.read() as session:
             return row_history(session, target.job_id).job.status
 
-    def way_on(self, batch: Snapshot) -> str:
-        """Who continues the work, as a phrase for the user."""
+    def who_continues(self, batch: Snapshot) -> str:
         if not self.in_process:
             return "a worker will run them"
         manifest = Path(batch.source) / batch.name
@@ -224,7 +205,7 @@ class LocalQueue:
             return "to continue, repeat the command that started it"
         default_out = Path.cwd() / "reelq-out" / manifest.stem
         out = "" if Path(batch.out) == default_out else f" --out {safe_line(shown_path(Path(batch.out)))}"
-        sandbox_option = " --sandbox" if self._local.is_play else ""
+        sandbox_option = " --sandbox" if self._local.is_sandbox else ""
         return f"`reelq run {safe_line(shown_path(manifest))}{out}{sandbox_option}` continues it"
 
 

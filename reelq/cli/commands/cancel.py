@@ -2,11 +2,12 @@
 
 import click
 
-from reelq.cli.backends.base import Queue, Target
+from reelq.cli.backends.base import Queue
 from reelq.cli.targets import api_option, open_queue, resolve, sandbox_option
 from reelq.cli.views.text import plural
 from reelq.cli.views.watch import is_interactive
 from reelq.store.commands import ActionCounts
+from reelq.store.queries.lookup import Target
 
 
 @click.command("cancel")
@@ -35,7 +36,7 @@ def command(target: str, yes: bool, api: str | None, sandbox: bool) -> None:
 def _question(queue: Queue, resolved: Target) -> str:
     if resolved.job_id:
         return f"Cancel row {resolved.row} of {resolved.batch_id}?"
-    batch = queue.stand(resolved.batch_id).seen
+    batch = queue.state(resolved.batch_id)
     return f"Cancel {plural(batch.unfinished, 'row')} of {batch.name} ({resolved.batch_id})?"
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import click
 
-from reelq.cli.backends.base import Target
 from reelq.cli.backends.local import Deployment, LocalQueue
 from reelq.cli.errors import INTERRUPTED
 from reelq.cli.estimate import describe_cost, read_funds
@@ -18,7 +17,8 @@ from reelq.errors import CannotRefine
 from reelq.store.billing.spending import estimate
 from reelq.store.commands import refine_row, would_send
 from reelq.store.queries.batch_status import snapshot
-from reelq.store.queries.rows import outcomes
+from reelq.store.queries.lookup import Target
+from reelq.store.queries.rows import all_rows
 from worker.process import exit_now
 
 
@@ -49,7 +49,7 @@ def command(job: str, instruction: str, yes: bool, as_json: bool) -> None:
 
 
 def _submit(local: Deployment, resolved: Target, instruction: str, *, yes: bool) -> str:
-    if local.is_play:
+    if local.is_sandbox:
         refusal = CannotRefine(f"Row {resolved.row} was run with a sandbox that has ended, and its session is lost")
         refusal.advice = "Change the row in its manifest and run it again with --sandbox."
         raise refusal
@@ -79,7 +79,7 @@ def _run_batch(local: Deployment, batch_id: str, *, as_json: bool) -> int:
 
 
 def _show_result(local: Deployment, batch_id: str, folder: Path) -> None:
-    for row in outcomes(local.store, batch_id):
+    for row in all_rows(local.store, batch_id):
         if row.result_path:
             click.echo(f"Its video: {safe_line(shown_path(folder / row.result_path))}")
         if row.reply:

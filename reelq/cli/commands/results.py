@@ -49,7 +49,7 @@ def command(
     Exit code: 1 if not all finished videos could be downloaded.
     """
     with open_queue(resolve_batch, batch, sandbox=sandbox, api=api) as (queue, resolved):
-        is_complete = queue.bring_videos(resolved.batch_id, folder) if folder else True
+        is_complete = queue.download_videos(resolved.batch_id, folder) if folder else True
         _write(queue, resolved.batch_id, path, Form(form) if form else None, quiet=folder is not None)
     sys.exit(OK if is_complete else FAILED)
 
@@ -58,11 +58,11 @@ def _write(queue: Queue, batch_id: str, path: Path | None, form: Form | None, *,
     if path is not None:
         chosen = form or form_of(path)
         with atomic_file(path, chosen) as file:
-            queue.put_results(batch_id, file, chosen)
+            queue.write_results(batch_id, file, chosen)
         click.echo(f"Written to {safe_line(shown_path(path))}", err=True)
     elif form or not quiet:
         if isinstance(sys.stdout, io.TextIOWrapper):
             # The same bytes as in a file, whatever the terminal's encoding and line ends; but no BOM, for programs.
             sys.stdout.reconfigure(encoding="utf-8", newline="")
-        queue.put_results(batch_id, sys.stdout, form or Form.CSV)
+        queue.write_results(batch_id, sys.stdout, form or Form.CSV)
         sys.stdout.flush()

@@ -2,12 +2,13 @@
 
 import click
 
-from reelq.cli.backends.base import Queue, Target
+from reelq.cli.backends.base import Queue
 from reelq.cli.targets import api_option, open_queue, resolve, sandbox_option
 from reelq.cli.views.report import next_step
 from reelq.cli.views.text import plural
 from reelq.job import FINAL, Status
 from reelq.store.db.models import BatchState
+from reelq.store.queries.lookup import Target
 
 
 @click.command("resume")
@@ -37,7 +38,7 @@ def command(target: str, api: str | None, sandbox: bool) -> None:
 
 
 def _why_not(queue: Queue, resolved: Target) -> str:
-    status, batch = queue.status_of(resolved), queue.stand(resolved.batch_id).seen
+    status, batch = queue.status_of(resolved), queue.state(resolved.batch_id)
     row = f"Row {resolved.row}"
     if status in FINAL:
         retry = f" Retry it with `reelq retry {resolved.batch_id}:{resolved.row}`." if status is Status.FAILED else ""

@@ -53,7 +53,7 @@ def command(path: Path, as_json: bool, **options: object) -> None:
 
 def _run(call: SubmitOptions, settings: Settings, order: Submission, stop: Stop, *, as_json: bool) -> int:
     service = sandbox_mode.sandbox(settings) if call.sandbox else nullcontext(settings)
-    with service as effective, open_deployment(effective, is_play=call.sandbox) as local:
+    with service as effective, open_deployment(effective, is_sandbox=call.sandbox) as local:
         batch_id = submit.submit(local, order, call).batch_id
         stop.begun = True
         with suppress(KeyboardInterrupt):

@@ -13,7 +13,7 @@ from reelq.cli.views.report import shown_path
 from reelq.cli.views.text import aligned, format_duration, plural, safe_line, safe_lines
 from reelq.job import ROUTES, Status
 from reelq.store.db.models import Job, JobEvent, Outcome, Send
-from reelq.store.queries.events import RowHistory, row_history
+from reelq.store.queries.rows import RowHistory, row_history
 
 _OUTCOMES: Final = {
     Outcome.OPEN: "not known yet",

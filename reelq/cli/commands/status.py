@@ -47,10 +47,10 @@ def command(batch: str | None, limit: int, as_json: bool, api: str | None, sandb
         from reelq.cli.backends.http.queue import open_remote_queue as away
 
         with away(address, settings) as queue:
-            _show(queue.standings(limit), as_json=as_json)
+            _show(queue.newest_batches(limit), as_json=as_json)
         return
     with open_sandbox_or_real(settings, sandbox=sandbox) as local:
-        _show(LocalQueue(local).standings(limit), as_json=as_json)
+        _show(LocalQueue(local).newest_batches(limit), as_json=as_json)
     if not sandbox and (count := _count_sandbox_batches(settings)):
         verb = "is" if count == 1 else "are"
         click.echo(
@@ -87,20 +87,18 @@ def _count_sandbox_batches(settings: Settings) -> int:
 
 
 def _cells(item: BatchInList) -> tuple[str, ...]:
-    batch, counts = item.batch, item.counts
+    counts = item.counts
     open_rows = sum(count for status, count in counts.items() if status not in FINAL)
-    numbers = (counts.total(), counts[Status.SUCCEEDED], counts[Status.FAILED], open_rows, item.credits)
-    state = "" if batch.state is BatchState.ACTIVE else str(batch.state)
-    return (batch.id, safe_line(batch.name), *(f"{number:,}" for number in numbers), state, _format_time(item))
+    numbers = (item.total, counts[Status.SUCCEEDED], counts[Status.FAILED], open_rows, item.credits)
+    state = "" if item.state is BatchState.ACTIVE else str(item.state)
+    return (item.id, safe_line(item.name), *(f"{number:,}" for number in numbers), state, _format_time(item))
 
 
 def _format_time(item: BatchInList) -> str:
-    return f"{item.batch.created_at.astimezone():%Y-%m-%d %H:%M}"
+    return f"{item.created_at.astimezone():%Y-%m-%d %H:%M}"
 
 
 def _as_data(item: BatchInList) -> dict[str, object]:
-    batch = item.batch
     counts = {str(status): item.counts[status] for status in Status}
-    names = {"batch": batch.id, "name": batch.name, "state": str(batch.state)}
-    numbers = {"total": item.counts.total(), **counts, "credits": item.credits}
-    return {**names, "created_at": batch.created_at.isoformat(), **numbers}
+    names = {"batch": item.id, "name": item.name, "state": str(item.state)}
+    return {**names, "created_at": item.created_at.isoformat(), "total": item.total, **counts, "credits": item.credits}

@@ -52,9 +52,9 @@ class Lines:
 
     def _is_news(self, event: RowEvent) -> bool:
         """Whether the event changes the row's state and does not repeat the row's last message."""
-        is_repeat = self._last_messages.get(event.job_id) == event.words
+        is_repeat = self._last_messages.get(event.job) == event.words
         if event.after in FINAL:
-            self._last_messages.pop(event.job_id, None)
+            self._last_messages.pop(event.job, None)
             return True
         if (
             is_repeat
@@ -62,7 +62,7 @@ class Lines:
             or (event.after == Status.RUNNING and event.stage not in _SHOWN_STARTS)
         ):
             return False
-        self._last_messages[event.job_id] = event.words
+        self._last_messages[event.job] = event.words
         return True
 
 
@@ -78,7 +78,7 @@ class JsonLines:
     def look(self, batch: Snapshot, events: Sequence[RowEvent]) -> None:
         """Print each event."""
         for event in events:
-            print_json({"event": event.what, "batch": batch.batch_id, **event_data(event)})
+            print_json({"event": event.what, "batch": batch.id, **event_data(event)})
 
     def say(self, message: str) -> None:
         """Print a message to stderr, apart from the JSON."""
@@ -92,7 +92,7 @@ def print_json(data: dict[str, Any]) -> None:
 
 def event_data(event: RowEvent) -> dict[str, Any]:
     """The JSON fields of an event."""
-    origin = {"at": event.at.isoformat(), "job": event.job_id, "row": event.row, "id": event.name}
+    origin = {"at": event.at.isoformat(), "job": event.job, "row": event.row, "id": event.name}
     return {**origin, "stage": str(event.stage), "status": event.after, "words": event.words}
 
 

@@ -14,7 +14,6 @@ from reelq.cli.views.text import aligned, plural, row_list, safe_line
 from reelq.job import USER_CAUSES, Cause, Status
 from reelq.store.db.models import BatchState
 from reelq.store.queries.batch_status import Place, Snapshot
-from reelq.store.queries.rows import Group
 
 _ADVICE: Final = {
     Cause.CREDITS: "Register or top up: the rows continue once there are credits, or at once with `{resume}`.",
@@ -37,10 +36,9 @@ def report(
 
     `results` is the folder of the videos and their list. A command passes it if it has done the work itself.
     """
-    stand = queue.stand(batch_id)
-    batch, failed, waiting = stand.seen, stand.failed, stand.waiting
+    batch = queue.state(batch_id)
     if as_json:
-        print_json(summary_data(batch, failed, waiting, results))
+        print_json(summary_data(batch, results))
         return exit_code(batch)
     click.echo(f"{safe_line(batch.name)} ({batch_id}): {progress_line(batch)}.")
     if not batch.total:
@@ -48,10 +46,10 @@ def report(
     if by_stage:
         places = [(str(place.stage), _status(place), f"{place.count:,}") for place in batch.places]
         click.echo("\n".join(aligned(places, right=(2,))))
-    for line in (*_failures(batch, failed), *_waits(batch, waiting), *_next_commands(batch, failed)):
+    for line in (*_failures(batch), *_waits(batch), *_next_commands(batch)):
         click.echo(line)
-    if batch.moving and not batch.tended and queue.in_process and not results:
-        click.echo(f"\nNo process is running this batch: {queue.way_on(batch)}.")
+    if batch.moving_count and not batch.tended and queue.in_process and not results:
+        click.echo(f"\nNo process is running this batch: {queue.who_continues(batch)}.")
     if results:
         click.echo(f"Results: {safe_line(shown_path(results))}")
     return exit_code(batch)
@@ -68,19 +66,20 @@ def exit_code(batch: Snapshot) -> int:
     return OK if batch.count(Status.SUCCEEDED) == batch.total else FAILED
 
 
-def _failures(batch: Snapshot, groups: list[Group]) -> Iterator[str]:
-    for group in groups:
+def _failures(batch: Snapshot) -> Iterator[str]:
+    for group in batch.failures:
         verb = "ended because of another row" if group.code == "predecessor" else "failed"
         code = click.style(group.code, fg="red", bold=True)
         yield f"\n{plural(group.count, 'row')} {verb}: {code} ({row_list(group.rows, group.count)})"
         # The message is that of the first row; those of the others may name other files.
         yield from _indented(group.words, group.advice)
-    if cancelled := batch.count(Status.CANCELLED) - sum(other.count for other in groups if other.code == "predecessor"):
+    by_predecessor = sum(group.count for group in batch.failures if group.code == "predecessor")
+    if cancelled := batch.count(Status.CANCELLED) - by_predecessor:
         yield f"\n{plural(cancelled, 'row')} cancelled"
 
 
-def _waits(batch: Snapshot, groups: list[Group]) -> Iterator[str]:
-    for group in groups:
+def _waits(batch: Snapshot) -> Iterator[str]:
+    for group in batch.waits:
         cause = Cause(group.code)
         cause_label = click.style(group.code, fg="yellow", bold=cause in USER_CAUSES)
         verb = "waits" if group.count == 1 else "wait"
@@ -107,11 +106,11 @@ def _why(batch: Snapshot, cause: Cause) -> tuple[str, str]:
     return "", f"Continue with `{_resume_command(batch)}`."
 
 
-def _next_commands(batch: Snapshot, failed: list[Group]) -> Iterator[str]:
-    if failed:
-        row = failed[0].rows[0]
-        yield f"\n`reelq show {batch.batch_id}:{row}` shows the history of row {row};"
-        yield f"`reelq retry {batch.batch_id}` retries the failed rows."
+def _next_commands(batch: Snapshot) -> Iterator[str]:
+    if batch.failures:
+        row = batch.failures[0].rows[0]
+        yield f"\n`reelq show {batch.id}:{row}` shows the history of row {row};"
+        yield f"`reelq retry {batch.id}` retries the failed rows."
 
 
 def _indented(*texts: str) -> Iterator[str]:
@@ -119,7 +118,7 @@ def _indented(*texts: str) -> Iterator[str]:
 
 
 def _resume_command(batch: Snapshot) -> str:
-    return f"reelq resume {batch.batch_id}"
+    return f"reelq resume {batch.id}"
 
 
 def shown_path(path: Path) -> str:
@@ -128,35 +127,27 @@ def shown_path(path: Path) -> str:
     return str(path.relative_to(current)) if path.is_relative_to(current) else str(path)
 
 
-def summary_data(
-    batch: Snapshot, failed: list[Group], waiting: list[Group], results: Path | None = None
-) -> dict[str, Any]:
+def summary_data(batch: Snapshot, results: Path | None = None) -> dict[str, Any]:
     """The summary of a batch as a JSON object."""
-    counts = {str(status): batch.count(status) for status in Status}
     places = [
-        {
-            "stage": str(item.stage),
-            "status": str(item.status),
-            "cause": item.cause and str(item.cause),
-            "rows": item.count,
-        }
-        for item in batch.places
+        {"stage": place.stage, "status": place.status, "cause": place.cause, "rows": place.count}
+        for place in batch.places
     ]
     return {
-        "event": "summary", "batch": batch.batch_id, "name": batch.name, "state": str(batch.state),
-        "created_at": batch.created_at.isoformat(), "total": batch.total, **counts, "held": batch.held,
+        "event": "summary", "batch": batch.id, "name": batch.name, "state": str(batch.state),
+        "created_at": batch.created_at.isoformat(), "total": batch.total, **batch.counts, "held": batch.held,
         "released": batch.released, "limit_credits": batch.limit_credits, "credits": batch.credits,
         "shared": batch.shared, "at_rest": batch.at_rest, "out": str(results or batch.out), "places": places,
-        "failures": [asdict(item) for item in failed], "waits": [asdict(item) for item in waiting],
+        "failures": [asdict(item) for item in batch.failures], "waits": [asdict(item) for item in batch.waits],
     }  # fmt: skip
 
 
 def next_step(queue: Queue, batch_id: str) -> str:
     """What happens next to queued rows, or what the user has to do for them."""
-    batch = queue.stand(batch_id).seen
+    batch = queue.state(batch_id)
     if batch.state is BatchState.PAUSED:
         return f"The batch is paused. Continue with `{_resume_command(batch)}`."
-    phrase = queue.way_on(batch)
+    phrase = queue.who_continues(batch)
     return f"{phrase[0].upper()}{phrase[1:]}."
 
 

@@ -92,8 +92,8 @@ class Pace:
 
     def left(self, batch: Snapshot) -> str:
         """An estimate of the time until nothing goes on by itself."""
-        to_come = batch.moving + batch.waiting_for(Cause.SESSION, Cause.TWIN)
-        return f"{rough_duration(to_come / self.a_minute * 60)} left" if self.a_minute and batch.moving else ""
+        to_come = batch.moving_count + batch.waiting_for(Cause.SESSION, Cause.TWIN)
+        return f"{rough_duration(to_come / self.a_minute * 60)} left" if self.a_minute and batch.moving_count else ""
 
 
 def view(batch: Snapshot, pace: Pace, width: int, height: int) -> RenderableType:
@@ -106,8 +106,8 @@ def view(batch: Snapshot, pace: Pace, width: int, height: int) -> RenderableType
     parts += [_line(line) for line in (_speed_line(batch, pace), _places_line(batch)) if line]
     parts += [_line(line, "yellow") for line in _holds(batch)]
     free = height - len(parts) - 2  # for an empty line above the rows, and the terminal's last line
-    shown = batch.rows[: max(free, 0)]
-    if len(batch.rows) > len(shown) and shown:
+    shown = batch.moving[: max(free, 0)]
+    if len(batch.moving) > len(shown) and shown:
         shown = shown[:-1]
     in_progress = _count_in_progress(batch)
     if shown:
@@ -156,7 +156,7 @@ def _count_in_stage(batch: Snapshot, stage: Stage) -> int:
 
 
 def _count_in_progress(batch: Snapshot) -> int:
-    return max(sum(_count_in_stage(batch, stage) for stage in Stage), len(batch.rows))
+    return max(sum(_count_in_stage(batch, stage) for stage in Stage), len(batch.moving))
 
 
 def _holds(batch: Snapshot) -> list[str]:

@@ -126,7 +126,7 @@ class _Events:
         while more:
             with self._store.read() as session:
                 chunk = events_after(session, self._batch_id, self._mark)
-            yield chunk.told
+            yield chunk.events
             self._mark, more = chunk.mark, chunk.more
 
 

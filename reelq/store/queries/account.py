@@ -54,7 +54,7 @@ def account_state(store: Store, settings: Settings) -> AccountState | None:
             account_id,
             account.kind,
             ledger.highest_cost(session, account_id),
-            last_reading(session, account_id),
+            _last_reading(session, account_id),
             issued,
             issued + throttling.QUOTA_PERIOD if issued else None,
             accounts.registration_link(account, settings),
@@ -63,7 +63,7 @@ def account_state(store: Store, settings: Settings) -> AccountState | None:
         )
 
 
-def last_reading(session: Transaction, account_id: str) -> LastReading | None:
+def _last_reading(session: Transaction, account_id: str) -> LastReading | None:
     """The newest reading of an account's balance."""
     query = select(CreditReading.at, CreditReading.available, CreditReading.frozen)
     query = query.where(CreditReading.account_id == account_id).order_by(CreditReading.id.desc()).limit(1)

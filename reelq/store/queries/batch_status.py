@@ -1,6 +1,6 @@
 """The progress of a batch: counts, rows in motion, what holds it up. Cheap enough to poll."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from reelq.store.db.engine import Transaction
 from reelq.store.db.models import Account, Batch, BatchState, Job, JobEvent
 from reelq.store.db.types import Utc
 from reelq.store.jobs import filters
+from reelq.store.queries.lookup import BatchInfo
 
 MAX_ROWS_SHOWN: Final = 40
 """The most rows in motion that a snapshot lists: more than a terminal has lines."""
@@ -32,9 +33,9 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class RowInMotion:
-    """A row in progress: what it is, its stage, and the message of its last event."""
+    """A row in progress, with the message of its last event."""
 
-    job_id: str
+    job: str
     row: int
     name: str
     file: str
@@ -48,7 +49,7 @@ class RowInMotion:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Why an account can't continue: it is blocked by a 429 until some time, or parked for a cause."""
+    """What holds the account up: a 429 until some time, or the cause for which it is parked."""
 
     cause: Cause | None
     why: str
@@ -56,31 +57,42 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class Group:
+    """Rows that failed or wait for the same reason, with the numbers of the first ones."""
+
+    code: str
+    """An error code, or the value of a `Cause`."""
+    count: int
+    rows: tuple[int, ...]
+    words: str
+    """The error message of the first row."""
+    advice: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot(BatchInfo):
     """The state of a batch at one time."""
 
     at: datetime
-    batch_id: str
-    name: str
-    source: str
-    out: str
-    state: BatchState
+    out: str = ""
+    """The folder of its results; empty if it was submitted to a service."""
     released: int | None
     limit_credits: int | None
-    created_at: datetime
-    finished_at: datetime | None
     places: tuple[Place, ...]
     held: int
     """Queued rows with a number above `released`: they start when the user resumes the batch."""
     credits: int
     shared: bool
     """Whether some of the credits are a share of a cost that several rows had together."""
-    rows: tuple[RowInMotion, ...]
+    moving: tuple[RowInMotion, ...]
     holds: tuple[Hold, ...]
     tended: bool
     """Whether a worker seems to process the batch; a batch at rest needs none."""
     twins_move: bool
     """Whether rows of this batch wait for the result of another batch's row that is in motion."""
+    failures: tuple[Group, ...] = ()
+    """Why rows failed, or were cancelled because of another row. Empty, like `waits`, unless it was asked for."""
+    waits: tuple[Group, ...] = ()
 
     def count(self, *statuses: Status) -> int:
         """The number of rows with one of these statuses."""
@@ -89,6 +101,11 @@ class Snapshot:
     def waiting_for(self, *causes: Cause) -> int:
         """The number of rows that wait for one of these causes."""
         return sum(place.count for place in self.places if place.cause in causes)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The number of rows with each status."""
+        return {status: self.count(status) for status in Status}
 
     @property
     def total(self) -> int:
@@ -101,7 +118,12 @@ class Snapshot:
         return self.count(*FINAL)
 
     @property
-    def moving(self) -> int:
+    def unfinished(self) -> int:
+        """The number of rows without a final status."""
+        return self.total - self.ended
+
+    @property
+    def moving_count(self) -> int:
         """The number of rows that run, or that will start by themselves."""
         free = self.state is BatchState.ACTIVE
         return self.count(Status.RUNNING) + (self.count(Status.QUEUED) - self.held if free else 0)
@@ -109,12 +131,7 @@ class Snapshot:
     @property
     def at_rest(self) -> bool:
         """Whether nothing happens until the user acts; also true once all rows have ended."""
-        return self.moving == 0 and not self.twins_move
-
-    @property
-    def unfinished(self) -> int:
-        """The number of rows without a final status."""
-        return self.total - self.ended
+        return self.moving_count == 0 and not self.twins_move
 
 
 def snapshot(
@@ -129,21 +146,16 @@ def snapshot(
     spent, shared = costs or costs_of(session, batch_id)
     open_statuses = {place.status for place in places} - FINAL
     return Snapshot(
+        *(getattr(batch, field.name) for field in fields(BatchInfo)),
         at=now,
-        batch_id=batch_id,
-        name=batch.name,
-        source=batch.source,
         out=batch.out,
-        state=batch.state,
         released=batch.released,
         limit_credits=batch.limit_credits,
-        created_at=batch.created_at,
-        finished_at=batch.finished_at,
         places=places,
         held=_held(session, batch_id, batch.released),
         credits=spent,
         shared=shared,
-        rows=_moving(session, batch_id, shown) if open_statuses else (),
+        moving=_moving(session, batch_id, shown) if open_statuses else (),
         holds=_holds(session, batch_id, now) if open_statuses else (),
         tended=_tended(session, batch_id, batch.created_at, now),
         twins_move=_twins_move(session, batch_id) if Status.WAITING in open_statuses else False,
@@ -248,17 +260,14 @@ def _moving(session: Transaction, batch_id: str, most: int) -> tuple[RowInMotion
     return tuple(moving)
 
 
-def _holds_query() -> Select[*tuple[Any, ...]]:
-    of_account = (_IN_BATCH, Job.account_id == Account.id)
-    parked = exists().where(*of_account, Job.status == Status.WAITING, Job.cause == Account.parked)
-    admitted = exists().where(*of_account, Job.status.in_((Status.QUEUED, Status.RUNNING)), Job.admitted)
-    blocked = and_(Account.blocked_until > bindparam("now", type_=Utc), admitted)
-    return select(Account.parked, Account.parked_why, Account.parked_until, Account.blocked_until).where(
-        or_(and_(Account.parked.is_not(None), parked), blocked)
+_OF_ACCOUNT: Final = (_IN_BATCH, Job.account_id == Account.id)
+_PARKED: Final = exists().where(*_OF_ACCOUNT, Job.status == Status.WAITING, Job.cause == Account.parked)
+_ADMITTED: Final = exists().where(*_OF_ACCOUNT, Job.status.in_((Status.QUEUED, Status.RUNNING)), Job.admitted)
+_HOLDS: Final = select(Account.parked, Account.parked_why, Account.parked_until, Account.blocked_until).where(
+    or_(
+        and_(Account.parked.is_not(None), _PARKED), and_(Account.blocked_until > bindparam("now", type_=Utc), _ADMITTED)
     )
-
-
-_HOLDS: Final = _holds_query()
+)
 
 
 def _holds(session: Transaction, batch_id: str, now: datetime) -> tuple[Hold, ...]:
@@ -303,18 +312,13 @@ def any_worker_active(session: Transaction, now: datetime) -> bool:
     return (last is not None and last > quiet_since) or session.execute(leased).first() is not None
 
 
-def _moving_twins_query() -> Select[*tuple[Any, ...]]:
-    original = aliased(Job)
-    waiting_twins = (_IN_BATCH, Job.status == Status.WAITING, Job.cause == Cause.TWIN)
-    return (
-        select(original.id)
-        .join(Job, Job.same_as == original.id)
-        .where(*waiting_twins, filters.is_active(original))
-        .limit(1)
-    )
-
-
-_MOVING_TWINS: Final = _moving_twins_query()
+_ORIGINAL: Final = aliased(Job)
+_MOVING_TWINS: Final = (
+    select(_ORIGINAL.id)
+    .join(Job, Job.same_as == _ORIGINAL.id)
+    .where(_IN_BATCH, Job.status == Status.WAITING, Job.cause == Cause.TWIN, filters.is_active(_ORIGINAL))
+    .limit(1)
+)
 
 
 def _twins_move(session: Transaction, batch_id: str) -> bool:

@@ -1,4 +1,4 @@
-"""The events of a batch or a row, each delivered once, and everything that is known of one row.
+"""The events of a batch or a row, each delivered once.
 
 An event gets its number when it is written and becomes visible when its transaction commits, on PostgreSQL in any
 order. So each event carries the number of its transaction, and a reader's mark holds how far it has read and which
@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Select, Text, and_, cast, func, literal, o
 
 from reelq.job import Stage
 from reelq.store.db.engine import Transaction
-from reelq.store.db.models import Batch, Job, JobEvent, Send
+from reelq.store.db.models import Job, JobEvent
 
 _PAGE_SIZE: Final = 1000
 _MAX_ID: Final = 2**63 - 1
@@ -25,11 +25,11 @@ _MARK_TEXT: Final = re.compile(r"(\d{1,19})-(\d{1,19})((?:\.\d{1,19}-\d{1,19})*)
 
 @dataclass(frozen=True, slots=True)
 class RowEvent:
-    """One event, with its row."""
+    """An event in the history of a row."""
 
     id: int
     at: datetime
-    job_id: str
+    job: str
     row: int
     name: str
     file: str
@@ -75,25 +75,11 @@ START: Final = Cursor()
 class EventPage:
     """Some events, oldest first, and where to continue; `more` if further events may be available already."""
 
-    told: Sequence[RowEvent]
+    events: Sequence[RowEvent]
     marks: Sequence[Cursor]
     """For each event, the mark of a reader who has read up to it."""
     mark: Cursor
     more: bool
-
-
-@dataclass(frozen=True, slots=True)
-class RowHistory:
-    """Everything that is known of a row."""
-
-    job: Job
-    batch: Batch
-    events: tuple[JobEvent, ...]
-    sends: tuple[Send, ...]
-    before: Job | None
-    """The previous row of its session."""
-    same_as: Job | None
-    """The same row of another batch, whose result it reuses."""
 
 
 def newest_event(session: Transaction, batch_id: str) -> Cursor:
@@ -160,18 +146,3 @@ def _mark_after(mark: Cursor, row: Any, running: Sequence[int], *, to_the_end: b
         late |= {other: delivered for other, delivered in mark.late.items() if other > row.tx}
         late |= {row.tx: row.id} if position < (tx, last) else {}
     return Cursor(tx, last, late)
-
-
-def row_history(session: Transaction, job_id: str) -> RowHistory:
-    """Load everything about a row."""
-    job = session.get_one(Job, job_id)
-    events = session.scalars(select(JobEvent).where(JobEvent.job_id == job_id).order_by(JobEvent.id)).all()
-    sends = session.scalars(select(Send).where(Send.job_id == job_id).order_by(Send.number)).all()
-    return RowHistory(
-        job=job,
-        batch=session.get_one(Batch, job.batch_id),
-        events=tuple(events),
-        sends=tuple(sends),
-        before=session.get(Job, job.after_id) if job.after_id else None,
-        same_as=session.get(Job, job.same_as) if job.same_as and job.same_as != job.id else None,
-    )

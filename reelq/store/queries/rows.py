@@ -1,27 +1,40 @@
-"""The rows of a batch: a single row, pages of rows with their results, and failures and waits grouped by cause."""
+"""The rows of a batch: a single row with its history, pages of rows, and failures and waits grouped by cause."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import BigInteger, ColumnElement, Select, String, bindparam, cast, func, literal_column, null, select
+from sqlalchemy import Row as SqlRow
 
 from reelq.job import USER_CAUSES, Cause, Route, Stage, Status
 from reelq.store.db.engine import Store, Transaction
 from reelq.store.db.models import Batch, Job, JobEvent, Send
+from reelq.store.queries.batch_status import Group, Snapshot
 from reelq.store.queries.events import RowEvent, events_query
 from reelq.store.queries.lookup import matches_name
 
 _MAX_EVENTS: Final = 1000
+_PAGE_SIZE: Final = 1000
+_MAX_ROWS_PER_GROUP: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
-class RowDetail:
+class Result:
+    """A finished video, and where the REST service offers it."""
+
+    size: int | None
+    sha256: str
+    href: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
     """A row: its request, its state, its result and its cost."""
 
     id: str
-    batch_id: str
+    batch: str
     row: int
     name: str
     file: str
@@ -40,27 +53,29 @@ class RowDetail:
     error_code: str
     error: str
     advice: str
+    credits: int
     timeline: str
     changes: list[str]
     reply: str
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    result_path: str
     result_size: int | None
     result_sha256: str
-    credits: int
 
     @property
-    def has_result(self) -> bool:
-        """Whether the row has a finished video."""
-        return self.status is Status.SUCCEEDED and bool(self.result_sha256)
+    def result(self) -> Result | None:
+        """The finished video, if there is one in the service's storage."""
+        if self.status is not Status.SUCCEEDED or not self.result_sha256:
+            return None
+        return Result(self.result_size, self.result_sha256, f"/v1/jobs/{self.id}/output")
 
 
-@dataclass(frozen=True, slots=True)
-class RowWithHistory:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowWithHistory(Row):
     """A row with all its sends and its newest events."""
 
-    job: RowDetail
     sends: Sequence[Send]
     events: Sequence[RowEvent]
 
@@ -78,13 +93,8 @@ class RowFilter:
 
     def where(self) -> list[ColumnElement[bool]]:
         """The filter as conditions on `Job`."""
-        filters = {
-            Job.status: self.status,
-            Job.stage: self.stage,
-            Job.error_code: self.error_code,
-            Job.cause: self.cause,
-        }
-        conditions = [column == value for column, value in filters.items() if value is not None]
+        names = ("status", "stage", "error_code", "cause")
+        conditions = [getattr(Job, name) == getattr(self, name) for name in names if getattr(self, name) is not None]
         # Redundant, but the database uses a partial index only if its condition is repeated. It is a literal because a
         # plan for arbitrary parameters can't rely on a parameter's value.
         conditions += [Job.error_code != literal_column("''")] if self.error_code else []
@@ -92,118 +102,50 @@ class RowFilter:
         return conditions if self.called is None else [*conditions, matches_name(self.called)]
 
 
-_JOB_COLUMNS: Final = (
-    Job.id, Job.batch_id, Job.row, Job.name, Job.file, Job.references, Job.instruction, Job.language, Job.skill,
-    Job.session, Job.priority, Job.output, Job.extra, Job.route, Job.stage, Job.status, Job.cause, Job.error_code,
-    Job.error, Job.advice, Job.timeline, Job.changes, Job.reply, Job.created_at, Job.started_at, Job.finished_at,
-    Job.result_size, Job.result_sha256,
-)  # fmt: skip
+_COST: Final = select(cast(func.coalesce(func.sum(Send.cost), 0), BigInteger)).where(Send.job_id == Job.id)
+"""The cost of a row. In PostgreSQL, the sum of integers is a decimal."""
+_COMPUTED: Final = {"batch": Job.batch_id, "credits": _COST.scalar_subquery()}
+_COLUMNS: Final[Any] = [_COMPUTED.get(field.name, getattr(Job, field.name, None)) for field in fields(Row)]
+_ROWS: Final[Select[*tuple[Any, ...]]] = select(*_COLUMNS)
 
 
-def rows_of(session: Transaction, batch_id: str, after: int, limit: int, sieve: RowFilter) -> list[RowDetail]:
+def rows_of(session: Transaction, batch_id: str, after: int, limit: int, sieve: RowFilter | None = None) -> list[Row]:
     """The batch's rows after row number `after`, in order."""
-    where = (Job.batch_id == batch_id, Job.row > after)
-    rows = session.execute(_reading().where(*where, *sieve.where()).order_by(Job.row).limit(limit))
-    return [RowDetail(*row) for row in rows]
+    query = _ROWS.where(Job.batch_id == batch_id, Job.row > after, *(sieve.where() if sieve else ()))
+    return [Row(*row) for row in session.execute(query.order_by(Job.row).limit(limit))]
 
 
-def row_of(session: Transaction, owner: str, job_id: str) -> RowDetail | None:
-    """The row with this id, if it belongs to the owner."""
-    row = session.execute(_reading().where(Job.id == job_id, Job.owner == owner)).one_or_none()
-    return RowDetail(*row) if row else None
-
-
-def row_with_history(session: Transaction, owner: str, job_id: str) -> RowWithHistory | None:
-    """The row with its sends and events, if it belongs to the owner."""
-    job = row_of(session, owner, job_id)
-    if job is None:
-        return None
-    sends = session.scalars(select(Send).where(Send.job_id == job_id).order_by(Send.number)).all()
-    newest = events_query().where(JobEvent.job_id == job_id).order_by(JobEvent.id.desc()).limit(_MAX_EVENTS)
-    events = [RowEvent(*row) for row in session.execute(newest)]
-    return RowWithHistory(job, sends, events[::-1])
-
-
-def _reading() -> Select[Any]:
-    cost = select(cast(func.coalesce(func.sum(Send.cost), 0), BigInteger)).where(Send.job_id == Job.id)
-    return select(*_JOB_COLUMNS, cost.scalar_subquery())
-
-
-_PAGE_SIZE: Final = 1000
-_MAX_ROWS_PER_GROUP: Final = 200
-
-
-@dataclass(frozen=True, slots=True)
-class RowResult:
-    """One row of a batch: its request and its outcome."""
-
-    row: int
-    name: str
-    job_id: str
-    file: str
-    references: list[str]
-    instruction: str
-    language: str
-    skill: str
-    session: str
-    priority: int
-    output: str
-    extra: Mapping[str, str]
-    stage: Stage
-    status: Status
-    cause: Cause | None
-    error_code: str
-    error: str
-    advice: str
-    timeline: str
-    reply: str
-    result_path: str
-    started_at: datetime | None
-    finished_at: datetime | None
-    credits: int
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Rows that ended, or wait, for the same reason."""
-
-    code: str
-    """An error code, or the value of a `Cause`."""
-    count: int
-    rows: tuple[int, ...]
-    """The numbers of the first rows."""
-    words: str
-    """The error message of the first row."""
-    advice: str
-
-
-_OUTCOME_COLUMNS: Final = (
-    Job.row, Job.name, Job.id, Job.file, Job.references, Job.instruction, Job.language, Job.skill, Job.session,
-    Job.priority, Job.output, Job.extra, Job.stage, Job.status, Job.cause, Job.error_code, Job.error, Job.advice,
-    Job.timeline, Job.reply, Job.result_path, Job.started_at, Job.finished_at,
-)  # fmt: skip
-
-
-def outcomes(store: Store, batch_id: str) -> Iterator[RowResult]:
+def all_rows(store: Store, batch_id: str) -> Iterator[Row]:
     """All rows of a batch in order, read in pages. Each page is a transaction, so that none stays open for long."""
     last = 0
     while True:
         with store.read() as session:
-            page = _page(session, batch_id, last)
+            page = rows_of(session, batch_id, last, _PAGE_SIZE)
         yield from page
         if len(page) < _PAGE_SIZE:
             return
         last = page[-1].row
 
 
-def _page(session: Transaction, batch_id: str, after: int) -> list[RowResult]:
-    where = (Job.batch_id == batch_id, Job.row > after)
-    total = cast(func.coalesce(func.sum(Send.cost), 0), BigInteger)  # in PostgreSQL the sum of integers is a decimal
-    cost = select(total).where(Send.job_id == Job.id).scalar_subquery()
-    rows: list[Any] = list(
-        session.execute(select(*_OUTCOME_COLUMNS, cost).where(*where).order_by(Job.row).limit(_PAGE_SIZE))
-    )
-    return [RowResult(*row) for row in rows]
+def row_of(session: Transaction, owner: str, job_id: str) -> Row | None:
+    """The row with this id, if it belongs to the owner."""
+    row = _find(session, owner, job_id)
+    return Row(*row) if row else None
+
+
+def row_with_history(session: Transaction, owner: str, job_id: str) -> RowWithHistory | None:
+    """The row with its sends and events, if it belongs to the owner."""
+    row = _find(session, owner, job_id)
+    if row is None:
+        return None
+    sends = session.scalars(select(Send).where(Send.job_id == job_id).order_by(Send.number)).all()
+    newest = events_query().where(JobEvent.job_id == job_id).order_by(JobEvent.id.desc()).limit(_MAX_EVENTS)
+    events = [RowEvent(*event) for event in session.execute(newest)]
+    return RowWithHistory(*row, sends=sends, events=events[::-1])
+
+
+def _find(session: Transaction, owner: str, job_id: str) -> SqlRow[*tuple[Any, ...]] | None:
+    return session.execute(_ROWS.where(Job.id == job_id, Job.owner == owner)).one_or_none()
 
 
 _Query = Select[*tuple[Any, ...]]
@@ -224,15 +166,17 @@ _FIRST_FAILED: Final = _FIRST_ROWS.where(
 _FIRST_WAITING: Final = _FIRST_ROWS.where(*_WAITING, Job.cause == bindparam("code"))
 
 
-def failures(session: Transaction, batch_id: str) -> list[Group]:
-    """The failed rows by error code, largest group first; then the rows that were cancelled because of another row."""
-    return _groups(session, batch_id, _FAILURES, _FIRST_FAILED)
+def with_reasons(session: Transaction, batch: Snapshot) -> Snapshot:
+    """Add the reasons why rows of the batch failed or wait.
 
-
-def waits(session: Transaction, batch_id: str) -> list[Group]:
-    """The waiting rows by cause; first the causes that the user can resolve."""
-    groups = _groups(session, batch_id, _WAITS, _FIRST_WAITING)
-    return sorted(groups, key=lambda group: group.code not in USER_CAUSES)
+    The largest group of failed rows comes first, and rows that were cancelled because of another row come last. Of what
+    rows wait for, what the user can resolve comes first.
+    """
+    has_failures = batch.count(Status.FAILED, Status.CANCELLED)
+    failures = _groups(session, batch.id, _FAILURES, _FIRST_FAILED) if has_failures else []
+    waits = _groups(session, batch.id, _WAITS, _FIRST_WAITING) if batch.count(Status.WAITING) else []
+    waits.sort(key=lambda group: group.code not in USER_CAUSES)
+    return replace(batch, failures=tuple(failures), waits=tuple(waits))
 
 
 def _groups(session: Transaction, batch_id: str, count_query: _Query, rows_query: _Query) -> list[Group]:
@@ -249,16 +193,29 @@ def _groups(session: Transaction, batch_id: str, count_query: _Query, rows_query
 
 
 @dataclass(frozen=True, slots=True)
-class ManifestFormat:
-    """The format of a batch's manifest, and the folder of its results."""
+class RowHistory:
+    """Everything that is known of a row."""
 
-    columns: list[str]
-    form: str
-    """The manifest's format, if it is known: comma, semicolon, tab or json."""
-    out: str
+    job: Job
+    batch: Batch
+    events: tuple[JobEvent, ...]
+    sends: tuple[Send, ...]
+    before: Job | None
+    """The previous row of its session."""
+    same_as: Job | None
+    """The same row of another batch, whose result it reuses."""
 
 
-def manifest_format(session: Transaction, batch_id: str) -> ManifestFormat:
-    """What the result file needs to know about the manifest."""
-    batch = session.get_one(Batch, batch_id)
-    return ManifestFormat(batch.columns, str(batch.options.get("form", "")), batch.out)
+def row_history(session: Transaction, job_id: str) -> RowHistory:
+    """Load everything about a row."""
+    job = session.get_one(Job, job_id)
+    events = session.scalars(select(JobEvent).where(JobEvent.job_id == job_id).order_by(JobEvent.id)).all()
+    sends = session.scalars(select(Send).where(Send.job_id == job_id).order_by(Send.number)).all()
+    return RowHistory(
+        job=job,
+        batch=session.get_one(Batch, job.batch_id),
+        events=tuple(events),
+        sends=tuple(sends),
+        before=session.get(Job, job.after_id) if job.after_id else None,
+        same_as=session.get(Job, job.same_as) if job.same_as and job.same_as != job.id else None,
+    )

@@ -20,7 +20,7 @@ NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 
 def moving(row: int, **values: Any) -> RowInMotion:
     told: dict[str, Any] = {
-        "job_id": f"job_{row}", "row": row, "name": str(row), "file": "beach.mp4", "instruction": "Trim it",
+        "job": f"job_{row}", "row": row, "name": str(row), "file": "beach.mp4", "instruction": "Trim it",
         "stage": Stage.EDIT, "status": Status.RUNNING, "words": "the agent works", "since": NOW - timedelta(seconds=83),
     }  # fmt: skip
     return RowInMotion(**{**told, **values})
@@ -30,10 +30,10 @@ def snapshot(**values: Any) -> Snapshot:
     places = (Place(Stage.UPLOAD, Status.QUEUED, None, 48), Place(Stage.EDIT, Status.RUNNING, None, 40))
     ended = (Place(Stage.DOWNLOAD, Status.SUCCEEDED, None, 10), Place(Stage.VERIFY, Status.FAILED, None, 2))
     told: dict[str, Any] = {
-        "at": NOW, "batch_id": "bat_1", "name": "jobs.csv", "source": "", "out": "", "state": BatchState.ACTIVE,
+        "at": NOW, "id": "bat_1", "name": "jobs.csv", "source": "", "out": "", "state": BatchState.ACTIVE,
         "released": None, "limit_credits": None, "created_at": NOW, "finished_at": None,
         "places": (*places, *ended), "held": 0, "credits": 600, "shared": False,
-        "rows": tuple(moving(row) for row in range(1, 41)), "holds": (), "tended": True, "twins_move": False,
+        "moving": tuple(moving(row) for row in range(1, 41)), "holds": (), "tended": True, "twins_move": False,
     }  # fmt: skip
     return Snapshot(**{**told, **values})
 
@@ -52,7 +52,7 @@ def shown(seen: Snapshot, width: int, height: int) -> list[str]:
 def test_it_fits_the_terminal_whatever_its_size(width: int, height: int) -> None:
     long = moving(100_000, file="海滩上的日落和孩子们在沙滩上玩耍的视频素材" * 3, words="标题已添加 " * 30)
     hold = Hold(Cause.CREDITS, "The account is out of credits. Register: https://service.example/?bind=1" * 2, None)
-    lines = shown(snapshot(name="very long " * 30, rows=(long,) * 40, holds=(hold,)), width, height)
+    lines = shown(snapshot(name="very long " * 30, moving=(long,) * 40, holds=(hold,)), width, height)
     assert len(lines) < height
     assert max(map(cell_len, lines)) <= max(width - 3, 20)
 
@@ -61,7 +61,7 @@ def test_it_says_how_far_it_is_what_each_row_in_motion_does_and_what_holds_the_a
     polled = moving(12, stage=Stage.POLL, status=Status.QUEUED, file="")
     written = moving(15, words="[red]\x1b[2J[/red] :smile:", file="[b]x.mp4")  # by others: text, and no markup
     hold = Hold(None, "the service asks for fewer requests (429)", NOW + timedelta(seconds=12))
-    lines = shown(snapshot(rows=(moving(3), polled, written), holds=(hold,)), 120, 20)
+    lines = shown(snapshot(moving=(moving(3), polled, written), holds=(hold,)), 120, 20)
     text = "\n".join(lines)
     assert "jobs.csv  10 of 100 rows done, 2 failed, 600 credits" in lines[0]
     assert "12 %" in lines[1]

@@ -1,14 +1,16 @@
-"""A client of one reelq service: sends requests with the key, parses JSON answers, raises failures as messages."""
+"""A client of one reelq service: sends requests with the key, parses answers, and raises failures as messages."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from importlib.metadata import version
 from ipaddress import ip_address
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 from urllib.parse import urlsplit
 
 import click
 import httpx
+from pydantic import TypeAdapter, ValidationError
 
 from reelq.cli.views.text import safe_line, without_password
 from reelq.errors import ReelqError, ServiceAway, ServiceRefused, SettingsError, UnknownName
@@ -23,7 +25,7 @@ _POST_TIMEOUT_SECONDS: Final = 600.0
 """Submitting a hundred thousand rows takes up to half a minute, cancelling them a few minutes."""
 _PAGE_SIZE: Final = 200
 _LONGEST_FIELD: Final = 500
-PROBLEM: Final = "application/problem+json"
+_PROBLEM: Final = "application/problem+json"
 _KEY_ADVICE: Final = (
     "Ask the operator of the service for a key (`reelq keys create --owner NAME`), and set it as REELQ_API_KEY."
 )
@@ -33,6 +35,27 @@ _ADVICE: Final = {
     FailureStep.PROXY: "Check HTTPS_PROXY, or put the service's host into NO_PROXY.",
 }
 """Advice where the cause of a connection failure is known."""
+
+
+T = TypeVar("T")
+
+
+def parse(kind: type[T], answer: object) -> T:
+    """Parse a part of an answer, or its JSON text, as this type. If it does not fit, the versions differ."""
+    adapter: TypeAdapter[T] = _adapter(kind)  # type: ignore[arg-type] # every type is hashable
+    try:
+        value = adapter.validate_json(answer) if isinstance(answer, str) else adapter.validate_python(answer)
+    except ValidationError as error:
+        first = error.errors()[0]
+        detail = ": ".join(filter(None, (kind.__name__, ".".join(map(str, first["loc"])), first["msg"])))
+        advice = "The service and this reelq have different versions: update the older one."
+        raise ServiceRefused(f"The service's answer can't be understood ({detail})", advice) from None
+    return value
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 class Service:
@@ -66,7 +89,10 @@ class Service:
         cursor: dict[str, str] = {}
         while True:
             page = self.get(path, limit=at_once, **query, **cursor)
-            yield from _items(self, page)
+            items = page.get("items")
+            if not isinstance(items, list):
+                raise self.stranger()
+            yield from items
             if not page.get("next"):
                 return
             cursor = {"cursor": str(page["next"])}
@@ -76,7 +102,12 @@ class Service:
         if method == "POST":
             options = {"timeout": httpx.Timeout(_POST_TIMEOUT_SECONDS, connect=_CONNECT_SECONDS), **options}
         with self.opened(method, path, **options) as response:
-            return self._parse_object(response)
+            read_body(response)
+            with suppress(ValueError):
+                data = response.json()
+                if isinstance(data, dict):
+                    return data
+            raise self.stranger()
 
     def encoded(self, parts: Sequence[tuple[str, Any]]) -> tuple[bytes, Mapping[str, str]]:
         """Encode a form and its header once, so that every retry sends the same bytes."""
@@ -94,31 +125,16 @@ class Service:
     @contextmanager
     def opened(self, method: str, path: str, **options: Any) -> Iterator[httpx.Response]:
         """Open a successful response; its body is not read yet."""
-        with self.in_words(), self._http.stream(method, path, **options) as response:
-            if not response.is_success:
-                read_body(response)
-                raise self._error_of(response)
-            yield response
-
-    @contextmanager
-    def in_words(self) -> Iterator[None]:
-        """Turn transport errors into errors with a message."""
         try:
-            yield
+            with self._http.stream(method, path, **options) as response:
+                if not response.is_success:
+                    read_body(response)
+                    raise self._error_of(response)
+                yield response
         except httpx.InvalidURL as error:
             raise _wrong_address(self.address, str(error)) from None
         except (httpx.HTTPError, httpx.StreamError, UnicodeError) as error:
             raise _unavailable(self.address, error) from None
-
-    def _parse_object(self, response: httpx.Response) -> dict[str, Any]:
-        read_body(response)
-        try:
-            data = response.json()
-        except ValueError:
-            data = None
-        if not isinstance(data, dict):
-            raise self.stranger()
-        return data
 
     def _error_of(self, response: httpx.Response) -> ReelqError:
         problem = _parse_problem(response)
@@ -170,18 +186,16 @@ def service_at(address: str, settings: Settings, *, warn: bool = True) -> Servic
 def in_the_clear(address: str) -> bool:
     """Whether traffic to this address is unencrypted and leaves this machine."""
     parts = urlsplit(address)
-    return parts.scheme == "http" and not _is_loopback(parts.hostname or "")
-
-
-def _is_loopback(host: str) -> bool:
+    host = parts.hostname or ""
     try:
-        return ip_address(host).is_loopback
+        is_local = ip_address(host).is_loopback
     except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
+        is_local = host == "localhost" or host.endswith(".localhost")
+    return parts.scheme == "http" and not is_local
 
 
 def _parse_problem(response: httpx.Response) -> dict[str, str]:
-    if response.headers.get("content-type", "").partition(";")[0] != PROBLEM:
+    if response.headers.get("content-type", "").partition(";")[0] != _PROBLEM:
         return {}
     try:
         data = response.json()
@@ -191,13 +205,6 @@ def _parse_problem(response: httpx.Response) -> dict[str, str]:
         return {}
     fields = ("detail", "advice", "code")
     return data | {field: safe_line(str(data.get(field) or ""))[:_LONGEST_FIELD] for field in fields}
-
-
-def _items(service: Service, page: dict[str, Any]) -> list[dict[str, Any]]:
-    items = page.get("items")
-    if not isinstance(items, list):
-        raise service.stranger()
-    return items
 
 
 def _unavailable(address: str, error: Exception) -> ServiceAway:

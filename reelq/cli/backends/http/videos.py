@@ -5,16 +5,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import click
 import httpx
 
-from reelq.cli.backends.http.client import Service
-from reelq.cli.backends.http.resources import parser
+from reelq.cli.backends.http.client import Service, parse
 from reelq.cli.backends.http.transfer import TransferProgress, meter, retry_while_unavailable
 from reelq.cli.views.text import plural, safe_line
-from reelq.errors import CannotWrite, ReelqError, ServiceRefused, UnknownName
+from reelq.errors import CannotWrite, ServiceRefused, UnknownName
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    id: str
+    row: int
+    output: str
+    result: _Result | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +50,7 @@ class _Count:
     failed: int = 0
 
 
-def bring_videos(service: Service, batch_id: str, folder: Path) -> bool:
+def download_videos(service: Service, batch_id: str, folder: Path) -> bool:
     """Download finished videos; existing files are left alone. Returns whether all of them are in the folder now."""
     count = _Count()
     with meter("downloading") as progress:
@@ -58,17 +70,20 @@ def bring_videos(service: Service, batch_id: str, folder: Path) -> bool:
 
 def _finished(service: Service, batch_id: str, folder: Path) -> Iterator[_Video]:
     for data in service.pages(f"/v1/batches/{batch_id}/jobs", status="succeeded"):
-        if data.get("result"):
-            yield _video(data, folder)
+        job = parse(_Job, data)
+        if job.result:
+            yield _Video(job.id, job.row, _path_in(folder, job.output), job.result.sha256, job.result.size)
 
 
-@parser
-def _video(data: dict[str, Any], folder: Path) -> _Video:
-    path = folder / data["output"]
-    if folder.resolve() not in path.resolve().parents:
-        raise ServiceRefused(f"The service names a video {data['output']!r}, which is outside of the folder")
-    result = data["result"]
-    return _Video(str(data["id"]), int(data["row"]), path, str(result["sha256"]), int(result["size"]))
+def _path_in(folder: Path, name: str) -> Path:
+    path = folder / name
+    try:
+        is_inside = folder.resolve() in path.resolve().parents
+    except ValueError:  # it contains a null character
+        is_inside = False
+    if not is_inside:
+        raise ServiceRefused(f"The service names a video {name!r}, which is outside of the folder")
+    return path
 
 
 def _download(service: Service, video: _Video, count: _Count, progress: TransferProgress) -> None:
@@ -80,7 +95,9 @@ def _download(service: Service, video: _Video, count: _Count, progress: Transfer
         retry_while_unavailable(partial(_fetch_rest, service, video, progress), progress.say)
         video.part.replace(video.path)
     except OSError as error:
-        raise _write_error(video.path, error) from error
+        failure = CannotWrite(f"{video.path}: {error.strerror or error}")
+        failure.advice = "Free disk space or check the folder's permissions; the partial download is kept."
+        raise failure from error
     count.downloaded += 1
 
 
@@ -112,9 +129,3 @@ def _fetch_rest(service: Service, video: _Video, progress: TransferProgress) -> 
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _write_error(path: Path, error: OSError) -> ReelqError:
-    failure = CannotWrite(f"{path}: {error.strerror or error}")
-    failure.advice = "Free disk space or check the folder's permissions; the partial download is kept."
-    return failure

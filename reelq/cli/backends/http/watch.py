@@ -11,8 +11,7 @@ import click
 import httpx
 from httpx_sse import EventSource, ServerSentEvent, SSEError
 
-from reelq.cli.backends.http import resources
-from reelq.cli.backends.http.client import Service
+from reelq.cli.backends.http.client import Service, parse
 from reelq.cli.views.watch import Reader, Show
 from reelq.errors import ReelqError, ServiceAway
 from reelq.store.queries.batch_status import QUIET_SECONDS, Snapshot
@@ -47,15 +46,15 @@ def watching(service: Service, batch_id: str, ask: Callable[[], Snapshot]) -> It
         idle_warning.note(batch)
         return batch
 
-    stream.start()
+    threading.Thread(target=stream.read, name="reelq events", daemon=True).start()
     try:
         yield look
     finally:
-        stream.stop()
+        stream.stopped.set()
 
 
 class _Stream:
-    """Reads events from now on in a thread of its own. After a disconnect it continues where it was."""
+    """Reads events from now on. After a disconnect it continues where it was."""
 
     def __init__(self, service: Service, batch_id: str) -> None:
         self._service = service
@@ -64,31 +63,24 @@ class _Stream:
         self._received: deque[RowEvent] = deque()
         self._received_ids: deque[int] = deque(maxlen=_MOST_REMEMBERED)
         """Ids of the latest events: after a disconnect, some may be sent a second time."""
-        self._stopped = threading.Event()
+        self.stopped = threading.Event()
         self.ended = threading.Event()
-
-    def start(self) -> None:
-        """Start reading."""
-        threading.Thread(target=self._read, name="reelq events", daemon=True).start()
-
-    def stop(self) -> None:
-        """Stop reading."""
-        self._stopped.set()
 
     def news(self) -> list[RowEvent]:
         """The events since the last call."""
         return [self._received.popleft() for _ in range(len(self._received))]
 
-    def _read(self) -> None:
-        while not self._stopped.is_set() and not self.ended.is_set():
+    def read(self) -> None:
+        """Read until all events have arrived, or until `stopped` is set."""
+        while not self.stopped.is_set() and not self.ended.is_set():
             try:
                 self._read_once()
             except ServiceAway:  # polling the batch fails in the same way, and reports it
-                self._stopped.wait(_RECONNECT_SECONDS)
+                self.stopped.wait(_RECONNECT_SECONDS)
             except ReelqError:
                 return  # reported there as well
             except Exception:
-                if not self._stopped.is_set():  # otherwise the connection was closed on purpose
+                if not self.stopped.is_set():  # otherwise the connection was closed on purpose
                     raise
 
     def _read_once(self) -> None:
@@ -100,13 +92,13 @@ class _Stream:
                     self._handle(event)
             except SSEError:
                 raise self._service.stranger() from None
-        self._stopped.wait(_RECONNECT_SECONDS)  # a stream without an `end` event was cut off: reconnect
+        self.stopped.wait(_RECONNECT_SECONDS)  # a stream without an `end` event was cut off: reconnect
 
     def _handle(self, event: ServerSentEvent) -> None:
         if event.event == "end":
             self.ended.set()
         elif event.event == "job":
-            job_event = resources.event(event.data)
+            job_event = parse(RowEvent, event.data)
             if job_event.id not in self._received_ids:
                 self._received_ids.append(job_event.id)
                 self._received.append(job_event)
@@ -123,7 +115,7 @@ class _IdleWarning:
     def note(self, batch: Snapshot) -> None:
         """Record another look at the batch."""
         now = time.monotonic()
-        self._since = (self._since or now) if batch.moving and not batch.tended else None
+        self._since = (self._since or now) if batch.moving_count and not batch.tended else None
         if self._since is not None and now - self._since > QUIET_SECONDS and not self._has_warned:
             self._has_warned = True
             click.echo("No worker of the service is running this batch; its rows stay queued.", err=True)
