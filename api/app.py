@@ -4,6 +4,7 @@ import signal
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -14,7 +15,7 @@ from api.errors import ProblemShown
 from api.event_stream import EVENT
 from api.routes import assets, batches, deployment, jobs, metrics, output, submissions, webhooks
 from api.routes.assets import AssetShown
-from api.routes.submissions import Foretold
+from api.routes.submissions import DryRunResult
 from api.routes.webhooks import DeliveryShown, WebhookMade, WebhookShown
 from api.routing import Route, add_route
 from api.schemas import (
@@ -46,7 +47,7 @@ ROUTES: Final = (
 
     Route("GET", "/v1/batches", batches.list_batches, READ, Page[BatchListed]),
     Route("POST", "/v1/batches", submissions.add_batch, SUBMIT, BatchShown, 201, problems=(409, 415, 507),
-          also={200: {"model": Foretold, "description": "With `dry_run`"}}, body=submissions.BATCH_BODY, most=None),
+          also={200: {"model": DryRunResult, "description": "With `dry_run`"}}, body=submissions.BATCH_BODY, most=None),
     Route("GET", "/v1/batches/{batch_id}", batches.show_batch, READ, BatchShown, problems=(404,)),
     Route("GET", "/v1/batches/{batch_id}/jobs", batches.list_jobs, READ, Page[JobShown], problems=(404,)),
     Route("GET", "/v1/batches/{batch_id}/results.csv", batches.batch_results, READ, problems=(404,), also=_RESULTS),
@@ -86,9 +87,8 @@ ROUTES: Final = (
 
 def create_app(service: Service | None = None) -> FastAPI:
     """Create the app for this service. Without one, the app opens the service from the environment when it starts."""
-    app = FastAPI(
-        title="reelq", version="1", lifespan=_lifespan(service), redoc_url=None, swagger_ui_oauth2_redirect_url=None
-    )
+    lifespan = partial(_lifespan, service)
+    app = FastAPI(title="reelq", version="1", lifespan=lifespan, redoc_url=None, swagger_ui_oauth2_redirect_url=None)
     app.state.exposition = metrics.Exposition()
     errors.add_handlers(app)
     for route in ROUTES:
@@ -97,17 +97,14 @@ def create_app(service: Service | None = None) -> FastAPI:
     return app
 
 
-def _lifespan(service: Service | None) -> Any:
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.service = service or _open_service()
-        with _stop_streams_on_signal(app.state.service.stopping):
-            yield
-        app.state.service.stopping.set()
-        if service is None:
-            app.state.service.close()
-
-    return lifespan
+@asynccontextmanager
+async def _lifespan(given: Service | None, app: FastAPI) -> AsyncIterator[None]:
+    app.state.service = service = given or _open_service()
+    with _stop_streams_on_signal(service.stopping):
+        yield
+    service.stopping.set()
+    if given is None:
+        service.store.close()
 
 
 def _open_service() -> Service:

@@ -46,10 +46,6 @@ class Service:
         """The current skills. They are read each time, as the user's own skills can change while the process runs."""
         return skills.load([self.settings.reelq_data_dir / "skills"])
 
-    def close(self) -> None:
-        """Close all connections."""
-        self.store.close()
-
 
 async def _service_of(request: Request) -> Service:
     found: Service = request.app.state.service

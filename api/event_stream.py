@@ -22,8 +22,7 @@ from reelq.store import api_keys, commands
 from reelq.store.api_keys import Holder
 from reelq.store.db.engine import Store, is_unavailable
 from reelq.store.queries import events
-from reelq.store.queries.batch_status import has_ended, is_moving, row_is_moving
-from reelq.store.queries.events import START, Cursor, EventPage, RowEvent
+from reelq.store.queries.events import START, Cursor, EventPage, RowEvent, has_ended, is_moving, row_is_moving
 from reelq.store.queries.lookup import Target
 
 POLL_SECONDS: Final = 1.0

@@ -58,7 +58,7 @@ BATCH_BODY: Final = {
 }
 
 
-class Estimated(BaseModel):
+class EstimateShown(BaseModel):
     """The estimated cost, from the highest cost of an instruction so far, or from a typical one if none is known."""
 
     rows: int
@@ -70,13 +70,13 @@ class Estimated(BaseModel):
     """The balance at its last reading."""
 
 
-class Foretold(BaseModel):
+class DryRunResult(BaseModel):
     """The result of a dry run: errors, warnings and the estimated cost."""
 
     faults: list[FaultShown]
     warnings: list[FaultShown]
     rows: int
-    estimate: Estimated
+    estimate: EstimateShown
 
 
 class RowIn(BaseModel):
@@ -108,13 +108,13 @@ async def add_batch(
     key: Key = None,
 ) -> Response:
     """Submit a batch. With `dry_run`, only check it: the status is 200 even if there are errors."""
-    wish = BatchOptions(name, skill, first, limit_credits)
+    options = BatchOptions(name, skill, first, limit_credits)
     with ExitStack() as open_files:
         received = await receive(request, Storage.of(here.settings), open_files)
         if dry_run:
-            return await run_in_threadpool(_dry_run, here, caller.owner, received, wish)
+            return await run_in_threadpool(_dry_run, here, caller.owner, received, options)
         request_hash = fingerprint(request, received.content)
-        make = partial(_create_batch, here, caller.owner, received, wish)
+        make = partial(_create_batch, here, caller.owner, received, options)
         return await run_in_threadpool(run_once, here.store, caller.owner, key, request_hash, "bat", make)
 
 
@@ -148,22 +148,22 @@ def refine_job(
     return run_once(here.store, caller.owner, key, fingerprint(request, more.model_dump_json()), "job", make)
 
 
-def _create_batch(here: Service, owner: str, received: ReceivedBatch, wish: BatchOptions, batch_id: str) -> Response:
-    _submit_once(here, owner, received, wish, batch_id)
+def _create_batch(here: Service, owner: str, received: ReceivedBatch, options: BatchOptions, batch_id: str) -> Response:
+    _submit_once(here, owner, received, options, batch_id)
     batch = BatchShown.model_validate(batches.shown(here.store, owner, batch_id))
     return CreatedResponse(batch, f"/v1/batches/{batch_id}")
 
 
-def _create_job(here: Service, owner: str, received: ReceivedBatch, wish: BatchOptions, batch_id: str) -> Response:
-    _submit_once(here, owner, received, wish, batch_id)
+def _create_job(here: Service, owner: str, received: ReceivedBatch, options: BatchOptions, batch_id: str) -> Response:
+    _submit_once(here, owner, received, options, batch_id)
     return _created_job(here, owner, batch_id)
 
 
-def _submit_once(here: Service, owner: str, received: ReceivedBatch, wish: BatchOptions, batch_id: str) -> None:
+def _submit_once(here: Service, owner: str, received: ReceivedBatch, options: BatchOptions, batch_id: str) -> None:
     with here.store.read() as session:
         exists = lookup.is_owned_by(session, owner, batch_id)
     if not exists:  # or an earlier request created it, but its response was lost
-        submit(here, owner, received, wish, batch_id)
+        submit(here, owner, received, options, batch_id)
 
 
 def _created_job(here: Service, owner: str, batch_id: str) -> Response:
@@ -173,17 +173,18 @@ def _created_job(here: Service, owner: str, batch_id: str) -> Response:
     return CreatedResponse(job, f"/v1/jobs/{job.id}")
 
 
-def _dry_run(here: Service, owner: str, received: ReceivedBatch, wish: BatchOptions) -> Response:
+def _dry_run(here: Service, owner: str, received: ReceivedBatch, options: BatchOptions) -> Response:
     """Check a batch, and estimate the cost of its valid rows."""
-    judged = check(here, owner, received, wish)
+    judged = check(here, owner, received, options)
     checked, account = judged.checked, account_state(here.store, here.settings)
-    plan = submitter.plan(here.store, order_for(owner, received, wish, judged), service=here.settings.nemo_api_url)
+    plan = submitter.plan(here.store, order_for(owner, received, options, judged), service=here.settings.nemo_api_url)
     cost = estimate(plan.sends, plan.generations, highest=account.highest if account else 0)
     available = account.reading.available if account and account.reading else None
-    foretold = Foretold(
+    count = len(checked.rows)
+    result = DryRunResult(
         faults=faults(checked.faults),
         warnings=faults(checked.warnings),
-        rows=len(checked.rows),
-        estimate=Estimated(**asdict(cost), rows=len(checked.rows), generations=plan.generations, available=available),
+        rows=count,
+        estimate=EstimateShown(**asdict(cost), rows=count, generations=plan.generations, available=available),
     )
-    return JSONResponse(foretold.model_dump(mode="json"))
+    return JSONResponse(result.model_dump(mode="json"))

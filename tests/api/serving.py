@@ -110,7 +110,7 @@ def deployed(kind: str, folder: Path) -> Iterator[Service]:
         )
         made = Service(settings, Store(url))
         yield made
-        made.close()
+        made.store.close()
 
 
 @contextmanager

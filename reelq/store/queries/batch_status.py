@@ -4,10 +4,10 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, func, or_, select, text
+from sqlalchemy import Select, and_, bindparam, exists, func, or_, select, text
 from sqlalchemy.orm import aliased
 
-from reelq.job import FINAL, USER_CAUSES, Cause, Stage, Status
+from reelq.job import FINAL, Cause, Stage, Status
 from reelq.store.billing.ledger import Costs, costs_of
 from reelq.store.db.engine import Transaction
 from reelq.store.db.models import Account, Batch, BatchState, Job, JobEvent
@@ -158,40 +158,8 @@ def snapshot(
         moving=_moving(session, batch_id, shown) if open_statuses else (),
         holds=_holds(session, batch_id, now) if open_statuses else (),
         tended=_tended(session, batch_id, batch.created_at, now),
-        twins_move=_twins_move(session, batch_id) if Status.WAITING in open_statuses else False,
+        twins_move=twins_move(session, batch_id) if Status.WAITING in open_statuses else False,
     )
-
-
-def is_moving(session: Transaction, batch_id: str) -> bool:
-    """Whether something in the batch is in motion, or will be by itself: `not at_rest` without a whole snapshot."""
-    batch = session.execute(select(Batch.state, Batch.released).where(Batch.id == batch_id)).one_or_none()
-    if batch is None:
-        return False
-    can_move: ColumnElement[bool] = Job.status == Status.RUNNING
-    if batch.state is BatchState.ACTIVE:
-        released = () if batch.released is None else (or_(Job.admitted, Job.row <= batch.released),)
-        can_move = or_(can_move, and_(Job.status == Status.QUEUED, *released))
-    moving = select(Job.id).where(Job.batch_id == batch_id, can_move).limit(1)
-    return session.execute(moving).first() is not None or _twins_move(session, batch_id)
-
-
-def row_is_moving(session: Transaction, job_id: str) -> bool:
-    """The same for one row. A row that waits for another row goes on as long as anything in its batch does."""
-    query = select(Job.status, Job.cause, Job.admitted, Job.row, Job.batch_id).where(Job.id == job_id)
-    job = session.execute(query).one_or_none()
-    if job is None or job.status in FINAL or job.cause in USER_CAUSES:
-        return False
-    if job.status is Status.WAITING:
-        return is_moving(session, job.batch_id)
-    batch = session.execute(select(Batch.state, Batch.released).where(Batch.id == job.batch_id)).one()
-    held = batch.released is not None and not job.admitted and job.row > batch.released
-    return job.status is Status.RUNNING or (batch.state is BatchState.ACTIVE and not held)
-
-
-def has_ended(session: Transaction, batch_id: str, job_id: str = "") -> bool:
-    """Whether all rows of the batch have ended, or only the one named by `job_id`."""
-    which = Job.id == job_id if job_id else Job.batch_id == batch_id
-    return session.execute(select(Job.id).where(which, Job.status.not_in(FINAL)).limit(1)).first() is None
 
 
 # The statements are built once: building them for each snapshot would take longer than running most of them.
@@ -321,5 +289,6 @@ _MOVING_TWINS: Final = (
 )
 
 
-def _twins_move(session: Transaction, batch_id: str) -> bool:
+def twins_move(session: Transaction, batch_id: str) -> bool:
+    """Whether rows of this batch wait for the result of another batch's row that is in motion."""
     return session.execute(_MOVING_TWINS, {"batch_id": batch_id}).first() is not None

@@ -1,4 +1,4 @@
-"""The events of a batch or a row, each delivered once.
+"""The events of a batch or a row, each delivered once, and whether there will be more.
 
 An event gets its number when it is written and becomes visible when its transaction commits, on PostgreSQL in any
 order. So each event carries the number of its transaction, and a reader's mark holds how far it has read and which
@@ -13,9 +13,10 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, Text, and_, cast, func, literal, or_, select, tuple_
 
-from reelq.job import Stage
+from reelq.job import FINAL, USER_CAUSES, Stage, Status
 from reelq.store.db.engine import Transaction
-from reelq.store.db.models import Job, JobEvent
+from reelq.store.db.models import Batch, BatchState, Job, JobEvent
+from reelq.store.queries.batch_status import twins_move
 
 _PAGE_SIZE: Final = 1000
 _MAX_ID: Final = 2**63 - 1
@@ -146,3 +147,35 @@ def _mark_after(mark: Cursor, row: Any, running: Sequence[int], *, to_the_end: b
         late |= {other: delivered for other, delivered in mark.late.items() if other > row.tx}
         late |= {row.tx: row.id} if position < (tx, last) else {}
     return Cursor(tx, last, late)
+
+
+def is_moving(session: Transaction, batch_id: str) -> bool:
+    """Whether something in the batch is in motion, or will be by itself: `not at_rest` without a whole snapshot."""
+    batch = session.execute(select(Batch.state, Batch.released).where(Batch.id == batch_id)).one_or_none()
+    if batch is None:
+        return False
+    can_move: ColumnElement[bool] = Job.status == Status.RUNNING
+    if batch.state is BatchState.ACTIVE:
+        released = () if batch.released is None else (or_(Job.admitted, Job.row <= batch.released),)
+        can_move = or_(can_move, and_(Job.status == Status.QUEUED, *released))
+    moving = select(Job.id).where(Job.batch_id == batch_id, can_move).limit(1)
+    return session.execute(moving).first() is not None or twins_move(session, batch_id)
+
+
+def row_is_moving(session: Transaction, job_id: str) -> bool:
+    """The same for one row. A row that waits for another row goes on as long as anything in its batch does."""
+    query = select(Job.status, Job.cause, Job.admitted, Job.row, Job.batch_id).where(Job.id == job_id)
+    job = session.execute(query).one_or_none()
+    if job is None or job.status in FINAL or job.cause in USER_CAUSES:
+        return False
+    if job.status is Status.WAITING:
+        return is_moving(session, job.batch_id)
+    batch = session.execute(select(Batch.state, Batch.released).where(Batch.id == job.batch_id)).one()
+    held = batch.released is not None and not job.admitted and job.row > batch.released
+    return job.status is Status.RUNNING or (batch.state is BatchState.ACTIVE and not held)
+
+
+def has_ended(session: Transaction, batch_id: str, job_id: str = "") -> bool:
+    """Whether all rows of the batch have ended, or only the one named by `job_id`."""
+    which = Job.id == job_id if job_id else Job.batch_id == batch_id
+    return session.execute(select(Job.id).where(which, Job.status.not_in(FINAL)).limit(1)).first() is None

@@ -109,9 +109,9 @@ _COLUMNS: Final[Any] = [_COMPUTED.get(field.name, getattr(Job, field.name, None)
 _ROWS: Final[Select[*tuple[Any, ...]]] = select(*_COLUMNS)
 
 
-def rows_of(session: Transaction, batch_id: str, after: int, limit: int, sieve: RowFilter | None = None) -> list[Row]:
+def rows_of(session: Transaction, batch_id: str, after: int, limit: int, only: RowFilter | None = None) -> list[Row]:
     """The batch's rows after row number `after`, in order."""
-    query = _ROWS.where(Job.batch_id == batch_id, Job.row > after, *(sieve.where() if sieve else ()))
+    query = _ROWS.where(Job.batch_id == batch_id, Job.row > after, *(only.where() if only else ()))
     return [Row(*row) for row in session.execute(query.order_by(Job.row).limit(limit))]
 
 

@@ -91,7 +91,7 @@ class Service:
             page = self.get(path, limit=at_once, **query, **cursor)
             items = page.get("items")
             if not isinstance(items, list):
-                raise self.stranger()
+                raise self.unexpected_answer()
             yield from items
             if not page.get("next"):
                 return
@@ -107,7 +107,7 @@ class Service:
                 data = response.json()
                 if isinstance(data, dict):
                     return data
-            raise self.stranger()
+            raise self.unexpected_answer()
 
     def encoded(self, parts: Sequence[tuple[str, Any]]) -> tuple[bytes, Mapping[str, str]]:
         """Encode a form and its header once, so that every retry sends the same bytes."""
@@ -156,13 +156,13 @@ class Service:
                 "Try again in a minute.",
             )
         if not problem and not (status == httpx.codes.NOT_FOUND and response.request.method == "HEAD"):
-            return self.stranger()
+            return self.unexpected_answer()
         detail, advice = problem.get("detail", "Not found"), problem.get("advice", "")
         if status == httpx.codes.NOT_FOUND:
             return UnknownName(detail, advice or "`reelq status` lists your batches there.")
         return ServiceRefused(detail, advice, problem)
 
-    def stranger(self) -> SettingsError:
+    def unexpected_answer(self) -> SettingsError:
         """The error for an answer that a reelq service would not give."""
         message = f"REELQ_API_URL: {without_password(self.address)} responds, but is not a reelq service"
         return _settings_error(message, "Correct the URL, or check for a proxy or login page in between.")

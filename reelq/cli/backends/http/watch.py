@@ -91,7 +91,7 @@ class _Stream:
                 for event in EventSource(response).iter_sse():
                     self._handle(event)
             except SSEError:
-                raise self._service.stranger() from None
+                raise self._service.unexpected_answer() from None
         self.stopped.wait(_RECONNECT_SECONDS)  # a stream without an `end` event was cut off: reconnect
 
     def _handle(self, event: ServerSentEvent) -> None:
