@@ -94,8 +94,7 @@ def result_lines(store: Store, batch_id: str, form: Form) -> Iterator[str]:
     headings = _headings(batch.columns)
     has_output = any(column_of(column) == "output" for column in batch.columns)
     rows = (
-        {**_manifest_cells(outcome, headings), **_result_cells(outcome, has_output=has_output)}
-        for outcome in all_rows(store, batch_id)
+        _manifest_cells(row, headings) | _result_cells(row, has_output=has_output) for row in all_rows(store, batch_id)
     )
     if form is Form.JSONL:
         yield from (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
@@ -138,38 +137,28 @@ def _headings(columns: Sequence[str]) -> dict[str, str]:
     return headings
 
 
-def _manifest_cells(outcome: Row, headings: Mapping[str, str]) -> dict[str, Any]:
+def _manifest_cells(row: Row, headings: Mapping[str, str]) -> dict[str, Any]:
     """The cells of the manifest's columns. Cells that were empty contain the values that were used for them."""
-    known: dict[str, Any] = {
-        "file": outcome.file,
-        "instruction": outcome.instruction,
-        "id": outcome.name,
-        "references": ";".join(outcome.references),
-        "skill": outcome.skill,
-        "language": outcome.language,
-        "session": outcome.session,
-        "priority": outcome.priority,
-    }
-    return {
-        heading: known.get(column_of(name) or "", outcome.extra.get(name, "")) for heading, name in headings.items()
-    }
+    names = ("file", "instruction", "skill", "language", "session", "priority")
+    known = {name: getattr(row, name) for name in names} | {"id": row.name, "references": ";".join(row.references)}
+    return {heading: known.get(column_of(name) or "", row.extra.get(name, "")) for heading, name in headings.items()}
 
 
-def _result_cells(outcome: Row, *, has_output: bool) -> dict[str, Any]:
-    failed, waiting = outcome.status is Status.FAILED, _WAITING_MESSAGES[outcome.cause] if outcome.cause else ""
-    times = (outcome.started_at, outcome.finished_at)
+def _result_cells(row: Row, *, has_output: bool) -> dict[str, Any]:
+    waiting = _WAITING_MESSAGES[row.cause] if row.cause else ""
+    duration = row.finished_at - row.started_at if row.started_at and row.finished_at else None
     return {
-        "status": str(outcome.status),
+        "status": str(row.status),
         # A row without a video keeps the name that the user gave, which is used when these rows are run again.
-        "output": outcome.result_path if outcome.status is Status.SUCCEEDED else outcome.output if has_output else "",
-        "failed_stage": str(outcome.stage) if failed else "",
-        "error_code": outcome.error_code or str(outcome.cause or ""),
-        "error": outcome.error or waiting,
-        "advice": outcome.advice,
-        "credits": outcome.credits,
-        "seconds": round((times[1] - times[0]).total_seconds(), 1) if times[0] and times[1] else "",
-        "timeline": outcome.timeline,
-        "reply": outcome.reply,
+        "output": row.result_path if row.status is Status.SUCCEEDED else row.output if has_output else "",
+        "failed_stage": str(row.stage) if row.status is Status.FAILED else "",
+        "error_code": row.error_code or str(row.cause or ""),
+        "error": row.error or waiting,
+        "advice": row.advice,
+        "credits": row.credits,
+        "seconds": round(duration.total_seconds(), 1) if duration is not None else "",
+        "timeline": row.timeline,
+        "reply": row.reply,
     }
 
 
