@@ -14,6 +14,7 @@ from typing import Any, Final, TextIO
 
 from reelq.errors import CannotWrite
 from reelq.job import Cause, Status
+from reelq.manifest.columns import COLUMNS as MANIFEST_COLUMNS
 from reelq.manifest.columns import column_of
 from reelq.manifest.output import RESULTS
 from reelq.store.db.engine import Store
@@ -111,15 +112,10 @@ class _Echo:
 
 
 def _cannot_write_to(path: Path, error: OSError) -> CannotWrite:
-    folder_missing = not path.parent.is_dir()
-    cannot_write = CannotWrite(
-        f"{path}: there is no folder {path.parent}" if folder_missing else f"{path}: {error.strerror or error}"
-    )
-    disk_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
-    cannot_write.advice = (
-        "Free some disk space." if disk_full else "Name an existing folder, and a file that no other program has open."
-    )
-    return cannot_write
+    reason = (error.strerror or str(error)) if path.parent.is_dir() else f"there is no folder {path.parent}"
+    is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+    advice = "Name an existing folder, and a file that no other program has open."
+    return CannotWrite(f"{path}: {reason}", "Free some disk space." if is_full else advice)
 
 
 def _headings(columns: Sequence[str]) -> dict[str, str]:
@@ -139,14 +135,15 @@ def _headings(columns: Sequence[str]) -> dict[str, str]:
 
 def _manifest_cells(row: Row, headings: Mapping[str, str]) -> dict[str, Any]:
     """The cells of the manifest's columns. Cells that were empty contain the values that were used for them."""
-    names = ("file", "instruction", "skill", "language", "session", "priority")
-    known = {name: getattr(row, name) for name in names} | {"id": row.name, "references": ";".join(row.references)}
-    return {heading: known.get(column_of(name) or "", row.extra.get(name, "")) for heading, name in headings.items()}
+    known = {column: getattr(row, "name" if column == "id" else column) for column in MANIFEST_COLUMNS}
+    known["references"] = ";".join(row.references)
+    columns = ((heading, name, column_of(name)) for heading, name in headings.items())
+    return {heading: known[column] if column else row.extra.get(name, "") for heading, name, column in columns}
 
 
 def _result_cells(row: Row, *, has_output: bool) -> dict[str, Any]:
     waiting = _WAITING_MESSAGES[row.cause] if row.cause else ""
-    duration = row.finished_at - row.started_at if row.started_at and row.finished_at else None
+    start, end = row.started_at, row.finished_at
     return {
         "status": str(row.status),
         # A row without a video keeps the name that the user gave, which is used when these rows are run again.
@@ -156,7 +153,7 @@ def _result_cells(row: Row, *, has_output: bool) -> dict[str, Any]:
         "error": row.error or waiting,
         "advice": row.advice,
         "credits": row.credits,
-        "seconds": round(duration.total_seconds(), 1) if duration is not None else "",
+        "seconds": round((end - start).total_seconds(), 1) if start and end else "",
         "timeline": row.timeline,
         "reply": row.reply,
     }

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +18,25 @@ from reelq.manifest.rows import Row, RowReader
 from reelq.media import Kind, extension_of, kind_of
 from reelq.skills import Skill, Skills
 
-_READS_A_SESSION = frozenset({Route.EXPORT, Route.STATUS})
+DEFAULT_SKILL: Final = "video-models"
+MAX_BYTES: Final = 100_000_000
+"""The largest manifest: several hundred thousand rows. A larger file is a mistake, not a manifest."""
+_READS_A_SESSION: Final = frozenset({Route.EXPORT, Route.STATUS})
+_LONG_INSTRUCTION: Final = 2000
+_VAGUE: Final = re.compile(
+    r"(please |pls |can you |just )*"
+    r"((make|do|get) (it|this|that|(the|this|my) (video|clip|footage))"
+    r"( look| be| a bit| a little| much| more| really)*"
+    r" (better|good|great|nice|nicer|cool|cooler|awesome|amazing|pretty|beautiful|perfect|professional|pro|pop)"
+    r"|(improve|enhance|fix|edit|optimi[sz]e|beautify|polish|process|upgrade)"
+    r"( it| this| that| (the|this|my) (video|clip|footage))?( up)?|do your (best|magic|thing)|surprise me)"
+    r"( please| pls)?"
+)
+_VAGUE_CHINESE: Final = re.compile(
+    r"(请|帮我|麻烦|把)*(这个|这段|该|我的)?(视频|影片|片子|它)?(给我)?"
+    r"(优化|美化|处理|编辑|剪辑|修改|改进|提升|修|弄|做|剪|改|变)(得|的)?(更|好看|漂亮|专业|好)*(一点|点|一些|些|一下|下)?(吧|谢谢)*"
+)
+_PUNCTUATION: Final = re.compile(r"[\s.,;:!?。，；：！？、~…]+")
 
 
 @dataclass(slots=True)
@@ -41,16 +60,13 @@ class CrossRowRules:
     def add(self, row: Row) -> None:
         """Check one more row against those before it."""
         at = Place(row.line, row.number)
-        self._unique_id(at, row)
-        if row.output:
-            self._unique_output(at, row)
-        self._session(at, row)
-
-    def _unique_id(self, at: Place, row: Row) -> None:
         line = self._ids.setdefault(row.id, row.line)
         if line != row.line:
             hint = f"Line {line} has the same id; a row without an id uses its row number"
             self._findings.fault(at, "id", "two rows have this id", row.id, hint)
+        if row.output:
+            self._unique_output(at, row)
+        self._session(at, row)
 
     def _unique_output(self, at: Place, row: Row) -> None:
         name = output.collision_key(row.output)
@@ -60,22 +76,19 @@ class CrossRowRules:
         if line != row.line:
             hint = f"Line {line} writes it too; case is ignored"
             self._findings.fault(at, "output", "two rows would write the same file", row.output, hint)
-        clash = _first_line(self._folders, [name]) or _first_line(self._outputs, folders)
-        if clash:
+        others = [self._folders.get(name), *map(self._outputs.get, folders)]
+        if clash := next(filter(None, others), None):
+            message = "one row uses this output as a file, another as a folder"
             hint = f"The other row is in line {clash}; rename one of them"
-            self._findings.fault(
-                at, "output", "one row uses this output as a file, another as a folder", row.output, hint
-            )
+            self._findings.fault(at, "output", message, row.output, hint)
         for folder in folders:
             self._folders.setdefault(folder, row.line)
 
     def _session(self, at: Place, row: Row) -> None:
         """Check that the row has a file, or its session has content from earlier rows; and the session's skill."""
-        session = self._sessions.get(row.session) if row.session else None
-        if session is None:
-            session = _Session(row.skill)
+        session = _Session(row.skill)
         if row.session:
-            self._sessions[row.session] = session
+            session = self._sessions.setdefault(row.session, session)
         has_input = bool(row.file or row.references)
         if row.route in _READS_A_SESSION and not (has_input or session.filled):
             hint = "Give the row a file, or the session of an earlier row"
@@ -86,36 +99,14 @@ class CrossRowRules:
         session.filled |= has_input or row.route is Route.EDIT
 
 
-def _first_line(lines: Mapping[str, int], names: list[str]) -> int | None:
-    return next((lines[name] for name in names if name in lines), None)
-
-
-_LONG_INSTRUCTION: Final = 2000
-_VAGUE: Final = re.compile(
-    r"(please |pls |can you |just )*"
-    r"((make|do|get) (it|this|that|(the|this|my) (video|clip|footage))"
-    r"( look| be| a bit| a little| much| more| really)*"
-    r" (better|good|great|nice|nicer|cool|cooler|awesome|amazing|pretty|beautiful|perfect|professional|pro|pop)"
-    r"|(improve|enhance|fix|edit|optimi[sz]e|beautify|polish|process|upgrade)"
-    r"( it| this| that| (the|this|my) (video|clip|footage))?( up)?|do your (best|magic|thing)|surprise me)"
-    r"( please| pls)?",
-)
-_VAGUE_CHINESE: Final = re.compile(
-    r"(请|帮我|麻烦|把)*(这个|这段|该|我的)?(视频|影片|片子|它)?(给我)?"
-    r"(优化|美化|处理|编辑|剪辑|修改|改进|提升|修|弄|做|剪|改|变)(得|的)?(更|好看|漂亮|专业|好)*(一点|点|一些|些|一下|下)?(吧|谢谢)*"
-)
-_PUNCTUATION: Final = re.compile(r"[\s.,;:!?。，；：！？、~…]+")
-
-
 class Advice:
     """Warns about rows that are valid but probably not what the user wants."""
 
     def __init__(self, files: Files, skills: Mapping[str, Skill], findings: Findings) -> None:
-        self._files = files
         self._skills = skills
         self._findings = findings
-        self._photographed: set[str] = set()
-        self._seconds: dict[str, float | None] = {}
+        self._sessions_with_photo: set[str] = set()
+        self._seconds = cache(files.seconds)
 
     def add(self, row: Row, facts: Facts | None) -> None:
         """Add warnings for one row; `facts` describe its file, if it has a usable one."""
@@ -141,28 +132,23 @@ class Advice:
 
     def _photo(self, at: Place, row: Row, skill: Skill) -> None:
         """Warn if the skill needs a photo and neither this row nor an earlier one of its session has one."""
-        if any(_may_be_a_photo(name) for name in row.references):
-            self._photographed.add(row.session)
-        elif skill.references == "photo" and (not row.session or row.session not in self._photographed):
+        # A URL or an asset can be a photo, whatever its name.
+        if any(kind_of(name) in {Kind.IMAGE, None} for name in row.references):
+            self._sessions_with_photo.add(row.session)
+        elif skill.references == "photo" and (not row.session or row.session not in self._sessions_with_photo):
             hint = "Add it to the column references"
             self._findings.warn(at, "references", "this skill needs a reference photo", skill.name, hint)
 
     def _clip(self, at: Place, row: Row, skill: Skill, facts: Facts) -> None:
         if kind_of(facts.name) is not Kind.VIDEO:
             return
-        extension = extension_of(facts.name)
-        if skill.prefers and extension not in skill.prefers:
+        if skill.prefers and extension_of(facts.name) not in skill.prefers:
             hint = f"{skill.name} works best with {' '.join(skill.prefers)}"
             self._findings.warn(at, "file", "this skill works better with another type of file", row.file, hint)
-        seconds = self._length(row.file) if skill.clip_seconds and not is_url(row.file) else None
+        seconds = self._seconds(row.file) if skill.clip_seconds and not is_url(row.file) else None
         if seconds and skill.clip_seconds and seconds > skill.clip_seconds:
             hint = f"It is {seconds:.0f} s long; {skill.name} works best under {skill.clip_seconds} s"
             self._findings.warn(at, "file", "this clip is longer than its skill recommends", row.file, hint)
-
-    def _length(self, name: str) -> float | None:
-        if name not in self._seconds:
-            self._seconds[name] = self._files.seconds(name)
-        return self._seconds[name]
 
 
 def is_vague(instruction: str) -> bool:
@@ -171,16 +157,6 @@ def is_vague(instruction: str) -> bool:
     if len(normalised) > 80:
         return False
     return bool(_VAGUE.fullmatch(normalised) or _VAGUE_CHINESE.fullmatch(normalised.replace(" ", "")))
-
-
-def _may_be_a_photo(name: str) -> bool:
-    """Whether a reference can be a photo; a URL or an asset can, whatever its name."""
-    return kind_of(name) in (Kind.IMAGE, None)
-
-
-DEFAULT_SKILL: Final = "video-models"
-MAX_BYTES: Final = 100_000_000
-"""The largest manifest: several hundred thousand rows. A larger file is a mistake, not a manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,11 +201,21 @@ def check(
     findings = Findings()
     table = _read_table(data, name, findings)
     if table is None:
-        return _result((), (), "", findings)
+        return Checked((), tuple(sorted(findings.faults)), tuple(sorted(findings.warnings)))
     custom_columns = tuple(column for column in table.columns if not column_of(column))
     reader = RowReader(files, skills, default_skill, custom_columns, findings, refuse_url)
-    rows = _read_rows(table, reader, CrossRowRules(findings), Advice(files, skills, findings))
-    return _result(rows, table.columns, table.form, findings)
+    cross_row_rules, advice = CrossRowRules(findings), Advice(files, skills, findings)
+    rows = []
+    for record in table.records:
+        row = reader.read(record)
+        cross_row_rules.add(row)
+        facts = reader.look(row.file) if row.file else None
+        advice.add(row, facts if facts and not facts.problem else None)
+        rows.append(row)
+    faulty = {fault.row for fault in findings.faults}
+    valid = tuple(row for row in rows if row.number not in faulty)
+    faults, warnings = tuple(sorted(findings.faults)), tuple(sorted(findings.warnings))
+    return Checked(valid, faults, warnings, table.columns, table.form)
 
 
 def _read_table(data: bytes, name: str, findings: Findings) -> Table | None:
@@ -240,23 +226,6 @@ def _read_table(data: bytes, name: str, findings: Findings) -> Table | None:
     if table is not None and not table.records and not findings.faults:
         findings.fault(Place(1), "", "the manifest has no rows", hint="Add one line per row below the column names")
     return table
-
-
-def _read_rows(table: Table, reader: RowReader, together: CrossRowRules, advice: Advice) -> tuple[Row, ...]:
-    rows = []
-    for record in table.records:
-        row = reader.read(record)
-        together.add(row)
-        found = reader.look(row.file) if row.file else None
-        advice.add(row, found.facts if found and not found.problem else None)
-        rows.append(row)
-    return tuple(rows)
-
-
-def _result(rows: tuple[Row, ...], columns: tuple[str, ...], form: str, findings: Findings) -> Checked:
-    faulty = {fault.row for fault in findings.faults}
-    valid = tuple(row for row in rows if row.number not in faulty) if faulty else rows
-    return Checked(valid, tuple(sorted(findings.faults)), tuple(sorted(findings.warnings)), columns, form)
 
 
 def _read_bytes(path: Path) -> bytes:

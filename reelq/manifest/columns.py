@@ -9,32 +9,30 @@ from typing import Final
 
 from reelq.manifest.findings import Findings, Place, did_you_mean
 
-COLUMNS: Final = ("file", "instruction", "id", "references", "skill", "language", "session", "priority", "output")
-"""The columns with a meaning, in the order of the documentation; any other is the user's own."""
-CHINESE: Final = MappingProxyType(
+COLUMNS: Final = MappingProxyType(
     {
-        "文件": "file",
-        "指令": "instruction",
-        "编号": "id",
-        "参考": "references",
-        "技能": "skill",
-        "语言": "language",
-        "会话": "session",
-        "优先级": "priority",
-        "输出": "output",
+        "file": "文件",
+        "instruction": "指令",
+        "id": "编号",
+        "references": "参考",
+        "skill": "技能",
+        "language": "语言",
+        "session": "会话",
+        "priority": "优先级",
+        "output": "输出",
     }
 )
-"""The same columns, as a Chinese spreadsheet may name them."""
-_COLUMN_BY_NAME: Final = {name: name for name in COLUMNS} | dict(CHINESE)
+"""The columns with a meaning, each with its Chinese name, in the order of the documentation.
+
+Any other column is the user's own. The value of each column has its place in `rows.Row`.
+"""
+_COLUMN_BY_NAME: Final = {name: column for column, chinese in COLUMNS.items() for name in (column, chinese)}
 _LIKELY_MEANINGS: Final = {
-    "video": "file",
-    "clip": "file",
-    "path": "file",
-    "filename": "file",
-    "prompt": "instruction",
-    "text": "instruction",
+    **dict.fromkeys(("video", "clip", "path", "filename"), "file"),
+    **dict.fromkeys(("prompt", "text"), "instruction"),
 }
 _SIMILARITY: Final = 0.8  # "fil" means "file"; "title" and "version" are words of their own
+_CONTROLS: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
 def column_of(header: str) -> str | None:
@@ -42,20 +40,9 @@ def column_of(header: str) -> str | None:
     return _COLUMN_BY_NAME.get(header.lower())
 
 
-def suggest_column(header: str) -> str | None:
-    """The column that an unknown header probably means."""
-    word = header.lower()
-    if word in _LIKELY_MEANINGS:
-        return _LIKELY_MEANINGS[word]
-    return nearest(word, COLUMNS, _SIMILARITY)
-
-
 def nearest(word: str, words: Sequence[str], likeness: float = 0.6) -> str | None:
     """The most similar word, if one is similar enough."""
     return next(iter(difflib.get_close_matches(word, words, n=1, cutoff=likeness)), None)
-
-
-_CONTROLS: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,20 +105,19 @@ class Header:
             self._findings.warn(Place(self._lines[key]), key, message, hint=did_you_mean(suggestion))
         if "file" in self.columns or "instruction" in self.columns:
             return True
-        self._report_unusable(is_a_header=not self._one_line or bool(misspelt) or any(map(column_of, self.columns)))
+        is_a_header = not self._one_line or misspelt or any(map(column_of, self.columns))
+        message = "there is no column file and no column instruction" if is_a_header else "there is no header"
+        message = message if self.columns else "the manifest is empty"
+        at = Place(min(self._lines.values(), default=1))
+        self._findings.fault(at, "", message, ", ".join(self.columns.values()), self._explain)
         return False
 
     def _misspelt(self) -> dict[str, str]:
         """The column that each unknown column probably means, unless the same line has that one too."""
-        suggestions = {key: suggest_column(key) for key in self.columns if not column_of(key)}
+        unknown = [key for key in self.columns if not column_of(key)]
+        suggestions = {key: _probable_column(key.lower()) for key in unknown}
         return {key: name for key, name in suggestions.items() if name and self._lines.get(name) != self._lines[key]}
 
-    def _report_unusable(self, *, is_a_header: bool) -> None:
-        at = Place(min(self._lines.values(), default=1))
-        found = ", ".join(self.columns.values())
-        if not self.columns:
-            self._findings.fault(at, "", "the manifest is empty", hint=self._explain)
-        elif is_a_header:
-            self._findings.fault(at, "", "there is no column file and no column instruction", found, self._explain)
-        else:
-            self._findings.fault(at, "", "there is no header", found, self._explain)
+
+def _probable_column(word: str) -> str | None:
+    return _LIKELY_MEANINGS.get(word) or nearest(word, list(COLUMNS), _SIMILARITY)

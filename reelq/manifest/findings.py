@@ -26,25 +26,19 @@ class Findings:
 
     def fault(self, at: Place, column: str, message: str, value: str = "", hint: str = "") -> None:
         """Record a problem that prevents the manifest from running."""
-        self.faults.append(
-            Fault(at.line, _safe_name(column), message, shorten(value), escape_surrogates(hint), at.number)
-        )
+        self.faults.append(_finding(at, column, message, value, hint))
 
     def warn(self, at: Place, column: str, message: str, value: str = "", hint: str = "") -> None:
         """Record something that runs, but that the user may not want."""
-        self.warnings.append(
-            Fault(at.line, _safe_name(column), message, shorten(value), escape_surrogates(hint), at.number)
-        )
+        self.warnings.append(_finding(at, column, message, value, hint))
 
 
-def shorten(value: str) -> str:
-    """A value, shortened to fit into a sentence."""
-    return escape_surrogates(value if len(value) <= _LONGEST_SHOWN else value[: _LONGEST_SHOWN - 1] + "…")
-
-
-def _safe_name(column: str) -> str:
-    """A column's name with control characters escaped: it is shown without quotes, and a terminal would obey them."""
-    return escape_surrogates(column) if column.isprintable() else escape_surrogates(column).translate(_ESCAPES)
+def _finding(at: Place, column: str, message: str, value: str, hint: str) -> Fault:
+    name = escape_surrogates(column)
+    # A column's name is shown without quotes, and a terminal would obey its control characters.
+    name = name if column.isprintable() else name.translate(_ESCAPES)
+    shown = value if len(value) <= _LONGEST_SHOWN else value[: _LONGEST_SHOWN - 1] + "…"
+    return Fault(at.line, name, message, escape_surrogates(shown), escape_surrogates(hint), at.number)
 
 
 def escape_surrogates(text: str) -> str:
@@ -55,8 +49,3 @@ def escape_surrogates(text: str) -> str:
 def did_you_mean(name: str | None) -> str:
     """The hint that suggests a name; empty if there is none."""
     return f"Did you mean {name!r}?" if name else ""
-
-
-def line_breaks(text: str) -> int:
-    """The number of line breaks in a text: LF, CR or CRLF."""
-    return text.count("\n") + text.count("\r") - text.count("\r\n")

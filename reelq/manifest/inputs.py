@@ -7,6 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Final, Protocol
 from urllib.parse import unquote, urlsplit
@@ -17,9 +18,11 @@ from reelq.manifest.findings import did_you_mean
 from reelq.storage import PREFIX
 
 _URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-# Comparing with a whole folder is slow, and wrong names tend to be wrong in the same way.
+# Comparing with many names is slow, and wrong names tend to be wrong in the same way.
 _MAX_SUGGESTIONS: Final = 50
 _SUGGESTION_CANDIDATES: Final = 5000
+_UPLOAD_HINT: Final = "Upload it: as a part of this request, or as an asset"
+_ASSET_HINT: Final = "Upload it with POST /v1/assets"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class LocalFiles:
 
     def __init__(self, base: Path) -> None:
         self._base = base
-        self._folders: dict[Path, dict[str, str]] = {}
+        self._names_in = cache(_names_in)
         self._suggestions = 0
 
     def look(self, name: str) -> Facts:
@@ -57,7 +60,8 @@ class LocalFiles:
         except (FileNotFoundError, NotADirectoryError):
             return Facts(name, problem="there is no such file", hint=did_you_mean(self._suggest(name)))
         except (OSError, ValueError) as error:
-            return Facts(name, problem="this file can't be read", hint=_reason(error))
+            hint = (error.strerror or "") if isinstance(error, OSError) else str(error)
+            return Facts(name, problem="this file can't be read", hint=hint)
         if stat.S_ISDIR(status.st_mode):
             return Facts(name, problem="this is a folder, not a file", hint="A row takes a single file: name that file")
         if not stat.S_ISREG(status.st_mode):
@@ -73,26 +77,20 @@ class LocalFiles:
     def _suggest(self, name: str) -> str | None:
         """The path that was probably meant: other slashes, another case, or a similar name in the same folder."""
         path = PurePosixPath(name.replace("\\", "/"))
-        suggestion = self._nearest(path.name, self._names_in(self._base / path.parent))
-        return str(path.parent / suggestion) if suggestion else None
+        names, folded = self._names_in(self._base / path.parent), _folded(path.name)
+        if folded not in names and self._suggestions < _MAX_SUGGESTIONS:
+            self._suggestions += 1
+            folded = nearest(folded, list(names)[:_SUGGESTION_CANDIDATES]) or folded
+        return str(path.parent / names[folded]) if folded in names else None
 
-    def _nearest(self, name: str, names: dict[str, str]) -> str | None:
-        exact = names.get(_folded(name))
-        if exact or self._suggestions >= _MAX_SUGGESTIONS:
-            return exact
-        self._suggestions += 1
-        suggestion = nearest(_folded(name), list(names)[:_SUGGESTION_CANDIDATES])
-        return names[suggestion] if suggestion else None
 
-    def _names_in(self, folder: Path) -> dict[str, str]:
-        """The files in a folder, by their case-folded names."""
-        if folder not in self._folders:
-            try:
-                names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
-            except (OSError, ValueError):
-                names = []
-            self._folders[folder] = {_folded(name): name for name in names}
-        return self._folders[folder]
+def _names_in(folder: Path) -> dict[str, str]:
+    """The files in a folder, by their case-folded names."""
+    try:
+        names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
+    except (OSError, ValueError):
+        names = []
+    return {_folded(name): name for name in names}
 
 
 def is_url(name: str) -> bool:
@@ -122,16 +120,6 @@ def url_name(url: str) -> str:
 
 def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
-
-
-def _reason(error: OSError | ValueError) -> str:
-    return (error.strerror or "") if isinstance(error, OSError) else str(error)
-
-
-_UPLOAD_HINT: Final = "Upload it: as a part of this request, or as an asset"
-_ASSET_HINT: Final = "Upload it with POST /v1/assets"
-# Comparing with many names is slow, and wrong names tend to be wrong in the same way.
-_MAX_UPLOAD_SUGGESTIONS: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,15 +154,19 @@ class UploadedFiles:
 
     def look(self, name: str) -> Facts:
         exact = self._given.get(name) or self._contents.get(name)
-        problem = self._problem(name, _base_name(name), exact)
-        if problem:
+        if problem := self._problem(name, _base_name(name), exact):
             return Facts(name, problem=problem[0], hint=problem[1])
         found = exact if exact or name in self._given else self._given[self._by_base_name[_base_name(name)]]
         if found is None:
             return Facts(name, problem="the asset with this name has not been uploaded", hint=_ASSET_HINT)
         self.inputs[name] = found.sha256
         self._found[name] = found
-        return _facts(name, found)
+        # If its name in the manifest has a known extension, that is its type and must match.
+        expected, uploaded = media.kind_of(name), media.kind_of(found.name)
+        if expected is not None and uploaded is not None and expected is not uploaded:
+            hint = f"It was uploaded as {found.name}"
+            return Facts(name, problem="this file's type does not match its name", hint=hint)
+        return Facts(found.name if expected is None else name, found.size)
 
     def seconds(self, name: str) -> float | None:
         """How long the file plays, from its own header."""
@@ -191,35 +183,18 @@ class UploadedFiles:
         if name.startswith(PREFIX):
             return "you have not uploaded this asset", _ASSET_HINT
         if not self._base_name_counts[base_name]:
-            return (
-                "no file was uploaded under this name",
-                f"{did_you_mean(self._nearest(name))} {_UPLOAD_HINT}".lstrip(),
-            )
+            self._suggestions += 1
+            close = nearest(name, list(self._given)) if self._suggestions <= _MAX_SUGGESTIONS else None
+            return "no file was uploaded under this name", f"{did_you_mean(close)} {_UPLOAD_HINT}".lstrip()
         match, other = self._by_base_name[base_name], self._used_base_names.setdefault(base_name, name)
         if self._base_name_counts[base_name] > 1 or other != name or match in self.inputs:
             return _ambiguous(match if other == name else other)
         return None
 
-    def _nearest(self, name: str) -> str | None:
-        self._suggestions += 1
-        return nearest(name, list(self._given)) if self._suggestions <= _MAX_UPLOAD_SUGGESTIONS else None
-
-
-def _facts(name: str, found: UploadedFile) -> Facts:
-    """The facts of an upload. If its name in the manifest has a known extension, that is its type and must match."""
-    expected, uploaded = media.kind_of(name), media.kind_of(found.name)
-    if expected is None:
-        return Facts(found.name, found.size)
-    if uploaded is not None and expected is not uploaded:
-        return Facts(name, problem="this file's type does not match its name", hint=f"It was uploaded as {found.name}")
-    return Facts(name, found.size)
-
 
 def _ambiguous(other: str) -> tuple[str, str]:
-    return (
-        "it is unclear which uploaded file this name refers to",
-        f"It may also mean {other}; upload each file under its own name",
-    )
+    hint = f"It may also mean {other}; upload each file under its own name"
+    return "it is unclear which uploaded file this name refers to", hint
 
 
 def is_a_path(name: str) -> bool:

@@ -36,7 +36,8 @@ def problem(name: str) -> tuple[str, str]:
         return "this output can't be written on every system", 'Avoid < > : " | ? *, names like CON, a dot at the end'
     if len(name.encode()) > _PATH_BYTES or any(len(part.encode()) > _PART_BYTES for part in parts):
         return "this output is too long", f"At most {_PART_BYTES} bytes per name, {_PATH_BYTES} in total"
-    return ("this output is the list of results", "Choose another name") if _is_results(parts) else ("", "")
+    is_results = next(part for part in parts if part not in ("", ".")).casefold() == RESULTS
+    return ("this output is the list of results", "Choose another name") if is_results else ("", "")
 
 
 def default(number: int, source: str) -> str:
@@ -54,7 +55,3 @@ def collision_key(name: str) -> str:
 
 def _unwritable(part: str) -> bool:
     return bool(_ILLEGAL.search(part) or _RESERVED.match(part)) or (part != "." and part.endswith((".", " ")))
-
-
-def _is_results(parts: list[str]) -> bool:
-    return next(part for part in parts if part not in ("", ".")).casefold() == RESULTS

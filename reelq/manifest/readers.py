@@ -7,17 +7,11 @@ import itertools
 import json
 import re
 from collections.abc import Iterator, Sequence
-from types import MappingProxyType
 from typing import Any, Final
 
 from reelq.manifest.columns import Header, Record, Table, column_of, split_references
-from reelq.manifest.findings import Findings, Place, line_breaks
+from reelq.manifest.findings import Findings, Place
 
-_BYTE_ORDER_MARKS: Final = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
 _SAVE_AS_HINT: Final = "In the spreadsheet choose “Save as” and “CSV UTF-8”"
 
 
@@ -25,26 +19,27 @@ def decode(data: bytes, findings: Findings) -> str | None:
     """The text of a manifest; None, with a fault, if these bytes are not text in a supported encoding."""
     if is_another_file_type(data, findings):
         return None
-    encoding, body = _encoding(data)
+    encoding = _encoding(data)
     try:
-        return body.decode(encoding)
+        return data.decode(encoding)
     except UnicodeDecodeError as error:
-        text = _decode_chinese(body) if encoding == "utf-8" else None
+        text = _decode_chinese(error.object) if encoding == "utf-8-sig" else None
         if text is None:
-            _report_undecodable(error, findings)
+            line = 1 + _line_breaks(error.object[: error.start].decode(error.encoding, "replace"))
+            found = f"bytes {error.object[error.start : error.start + 8].hex(' ')}"
+            findings.fault(Place(line), "", "this is not text in UTF-8, UTF-16 or GB18030", found, _SAVE_AS_HINT)
         return text
 
 
-def _encoding(data: bytes) -> tuple[str, bytes]:
-    """The encoding to try first, and the bytes after the byte order mark."""
-    for mark, encoding in _BYTE_ORDER_MARKS:
-        if data.startswith(mark):
-            return encoding, data.removeprefix(mark)
+def _encoding(data: bytes) -> str:
+    """The encoding to try first. The text starts after the byte order mark, if there is one."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
     # A header starts with ASCII letters: in UTF-16, every other byte of them is zero.
     zeros = [byte == 0 for byte in data[:4]]
     if zeros == [False, True, False, True]:
-        return "utf-16-le", data
-    return ("utf-16-be" if zeros == [True, False, True, False] else "utf-8"), data
+        return "utf-16-le"
+    return "utf-16-be" if zeros == [True, False, True, False] else "utf-8-sig"
 
 
 def _decode_chinese(data: bytes) -> str | None:
@@ -60,12 +55,6 @@ def _decode_chinese(data: bytes) -> str | None:
     non_ascii = "".join(character for character in text if not character.isascii())
     common = non_ascii.encode("gb2312", "ignore").decode("gb2312")
     return text if 2 * len(common) > len(non_ascii) else None
-
-
-def _report_undecodable(error: UnicodeDecodeError, findings: Findings) -> None:
-    line = 1 + line_breaks(error.object[: error.start].decode(error.encoding, "replace"))
-    found = error.object[error.start : error.start + 8].hex(" ")
-    findings.fault(Place(line), "", "this is not text in UTF-8, UTF-16 or GB18030", f"bytes {found}", _SAVE_AS_HINT)
 
 
 _ARCHIVE: Final = b"PK\x03\x04"
@@ -98,7 +87,7 @@ def is_another_file_type(data: bytes, findings: Findings) -> bool:
     return found is not None
 
 
-_FORMATS: Final = MappingProxyType({",": "comma", ";": "semicolon", "\t": "tab"})
+_FORMATS: Final = {",": "comma", ";": "semicolon", "\t": "tab"}
 _SEP_LINE: Final = re.compile(r'"?sep=(.)"?[,;\s]*', re.IGNORECASE)
 _CSV_HINT: Final = "The first line names the columns, such as file,instruction"
 _END_LINE: Final = "the end"
@@ -109,7 +98,7 @@ _Cells = tuple[int, list[str]]
 class _Broken(Exception):
     """Nothing after this line can be read."""
 
-    def __init__(self, line: int, message: str, *, value: str = "", hint: str = "") -> None:
+    def __init__(self, line: int, message: str, value: str, hint: str) -> None:
         super().__init__(message)
         self.finding = (Place(line), "", message, value, hint)
 
@@ -138,7 +127,7 @@ def _delimiter(lines: Sequence[str]) -> tuple[str, int]:
     if declared is None:
         return max(_FORMATS, key=lambda delimiter: _score(lines, delimiter)), 0
     if declared[1] not in _FORMATS:
-        raise _Broken(1, "this delimiter is not supported", value=declared[1], hint="Use a comma, a semicolon or a tab")
+        raise _Broken(1, "this delimiter is not supported", declared[1], "Use a comma, a semicolon or a tab")
     return declared[1], 1
 
 
@@ -166,16 +155,14 @@ def _non_empty(lines: Sequence[str], delimiter: str, start: int) -> Iterator[_Ce
             lines_read = reader.line_num
     except csv.Error:  # the reader's only error here: a cell over the size limit
         hint = f"At most {csv.field_size_limit():,} characters; usually a quote was opened here and never closed"
-        raise _Broken(start + lines_read, "a cell is too long", value=lines[lines_read].strip(), hint=hint) from None
+        raise _Broken(start + lines_read, "a cell is too long", lines[lines_read].strip(), hint) from None
 
 
 def _raise_for_open_quote(cells: list[str], line: int, height: int) -> None:
     if height > 1:
-        opening_line = line + sum(line_breaks(cell) for cell in cells[:-1])
-        hint = "Close it, or double it if it is part of the text"
-        raise _Broken(
-            opening_line, "a quote is opened here and never closed", value=cells[-1].removesuffix(_END_LINE), hint=hint
-        )
+        opening_line = line + sum(_line_breaks(cell) for cell in cells[:-1])
+        value, hint = cells[-1].removesuffix(_END_LINE), "Close it, or double it if it is part of the text"
+        raise _Broken(opening_line, "a quote is opened here and never closed", value, hint)
 
 
 def _keys(line: int, names: list[str], header: Header, findings: Findings) -> list[str] | None:
@@ -238,17 +225,17 @@ def _jsonl_record(at: Place, source: str, header: Header, findings: Findings) ->
             hint += f"; this one is invalid from character {error.colno} on"
         findings.fault(at, "", "this line is not JSON", source, hint)
         return None
-    if not isinstance(pairs, _Pairs):
-        findings.fault(at, "", "this line is not a JSON object", source, 'Such as {"file": "beach.mp4"}')
-        return None
-    return _cells(at, pairs, header, findings)
+    if isinstance(pairs, _Pairs):
+        return _json_cells(at, pairs, header, findings)
+    findings.fault(at, "", "this line is not a JSON object", source, 'Such as {"file": "beach.mp4"}')
+    return None
 
 
 class _Pairs(list[tuple[str, Any]]):
     """A JSON object's pairs as written, so that a duplicate key can be detected."""
 
 
-def _cells(at: Place, pairs: _Pairs, header: Header, findings: Findings) -> Record | None:
+def _json_cells(at: Place, pairs: _Pairs, header: Header, findings: Findings) -> Record | None:
     cells: dict[str, str] = {}
     references: list[str] = []
     seen: set[str] = set()
@@ -299,3 +286,8 @@ def _to_objects(value: Any) -> Any:
     if isinstance(value, _Pairs):
         return {key: _to_objects(inner) for key, inner in value}
     return [_to_objects(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _line_breaks(text: str) -> int:
+    """The number of line breaks in a text: LF, CR or CRLF."""
+    return text.count("\n") + text.count("\r") - text.count("\r\n")

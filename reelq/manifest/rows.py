@@ -1,8 +1,8 @@
 """Turns one record into one row: validates every cell and reports every fault."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Final
 
@@ -16,7 +16,7 @@ from reelq.manifest.inputs import Facts, Files, is_url, url_name, url_problem
 from reelq.skills import Skills
 
 _LINE_BREAK_OR_TAB: Final = re.compile(r"[\r\n\t]")
-_ALLOWS_LINE_BREAKS: Final = {column: column == "instruction" for column in COLUMNS}
+_SINGLE_LINE_COLUMNS: Final = COLUMNS.keys() - {"instruction"}
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,9}")
 _LANGUAGE: Final = re.compile(r"([A-Za-z]{2,3})((?:[-_][A-Za-z0-9]{2,8})*)")
 _TYPES_HINT: Final = "Accepted: " + " ".join(extension for kind in media.ACCEPTED.values() for extension in kind)
@@ -46,50 +46,35 @@ class Row:
     """The user's own columns, in the manifest's order."""
 
 
-@dataclass(frozen=True, slots=True)
-class CheckedFile:
-    """The result of checking a file."""
-
-    facts: Facts
-    problem: str
-    hint: str
-
-
+@dataclass
 class RowReader:
     """Reads the records of one manifest, and caches what it learns about files and instructions."""
 
-    def __init__(
-        self,
-        files: Files,
-        skills: Skills,
-        default_skill: str,
-        custom_columns: tuple[str, ...],
-        findings: Findings,
-        refuse_url: Callable[[str], str] = lambda _: "",
-    ) -> None:
-        self._files = files
-        self._skills = skills
-        self._default_skill = default_skill
-        self._custom_columns = custom_columns
-        self._findings = findings
-        self._refuse_url = refuse_url
+    files: Files
+    skills: Skills
+    default_skill: str
+    custom_columns: tuple[str, ...]
+    findings: Findings
+    refuse_url: Callable[[str], str]
+
+    def __post_init__(self) -> None:
         self._default_skill_reported = False
-        self.look = cache(self._check_name)
+        self.look = cache(self._check_file)
         """Check a file, once however many rows name it."""
         self._route = cache(route)
         self._detect_language = cache(language)
 
     def read(self, record: Record) -> Row:
         """The row of a record; an invalid cell is recorded as a fault and replaced by a harmless value."""
-        self._refuse_control_characters(record)
         cells = record.cells
+        for column, text in (*cells.items(), *(("references", name) for name in record.references)):
+            self._check_text(record, column, text)
         file, instruction = cells.get("file", ""), cells.get("instruction", "")
-        self._check_files(record)
         has_file = bool(file or record.references)
         row_route = self._route(instruction, has_file=has_file)
         if row_route is Route.UPLOAD and not has_file:
             hint = "Give the row a file, or an instruction that does not need one"
-            self._findings.fault(record, "", "there is nothing to do in this row", hint=hint)
+            self.findings.fault(record, "", "there is nothing to do in this row", hint=hint)
         return Row(
             number=record.number,
             line=record.line,
@@ -100,61 +85,46 @@ class RowReader:
             skill=self._skill(record),
             language=self._language(record) or self._detect_language(instruction),
             session=cells.get("session", ""),
-            priority=self._priority(record),
+            priority=self._integer(record, "priority", 0, "For example 5 or -1; a higher number comes first"),
             output="" if row_route in _ROUTES_WITHOUT_RESULT else self._output(record),
             route=row_route,
-            extra={column: cells.get(column, "") for column in self._custom_columns},
+            extra={column: cells.get(column, "") for column in self.custom_columns},
         )
 
-    def _refuse_control_characters(self, record: Record) -> None:
-        for column, text in self._texts(record):
-            if found := control_character(text):
-                message = "there is a control character in this cell"
-                self._findings.fault(record, column, message, text, f"Remove {found}")
-            elif not _ALLOWS_LINE_BREAKS.get(column, True) and _LINE_BREAK_OR_TAB.search(text):
-                self._findings.fault(
-                    record, column, "this cell must be a single line", text, "Remove the line break or tab"
-                )
+    def _check_text(self, record: Record, column: str, text: str) -> None:
+        """Check a cell for control characters and line breaks, and the file that it names."""
+        if found := control_character(text):
+            # A second fault about a missing file would add nothing.
+            self.findings.fault(record, column, "there is a control character in this cell", text, f"Remove {found}")
+            return
+        if column in _SINGLE_LINE_COLUMNS and _LINE_BREAK_OR_TAB.search(text):
+            hint = "Remove the line break or tab"
+            self.findings.fault(record, column, "this cell must be a single line", text, hint)
+        if column in {"file", "references"} and (facts := self.look(text)).problem:
+            self.findings.fault(record, column, facts.problem, text, facts.hint)
 
-    @staticmethod
-    def _texts(record: Record) -> Iterator[tuple[str, str]]:
-        yield from record.cells.items()
-        for name in record.references:
-            yield "references", name
-
-    def _check_files(self, record: Record) -> None:
-        if file := record.cells.get("file"):
-            self._check_file(record, "file", file)
-        for name in record.references:
-            self._check_file(record, "references", name)
-
-    def _check_file(self, record: Record, column: str, name: str) -> None:
-        if control_character(name):
-            return  # already reported; a second fault about a missing file would add nothing
-        result = self.look(name)
-        if result.problem:
-            self._findings.fault(record, column, result.problem, name, result.hint)
-
-    def _check_name(self, name: str) -> CheckedFile:
+    def _check_file(self, name: str) -> Facts:
         if is_url(name):
-            reason = url_problem(name) or self._refuse_url(name)
-            problem = "this address can't be fetched" if reason else ""
-            return CheckedFile(Facts("" if reason else url_name(name)), problem, reason)
-        facts = self._files.look(name)
-        return CheckedFile(facts, *_unsuitable(facts))
+            reason = url_problem(name) or self.refuse_url(name)
+            return Facts("", problem="this address can't be fetched", hint=reason) if reason else Facts(url_name(name))
+        facts = self.files.look(name)
+        if facts.problem:
+            return facts
+        problem, hint = _unsuitable(facts)
+        return replace(facts, problem=problem, hint=hint)
 
     def _skill(self, record: Record) -> str:
         cell = record.cells.get("skill", "")
-        name = cell or self._default_skill
-        broken = self._skills.broken.get(name)
-        if (name in self._skills and not broken) or (not cell and self._default_skill_reported):
+        name = cell or self.default_skill
+        broken = self.skills.broken.get(name)
+        if (name in self.skills and not broken) or (not cell and self._default_skill_reported):
             return name
         self._default_skill_reported |= not cell
         if broken:
-            self._findings.fault(record, "skill", "this skill's profile is broken", name, broken)
-            return name
-        hint = did_you_mean(nearest(name, list(self._skills))) or f"Available: {', '.join(self._skills)}"
-        self._findings.fault(record, "skill", "no skill has this name", name, hint)
+            self.findings.fault(record, "skill", "this skill's profile is broken", name, broken)
+        else:
+            hint = did_you_mean(nearest(name, list(self.skills))) or f"Available: {', '.join(self.skills)}"
+            self.findings.fault(record, "skill", "no skill has this name", name, hint)
         return name
 
     def _language(self, record: Record) -> str:
@@ -163,33 +133,30 @@ class RowReader:
         if code:
             return "-".join([code[1].lower(), *map(_subtag, re.split("[-_]", code[2])[1:])])
         if cell:
-            self._findings.fault(record, "language", "this is not a language code", cell, "For example en, zh-CN or ja")
+            self.findings.fault(record, "language", "this is not a language code", cell, "For example en, zh-CN or ja")
         return ""
 
-    def _priority(self, record: Record) -> int:
-        cell = record.cells.get("priority", "0")
+    def _integer(self, record: Record, column: str, default: int, hint: str) -> int:
+        cell = record.cells.get(column, str(default))
         if _INTEGER.fullmatch(cell):
             return int(cell)
-        hint = "For example 5 or -1; a higher number comes first"
-        self._findings.fault(record, "priority", "this is not a whole number of at most nine digits", cell, hint)
-        return 0
+        self.findings.fault(record, column, "this is not a whole number of at most nine digits", cell, hint)
+        return default
 
     def _output(self, record: Record) -> str:
         cell = record.cells.get("output")
         if cell is None:
             file = record.cells.get("file", "")
-            stem = self.look(file).facts.name.rpartition("/")[2].rpartition("\\")[2] if file else ""
+            stem = self.look(file).name.rpartition("/")[2].rpartition("\\")[2] if file else ""
             return output.default(record.number, stem.rpartition(".")[0] or stem or record.cells["instruction"])
         message, hint = output.problem(cell)
         if message:
-            self._findings.fault(record, "output", message, cell, hint)
+            self.findings.fault(record, "output", message, cell, hint)
         return "" if message else output.normalise(cell)
 
 
 def _unsuitable(facts: Facts) -> tuple[str, str]:
     """Why the service would not accept a file, and what to do; two empty texts if it accepts it."""
-    if facts.problem:
-        return facts.problem, facts.hint
     if media.kind_of(facts.name) is None:
         return "the service does not accept this type of file", _TYPES_HINT
     if facts.size == 0:
