@@ -14,7 +14,7 @@ import api
 import reelq
 import worker
 
-_NOT_BEFORE: Final = {"reelq.cli.child", "worker.celery", "worker.flowerconfig", "api.app"}
+_NOT_BEFORE: Final = {"worker.celery", "worker.flowerconfig", "api.app"}
 """Modules that read the environment as they are imported, or begin at once."""
 _LAZY: Final = (
     "alembic.command", "alembic.ddl.postgresql", "alembic.ddl.sqlite", "celery.app.amqp", "celery.app.control",

@@ -1,6 +1,7 @@
-"""Runs several processes together: starts and stops them in order, and prints their output under their names."""
+"""Runs the processes of `reelq up`: the supervisor that starts and stops them, and the entry point of each of them."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -26,7 +27,7 @@ class Child:
         self.last = last
         # -P: don't import modules from the current folder in place of ours.
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "reelq.cli.child", *args],
+            [sys.executable, "-P", "-m", __name__, *args],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -40,19 +41,17 @@ class Child:
         return self._process.stdout
 
     @property
-    def ended(self) -> int | None:
-        """The exit code; None while the process runs."""
+    def exit_code(self) -> int | None:
+        """None while the process runs."""
         return self._process.poll()
 
-    def tell_to_stop(self) -> None:
+    def request_stop(self) -> None:
         """Send SIGTERM: the first lets the process finish what it has started, the second stops it at once."""
-        if self.ended is None:
-            self._process.send_signal(signal.SIGTERM)
+        self._process.send_signal(signal.SIGTERM)  # does nothing if it has exited
 
-    def end(self) -> None:
+    def kill(self) -> None:
         """Kill the process if it still runs, and wait for it."""
-        if self.ended is None:
-            self._process.kill()
+        self._process.kill()
         self._process.wait()
 
 
@@ -81,18 +80,20 @@ class Supervisor:
         """Wait for the end and stop all processes. Returns False if one exited before a stop was requested."""
         previous = {number: signal.signal(number, self._request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
-            while not self._stop_requests and not (
-                exited := [child for child in self._children if child.ended is not None]
-            ):
+            exited: list[Child] = []
+            while not self._stop_requests and not exited:
                 time.sleep(_POLL_SECONDS)
+                exited = [child for child in self._children if child.exit_code is not None]
             stop_requested = bool(self._stop_requests)
             if not stop_requested:
-                _print_status(f"{exited[0].name} exited with code {exited[0].ended}; stopping the rest", is_error=True)
-            self._stop()
+                first = exited[0]
+                _print_status(f"{first.name} exited with code {first.exit_code}; stopping the rest", is_error=True)
+            for last in (False, True):
+                self._stop([child for child in self._children if child.last is last and child.exit_code is None])
             return stop_requested
         finally:
             for child in self._children:
-                child.end()
+                child.kill()
             for printer in self._printers:
                 printer.join(1)
             for number, handler in previous.items():
@@ -106,25 +107,21 @@ class Supervisor:
     def _request_stop(self, *_: object) -> None:
         self._stop_requests += 1
 
-    def _stop(self) -> None:
-        for last in (False, True):
-            self._stop_children([child for child in self._children if child.last is last and child.ended is None])
-
-    def _stop_children(self, children: Sequence[Child]) -> None:
+    def _stop(self, children: Sequence[Child]) -> None:
         names = ", ".join(child.name for child in children)
         if names and not self.hurried:
             _print_status(f"stopping {names}; press Ctrl-C again to stop at once")
         for child in children:
-            child.tell_to_stop()
-        while any(child.ended is None for child in children) and not self.hurried:
+            child.request_stop()
+        while any(child.exit_code is None for child in children) and not self.hurried:
             time.sleep(_POLL_SECONDS)
         for child in children:
-            child.tell_to_stop()
+            child.request_stop()
         deadline = time.monotonic() + _KILL_AFTER_SECONDS
-        while any(child.ended is None for child in children) and time.monotonic() < deadline:
+        while any(child.exit_code is None for child in children) and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
         for child in children:
-            child.end()
+            child.kill()
 
     def _print(self, child: Child, colour: str) -> None:
         for raw in child.output:
@@ -145,3 +142,57 @@ class Supervisor:
 
 def _print_status(message: str, *, is_error: bool = False) -> None:
     click.secho(f"reelq: {message}", err=True, fg="red" if is_error else None)
+
+
+def _run_child(name: str, args: list[str]) -> None:
+    """Run a process of `reelq up`: api, worker or flower."""
+    threading.Thread(target=_terminate_on_stdin_eof, name="reelq end", daemon=True).start()
+    if name == "api":
+        host, port = args
+        _serve(host, int(port))
+        return
+    if name == "worker":
+        number, *args = args
+        _set_metrics_port(int(number))
+    from worker.celery import app
+
+    if name == "worker":
+        app.worker_main(["--quiet", name, *args])
+    else:
+        app.start(["--quiet", name, *args])
+
+
+def _set_metrics_port(number: int) -> None:
+    """Give each worker a metrics port of its own, counting up from the configured one."""
+    from reelq.settings import Settings
+
+    if address := Settings.read().metrics_place:
+        host, port = address
+        os.environ["REELQ_METRICS_ADDRESS"] = f"[{host}]:{port + number - 1}"
+
+
+def _serve(host: str, port: int) -> None:
+    import uvicorn
+
+    from reelq import logs
+    from reelq.settings import Settings
+
+    settings = Settings.read()
+    logs.set_up(settings.reelq_log_format)
+    # Clients that watch a batch poll once a second: access lines would drown the rest of the log.
+    config = uvicorn.Config(
+        "api.app:app", host=host, port=port, timeout_graceful_shutdown=math.ceil(settings.reelq_stop_grace),
+        log_config=None, access_log=False, server_header=False, ws="none",
+    )  # fmt: skip
+    uvicorn.Server(config).run()
+
+
+def _terminate_on_stdin_eof() -> None:
+    """Terminate when the supervisor is gone. It holds the other end of stdin, which closes even if it is killed."""
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    _run_child(sys.argv[1], sys.argv[2:])
