@@ -34,9 +34,9 @@ def main() -> None:
     """Run the console script."""
     exit_on_interrupt()
     # The remaining imports take half a second, and Ctrl-C has to work during them too.
-    from reelq.cli.errors import exit_with_message as exits_in_words
+    from reelq.cli.errors import exit_with_message
     from reelq.cli.group import group
 
-    with exits_in_words():
+    with exit_with_message():
         # Left to itself, click exits with 1 on an interrupt and bypasses our table of exit codes.
         sys.exit(group.main(standalone_mode=False, color=False if os.environ.get("NO_COLOR") else None))

@@ -59,10 +59,8 @@ def exit_with_message() -> Iterator[None]:
     except Exception as error:
         if not (message := _database_message(error)):
             raise
-        _print_error(
-            f"The database can't be used: {message}",
-            "Run `reelq doctor` to see which database it is and how to fix it.",
-        )
+        advice = "Run `reelq doctor` to see which database it is and how to fix it."
+        _print_error(f"The database can't be used: {message}", advice)
         sys.exit(FAILED)
     finally:
         restore_default()
@@ -76,9 +74,9 @@ def _database_message(error: Exception) -> str:
     engine = sys.modules.get("reelq.store.db.engine")
     if engine is None or not engine.is_broken(error):
         return ""
-    from reelq.store.db.readonly import database_message as trouble
+    from reelq.store.db.readonly import database_message
 
-    return trouble(error)
+    return database_message(error)
 
 
 def _escape_unencodable() -> None:
@@ -87,14 +85,14 @@ def _escape_unencodable() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
+def _discard_output() -> None:
+    # Otherwise Python tries to flush stdout at exit, and reports the error a second time.
+    if isinstance(sys.stdout, io.TextIOWrapper):  # it is None if the caller closed it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _print_error(message: str, advice: str = "") -> None:
     # The command has ended, and with it the click context that knew about NO_COLOR.
     click.secho(f"reelq: {message}", err=True, fg="red", color=False if os.environ.get("NO_COLOR") else None)
     if advice:
         click.echo(advice, err=True)
-
-
-def _discard_output() -> None:
-    # Otherwise Python tries to flush stdout at exit, and reports the error a second time.
-    if isinstance(sys.stdout, io.TextIOWrapper):  # it is None if the caller closed it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -10,18 +10,20 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
+from pydantic import SecretStr
+
 from reelq import skills
-from reelq.cli.views.text import plural
+from reelq.cli.views.text import format_time, plural
 from reelq.manifest.checks import DEFAULT_SKILL
 from reelq.manifest.rows import Row
 from reelq.settings import Settings
 from reelq.store.billing.spending import Estimate, estimate, estimate_rows
-from reelq.store.db.engine import DATABASE_FILE
 from reelq.store.db.readonly import open_read_only
-from reelq.store.queries.account import account_state, stored_token
+from reelq.store.queries.account import AccountState, account_state, stored_token
 from reelq.store.submission.request import Plan, RowAction
 
 T = TypeVar("T")
+_TIMEOUT_SECONDS: Final = 6.0
 
 
 class TimedOut(Exception):
@@ -48,9 +50,6 @@ def call_in_parallel(questions: Sequence[Callable[[], T]], seconds: float) -> li
     return list(answers)
 
 
-_TIMEOUT_SECONDS: Final = 6.0
-
-
 @dataclass(frozen=True, slots=True)
 class Funds:
     """The balance and past costs, as far as they are known without asking for a token."""
@@ -68,24 +67,29 @@ def attribution_headers(settings: Settings) -> dict[str, str]:
     return skills.headers(skill, skills.platform(skill.path, settings.skill_source, Path.home()))
 
 
-def read_funds(settings: Settings, name: str = DATABASE_FILE) -> Funds:
-    """The balance: from the service if there is a token, else from the last reading. Never raises.
+def read_account(settings: Settings) -> tuple[AccountState | None, SecretStr | None]:
+    """The account and its token, as far as they are known. Creates and writes nothing.
 
-    Writes nothing, and does not create the database.
+    Errors of the database or its key are ignored here: `doctor` reports them.
     """
-    answer = call_in_parallel([partial(_read_funds, settings, name)], _TIMEOUT_SECONDS)[0]
-    return Funds() if isinstance(answer, Exception) else answer
-
-
-def _read_funds(settings: Settings, name: str) -> Funds:
-    from reelq.nemo import probe  # loads the HTTP stack: late, so that submitting does not wait for it
-
     account, token = None, settings.nemo_token
-    # If something is wrong with the database or its key, the balance is unknown here; `doctor` reports the cause.
-    with suppress(Exception), open_read_only(settings, name) as store:
+    with suppress(Exception), open_read_only(settings) as store:
         if store is not None:
             account = account_state(store, settings)
             token = stored_token(store, settings)
+    return account, token
+
+
+def read_funds(settings: Settings) -> Funds:
+    """The balance: from the service if there is a token, else from the last reading. Never raises."""
+    answer = call_in_parallel([partial(_read_funds, settings)], _TIMEOUT_SECONDS)[0]
+    return Funds() if isinstance(answer, Exception) else answer
+
+
+def _read_funds(settings: Settings) -> Funds:
+    from reelq.nemo import probe  # loads the HTTP stack: late, so that submitting does not wait for it
+
+    account, token = read_account(settings)
     highest = account.highest if account else 0
     with suppress(Exception):
         answer = probe.look(settings, attribution_headers(settings), token) if token else None
@@ -124,10 +128,8 @@ def describe_plan_cost(plan: Plan, rows: Sequence[Row], balance: Funds) -> Itera
     if plan.session_reruns:
         rerun = [row for row, fate in zip(rows, plan.fates, strict=True) if fate is RowAction.AGAIN]
         cost = estimate_rows(rerun, highest=balance.highest).credits
-        verb = "is" if cost == 1 else "are"
-        rows_again = plural(len(rerun), "row")
-        session = "a changed session, which is rerun from its first row"
-        yield f"{plural(cost, 'credit')} of it {verb} for {rows_again} of {session}."
+        part = f"{plural(cost, 'credit')} of it {'is' if cost == 1 else 'are'} for {plural(len(rerun), 'row')}"
+        yield f"{part} of a changed session, which is rerun from its first row."
 
 
 def describe_cost(cost: Estimate, balance: Funds, ask: str = " (run `reelq credits` to read it)") -> str:
@@ -138,6 +140,6 @@ def describe_cost(cost: Estimate, balance: Funds, ask: str = " (run `reelq credi
     summary = f"About {plural(cost.credits, 'credit')} for {plural(cost.sends, 'instruction')}, {basis}"
     if balance.available is None:
         return f"{summary}; the balance is not known yet{ask}."
-    when = f" (as of {balance.read_at.astimezone():%Y-%m-%d %H:%M})" if balance.read_at else ""
+    when = f" (as of {format_time(balance.read_at)})" if balance.read_at else ""
     short = cost.credits - balance.available
     return f"{summary}; balance {balance.available:,}{when}" + (f", {short:,} short." if short > 0 else ".")

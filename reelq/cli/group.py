@@ -2,18 +2,25 @@
 
 import gc
 from importlib import import_module
+from typing import Final
 
 import click
 
 from reelq.cli.app import COMMANDS
 from reelq.cli.interrupts import raise_on_interrupt
 
-_HANDLE_INTERRUPTS_THEMSELVES = frozenset({"run", "submit"})
+_LOCATIONS: Final = {
+    **{name: ("reelq.cli.commands.actions", name) for name in ("cancel", "pause", "resume", "retry")},
+    **{name: ("reelq.cli.commands.batches", name) for name in ("results", "status", "watch")},
+    "sandbox": ("sandbox.__main__", "main"),
+}
+"""Module and attribute of a command; of any other it is `command` in the module of the same name."""
+_HANDLE_INTERRUPTS_THEMSELVES: Final = frozenset({"run", "submit"})
 """These handle Ctrl-C themselves: checking a manifest of 100,000 rows takes a while, and starts nothing yet."""
 
 
 class _LazyGroup(click.Group):
-    """A group that finds each command as `command` in the module of the same name."""
+    """A group that imports each command only when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(COMMANDS)
@@ -21,7 +28,7 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = _load(cmd_name)
+        command = load(cmd_name)
         if cmd_name not in _HANDLE_INTERRUPTS_THEMSELVES:
             raise_on_interrupt()
         return command
@@ -31,11 +38,17 @@ class _LazyGroup(click.Group):
             formatter.write_dl(sorted(COMMANDS.items()))
 
 
-def _load(name: str) -> click.Command:
+def load(name: str) -> click.Command:
+    """Import a command."""
+    module, attribute = _LOCATIONS.get(name, (f"reelq.cli.commands.{name}", "command"))
     # Imported modules stay alive: garbage collection would take an eighth of the import time and free nothing.
     gc.disable()
     try:
-        command: click.Command = import_module(f"reelq.cli.commands.{name}").command
+        command: click.Command = getattr(import_module(module), attribute)
+    except ModuleNotFoundError as missing:
+        if name != "sandbox":
+            raise
+        raise click.ClickException(f"The sandbox needs {missing.name}: pip install 'reelq[sandbox]'") from None
     finally:
         gc.enable()
     return command

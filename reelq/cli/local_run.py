@@ -10,12 +10,10 @@ from typing import Final
 import click
 
 from reelq.cli.backends.local import Deployment, NoWorkerWarning
-from reelq.cli.views import watch
 from reelq.cli.views.text import plural
-from reelq.settings import Settings
+from reelq.cli.views.watch import choose_view, follow, open_look
 from reelq.store.db.engine import Store
 from reelq.store.queries.batch_status import Snapshot, snapshot
-from reelq.store.queries.events import newest_event
 from worker.embedded import EmbeddedWorker
 from worker.process import Process
 
@@ -30,8 +28,7 @@ class Stop:
 
     process: Process | None = None
     asked: bool = False
-    begun: bool = False
-    """Whether the batch has been submitted."""
+    submitted: bool = False
 
     def __call__(self, number: int, _frame: FrameType | None) -> None:
         if not self.asked:
@@ -54,39 +51,31 @@ def handle_stop_signals(stop: Stop) -> Iterator[None]:
 
 def follow_to_end(local: Deployment, batch_id: str, stop: Stop, *, as_json: bool) -> None:
     """Show the batch until it is at rest. Without a broker, run its rows in this process meanwhile."""
-    show = watch.choose_view(as_json=as_json)
+    show = choose_view(as_json=as_json)
     if not local.in_process:
-        watch.follow(local.store, batch_id, show, also=NoWorkerWarning(local, batch_id))
+        follow(open_look(local.store, batch_id), show, also=NoWorkerWarning(local, batch_id))
         return
     with local.store.read() as session:
         batch = snapshot(session, batch_id, local.store.now(session), shown=0)
-        since = newest_event(session, batch_id)
     if batch.at_rest and not batch.unfinished:
         return
     process = stop.process = Process(local.settings)
     worker = EmbeddedWorker(process, min(local.settings.reelq_max_in_flight, batch.total), batch_id)
+    look = open_look(local.store, batch_id)  # shows the events from now on, also those of the start
     worker.start()
 
     def is_over(batch: Snapshot) -> bool:
         return batch.at_rest and (not batch.unfinished or process.has_looked_at_parked)
 
     try:
-        watch.follow(local.store, batch_id, show, until=is_over, since=since, also=OutageReport(process.executor.store))
+        follow(look, show, until=is_over, also=OutageReport(process.executor.store))
     except KeyboardInterrupt:
-        _announce_stop(process, local.settings)
+        if running := len(process.executor.hands.all()):
+            wait = f"waiting up to {local.settings.reelq_stop_grace:g} s for {plural(running, 'row')} in progress"
+            click.echo(f"Stopping: {wait}. Press Ctrl-C again to stop at once; nothing is lost either way.", err=True)
         raise
     finally:
         worker.stop()
-
-
-def _announce_stop(process: Process, settings: Settings) -> None:
-    running = len(process.executor.hands.all())
-    if running:
-        click.echo(
-            f"Stopping: waiting up to {settings.reelq_stop_grace:g} s for {plural(running, 'row')} in progress. "
-            "Press Ctrl-C again to stop at once; nothing is lost either way.",
-            err=True,
-        )
 
 
 @dataclass(slots=True)
@@ -94,15 +83,15 @@ class OutageReport:
     """Reports that the database can't be written, so that rows make no progress, and when it can be again."""
 
     store: Store
-    told: str = ""
+    is_down: bool = False
 
     def __call__(self) -> None:
         """Report a change. Called after each look at the batch."""
         message = self.store.outage(_OUTAGE_SECONDS)
-        if message and not self.told:
+        if message and not self.is_down:
             click.echo(
                 f"The database can't be written: {message}. Rows wait until it can be; nothing is lost.", err=True
             )
-        elif self.told and not message:
+        elif self.is_down and not message:
             click.echo("The database can be written again; continuing.", err=True)
-        self.told = message
+        self.is_down = bool(message)

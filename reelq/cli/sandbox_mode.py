@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 from pydantic import SecretStr
@@ -34,22 +34,15 @@ _SCALED_WAITS: Final = (
 
 @contextmanager
 def sandbox(settings: Settings) -> Iterator[Settings]:
-    """Run a sandbox inside the block, and yield the settings adapted to it."""
+    """Run a sandbox inside the block, and yield the settings for it.
+
+    They have no broker, no token, a database of their own, and waits scaled to the sandbox's speed.
+    """
+    scaled = {name: getattr(settings, name) / SPEED for name in _SCALED_WAITS if name not in settings.model_fields_set}
+    # A client id is given, so that the real one in the home folder is neither read nor created.
+    account = {"nemo_token": None, "nemo_client_id": settings.nemo_client_id or SERVICE}
     with _exclusive_lock(settings.reelq_data_dir), _running_service() as address:
-        yield adapt_settings(settings, address)
-
-
-def adapt_settings(settings: Settings, address: str) -> Settings:
-    """Adapt settings to the sandbox: no broker, no token, a database of its own, and waits scaled to its speed."""
-    changes: dict[str, Any] = {
-        "nemo_api_url": address,
-        "nemo_token": None,
-        "nemo_client_id": settings.nemo_client_id or SERVICE,  # don't read or create the real one in the home folder
-    }
-    for name in _SCALED_WAITS:
-        if name not in settings.model_fields_set:
-            changes[name] = getattr(settings, name) / SPEED
-    return database_settings(settings).model_copy(update=changes)
+        yield database_settings(settings).model_copy(update={**scaled, **account, "nemo_api_url": address})
 
 
 def database_settings(settings: Settings) -> Settings:
@@ -74,9 +67,8 @@ def _exclusive_lock(folder: Path) -> Iterator[None]:
         try:
             lock.execute("BEGIN EXCLUSIVE")
         except sqlite3.OperationalError:
-            raise SettingsError(
-                f"REELQ_DATA_DIR: another `reelq run --sandbox` is running in {folder}; wait for it or stop it"
-            ) from None
+            message = f"another `reelq run --sandbox` is running in {folder}; wait for it or stop it"
+            raise SettingsError(f"REELQ_DATA_DIR: {message}") from None
         yield
 
 

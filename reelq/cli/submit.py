@@ -41,11 +41,6 @@ class SubmitOptions:
     yes: bool = False
     sandbox: bool = False
 
-    @property
-    def service(self) -> str | None:
-        """The service's name in row keys, if it is not its address."""
-        return sandbox_mode.SERVICE if self.sandbox else None
-
 
 out_option: Final = click.option(
     "--out",
@@ -56,31 +51,27 @@ out_option: Final = click.option(
 skill_option: Final = click.option(
     "--skill", default=checks.DEFAULT_SKILL, show_default=True, help="Skill for rows that do not name one."
 )
+_OPTIONS: Final = (
+    click.argument("path", metavar="MANIFEST", type=click.Path(path_type=Path)),
+    out_option,
+    skill_option,
+    click.option(
+        "--first",
+        metavar="N",
+        type=click.IntRange(1),
+        help="Run the first N rows only; `reelq resume` releases the rest.",
+    ),
+    click.option(
+        "--limit-credits", metavar="N", type=click.IntRange(0), help="Spend no more than N credits on this batch."
+    ),
+    click.option("--retry-failed", is_flag=True, help="Also run rows that failed before."),
+    click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation before credits can be spent."),
+)
 
 
 def options(command: F) -> F:
     """Add the argument and the options that `run` and `submit` share."""
-    for option in reversed(
-        (
-            click.argument("path", metavar="MANIFEST", type=click.Path(path_type=Path)),
-            out_option,
-            skill_option,
-            click.option(
-                "--first",
-                metavar="N",
-                type=click.IntRange(min=1),
-                help="Run the first N rows only; `reelq resume` releases the rest.",
-            ),
-            click.option(
-                "--limit-credits",
-                metavar="N",
-                type=click.IntRange(min=0),
-                help="Spend no more than N credits on this batch.",
-            ),
-            click.option("--retry-failed", is_flag=True, help="Also run rows that failed before."),
-            click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation before credits can be spent."),
-        )
-    ):
+    for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
@@ -134,14 +125,15 @@ def submit(local: Deployment, order: Submission, call: SubmitOptions) -> Submitt
     The cost is shown before the question. If nobody is asked, it is shown after submitting: reading the balance takes
     a request to the service, and rows should not wait for that.
     """
-    service = call.service or local.settings.nemo_api_url
+    service = sandbox_mode.SERVICE if call.sandbox else local.settings.nemo_api_url
     if not call.sandbox:  # the sandbox issues tokens of its own
         check_key(local.store, local.settings)  # otherwise every row would fail on its own
     plan = submitter.plan(local.store, order, service=service)
     for line in describe_plan(plan):
         click.echo(line, err=True)
     can_cost = bool(plan.sends) and not call.sandbox
-    if can_cost and needs_confirmation(yes=call.yes):
+    asks = not call.yes and is_interactive()
+    if can_cost and asks:
         _show_cost(local, order, plan, call)
         confirm(yes=call.yes)
     account_id = accounts.account_for(local.store, local.vault, local.settings)
@@ -156,7 +148,7 @@ def submit(local: Deployment, order: Submission, call: SubmitOptions) -> Submitt
             f"run `reelq cancel {older.batch_id}` to drop {pronoun}.",
             err=True,
         )
-    if can_cost and not needs_confirmation(yes=call.yes):
+    if can_cost and not asks:
         _show_cost(local, order, plan, call)
     warn_if_broker_is_down(local)
     return submitted
@@ -167,13 +159,11 @@ def warn_if_broker_is_down(local: Deployment) -> None:
     broker_url = local.settings.reelq_broker_url
     if broker_url is None:
         return
-    from reelq.cli.doctor.network import broker_error as unreachable  # slow; workers may start on the rows meanwhile
+    from reelq.cli.doctor.network import broker_error  # slow; workers may start on the rows meanwhile
 
-    if why := unreachable(broker_url.get_secret_value()):
-        click.echo(
-            f"The broker does not respond ({why}). The rows are queued; workers start on them when it is back.",
-            err=True,
-        )
+    if why := broker_error(broker_url.get_secret_value()):
+        advice = "The rows are queued; workers start on them when it is back."
+        click.echo(f"The broker does not respond ({why}). {advice}", err=True)
 
 
 def _show_cost(local: Deployment, order: Submission, plan: Plan, call: SubmitOptions) -> None:
@@ -188,13 +178,8 @@ def show_limit(call: SubmitOptions) -> None:
         click.echo(f"No more than {plural(call.limit_credits, 'credit')} will be spent (--limit-credits).", err=True)
 
 
-def needs_confirmation(*, yes: bool) -> bool:
-    """Whether to ask for confirmation: on a terminal, unless --yes is given."""
-    return not yes and is_interactive()
-
-
 def confirm(*, yes: bool) -> None:
-    """Ask for confirmation before credits are spent; exit if the user declines."""
-    if needs_confirmation(yes=yes) and not click.confirm("Continue?", default=True, err=True):
+    """On a terminal, ask for confirmation before credits are spent, unless `yes` is set; exit if the user declines."""
+    if not yes and is_interactive() and not click.confirm("Continue?", default=True, err=True):
         click.echo("Nothing was run, nothing was spent.", err=True)
         raise click.exceptions.Exit(OK)

@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from itertools import chain
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import click
 
@@ -16,10 +17,13 @@ from reelq.manifest.columns import nearest
 from reelq.settings import Settings, web_address
 from reelq.store.queries.lookup import BatchInfo, Target
 
-LAST: Final = "last"
 _SHORTEST_PART: Final = 3
 """A shorter part of an id matches nothing: it is probably a typo."""
 _MOST_SUGGESTIONS: Final = 5
+_ID_PREFIXES: Final = ("bat_", "job_")
+
+
+Resolver = Callable[[Directory, str], Target]
 
 
 def resolve_batch(known: Directory, word: str) -> Target:
@@ -32,7 +36,7 @@ def resolve_job(known: Directory, word: str) -> Target:
     found = _find_job(known, word)
     if found is None:
         advice = "Use the row's id or BATCH:ROW, such as last:3; `reelq status` lists the batches."
-        raise _unknown(f"{word!r} is not the name of a row", advice)
+        raise UnknownName(f"{word!r} is not the name of a row", advice)
     return found
 
 
@@ -48,7 +52,7 @@ def _find_job(known: Directory, word: str) -> Target | None:
     if word.startswith("job_") and ":" not in word:
         if found := known.row_with_id(word):
             return found
-        raise _unknown(f"No row has the id {word!r}", "`reelq show BATCH:ROW` finds a row by its number.")
+        raise UnknownName(f"No row has the id {word!r}", "`reelq show BATCH:ROW` finds a row by its number.")
     first_error = None
     for batch_word, row_word in _splits(word):
         try:
@@ -70,33 +74,37 @@ def _splits(word: str) -> Iterator[tuple[str, str]]:
 
 def _single_row(batch: BatchInfo, found: Sequence[Target], word: str) -> Target:
     if not found:
-        raise _unknown(f"{batch.id} has no row {word!r}", f"`reelq results {batch.id}` lists its rows, with their ids.")
+        raise UnknownName(
+            f"{batch.id} has no row {word!r}", f"`reelq results {batch.id}` lists its rows, with their ids."
+        )
     if len(found) > 1:
         ids = " and ".join(f"row {candidate.row} ({candidate.job_id})" for candidate in found)
-        raise _unknown(f"{word!r} is the number of one row and the id of another: {ids}", "Use the row's job_ id.")
+        raise UnknownName(f"{word!r} is the number of one row and the id of another: {ids}", "Use the row's job_ id.")
     return found[0]
 
 
 def _find_batch(known: Directory, word: str) -> BatchInfo:
     newest = known.newest()
     if newest is None:
-        raise _unknown("There are no batches yet", "Create one with `reelq run MANIFEST` or `reelq submit MANIFEST`.")
-    if word == LAST:
+        raise UnknownName(
+            "There are no batches yet", "Create one with `reelq run MANIFEST` or `reelq submit MANIFEST`."
+        )
+    if word == "last":
         return newest
     if word.startswith("bat_") and (found := known.with_id(word)):
         return found
     batches = known.batches()
-    for matches in (_has_path, _has_name):
-        if found := next((batch for batch in batches if matches(batch, word)), None):
-            return found
+    path = os.path.normcase(Path(word).absolute())
+    with_path = (
+        batch for batch in batches if batch.source and os.path.normcase(Path(batch.source, batch.name)) == path
+    )
+    with_name = (batch for batch in batches if _has_name(batch, word))
+    if found := next(chain(with_path, with_name), None):
+        return found
     if newer := known.successor(word):
         message = f"{word} has no rows left: its manifest was submitted again, and the rows moved with it"
-        raise _unknown(message, f"They are in {newer.id} ({newer.name}).")
+        raise UnknownName(message, f"They are in {newer.id} ({newer.name}).")
     return _find_by_part(batches, word)
-
-
-def _has_path(batch: BatchInfo, word: str) -> bool:
-    return bool(batch.source) and _same_path(Path(batch.source) / batch.name, word)
 
 
 def _has_name(batch: BatchInfo, word: str) -> bool:
@@ -104,18 +112,14 @@ def _has_name(batch: BatchInfo, word: str) -> bool:
     return word in {batch.name, Path(batch.name).stem} or (not batch.source and Path(word).name == batch.name)
 
 
-def _same_path(path: Path, word: str) -> bool:
-    return os.path.normcase(path) == os.path.normcase(Path(word).absolute())
-
-
 def _find_by_part(batches: Sequence[BatchInfo], word: str) -> BatchInfo:
     prefixes = (word, f"bat_{word}")
     found = [batch for batch in batches if batch.id.startswith(prefixes) or batch.id.endswith(word)]
     if len(word.removeprefix("bat_")) < _SHORTEST_PART or not found:
-        raise _unknown(f"No batch is called {word!r}", _suggestion(batches, word))
+        raise UnknownName(f"No batch is called {word!r}", _suggestion(batches, word))
     if len(found) > 1:
         suggestions = ", ".join(f"{batch.id} ({batch.name})" for batch in found[:_MOST_SUGGESTIONS])
-        raise _unknown(f"{len(found):,} batches are called {word!r}", f"They are: {suggestions}")
+        raise UnknownName(f"{len(found):,} batches are called {word!r}", f"They are: {suggestions}")
     return found[0]
 
 
@@ -126,32 +130,22 @@ def _suggestion(batches: Sequence[BatchInfo], word: str) -> str:
     return f"The newest is {batches[0].id} ({batches[0].name}); `reelq status` lists all."
 
 
-def _unknown(message: str, advice: str) -> UnknownName:
-    return UnknownName(message, advice)
-
-
-_ID_PREFIXES: Final = ("bat_", "job_")
-F = TypeVar("F", bound=Callable[..., Any])
-Ask = Callable[[Directory, str], Target]
-
-
-def sandbox_option(command: F) -> F:
-    """Add `--sandbox`, the option of commands that take the name of a batch or row."""
-    help_text = "Look up batches of `run --sandbox`; not needed for ids."
-    return click.option("--sandbox", is_flag=True, help=help_text)(command)
-
-
-def api_option(command: F) -> F:
-    """Add `--api`, the option of commands that also work with a remote service."""
-    help_text = "URL of the reelq service, instead of REELQ_API_URL; the key is read from REELQ_API_KEY."
-    return click.option("--api", metavar="URL", callback=_parse_address, help=help_text)(command)
-
-
 def _parse_address(_context: click.Context, _param: click.Parameter, value: str | None) -> str | None:
     try:
         return web_address(value) if value else None
     except ValueError:
         raise click.BadParameter("must start with http:// or https://") from None
+
+
+sandbox_option: Final = click.option(
+    "--sandbox", is_flag=True, help="Look up batches of `run --sandbox`; not needed for ids."
+)
+api_option: Final = click.option(
+    "--api",
+    metavar="URL",
+    callback=_parse_address,
+    help="URL of the reelq service, instead of REELQ_API_URL; the key is read from REELQ_API_KEY.",
+)
 
 
 def service_address(settings: Settings, api: str | None, *, sandbox: bool = False) -> str | None:
@@ -164,33 +158,31 @@ def service_address(settings: Settings, api: str | None, *, sandbox: bool = Fals
 
 
 @contextmanager
-def open_queue(ask: Ask, word: str, *, sandbox: bool = False, api: str | None = None) -> Iterator[tuple[Queue, Target]]:
+def open_queue(resolver: Resolver, word: str, *, sandbox: bool, api: str | None) -> Iterator[tuple[Queue, Target]]:
     """Resolve the word, and open the queue that has the batch or row."""
     settings = Settings.read()
     address = service_address(settings, api, sandbox=sandbox)
     if address is None:
-        with open_local(ask, word, sandbox=sandbox, settings=settings) as (local, resolved):
+        with open_local(resolver, word, sandbox=sandbox) as (local, resolved):
             yield LocalQueue(local), resolved
         return
-    from reelq.cli.backends.http.queue import open_remote_queue as away  # a local queue does not need it
+    from reelq.cli.backends.http.queue import open_remote_queue  # a local queue does not need it
 
-    with away(address, settings) as queue:
-        yield queue, ask(queue, word)
+    with open_remote_queue(address, settings) as queue:
+        yield queue, resolver(queue, word)
 
 
 @contextmanager
-def open_local(
-    ask: Ask, word: str, *, sandbox: bool = False, settings: Settings | None = None
-) -> Iterator[tuple[Deployment, Target]]:
+def open_local(resolver: Resolver, word: str, *, sandbox: bool = False) -> Iterator[tuple[Deployment, Target]]:
     """Resolve the word, and open the deployment on this machine that has the batch or row.
 
     Names and `last` mean real work unless `sandbox` is set. Ids are unique, and are found in either database.
     """
-    settings = settings or Settings.read()
+    settings = Settings.read()
     with ExitStack() as stack:
         local = stack.enter_context(open_sandbox_or_real(settings, sandbox=sandbox))
         try:
-            resolved = ask(DatabaseDirectory(local.store, OWNER), word)
+            resolved = resolver(DatabaseDirectory(local.store, OWNER), word)
         except UnknownName as unknown:
             if settings.reelq_api_url and not sandbox:
                 unknown.advice += " This command works on this machine only, not with REELQ_API_URL."
@@ -200,33 +192,28 @@ def open_local(
                 unknown.advice += " Use `--sandbox` to look up sandbox batches."
                 raise
             local = stack.enter_context(open_sandbox_or_real(settings, sandbox=True))
-            resolved = _ask_sandbox(ask, DatabaseDirectory(local.store, OWNER), word, unknown)
+            resolved = _resolve_in_sandbox(resolver, DatabaseDirectory(local.store, OWNER), word, unknown)
         yield local, resolved
 
 
-def _ask_sandbox(ask: Ask, known: Directory, word: str, first_error: UnknownName) -> Target:
+def _resolve_in_sandbox(resolver: Resolver, known: Directory, word: str, first_error: UnknownName) -> Target:
     """Resolve an id in the sandbox's database.
 
     If it is unknown there as well, raise the first error, whose suggestions name real work. Only if the sandbox has the
     batch, but not the row, raise the sandbox's own error.
     """
     try:
-        return ask(known, word)
+        return resolver(known, word)
     except UnknownName as sandbox_error:
-        raise (sandbox_error if _has_batch(known, word.partition(":")[0]) else first_error) from None
+        try:
+            resolve_batch(known, word.partition(":")[0])
+        except UnknownName:
+            raise first_error from None
+        raise sandbox_error from None
 
 
-def _has_batch(known: Directory, word: str) -> bool:
-    with suppress(UnknownName):
-        return bool(resolve_batch(known, word).batch_id)
-    return False
-
-
-@contextmanager
-def open_sandbox_or_real(settings: Settings, *, sandbox: bool) -> Iterator[Deployment]:
+def open_sandbox_or_real(settings: Settings, *, sandbox: bool) -> AbstractContextManager[Deployment]:
     """Open the real or the sandbox's deployment. The sandbox's database is not created by looking for it."""
     if sandbox and not sandbox_mode.has_database(settings):
         raise UnknownName("The sandbox has no batches yet", "Run `reelq run MANIFEST --sandbox` first.")
-    chosen = sandbox_mode.database_settings(settings) if sandbox else settings
-    with open_deployment(chosen, is_sandbox=sandbox) as local:
-        yield local
+    return open_deployment(sandbox_mode.database_settings(settings) if sandbox else settings, is_sandbox=sandbox)

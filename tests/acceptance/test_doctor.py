@@ -17,8 +17,8 @@ import pytest
 from sqlalchemy import URL, insert
 
 from reelq.cli.doctor import local
-from reelq.cli.doctor.finding import CheckContext as Looked
-from reelq.cli.doctor.finding import Severity
+from reelq.cli.doctor.findings import CheckContext as Looked
+from reelq.cli.doctor.findings import Severity
 from reelq.settings import Settings
 from reelq.store.db.engine import Store
 from reelq.store.db.migrations import downgrade, upgrade

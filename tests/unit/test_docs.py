@@ -20,6 +20,7 @@ from uvicorn.main import main as uvicorn_command
 
 from api.app import app
 from reelq.cli.app import COMMANDS
+from reelq.cli.group import load
 from reelq.settings import DESCRIPTIONS
 from tests.compose import ROOT, compose
 from tests.unit.test_compose import SECRETS
@@ -41,7 +42,7 @@ _TAKES_A_VALUE = {"--scale", "--since", "--tail", "--timeout", "--profile", "-f"
 @cache
 def commands() -> dict[str, click.Command]:
     """Every command by its words."""
-    top = {name: import_module(f"reelq.cli.commands.{name}").command for name in COMMANDS}
+    top = {name: load(name) for name in COMMANDS}
     groups = {name: command for name, command in top.items() if isinstance(command, click.Group)}
     below = {f"{name} {word}": found for name, made in groups.items() for word, found in made.commands.items()}
     return top | below

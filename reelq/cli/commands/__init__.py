@@ -1,1 +1,1 @@
-"""One module per command: each parses, calls one function, and prints."""
+"""The commands: each parses, calls one function, and prints. group.py knows the modules that hold several commands."""

@@ -8,11 +8,10 @@ import click
 
 from reelq.cli import submit
 from reelq.cli.backends.local import OWNER
-from reelq.cli.errors import OK, USAGE_ERROR
+from reelq.cli.errors import USAGE_ERROR
 from reelq.cli.estimate import describe_cost, describe_plan, describe_plan_cost, read_funds
 from reelq.cli.submit import SubmitOptions
 from reelq.cli.views.text import plural, show_findings
-from reelq.manifest import checks
 from reelq.settings import Settings
 from reelq.store.billing.spending import estimate_rows
 from reelq.store.db import migrations
@@ -39,19 +38,13 @@ def command(path: Path, out: Path | None, skill: str) -> None:
     settings, call = Settings.read(), SubmitOptions(path, out=out, skill=skill)
     checked = submit.check_manifest(call, settings)
     show_findings(path, checked)
-    _show_summary(checked)
-    if not checked.faults:
-        _show_estimate(submit.build_submission(call, checked), settings)
-    sys.exit(USAGE_ERROR if checked.faults else OK)
-
-
-def _show_summary(checked: checks.Checked) -> None:
     warnings = plural(len(checked.warnings), "warning")
     if checked.faults:
         click.echo(f"{plural(len(checked.faults), 'fault')}, {warnings}: can't run.")
-        return
+        sys.exit(USAGE_ERROR)
     routes = ", ".join(f"{count} {route}" for route, count in Counter(row.route for row in checked.rows).items())
     click.echo(f"{plural(len(checked.rows), 'row')} ({routes}), {warnings}: ready to run.")
+    _show_estimate(submit.build_submission(call, checked), settings)
 
 
 def _show_estimate(order: Submission, settings: Settings) -> None:
@@ -78,7 +71,6 @@ def _plan(order: Submission, settings: Settings) -> Plan | None:
     except Exception as error:
         if not (why := database_message(error)):
             raise
-        click.echo(
-            f"The database does not respond ({why}): the estimate covers all rows, including finished ones.", err=True
-        )
+        note = "the estimate covers all rows, including finished ones"
+        click.echo(f"The database does not respond ({why}): {note}.", err=True)
         return None

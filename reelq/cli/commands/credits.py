@@ -2,7 +2,7 @@
 
 import json
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,6 +11,7 @@ import click
 from reelq.cli.backends.local import Deployment, open_deployment
 from reelq.cli.errors import FAILED, OK
 from reelq.cli.estimate import attribution_headers
+from reelq.cli.views.text import format_time
 from reelq.errors import CreditsExhausted, PassingFault, RemoteError
 from reelq.nemo.client import Remote, request_token
 from reelq.nemo.transport import open_http
@@ -22,12 +23,6 @@ from reelq.store.queries.account import AccountState, account_state
 
 _ON_REQUEST = "asked"
 """Marks a balance reading that a user asked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Spending:
-    periods: dict[str, Period]
-    batches: list[BatchSpending]
 
 
 @click.command("credits")
@@ -46,15 +41,15 @@ def command(as_json: bool) -> None:
         account_id = accounts.account_for(local.store, local.vault, local.settings)
         refusal = _read_balance(local, account_id)
         known = account_state(local.store, local.settings)
-        spent = _read_spending(local, account_id)
+        periods, batches = _read_spending(local, account_id)
     if known is None:  # the account was created above, so it has been deleted since
         raise click.ClickException("The account was deleted from the database")
     if as_json:
-        click.echo(
-            json.dumps(_as_data(known, spent, refusal), indent=2, default=datetime.isoformat, ensure_ascii=False)
-        )
+        data = _as_data(known, periods, batches, refusal)
+        click.echo(json.dumps(data, indent=2, default=datetime.isoformat, ensure_ascii=False))
     else:
-        _show(known, spent)
+        _show_balance(known)
+        _show_spending(periods, batches)
     if refusal:
         click.secho(f"reelq: the balance could not be read: {refusal}", err=True, fg="red")
         click.echo(_advice(refusal, known), err=True)
@@ -62,9 +57,8 @@ def command(as_json: bool) -> None:
 
 
 def _read_balance(local: Deployment, account_id: str) -> RemoteError | None:
+    headers, wait = attribution_headers(local.settings), local.settings.reelq_rate_limit_wait
     with open_http(local.settings) as http:
-        headers = attribution_headers(local.settings)
-        wait = local.settings.reelq_rate_limit_wait
         tokens = StoreTokens(
             local.store, local.vault, account_id, lambda client: request_token(http, client, headers), quota_wait=wait
         )
@@ -83,47 +77,46 @@ def _advice(refusal: RemoteError, known: AccountState) -> str:
     return refusal.advice
 
 
-def _read_spending(local: Deployment, account_id: str) -> _Spending:
+def _read_spending(local: Deployment, account_id: str) -> tuple[dict[str, Period], list[BatchSpending]]:
     with local.store.read() as session:
         now = local.store.now(session)
         midnight = now.astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
         starts: dict[str, datetime | None] = {"today": midnight, "7 days": now - timedelta(days=7), "all": None}
         periods = {name: spending.over(session, account_id, moment) for name, moment in starts.items()}
-        return _Spending(periods, spending.by_batch(session, account_id))
+        return periods, spending.by_batch(session, account_id)
 
 
-def _show(known: AccountState, spent: _Spending) -> None:
-    _show_balance(known)
+def _show_spending(periods: dict[str, Period], batches: list[BatchSpending]) -> None:
     click.echo(f"\n{'spent':12}{'credits':>10}{'elsewhere':>12}{'topped up':>12}")
-    for name, period in spent.periods.items():
+    for name, period in periods.items():
         click.echo(f"{name:12}{period.spent:>10,}{period.unattributed:>12,}{period.top_ups:>12,}")
-    if spent.periods["all"].unattributed:
+    if periods["all"].unattributed:
         click.echo("(elsewhere: spent while reelq had nothing in progress)")
-    if spent.batches:
+    if batches:
         click.echo(f"\n{'newest batches':42}{'sends':>8}{'credits':>10}")
-    for batch in spent.batches:
+    for batch in batches:
         name = batch.name if len(batch.name) <= 24 else f"{batch.name[:23]}…"
-        click.echo(
-            f"{_format_time(batch.created_at)}  {name:24}{batch.sends:>8,}{batch.credits:>10,}  {batch.batch_id}"
-        )
+        numbers = f"{batch.sends:>8,}{batch.credits:>10,}"
+        click.echo(f"{format_time(batch.created_at)}  {name:24}{numbers}  {batch.batch_id}")
 
 
 def _show_balance(known: AccountState) -> None:
-    account = "your own (NEMO_TOKEN)" if known.kind is AccountKind.OWN else "free"
-    click.echo(f"account     {account}")
+    click.echo(f"account     {'your own (NEMO_TOKEN)' if known.kind is AccountKind.OWN else 'free'}")
     if known.reading is None:
         click.echo("balance     not read yet")
     else:
         frozen = f", {known.reading.frozen:,} set aside for work in progress" if known.reading.frozen else ""
         click.echo(f"balance     {known.reading.available:,} available{frozen}")
-        click.echo(f"read        {_format_time(known.reading.at)}")
+        click.echo(f"read        {format_time(known.reading.at)}")
     if known.token_ends_at:
-        click.echo(f"token ends  {_format_time(known.token_ends_at)}")
+        click.echo(f"token ends  {format_time(known.token_ends_at)}")
     if known.link:
         click.echo(f"register    {known.link}")
 
 
-def _as_data(known: AccountState, spent: _Spending, refusal: RemoteError | None) -> dict[str, Any]:
+def _as_data(
+    known: AccountState, periods: dict[str, Period], batches: list[BatchSpending], refusal: RemoteError | None
+) -> dict[str, Any]:
     return {
         "account": str(known.kind),
         "balance": asdict(known.reading) if known.reading else None,
@@ -131,10 +124,6 @@ def _as_data(known: AccountState, spent: _Spending, refusal: RemoteError | None)
         "error": str(refusal) if refusal else None,
         "token_ends_at": known.token_ends_at,
         "registration_link": known.link or None,
-        "spent": {name.replace(" ", "_"): asdict(period) for name, period in spent.periods.items()},
-        "batches": [asdict(batch) for batch in spent.batches],
+        "spent": {name.replace(" ", "_"): asdict(period) for name, period in periods.items()},
+        "batches": [asdict(batch) for batch in batches],
     }
-
-
-def _format_time(moment: datetime) -> str:
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M")

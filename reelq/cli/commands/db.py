@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import click
 
@@ -37,23 +37,15 @@ def upgrade() -> None:
     \b
     Example: reelq db upgrade
     """
-    with _database_errors():
-        store = Store(database_url(Settings.read()))
-        try:
-            click.echo(_upgrade_database(store))
-        finally:
-            store.close()
-
-
-def _upgrade_database(store: Store) -> str:
-    before, newest = migrations.revision(store), migrations.newest()
-    if before == newest:
-        return f"{safe_address(store.url)} is already at version {newest}."
-    with delay_interrupt():
-        migrations.upgrade(store)
-    return f"{safe_address(store.url)}: " + (
-        f"from version {before} to {newest}." if before else f"created at version {newest}."
-    )
+    with _database_errors(), closing(Store(database_url(Settings.read()))) as store:
+        before, newest = migrations.revision(store), migrations.newest()
+        if before == newest:
+            click.echo(f"{safe_address(store.url)} is already at version {newest}.")
+            return
+        with delay_interrupt():
+            migrations.upgrade(store)
+        outcome = f"from version {before} to {newest}" if before else f"created at version {newest}"
+        click.echo(f"{safe_address(store.url)}: {outcome}.")
 
 
 def _show() -> int:

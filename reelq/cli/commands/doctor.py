@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -11,19 +10,8 @@ from typing import Final
 
 import click
 
-from reelq.cli.doctor import report
-from reelq.cli.doctor.finding import Check, CheckContext, Finding, Severity, wrong
-from reelq.cli.doctor.local import (
-    Variable,
-    check_database,
-    check_encoder,
-    check_folders,
-    check_python,
-    check_skills,
-    check_variables,
-    variables,
-)
-from reelq.cli.doctor.network import check_broker, check_flower, check_nemo, check_reelq_service
+from reelq.cli.doctor import local, network
+from reelq.cli.doctor.findings import Check, CheckContext, Finding, Severity, count, show, wrong
 from reelq.cli.errors import FAILED, OK
 from reelq.cli.estimate import TimedOut, call_in_parallel
 from reelq.errors import ReelqError
@@ -31,16 +19,16 @@ from reelq.settings import Settings
 
 _TIMEOUT_SECONDS: Final = 9.0
 _CHECKS: Final[dict[str, Check]] = {
-    "python": check_python,
-    "environment": check_variables,
-    "folders": check_folders,
-    "database": check_database,
-    "broker": check_broker,
-    "flower": check_flower,
-    "service": check_nemo,
-    "reelq service": check_reelq_service,
-    "skills": check_skills,
-    "encoder": check_encoder,
+    "python": local.check_python,
+    "environment": local.check_variables,
+    "folders": local.check_folders,
+    "database": local.check_database,
+    "broker": network.check_broker,
+    "flower": network.check_flower,
+    "service": network.check_nemo,
+    "reelq service": network.check_reelq_service,
+    "skills": local.check_skills,
+    "encoder": local.check_encoder,
 }
 """The checks, in the order in which they are shown. They run in parallel."""
 
@@ -59,27 +47,34 @@ def command(all_: bool, out: Path, as_json: bool) -> None:
     Exit code: 0 if nothing is wrong, 1 otherwise.
     """
     settings, invalid = Settings.read_leniently()
-    patient = CheckContext(settings, invalid, os.environ, out)
-    findings = examine(patient)
-    shown = [variable for variable in variables(patient) if all_ or variable.is_set]
+    context = CheckContext(settings, invalid, os.environ, out)
+    findings = _run_checks(context)
+    number_wrong = count(findings, Severity.WRONG)
+    shown = [variable for variable in local.variables(context) if all_ or variable.is_set]
     if as_json:
-        click.echo(_as_json(findings, shown))
+        data = {
+            "wrong": number_wrong,
+            "warnings": count(findings, Severity.WARNING),
+            "findings": [asdict(finding) for finding in findings],
+            "variables": [asdict(variable) for variable in shown],
+        }
+        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
     else:
-        report.show(findings, shown)
-    sys.exit(FAILED if any(finding.grade is Severity.WRONG for finding in findings) else OK)
+        show(findings, shown)
+    sys.exit(FAILED if number_wrong else OK)
 
 
-def examine(patient: CheckContext) -> list[Finding]:
+def _run_checks(context: CheckContext) -> list[Finding]:
     """Run all checks in parallel. A check that raises, or does not end in time, becomes a finding of its own."""
-    answers = call_in_parallel([partial(_run, check, patient) for check in _CHECKS.values()], _TIMEOUT_SECONDS)
+
+    def run(check: Check) -> list[Finding]:
+        return list(check(context))
+
+    answers = call_in_parallel([partial(run, check) for check in _CHECKS.values()], _TIMEOUT_SECONDS)
     findings: list[Finding] = []
     for about, answer in zip(_CHECKS, answers, strict=True):
         findings += [_broken(about, answer)] if isinstance(answer, Exception) else answer
     return findings
-
-
-def _run(check: Check, patient: CheckContext) -> list[Finding]:
-    return list(check(patient))
 
 
 def _broken(about: str, error: Exception) -> Finding:
@@ -90,13 +85,3 @@ def _broken(about: str, error: Exception) -> Finding:
         return wrong(about, str(error), error.advice)
     what = f"the check failed: {str(error) or type(error).__name__}"
     return wrong(about, what, "Fix that and run `reelq doctor` again.")
-
-
-def _as_json(findings: Sequence[Finding], shown: Sequence[Variable]) -> str:
-    data = {
-        "wrong": sum(finding.grade is Severity.WRONG for finding in findings),
-        "warnings": sum(finding.grade is Severity.WARNING for finding in findings),
-        "findings": [asdict(finding) for finding in findings],
-        "variables": [asdict(variable) for variable in shown],
-    }
-    return json.dumps(data, indent=2, ensure_ascii=False)

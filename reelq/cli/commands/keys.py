@@ -1,18 +1,16 @@
 """`reelq keys`: creates, lists and revokes the keys to this deployment's REST service."""
 
-from datetime import datetime
 from typing import Any, Final
 
 import click
 
 from reelq.cli.backends.local import Deployment, open_deployment
-from reelq.cli.views.lines import print_json
-from reelq.cli.views.text import aligned, safe_line
+from reelq.cli.views.text import aligned, format_time, print_json, safe_line
 from reelq.errors import UnknownName
 from reelq.store import api_keys
 from reelq.store.db.client_models import ApiKey, Scope
 
-_HEADINGS: Final = ("key", "owner", "may", "begins", "made", "last used", "")
+_HEADINGS: Final = ("key", "owner", "scope", "prefix", "created", "last used", "")
 _SHORTEST_PART: Final = 3
 _LONGEST_NAME: Final = 100
 
@@ -41,19 +39,14 @@ def create(owner: str, scope: str) -> None:
     \b
     Example: REELQ_API_KEY=$(reelq keys create --owner ann)
     """
-    name = _valid_owner(owner)
-    with open_deployment() as local:
-        key, secret = api_keys.create(local.store, name, Scope(scope))
-    click.echo(f"Created {key.id} for {safe_line(name)} ({key.scope}). The key is shown only once:", err=True)
-    click.echo(secret)
-    click.echo(f"Set it as REELQ_API_KEY. Revoke it with `reelq keys revoke {key.id}`.", err=True)
-
-
-def _valid_owner(name: str) -> str:
-    if not (name.strip() == name and name.isprintable() and 0 < len(name) <= _LONGEST_NAME):
+    if not (owner.strip() == owner and owner.isprintable() and 0 < len(owner) <= _LONGEST_NAME):
         message = f"must be 1 to {_LONGEST_NAME} printable characters, without leading or trailing spaces"
         raise click.BadParameter(message, param_hint="--owner")
-    return name
+    with open_deployment() as local:
+        key, secret = api_keys.create(local.store, owner, Scope(scope))
+    click.echo(f"Created {key.id} for {safe_line(owner)} ({key.scope}). The key is shown only once:", err=True)
+    click.echo(secret)
+    click.echo(f"Set it as REELQ_API_KEY. Revoke it with `reelq keys revoke {key.id}`.", err=True)
 
 
 @command.command("list")
@@ -93,7 +86,10 @@ def revoke(key: str) -> None:
 
 def _find_key(local: Deployment, word: str) -> ApiKey:
     known = api_keys.all_keys(local.store)
-    found = [key for key in known if key.id == word] or [key for key in known if _has_id_prefix(key, word)]
+    # Match by id, not by secret: nobody should type a secret where others can see it.
+    is_long_enough = len(word.removeprefix("key_")) >= _SHORTEST_PART
+    begin_alike = [key for key in known if is_long_enough and key.id.startswith((word, f"key_{word}"))]
+    found = [key for key in known if key.id == word] or begin_alike
     if len(found) == 1:
         return found[0]
     if found:
@@ -101,19 +97,10 @@ def _find_key(local: Deployment, word: str) -> ApiKey:
     raise UnknownName(f"No key has the id {word!r}", "Run `reelq keys list` to see all keys.")
 
 
-def _has_id_prefix(key: ApiKey, word: str) -> bool:
-    """Match by id, not by secret: nobody should type a secret where others can see it."""
-    return len(word.removeprefix("key_")) >= _SHORTEST_PART and key.id.startswith((word, f"key_{word}"))
-
-
 def _cells(key: ApiKey) -> tuple[str, ...]:
-    revoked = f"revoked {_format_time(key.revoked_at)}" if key.revoked_at else ""
-    used = _format_time(key.used_at) or "never"
-    return (key.id, safe_line(key.owner), str(key.scope), f"{key.hint}…", _format_time(key.created_at), used, revoked)
-
-
-def _format_time(at: datetime | None) -> str:
-    return f"{at.astimezone():%Y-%m-%d %H:%M}" if at else ""
+    revoked = f"revoked {format_time(key.revoked_at)}" if key.revoked_at else ""
+    used = format_time(key.used_at) if key.used_at else "never"
+    return (key.id, safe_line(key.owner), str(key.scope), f"{key.hint}…", format_time(key.created_at), used, revoked)
 
 
 def _as_data(key: ApiKey) -> dict[str, Any]:

@@ -50,9 +50,10 @@ def command(job: str, instruction: str, yes: bool, as_json: bool) -> None:
 
 def _submit(local: Deployment, resolved: Target, instruction: str, *, yes: bool) -> str:
     if local.is_sandbox:
-        refusal = CannotRefine(f"Row {resolved.row} was run with a sandbox that has ended, and its session is lost")
-        refusal.advice = "Change the row in its manifest and run it again with --sandbox."
-        raise refusal
+        raise CannotRefine(
+            f"Row {resolved.row} was run with a sandbox that has ended, and its session is lost",
+            "Change the row in its manifest and run it again with --sandbox.",
+        )
     if would_send(local.store, resolved.job_id, instruction):
         balance = read_funds(local.settings)
         click.echo(describe_cost(estimate(1, highest=balance.highest), balance), err=True)
@@ -75,7 +76,8 @@ def _run_batch(local: Deployment, batch_id: str, *, as_json: bool) -> int:
             _show_result(local, batch_id, folder)
     if stop.asked:
         click.echo("\nInterrupted; nothing is lost. Run the same command to continue.", err=True)
-    return INTERRUPTED if stop.asked else code
+        return INTERRUPTED
+    return code
 
 
 def _show_result(local: Deployment, batch_id: str, folder: Path) -> None:

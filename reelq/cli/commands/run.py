@@ -46,8 +46,8 @@ def command(path: Path, as_json: bool, **options: object) -> None:
             code = INTERRUPTED
         if stop.asked or code == INTERRUPTED:
             code, stop.asked = INTERRUPTED, True
-            message = f"nothing is lost. Continue with `{_same_command(call)}`." if stop.begun else "nothing was run."
-            click.echo(f"\nInterrupted; {message}", err=True)
+            outcome = f"nothing is lost. Continue with `{_same_command(call)}`" if stop.submitted else "nothing was run"
+            click.echo(f"\nInterrupted; {outcome}.", err=True)
         exit_now(code)  # a thread that waits on a silent stream would delay a normal exit
 
 
@@ -55,7 +55,7 @@ def _run(call: SubmitOptions, settings: Settings, order: Submission, stop: Stop,
     service = sandbox_mode.sandbox(settings) if call.sandbox else nullcontext(settings)
     with service as effective, open_deployment(effective, is_sandbox=call.sandbox) as local:
         batch_id = submit.submit(local, order, call).batch_id
-        stop.begun = True
+        stop.submitted = True
         with suppress(KeyboardInterrupt):
             follow_to_end(local, batch_id, stop, as_json=as_json)
         results = write_beside_videos(local.store, batch_id)
@@ -63,7 +63,4 @@ def _run(call: SubmitOptions, settings: Settings, order: Submission, stop: Stop,
 
 
 def _same_command(call: SubmitOptions) -> str:
-    args = ["reelq", "run", str(call.path)]
-    args += ["--out", str(call.out)] if call.out else []
-    args += ["--sandbox"] if call.sandbox else []
-    return " ".join(args)
+    return f"reelq run {call.path}{f' --out {call.out}' if call.out else ''}{' --sandbox' if call.sandbox else ''}"

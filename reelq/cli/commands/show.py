@@ -1,6 +1,6 @@
 """`reelq show`: everything that is known about one row, from its request to what to do next."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -8,11 +8,11 @@ from typing import Any, Final
 import click
 
 from reelq.cli.targets import open_local, resolve_job, sandbox_option
-from reelq.cli.views.lines import print_json, title
 from reelq.cli.views.report import shown_path
-from reelq.cli.views.text import aligned, format_duration, plural, safe_line, safe_lines
+from reelq.cli.views.text import aligned, format_duration, plural, print_json, safe_line, safe_lines, title
 from reelq.job import ROUTES, Status
-from reelq.store.db.models import Job, JobEvent, Outcome, Send
+from reelq.manifest.columns import COLUMNS
+from reelq.store.db.models import Job, Outcome, Send
 from reelq.store.queries.rows import RowHistory, row_history
 
 _OUTCOMES: Final = {
@@ -24,6 +24,7 @@ _OUTCOMES: Final = {
     Outcome.REFUSED: "refused",
     Outcome.UNCONFIRMED: "not confirmed",
 }
+_SEND_FIELDS: Final = ("number", "text", "why", "reply", "agent_error", "outcome", "cost", "shared")
 
 
 @click.command("show")
@@ -53,17 +54,18 @@ def _render(found: RowHistory, now: datetime) -> Iterator[str]:
     yield from aligned([(name, safe_line(text)) for name, text in _fields(found, now) if text])
     if found.events:
         yield from _section("Stages", aligned(list(_stages(found, now)), right=(2,)))
-        yield from _section("What happened", aligned([_event(event) for event in found.events]))
+        events = [(_format_time(each.at), str(each.stage), safe_line(each.words)) for each in found.events]
+        yield from _section("What happened", aligned(events))
     if found.sends:
         yield from _section("What was sent", (f"  {line}" for send in found.sends for line in _send(send)))
-    for name, text in (("Changes", "\n".join(job.changes)), ("Timeline", job.timeline), ("The agent says", job.reply)):
+    texts = {"Changes": "\n".join(job.changes), "Timeline": job.timeline}
+    texts |= {"The agent says": job.reply, "The service's answer": job.raw}
+    for name, text in texts.items():
         if text:
             yield from _section(name, (f"  {line}" for line in safe_lines(text)))
-    if job.raw:
-        yield from _section("The service's answer", (f"  {line}" for line in safe_lines(job.raw)))
 
 
-def _section(name: str, body: Any) -> Iterator[str]:
+def _section(name: str, body: Iterable[str]) -> Iterator[str]:
     yield ""
     yield click.style(name, bold=True)
     yield from body
@@ -74,10 +76,12 @@ def _fields(found: RowHistory, now: datetime) -> Iterator[tuple[str, str]]:
     cost = sum(send.cost for send in found.sends)
     shared = any(send.shared and send.cost for send in found.sends)
     yield "job", f"{job.id}, row {job.row} of {batch.name} ({batch.id})"
-    yield "asked", job.instruction
+    yield "instruction", job.instruction
     yield "files", ", ".join(filter(None, (job.file, *job.references)))
     yield "as", f"{job.route} with skill {job.skill}, language {job.language}"
-    yield "session", _session(found)
+    before = f"after row {found.before.row}" if found.before else ""
+    same = f"the same as row {found.same_as.row} of {found.same_as.batch_id}" if found.same_as else ""
+    yield "session", ", ".join(filter(None, (job.session, before, same, job.remote_session_id)))
     yield "status", _status(job, now)
     yield "error", f"{job.error_code}: {job.error}" if job.error_code else ""
     yield "waits", found.events[-1].words if job.status is Status.WAITING and found.events else ""
@@ -87,18 +91,13 @@ def _fields(found: RowHistory, now: datetime) -> Iterator[tuple[str, str]]:
     yield "link", job.result_url if not job.result_path else ""
 
 
-def _session(found: RowHistory) -> str:
-    before = f"after row {found.before.row}" if found.before else ""
-    same = f"the same as row {found.same_as.row} of {found.same_as.batch_id}" if found.same_as else ""
-    return ", ".join(filter(None, (found.job.session, before, same, found.job.remote_session_id)))
-
-
 def _status(job: Job, now: datetime) -> str:
-    time = format_duration(((job.finished_at or now) - job.started_at).total_seconds()) if job.started_at else ""
+    seconds = ((job.finished_at or now) - job.started_at).total_seconds() if job.started_at else None
+    duration = "" if seconds is None else f", {format_duration(seconds)}"
     cause = f" ({job.cause})" if job.cause else ""
     place = "" if job.status is Status.SUCCEEDED else f" in {job.stage}"
     wait = (job.due_at - now).total_seconds() if job.status is Status.QUEUED else 0
-    return f"{job.status}{cause}{place}{f', {time}' if time else ''}{f', due in {wait:.0f} s' if wait > 0 else ''}"
+    return f"{job.status}{cause}{place}{duration}{f', due in {wait:.0f} s' if wait > 0 else ''}"
 
 
 def _result(found: RowHistory) -> str:
@@ -122,21 +121,21 @@ def _stages(found: RowHistory, now: datetime) -> Iterator[tuple[str, str, str]]:
             yield f"{stage}", f"{starts[0].astimezone():%H:%M:%S}", f"{duration}  {repeats}".rstrip()
 
 
-def _event(event: JobEvent) -> tuple[str, str, str]:
-    return f"{event.at.astimezone():%d %b %H:%M:%S}", str(event.stage), safe_line(event.words)
-
-
 def _send(send: Send) -> Iterator[str]:
     cost = f"{'about ' if send.shared else ''}{plural(send.cost, 'credit')}"
-    yield f"{send.sent_at.astimezone():%d %b %H:%M:%S}  {send.why}: {_OUTCOMES[send.outcome]}, {cost}"
+    yield f"{_format_time(send.sent_at)}  {send.why}: {_OUTCOMES[send.outcome]}, {cost}"
     yield f"  {safe_line(send.text)}"
     for line in safe_lines(send.reply or send.agent_error):
         yield f"  > {line}"
 
 
+def _format_time(at: datetime) -> str:
+    return f"{at.astimezone():%d %b %H:%M:%S}"
+
+
 def _as_data(found: RowHistory) -> dict[str, Any]:
     job = found.job
-    request = ("file", "references", "instruction", "language", "skill", "session", "priority", "output", "extra")
+    request = (*(column for column in COLUMNS if column != "id"), "extra")
     result = ("timeline", "changes", "reply", "error_code", "error", "advice", "raw", "result_path", "result_size")
     times = ("created_at", "started_at", "finished_at", "due_at")
     remote = ("remote_session_id", "remote_task_id", "remote_render_id", "result_url")
@@ -145,21 +144,17 @@ def _as_data(found: RowHistory) -> dict[str, Any]:
         "status": job.status, "cause": job.cause, "run": job.run, "credits": sum(send.cost for send in found.sends),
         **{name: getattr(job, name) for name in (*request, *result, *remote)},
         **{name: _iso(getattr(job, name)) for name in times},
-        "sends": [_send_data(send) for send in found.sends],
-        "events": [_event_data(event) for event in found.events],
+        "sends": [
+            {**{name: getattr(send, name) for name in _SEND_FIELDS}, "sent_at": _iso(send.sent_at)}
+            for send in found.sends
+        ],
+        "events": [
+            {"event": each.what, "at": _iso(each.at), "run": each.run, "stage": each.stage, "before": each.before,
+             "status": each.after, "words": each.words}
+            for each in found.events
+        ],
     }  # fmt: skip
 
 
 def _iso(at: datetime | None) -> str | None:
     return at.isoformat() if at else None
-
-
-def _send_data(send: Send) -> dict[str, Any]:
-    texts = {"text": send.text, "why": send.why, "reply": send.reply, "agent_error": send.agent_error}
-    outcome = {"outcome": send.outcome, "cost": send.cost, "shared": send.shared}
-    return {"number": send.number, **texts, **outcome, "sent_at": _iso(send.sent_at)}
-
-
-def _event_data(event: JobEvent) -> dict[str, Any]:
-    data = {"event": event.what, "at": _iso(event.at), "run": event.run, "stage": event.stage}
-    return {**data, "before": event.before, "status": event.after, "words": event.words}

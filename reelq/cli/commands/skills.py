@@ -16,16 +16,11 @@ def command(name: str | None) -> None:
     """
     own = Settings.read().reelq_data_dir / "skills"
     known = skills.load([own])
-    if name is None:
-        _list(known)
-        click.echo(f"\nPut your own skills into {own}, as NAME/SKILL.md.", err=True)
-    else:
+    if name is not None:
         click.echo(known.named(name).body)
-
-
-def _list(known: skills.Skills) -> None:
+        return
     width = max(map(len, known))
     for skill in known.values():
         click.echo(f"{skill.name:{width}}  {skill.version}  {skill.description}")
-    for note in known.notes:
+    for note in (*known.notes, f"\nPut your own skills into {own}, as NAME/SKILL.md."):
         click.echo(note, err=True)

@@ -31,8 +31,12 @@ def command(path: Path, api: str | None, **options: object) -> None:
     call = SubmitOptions(path, **options)  # type: ignore[arg-type] # click passes what the options declare
     settings = Settings.read()
     address = service_address(settings, api)
-    if address:
-        _refuse_local_options(call)
+    if address and call.out is not None:
+        raise click.UsageError(
+            "--out can't be used with a remote service: download videos with `reelq results BATCH --videos DIR`."
+        )
+    if address and call.retry_failed:
+        raise click.UsageError("--retry-failed can't be used with a remote service: use `reelq retry BATCH`.")
     order = submit.check_and_build(call, settings)
     raise_on_interrupt()
     if address:
@@ -53,20 +57,11 @@ def _submit_locally(settings: Settings, order: Submission, call: SubmitOptions) 
 
 def _submit_to_service(address: str, settings: Settings, order: Submission, call: SubmitOptions) -> None:
     from reelq.cli.backends.http.client import service_at
-    from reelq.cli.backends.http.submit import submit_batch as hand_over
+    from reelq.cli.backends.http.submit import submit_batch
 
     with service_at(address, settings) as service:
-        batch_id = hand_over(service, order, call)
-    api_option = "" if address == settings.reelq_api_url else f" --api {address}"
+        batch_id = submit_batch(service, order, call)
+    target = batch_id if address == settings.reelq_api_url else f"{batch_id} --api {address}"
     click.echo(batch_id)
-    click.echo(f"Follow it with `reelq watch {batch_id}{api_option}`.", err=True)
-    click.echo(f"Download the videos with `reelq results {batch_id}{api_option} --videos DIR`.", err=True)
-
-
-def _refuse_local_options(call: SubmitOptions) -> None:
-    if call.out is not None:
-        raise click.UsageError(
-            "--out can't be used with a remote service: download videos with `reelq results BATCH --videos DIR`."
-        )
-    if call.retry_failed:
-        raise click.UsageError("--retry-failed can't be used with a remote service: use `reelq retry BATCH`.")
+    click.echo(f"Follow it with `reelq watch {target}`.", err=True)
+    click.echo(f"Download the videos with `reelq results {target} --videos DIR`.", err=True)

@@ -15,6 +15,7 @@ from reelq.errors import SettingsError
 from reelq.store import api_keys
 from worker import flower_access
 
+_PORT = click.IntRange(1, 65535)
 _GET_REDIS = """\
 Without a broker, `reelq run` does all the work in one process.
 To start Redis:
@@ -33,14 +34,11 @@ Then:              export REELQ_BROKER_URL=redis://127.0.0.1:6379/0"""
     show_default=True,
     help="Address of the REST service; use 0.0.0.0 to accept other machines.",
 )
-@click.option(
-    "--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Port of the REST service."
-)
+@click.option("--port", default=8000, show_default=True, type=_PORT, help="Port of the REST service.")
 @click.option("--flower/--no-flower", default=True, show_default=True, help="Run Flower, the web view of the workers.")
 @click.option(
-    "--flower-port", envvar="FLOWER_PORT", default=5555, show_default=True, type=click.IntRange(1, 65535),
-    help="Port of Flower.",
-)  # fmt: skip
+    "--flower-port", envvar="FLOWER_PORT", default=5555, show_default=True, type=_PORT, help="Port of Flower."
+)
 def command(workers: int, api: bool, host: str, port: int, flower: bool, flower_port: int) -> None:
     """Run the REST service, workers and Flower on this machine until Ctrl-C.
 
@@ -69,9 +67,16 @@ def command(workers: int, api: bool, host: str, port: int, flower: bool, flower_
         options = ["--loglevel=INFO", f"--hostname=worker{number}.{os.getpid()}@%h"]
         supervisor.start(f"worker {number}", ["worker", str(number), *options])
     if api:
-        _start_api(supervisor, host, port, keyless=keyless)
+        supervisor.start("api", ["api", host, str(port)])
+        url = f"http://{_host_in_url(host)}:{port}"
+        click.echo(f"reelq: REST service at {url}, API reference at {url}/docs", err=True)
+        if keyless:
+            click.echo("reelq: no API key exists yet; create one with `reelq keys create --owner NAME`", err=True)
     if flower:
-        _start_flower(supervisor, flower_port)
+        supervisor.start("flower", ["flower", f"--port={flower_port}"], last=True)
+        address = flower_access.address(os.environ)
+        note = " (this machine only; set FLOWER_ADDRESS to open it)" if flower_access.is_loopback(address) else ""
+        click.echo(f"reelq: Flower at http://{_host_in_url(address)}:{flower_port}{note}", err=True)
     click.echo("reelq: up; Ctrl-C stops", err=True)
     stop_requested = supervisor.run()
     click.echo("reelq: all stopped; nothing is lost", err=True)
@@ -81,22 +86,16 @@ def command(workers: int, api: bool, host: str, port: int, flower: bool, flower_
 def _check(local: Deployment) -> None:
     """Raise, before anything is started, if the processes would exit at once."""
     if local.settings.reelq_broker_url is None:
-        refusal = SettingsError("REELQ_BROKER_URL is not set; workers need a Redis broker")
-        refusal.advice = _GET_REDIS
-        raise refusal
+        raise SettingsError("REELQ_BROKER_URL is not set; workers need a Redis broker", _GET_REDIS)
     url = local.settings.reelq_broker_url.get_secret_value()
     if why := broker_error(url):
-        refusal = SettingsError(f"REELQ_BROKER_URL: {without_password(url)} can't be used: {why}")
-        refusal.advice = _GET_REDIS
-        raise refusal
+        raise SettingsError(f"REELQ_BROKER_URL: {without_password(url)} can't be used: {why}", _GET_REDIS)
     _ = local.vault  # raises if the key is missing or wrong
 
 
 def _check_flower(port: int) -> None:
     if fault := flower_access.refusal(os.environ):
-        refusal = SettingsError(f"Flower: {fault}")
-        refusal.advice = f"{flower_access.ADVICE}. Or use --no-flower."
-        raise refusal
+        raise SettingsError(f"Flower: {fault}", f"{flower_access.ADVICE}. Or use --no-flower.")
     if not os.environ.get("FLOWER_UNIX_SOCKET"):
         advice = "Choose another port with --flower-port, or use --no-flower."
         _check_port("Flower", flower_access.address(os.environ), port, advice)
@@ -110,21 +109,6 @@ def _check_port(who: str, host: str, port: int, advice: str) -> None:
                 probe.bind(address)
     except OSError as error:
         raise click.UsageError(f"{who} can't listen on {host}:{port}: {error.strerror}. {advice}") from None
-
-
-def _start_api(supervisor: Supervisor, host: str, port: int, *, keyless: bool) -> None:
-    supervisor.start("api", ["api", host, str(port)])
-    url = f"http://{_host_in_url(host)}:{port}"
-    click.echo(f"reelq: REST service at {url}, API reference at {url}/docs", err=True)
-    if keyless:
-        click.echo("reelq: no API key exists yet; create one with `reelq keys create --owner NAME`", err=True)
-
-
-def _start_flower(supervisor: Supervisor, port: int) -> None:
-    supervisor.start("flower", ["flower", f"--port={port}"], last=True)
-    host = flower_access.address(os.environ)
-    note = " (this machine only; set FLOWER_ADDRESS to open it)" if flower_access.is_loopback(host) else ""
-    click.echo(f"reelq: Flower at http://{_host_in_url(host)}:{port}{note}", err=True)
 
 
 def _host_in_url(host: str) -> str:

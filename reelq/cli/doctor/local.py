@@ -1,6 +1,5 @@
 """Checks of this machine: Python, folders, the encoder, skills, the database, environment variables."""
 
-import difflib
 import os
 import platform
 import shutil
@@ -9,7 +8,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,9 +16,10 @@ from typing import Final
 from pydantic import SecretStr
 
 from reelq import skills
-from reelq.cli.doctor.finding import CheckContext, Finding, ok, warning, wrong
+from reelq.cli.doctor.findings import CheckContext, Finding, Variable, ok, warning, wrong
 from reelq.cli.views.text import NOT_SHOWN, without_password
 from reelq.errors import SettingsError
+from reelq.manifest.columns import nearest
 from reelq.nemo.identity import CLIENT_ID_FILE
 from reelq.settings import DESCRIPTIONS, Settings
 from reelq.store.db import migrations
@@ -29,13 +28,19 @@ from reelq.store.db.readonly import database_message, open_read_only, safe_addre
 from reelq.store.db.vault import KEY_FILE
 from reelq.store.queries.account import check_key
 
-ENOUGH_GB: Final = 2
+_ENOUGH_GB: Final = 2
 _GB: Final = 1_000_000_000
 _OLDEST_PYTHON: Final = (3, 11)
 _ENCODER_SECONDS: Final = 5
+_SKEW_SECONDS: Final = 60
+_NETWORK_TYPES: Final = ("nfs", "cifs", "smb", "9p", "fuse.sshfs", "afs", "ceph", "glusterfs")
+_CLIENT_ID: Final = "NEMO_CLIENT_ID"
+"""Treated as a secret: it is enough to ask for the account's next token."""
+_PREFIXES: Final = ("REELQ_", "NEMO_")
+_TEST_PREFIXES: Final = ("REELQ_TEST_", "REELQ_PROVE")
 
 
-def check_python(_patient: CheckContext) -> Iterator[Finding]:
+def check_python(_context: CheckContext) -> Iterator[Finding]:
     """Check the version of Python, and report that of reelq."""
     description = f"reelq {version('reelq')} with Python {platform.python_version()} on {platform.system()}"
     if sys.version_info < _OLDEST_PYTHON:
@@ -44,34 +49,25 @@ def check_python(_patient: CheckContext) -> Iterator[Finding]:
         yield ok("python", f"{description} ({sys.executable})")
 
 
-def check_folders(patient: CheckContext) -> Iterator[Finding]:
+def check_folders(context: CheckContext) -> Iterator[Finding]:
     """Check the folders of the database and the results: writable, and enough space."""
-    data = patient.settings.reelq_data_dir
-    yield from _folder("data folder", data, "Give this user write permission, or set REELQ_DATA_DIR to another folder.")
-    yield from _folder(
-        "output folder", patient.out, "Give this user write permission, or choose another folder with --out."
-    )
+    yield _folder("data folder", context.settings.reelq_data_dir, "set REELQ_DATA_DIR to another folder")
+    yield _folder("output folder", context.out, "choose another folder with --out")
 
 
-def _folder(about: str, folder: Path, advice: str) -> Iterator[Finding]:
-    existing = _nearest_existing(folder.absolute())
+def _folder(about: str, folder: Path, alternative: str) -> Finding:
+    existing = folder.absolute()
+    while not os.path.lexists(existing) and existing != existing.parent:
+        existing = existing.parent
     if reason := _why_not_writable(existing):
-        yield wrong(about, f"{folder} can't be written to: {reason}", advice)
-        return
+        what = f"{folder} can't be written to: {reason}"
+        return wrong(about, what, f"Give this user write permission, or {alternative}.")
     free = shutil.disk_usage(existing).free / _GB
-    if free < ENOUGH_GB:
+    if free < _ENOUGH_GB:
         what = f"{folder} has only {free:.1f} GB left"
-        yield warning(about, what, f"Free disk space: with less than {ENOUGH_GB} GB, downloads will fail.")
-        return
+        return warning(about, what, f"Free disk space: with less than {_ENOUGH_GB} GB, downloads will fail.")
     note = "" if existing == folder.absolute() else ", created on first use"
-    yield ok(about, f"{folder} ({free:,.0f} GB free{note})")
-
-
-def _nearest_existing(folder: Path) -> Path:
-    """The folder itself, or its nearest parent that exists."""
-    while not os.path.lexists(folder) and folder != folder.parent:
-        folder = folder.parent
-    return folder
+    return ok(about, f"{folder} ({free:,.0f} GB free{note})")
 
 
 def _why_not_writable(folder: Path) -> str:
@@ -88,13 +84,10 @@ def _why_not_writable(folder: Path) -> str:
         return error.strerror or str(error)
 
 
-def check_encoder(_patient: CheckContext) -> Iterator[Finding]:
+def check_encoder(_context: CheckContext) -> Iterator[Finding]:
     """Check ffmpeg, with which the sandbox makes its videos. Real work does not need it."""
     about, only = "encoder", "only `--sandbox` needs it"
-    missing = [
-        name for name in ("imageio_ffmpeg", "PIL", "python_multipart", "starlette", "uvicorn") if not find_spec(name)
-    ]
-    if missing:
+    if not all(map(find_spec, ("imageio_ffmpeg", "PIL", "python_multipart", "starlette", "uvicorn"))):
         yield warning(about, f"the sandbox is not installed ({only})", "pip install 'reelq[sandbox]'")
         return
     from sandbox.media import ffmpeg
@@ -116,165 +109,125 @@ def _why_not_running(program: str) -> str:
     return f"{program} exits with code {done.returncode}" if done.returncode else ""
 
 
-def check_skills(patient: CheckContext) -> Iterator[Finding]:
+def check_skills(context: CheckContext) -> Iterator[Finding]:
     """Check that all skills can be loaded, the user's own among them."""
-    known = skills.load([patient.settings.reelq_data_dir / "skills"])
+    known = skills.load([context.settings.reelq_data_dir / "skills"])
+    advice = "Fix that line; until then, rows with this skill are refused."
     for name, reason in known.broken.items():
-        yield warning(
-            "skills", f"{name} can't be used: {reason}", "Fix that line; until then, rows with this skill are refused."
-        )
+        yield warning("skills", f"{name} can't be used: {reason}", advice)
     yield ok("skills", f"{len(known)} can be used")
 
 
-ABOUT_DATABASE: Final = "database"
-SKEW_SECONDS: Final = 60
-_NETWORK_TYPES: Final = ("nfs", "cifs", "smb", "9p", "fuse.sshfs", "afs", "ceph", "glusterfs")
-
-
-def check_database(patient: CheckContext) -> Iterator[Finding]:
+def check_database(context: CheckContext) -> Iterator[Finding]:
     """Check all of the database that can be checked without writing."""
     try:
-        url = database_url(patient.settings)
+        url = database_url(context.settings)
     except SettingsError as error:
-        yield wrong(
-            ABOUT_DATABASE, str(error), "Correct it (postgresql://USER:PASSWORD@HOST/NAME), or unset it to use SQLite."
-        )
+        advice = "Correct it (postgresql://USER:PASSWORD@HOST/NAME), or unset it to use SQLite."
+        yield wrong("database", str(error), advice)
         return
     try:
-        with open_read_only(patient.settings) as store:
+        with open_read_only(context.settings) as store:
             if store is None:
-                yield ok(ABOUT_DATABASE, f"{safe_address(url)}: none yet, created on first use")
+                yield ok("database", f"{safe_address(url)}: none yet, created on first use")
             else:
-                yield from _check_version(patient, store)
+                yield from _check_version(context, store)
     except Exception as error:
         if not (message := database_message(error)):
             raise
-        yield wrong(
-            ABOUT_DATABASE, f"{safe_address(url)} can't be used: {message}", "Start it, or correct REELQ_DATABASE_URL."
-        )
-    yield from _check_location(patient)
+        what = f"{safe_address(url)} can't be used: {message}"
+        yield wrong("database", what, "Start it, or correct REELQ_DATABASE_URL.")
+    yield from _check_location(context)
 
 
-def _check_version(patient: CheckContext, store: Store) -> Iterator[Finding]:
+def _check_version(context: CheckContext, store: Store) -> Iterator[Finding]:
     found = migrations.revision(store)
     newest = migrations.newest()
     if found == newest:
-        yield ok(ABOUT_DATABASE, f"{safe_address(store.url)} (version {found})")
-        yield from _check_clock(store)
-        yield _check_key(patient, store)
+        yield ok("database", f"{safe_address(store.url)} (version {found})")
+        if not store.is_sqlite:
+            with store.read() as session:
+                yield from check_clock(time.time() - store.now(session).timestamp(), "the database's")
+        yield _check_key(context, store)
     elif found is not None and migrations.is_newer(found):
         what = f"{safe_address(store.url)} was upgraded by a newer reelq (version {found}; this one supports {newest})"
-        yield wrong(ABOUT_DATABASE, what, "Update reelq on this machine.")
+        yield wrong("database", what, "Update reelq on this machine.")
     else:
         what = f"{safe_address(store.url)} is at version {found or 'none'}; this reelq requires {newest}"
         if store.is_sqlite:
-            yield warning(ABOUT_DATABASE, what, "The next command migrates it, or run `reelq db upgrade` now.")
+            yield warning("database", what, "The next command migrates it, or run `reelq db upgrade` now.")
         else:
-            yield wrong(ABOUT_DATABASE, what, "Run `reelq db upgrade`.")
+            yield wrong("database", what, "Run `reelq db upgrade`.")
 
 
-def _check_clock(store: Store) -> Iterator[Finding]:
-    if store.is_sqlite:
-        return
-    with store.read() as session:
-        skew = time.time() - store.now(session).timestamp()
-    if abs(skew) > SKEW_SECONDS:
-        yield clock_warning(skew, "the database's")
+def check_clock(skew: float, whose: str) -> Iterator[Finding]:
+    """Warn if this machine's clock and another differ too much. Which of them is right can't be known here."""
+    if abs(skew) > _SKEW_SECONDS:
+        size = f"{abs(skew) / 3600:.1f} hours" if abs(skew) > 2 * 3600 else f"{abs(skew) / 60:.0f} minutes"
+        what = f"this machine's clock is {size} {'ahead of' if skew > 0 else 'behind'} {whose}"
+        advice = "Synchronize it (timedatectl set-ntp true); waits and token expiry depend on it."
+        yield warning("clock", what, advice)
 
 
-def clock_warning(skew: float, whose: str) -> Finding:
-    """A warning that the clocks differ. Which of them is right can't be known here."""
-    size = f"{abs(skew) / 3600:.1f} hours" if abs(skew) > 2 * 3600 else f"{abs(skew) / 60:.0f} minutes"
-    what = f"this machine's clock is {size} {'ahead of' if skew > 0 else 'behind'} {whose}"
-    advice = "Synchronize it (timedatectl set-ntp true); waits and token expiry depend on it."
-    return warning("clock", what, advice)
-
-
-def _check_key(patient: CheckContext, store: Store) -> Finding:
-    if patient.settings.reelq_secret_key is None and not store.is_sqlite:
+def _check_key(context: CheckContext, store: Store) -> Finding:
+    if context.settings.reelq_secret_key is None and not store.is_sqlite:
         advice = "Set REELQ_SECRET_KEY, the same on every machine that uses this database."
         return wrong("key", "REELQ_SECRET_KEY is not set, and the database is shared", advice)
     try:
-        count = check_key(store, patient.settings)
+        count = check_key(store, context.settings)
     except SettingsError as error:
         advice = "Set REELQ_SECRET_KEY to the key that was in use, or put secret.key back into the data folder."
         return wrong("key", str(error), advice)
     return ok("key", f"opens {'the one token' if count == 1 else f'all {count} tokens'} in the database")
 
 
-def _check_location(patient: CheckContext) -> Iterator[Finding]:
+def _check_location(context: CheckContext) -> Iterator[Finding]:
     """Check the limits of a SQLite file: network drives, and workers on other machines."""
-    if patient.settings.reelq_database_url is not None:
+    if context.settings.reelq_database_url is not None:
         return
-    advice = "Set REELQ_DATA_DIR to a folder on a local disk, or use PostgreSQL (REELQ_DATABASE_URL)."
-    if kind := _network_type(patient.settings.reelq_data_dir):
-        yield warning(
-            ABOUT_DATABASE,
-            f"the data folder is on a network drive ({kind}), where SQLite's locks are unreliable",
-            advice,
-        )
-    if patient.settings.reelq_broker_url is not None:
+    if kind := _network_type(context.settings.reelq_data_dir):
+        what = f"the data folder is on a network drive ({kind}), where SQLite's locks are unreliable"
+        advice = "Set REELQ_DATA_DIR to a folder on a local disk, or use PostgreSQL (REELQ_DATABASE_URL)."
+        yield warning("database", what, advice)
+    if context.settings.reelq_broker_url is not None:
         what = "a broker is set, but the database is a file on this machine: workers elsewhere can't share it"
-        yield warning(
-            ABOUT_DATABASE,
-            what,
-            "Fine with workers on one machine; for more, use PostgreSQL (REELQ_DATABASE_URL).",
-        )
+        advice = "Fine with workers on one machine; for more, use PostgreSQL (REELQ_DATABASE_URL)."
+        yield warning("database", what, advice)
 
 
-def _network_type(folder: Path, mounts: Path = Path("/proc/mounts")) -> str:
+def _network_type(folder: Path) -> str:
     """The type of the network file system that a folder is on, else an empty string. Works on Linux only."""
     try:
-        lines = [line.split() for line in mounts.read_text("utf-8", "replace").splitlines()]
+        mounts = [line.split() for line in Path("/proc/mounts").read_text("utf-8", "replace").splitlines()]
     except OSError:
         return ""
-    mounted = [
-        (len(mount_point), kind) for _, mount_point, kind, *_ in lines if folder.absolute().is_relative_to(mount_point)
-    ]
+    path = folder.absolute()
+    mounted = ((len(point), kind) for _, point, kind, *_ in mounts if path.is_relative_to(point))
     kind = max(mounted, default=(0, ""))[1]
     return kind if kind.startswith(_NETWORK_TYPES) else ""
 
 
-ABOUT_ENVIRONMENT: Final = "environment"
-_CLIENT_ID: Final = "NEMO_CLIENT_ID"
-"""Treated as a secret: it is enough to ask for the account's next token."""
-_PREFIXES: Final = ("REELQ_", "NEMO_")
-_TEST_PREFIXES: Final = ("REELQ_TEST_", "REELQ_PROVE")
-
-
-@dataclass(frozen=True, slots=True)
-class Variable:
-    """One variable as this process would use it."""
-
-    name: str
-    value: str
-    source: str
-    meaning: str
-    is_set: bool
-
-
-def variables(patient: CheckContext) -> list[Variable]:
+def variables(context: CheckContext) -> list[Variable]:
     """All variables that reelq reads."""
-    values = _set_variables(patient.environment)
-    return [_variable(patient, name, meaning, values.get(name, "")) for name, meaning in DESCRIPTIONS.items()]
+    values = _set_variables(context.environment)
+    return [_variable(context, name, meaning, values.get(name, "")) for name, meaning in DESCRIPTIONS.items()]
 
 
-def check_variables(patient: CheckContext) -> Iterator[Finding]:
+def check_variables(context: CheckContext) -> Iterator[Finding]:
     """Check for variables that can't be parsed, and for unknown ones with our prefixes."""
-    values = _set_variables(patient.environment)
-    for name, takes in patient.wrong.items():
-        displayed = _display(name, SecretStr(values[name]) if _is_secret(patient.settings, name) else values[name])
-        yield wrong(ABOUT_ENVIRONMENT, f"{name} is invalid: {displayed}", f"Expected {takes}; correct or unset it.")
+    values = _set_variables(context.environment)
+    for name, takes in context.wrong.items():
+        is_secret = "SecretStr" in str(Settings.model_fields[name.lower()].annotation)
+        displayed = _display(name, SecretStr(values[name]) if is_secret else values[name])
+        yield wrong("environment", f"{name} is invalid: {displayed}", f"Expected {takes}; correct or unset it.")
     candidates = [name for name in values if name.startswith(_PREFIXES) and not name.startswith(_TEST_PREFIXES)]
     for name in sorted(set(candidates) - DESCRIPTIONS.keys()):
-        close = difflib.get_close_matches(name, DESCRIPTIONS, n=1, cutoff=0.7)
-        hint = f"Did you mean {close[0]}?" if close else "Unset it, or list all settings with `reelq doctor --all`."
-        yield warning(ABOUT_ENVIRONMENT, f"{name} is set, but is not a reelq setting", hint)
-    if not patient.wrong:
-        yield ok(
-            ABOUT_ENVIRONMENT,
-            f"{sum(name in values for name in DESCRIPTIONS)} of {len(DESCRIPTIONS)} variables are set",
-        )
+        close = nearest(name, list(DESCRIPTIONS), 0.7)
+        hint = f"Did you mean {close}?" if close else "Unset it, or list all settings with `reelq doctor --all`."
+        yield warning("environment", f"{name} is set, but is not a reelq setting", hint)
+    if not context.wrong:
+        count = sum(name in values for name in DESCRIPTIONS)
+        yield ok("environment", f"{count} of {len(DESCRIPTIONS)} variables are set")
 
 
 def _set_variables(environment: Mapping[str, str]) -> dict[str, str]:
@@ -282,38 +235,26 @@ def _set_variables(environment: Mapping[str, str]) -> dict[str, str]:
     return {name.upper(): value for name, value in environment.items() if value}
 
 
-def _variable(patient: CheckContext, name: str, meaning: str, raw: str) -> Variable:
-    value = getattr(patient.settings, name.lower())
-    if name in patient.wrong:
+def _variable(context: CheckContext, name: str, meaning: str, raw: str) -> Variable:
+    settings, value = context.settings, getattr(context.settings, name.lower())
+    if name in context.wrong:
         return Variable(name, "(invalid)", "environment", meaning, is_set=True)
     if raw:
         return Variable(name, _display(name, value), "environment", meaning, is_set=True)
-    displayed, source = _default_display(patient.settings, name, value)
+    key_files = {"REELQ_SECRET_KEY": settings.reelq_data_dir / KEY_FILE, _CLIENT_ID: Path.home() / CLIENT_ID_FILE}
+    displayed, source = "-" if value in {None, ""} else _display(name, value), "default"
+    if file := key_files.get(name):
+        displayed, source = (NOT_SHOWN, f"kept in {file}") if file.exists() else ("-", "created on first use")
+    elif name == "REELQ_DATABASE_URL":
+        displayed, source = "-", "default: SQLite in the data folder"
     return Variable(name, displayed, source, meaning, is_set=False)
 
 
-def _default_display(settings: Settings, name: str, value: object) -> tuple[str, str]:
-    key_files = {"REELQ_SECRET_KEY": settings.reelq_data_dir / KEY_FILE, _CLIENT_ID: Path.home() / CLIENT_ID_FILE}
-    if name in key_files:
-        return (NOT_SHOWN, f"kept in {key_files[name]}") if key_files[name].exists() else ("-", "created on first use")
-    if name == "REELQ_DATABASE_URL":
-        return "-", "default: SQLite in the data folder"
-    return "-" if value in {None, ""} else _display(name, value), "default"
-
-
 def _display(name: str, value: object) -> str:
-    if isinstance(value, SecretStr) or name == _CLIENT_ID:
-        return (
-            without_password(value.get_secret_value())
-            if isinstance(value, SecretStr) and name.endswith("_URL")
-            else NOT_SHOWN
-        )
     if name.endswith("_URL"):
-        return without_password(str(value))
+        return without_password(value.get_secret_value() if isinstance(value, SecretStr) else str(value))
+    if isinstance(value, SecretStr) or name == _CLIENT_ID:
+        return NOT_SHOWN
     if isinstance(value, bool):
         return str(int(value))
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _is_secret(settings: Settings, name: str) -> bool:
-    return name == _CLIENT_ID or "SecretStr" in str(type(settings).model_fields[name.lower()].annotation)

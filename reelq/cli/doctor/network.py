@@ -1,7 +1,6 @@
 """Checks of what is reached over the network: broker, workers, Flower, the reelq service, NemoVideo."""
 
 from collections.abc import Iterator
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -9,47 +8,51 @@ from urllib.request import getproxies, proxy_bypass
 
 import redis
 from kombu import Connection
-from pydantic import SecretStr
 
 from reelq import errors
 from reelq.broker import make_celery
 from reelq.cli.backends.http.client import Service, in_the_clear, service_at
-from reelq.cli.doctor.finding import CheckContext, Finding, ok, warning, wrong
-from reelq.cli.doctor.local import SKEW_SECONDS, clock_warning
-from reelq.cli.estimate import attribution_headers
+from reelq.cli.doctor.findings import CheckContext, Finding, ok, warning, wrong
+from reelq.cli.doctor.local import check_clock
+from reelq.cli.estimate import attribution_headers, read_account
 from reelq.cli.views.text import without_password
 from reelq.errors import ReelqError, ServiceAway, SettingsError
 from reelq.nemo.probe import FailureStep, ProbeResult, Unreachable, look
 from reelq.settings import Settings
-from reelq.store.db.readonly import open_read_only
-from reelq.store.queries.account import AccountState, account_state, stored_token
+from reelq.store.queries.account import AccountState
 from worker import flower_access
 
-ABOUT_BROKER: Final = "broker"
 _BROKER_SECONDS: Final = 3
 _REDIS_SCHEMES: Final = ("redis://", "rediss://", "unix://")
 _BROKER_ADVICE: Final = (
     "Start it, or correct REELQ_BROKER_URL (redis://HOST:6379/0); without it, this machine runs the work itself."
 )
+_NEMO_SECONDS: Final = 3.0
+_NEMO_ADVICE: Final = {
+    FailureStep.NAME: "The host name can't be resolved: check NEMO_API_URL, the network and DNS.",
+    FailureStep.CERTIFICATE: "If a proxy of your network intercepts TLS, set SSL_CERT_FILE to its certificate.",
+    FailureStep.PROXY: "Check HTTPS_PROXY, or put the service's host into NO_PROXY.",
+    FailureStep.TIME: "Check the network, firewall and proxy (HTTPS_PROXY); is NEMO_API_URL right?",
+    FailureStep.CONNECTION: "Check the network and firewall; is NEMO_API_URL right?",
+}
 
 
-def check_broker(patient: CheckContext) -> Iterator[Finding]:
+def check_broker(context: CheckContext) -> Iterator[Finding]:
     """Check that the broker answers and does not drop messages, and that workers answer."""
-    broker_url = patient.settings.reelq_broker_url
+    broker_url = context.settings.reelq_broker_url
     if broker_url is None:
-        yield ok(ABOUT_BROKER, "not set: this machine runs the work itself")
+        yield ok("broker", "not set: this machine runs the work itself")
         return
     url = broker_url.get_secret_value()
     if reason := broker_error(url):
-        yield wrong(ABOUT_BROKER, f"{without_password(url)} can't be used: {reason}", _BROKER_ADVICE)
+        yield wrong("broker", f"{without_password(url)} can't be used: {reason}", _BROKER_ADVICE)
         return
-    yield ok(ABOUT_BROKER, f"{without_password(url)} answers")
+    yield ok("broker", f"{without_password(url)} answers")
     if policy := _eviction_policy(url):
-        advice = (
-            "Set maxmemory-policy to noeviction; until then, rows whose messages are dropped are delayed, but not lost."
-        )
-        yield warning(ABOUT_BROKER, f"this Redis drops messages when its memory is full ({policy})", advice)
-    yield _check_workers(patient)
+        what = f"this Redis drops messages when its memory is full ({policy})"
+        advice = "until then, rows whose messages are dropped are delayed, but not lost"
+        yield warning("broker", what, f"Set maxmemory-policy to noeviction; {advice}.")
+    yield _check_workers(context)
 
 
 def broker_error(url: str) -> str:
@@ -69,16 +72,13 @@ def broker_error(url: str) -> str:
             "with / # and @ in the password written as %2F %23 %40"
         )
     except Exception as error:  # noqa: BLE001 - each transport has its own exceptions
-        return _first_line(error).replace(url, without_password(url))
+        first_line = next(iter(str(error).strip().splitlines()), "").rstrip(".") or type(error).__name__
+        return first_line.replace(url, without_password(url))
     return ""
 
 
 def _redis_client(url: str) -> Any:
     return redis.Redis.from_url(url, socket_connect_timeout=_BROKER_SECONDS, socket_timeout=_BROKER_SECONDS, retry=None)
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), "").rstrip(".") or type(error).__name__
 
 
 def _eviction_policy(url: str) -> str:
@@ -93,109 +93,78 @@ def _eviction_policy(url: str) -> str:
     return policy if memory.get("maxmemory") and policy != "noeviction" else ""
 
 
-def _check_workers(patient: CheckContext) -> Finding:
-    answers = make_celery(patient.settings).control.ping(timeout=1.0) or []
+def _check_workers(context: CheckContext) -> Finding:
+    answers = make_celery(context.settings).control.ping(timeout=1.0) or []
     if answers:
         return ok("workers", f"{len(answers)} {'responds' if len(answers) == 1 else 'respond'}")
     advice = "Start some with `reelq up`, or `celery -A worker worker` on each worker machine."
     return warning("workers", "none responds: submitted rows stay queued", advice)
 
 
-def check_flower(patient: CheckContext) -> Iterator[Finding]:
+def check_flower(context: CheckContext) -> Iterator[Finding]:
     """Check that Flower needs a password unless only this machine reaches it: it shows every row."""
-    if patient.settings.reelq_broker_url is None:
+    if context.settings.reelq_broker_url is None:
         return
-    if fault := flower_access.refusal(patient.environment):
+    if fault := flower_access.refusal(context.environment):
         yield wrong("flower", f"it will not start: {fault}", f"{flower_access.ADVICE}.")
-    elif flower_access.has_password(patient.environment):
+    elif flower_access.has_password(context.environment):
         yield ok("flower", "asks for a password")
     else:
         yield ok("flower", "reachable from this machine only, without a password")
 
 
-ABOUT_REELQ_SERVICE: Final = "reelq service"
-
-
-def check_reelq_service(patient: CheckContext) -> Iterator[Finding]:
+def check_reelq_service(context: CheckContext) -> Iterator[Finding]:
     """Check that the reelq service accepts the key and is ready."""
-    address = patient.settings.reelq_api_url
+    address = context.settings.reelq_api_url
     if address is None:
-        if patient.settings.reelq_api_key is not None:
-            yield warning(
-                ABOUT_REELQ_SERVICE, "REELQ_API_KEY is set, but REELQ_API_URL is not", "Set both, or unset the key."
-            )
+        if context.settings.reelq_api_key is not None:
+            what = "REELQ_API_KEY is set, but REELQ_API_URL is not"
+            yield warning("reelq service", what, "Set both, or unset the key.")
         return
     try:
-        with service_at(address, patient.settings, warn=False) as service:
+        with service_at(address, context.settings, warn=False) as service:
             if in_the_clear(address):
                 what = f"the key and your files go to {without_password(address)} unencrypted"
-                yield warning(
-                    ABOUT_REELQ_SERVICE,
-                    what,
-                    "Use https://; the operator has to put a TLS proxy in front of the service.",
-                )
+                advice = "Use https://; the operator has to put a TLS proxy in front of the service."
+                yield warning("reelq service", what, advice)
             service.get("/v1/batches", limit=1)
-            yield ok(ABOUT_REELQ_SERVICE, f"{without_password(address)} answers, and accepts the key")
+            yield ok("reelq service", f"{without_password(address)} answers, and accepts the key")
             yield from _check_readiness(service, address)
     except ReelqError as error:
-        yield wrong(ABOUT_REELQ_SERVICE, str(error), error.advice)
+        yield wrong("reelq service", str(error), error.advice)
 
 
 def _check_readiness(service: Service, address: str) -> Iterator[Finding]:
     try:
         service.get("/readyz")
     except ServiceAway as unavailable:
-        yield warning(
-            ABOUT_REELQ_SERVICE,
-            str(unavailable),
-            f"The operator of {without_password(address)} has to fix this; rows wait meanwhile.",
-        )
+        advice = f"The operator of {without_password(address)} has to fix this; rows wait meanwhile."
+        yield warning("reelq service", str(unavailable), advice)
     except SettingsError:  # some operators don't expose that route
         return
 
 
-ABOUT_NEMO: Final = "service"
-_NEMO_SECONDS: Final = 3.0
-_NEMO_ADVICE: Final = {
-    FailureStep.NAME: "The host name can't be resolved: check NEMO_API_URL, the network and DNS.",
-    FailureStep.CERTIFICATE: "If a proxy of your network intercepts TLS, set SSL_CERT_FILE to its certificate.",
-    FailureStep.PROXY: "Check HTTPS_PROXY, or put the service's host into NO_PROXY.",
-    FailureStep.TIME: "Check the network, firewall and proxy (HTTPS_PROXY); is NEMO_API_URL right?",
-    FailureStep.CONNECTION: "Check the network and firewall; is NEMO_API_URL right?",
-}
-
-
-def check_nemo(patient: CheckContext) -> Iterator[Finding]:
+def check_nemo(context: CheckContext) -> Iterator[Finding]:
     """Check NemoVideo, the token, the credits and the clock with a single request."""
-    settings = patient.settings
-    account, token = _read_account(settings)
+    settings = context.settings
+    account, token = read_account(settings)
     address = f"{without_password(settings.nemo_api_url)}{_proxy_note(settings.nemo_api_url)}"
     try:
         answer = look(settings, attribution_headers(settings), token, _NEMO_SECONDS)
     except Unreachable as error:
-        yield wrong(ABOUT_NEMO, f"{address} can't be reached: {error}", _NEMO_ADVICE[error.trouble])
+        yield wrong("service", f"{address} can't be reached: {error}", _NEMO_ADVICE[error.trouble])
     else:
         yield _service_finding(address, answer)
-        if answer.skew is not None and abs(answer.skew) > SKEW_SECONDS:
-            yield clock_warning(answer.skew, "the service's")
+        if answer.skew is not None:
+            yield from check_clock(answer.skew, "the service's")
         if token is not None:
             yield from _token_findings(settings, answer, account)
-    if token is None and "NEMO_TOKEN" not in patient.wrong:
-        yield _no_token(account)
+    if token is None and "NEMO_TOKEN" not in context.wrong:
+        state = "none available" if account else "none yet"
+        yield ok("token", f"{state}: the next run requests a free one (doctor does not)")
     if account and account.parked:
-        yield warning(
-            "account", f"rows wait: {account.parked_why or account.parked}", "`reelq resume BATCH` tries again."
-        )
-
-
-def _read_account(settings: Settings) -> tuple[AccountState | None, SecretStr | None]:
-    """The account and its token. Database errors are ignored here: check_database reports them."""
-    account, token = None, settings.nemo_token
-    with suppress(Exception), open_read_only(settings) as store:
-        if store is not None:
-            account = account_state(store, settings)
-            token = stored_token(store, settings)
-    return account, token
+        what = f"rows wait: {account.parked_why or account.parked}"
+        yield warning("account", what, "`reelq resume BATCH` tries again.")
 
 
 def _proxy_note(url: str) -> str:
@@ -210,22 +179,18 @@ def _proxy_note(url: str) -> str:
 def _service_finding(address: str, answer: ProbeResult) -> Finding:
     match answer.refusal:
         case None | errors.TokenRefused() | errors.CreditsExhausted() | errors.PlanRequired():
-            return ok(ABOUT_NEMO, f"{address} answers ({answer.seconds * 1000:.0f} ms)")
+            return ok("service", f"{address} answers ({answer.seconds * 1000:.0f} ms)")
         case errors.RateLimited():
-            return warning(
-                ABOUT_NEMO, f"{address} is rate limiting requests (429)", "Wait a minute; reelq backs off by itself."
-            )
+            what = f"{address} is rate limiting requests (429)"
+            return warning("service", what, "Wait a minute; reelq backs off by itself.")
         case errors.ServerTrouble() as trouble:
-            return warning(
-                ABOUT_NEMO, f"{address} returned an error: {trouble}", "Wait a minute; rows in progress are retried."
-            )
+            what = f"{address} returned an error: {trouble}"
+            return warning("service", what, "Wait a minute; rows in progress are retried.")
         case errors.Unintelligible() | errors.Rejected():
             what = f"{address} responds, but not like NemoVideo: {answer.refusal}"
-            return wrong(ABOUT_NEMO, what, "Correct NEMO_API_URL, or check for a proxy or login page in between.")
-        case _:
-            return warning(
-                ABOUT_NEMO, f"{address}: {answer.refusal}", answer.refusal.advice or "Try again in a minute."
-            )
+            return wrong("service", what, "Correct NEMO_API_URL, or check for a proxy or login page in between.")
+        case other:
+            return warning("service", f"{address}: {other}", other.advice or "Try again in a minute.")
 
 
 def _token_findings(settings: Settings, answer: ProbeResult, account: AccountState | None) -> Iterator[Finding]:
@@ -234,10 +199,8 @@ def _token_findings(settings: Settings, answer: ProbeResult, account: AccountSta
     if isinstance(answer.refusal, errors.TokenRefused):
         yield _refused_token(settings, account)
     elif answer.balance is not None:
-        until = (
-            f", until {_format_time(account.token_ends_at)}" if not own and account and account.token_ends_at else ""
-        )
-        yield ok("token", f"the service accepts {name}{until}")
+        ends = account.token_ends_at if account and not own else None
+        yield ok("token", f"the service accepts {name}{f', until {_format_time(ends)}' if ends else ''}")
         yield _credits_finding(answer.balance.available, answer.balance.frozen, account)
     elif isinstance(answer.refusal, errors.CreditsExhausted):
         yield _credits_finding(0, 0, account)
@@ -257,20 +220,12 @@ def _refused_token(settings: Settings, account: AccountState | None) -> Finding:
     return warning("token", what, "The next run requests a new one; to keep an account, register.")
 
 
-def _no_token(account: AccountState | None) -> Finding:
-    if account is None:
-        return ok("token", "none yet: the next run requests a free one (doctor does not)")
-    return ok("token", "none available: the next run requests a free one (doctor does not)")
-
-
 def _credits_finding(available: int, frozen: int, account: AccountState | None) -> Finding:
     amounts = f"{available:,} available" + (f", {frozen:,} set aside for work in progress" if frozen else "")
     if available > 0:
         return ok("credits", amounts)
-    advice = (
-        f"Register: {account.link}" if account and account.link else "Top up; rows wait and continue by themselves."
-    )
-    return warning("credits", amounts, advice)
+    link = f"Register: {account.link}" if account and account.link else ""
+    return warning("credits", amounts, link or "Top up; rows wait and continue by themselves.")
 
 
 def _format_time(moment: datetime) -> str:

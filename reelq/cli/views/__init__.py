@@ -1,8 +1,7 @@
 """How a batch is shown.
 
-watch.py   follows a batch, and chooses the view
+watch.py   follows a batch; shows it as plain lines, or as JSON Lines for programs
 screen.py  live view on a terminal
-lines.py   plain lines for pipes, and JSON Lines for programs
 report.py  the outcome so far, and the next step
-text.py    formats counts, durations and rows; escapes control characters in foreign text
+text.py    formats counts, times and rows; escapes control characters in foreign text
 """

@@ -9,11 +9,10 @@ import click
 
 from reelq.cli.backends.base import Queue
 from reelq.cli.errors import FAILED, OK, WAITING
-from reelq.cli.views.lines import print_json, progress_line
-from reelq.cli.views.text import aligned, plural, row_list, safe_line
+from reelq.cli.views.text import aligned, plural, print_json, progress_line, row_list, safe_line
 from reelq.job import USER_CAUSES, Cause, Status
 from reelq.store.db.models import BatchState
-from reelq.store.queries.batch_status import Place, Snapshot
+from reelq.store.queries.batch_status import Snapshot
 
 _ADVICE: Final = {
     Cause.CREDITS: "Register or top up: the rows continue once there are credits, or at once with `{resume}`.",
@@ -25,12 +24,7 @@ _ADVICE: Final = {
 
 
 def report(
-    queue: Queue,
-    batch_id: str,
-    *,
-    as_json: bool = False,
-    by_stage: bool = False,
-    results: Path | None = None,
+    queue: Queue, batch_id: str, *, as_json: bool = False, by_stage: bool = False, results: Path | None = None
 ) -> int:
     """Print the state of a batch on stdout, and return the exit code for it.
 
@@ -44,19 +38,20 @@ def report(
     if not batch.total:
         click.echo("The manifest was submitted again, and its rows moved to a newer batch: see `reelq status`.")
     if by_stage:
-        places = [(str(place.stage), _status(place), f"{place.count:,}") for place in batch.places]
-        click.echo("\n".join(aligned(places, right=(2,))))
-    for line in (*_failures(batch), *_waits(batch), *_next_commands(batch)):
+        places = ((place, f" ({place.cause})" if place.cause else "") for place in batch.places)
+        cells = [(str(place.stage), f"{place.status}{cause}", f"{place.count:,}") for place, cause in places]
+        click.echo("\n".join(aligned(cells, right=(2,))))
+    for line in (*_failures(batch), *_waits(batch)):
         click.echo(line)
+    if batch.failures:
+        row = batch.failures[0].rows[0]
+        click.echo(f"\n`reelq show {batch_id}:{row}` shows the history of row {row};")
+        click.echo(f"`reelq retry {batch_id}` retries the failed rows.")
     if batch.moving_count and not batch.tended and queue.in_process and not results:
         click.echo(f"\nNo process is running this batch: {queue.who_continues(batch)}.")
     if results:
         click.echo(f"Results: {safe_line(shown_path(results))}")
     return exit_code(batch)
-
-
-def _status(place: Place) -> str:
-    return f"{place.status} ({place.cause})" if place.cause else str(place.status)
 
 
 def exit_code(batch: Snapshot) -> int:
@@ -86,7 +81,8 @@ def _waits(batch: Snapshot) -> Iterator[str]:
         yield f"\n{plural(group.count, 'row')} {verb}: {cause_label} ({row_list(group.rows, group.count)})"
         yield from _indented(*_why(batch, cause))
     if batch.held:
-        yield f"\n{plural(batch.held, 'row')} held back until you have checked the first {_first_rows(batch)}"
+        first = "row" if batch.released == 1 else f"{batch.released:,} rows"
+        yield f"\n{plural(batch.held, 'row')} held back until you have checked the first {first}"
         yield from _indented(f"Release them with `{_resume_command(batch)}`.")
     queued = batch.count(Status.QUEUED) - batch.held
     if queued and batch.state is BatchState.PAUSED:
@@ -106,13 +102,6 @@ def _why(batch: Snapshot, cause: Cause) -> tuple[str, str]:
     return "", f"Continue with `{_resume_command(batch)}`."
 
 
-def _next_commands(batch: Snapshot) -> Iterator[str]:
-    if batch.failures:
-        row = batch.failures[0].rows[0]
-        yield f"\n`reelq show {batch.id}:{row}` shows the history of row {row};"
-        yield f"`reelq retry {batch.id}` retries the failed rows."
-
-
 def _indented(*texts: str) -> Iterator[str]:
     return (f"  {safe_line(text)}" for text in texts if text)
 
@@ -130,8 +119,7 @@ def shown_path(path: Path) -> str:
 def summary_data(batch: Snapshot, results: Path | None = None) -> dict[str, Any]:
     """The summary of a batch as a JSON object."""
     places = [
-        {"stage": place.stage, "status": place.status, "cause": place.cause, "rows": place.count}
-        for place in batch.places
+        {"stage": each.stage, "status": each.status, "cause": each.cause, "rows": each.count} for each in batch.places
     ]
     return {
         "event": "summary", "batch": batch.id, "name": batch.name, "state": str(batch.state),
@@ -149,7 +137,3 @@ def next_step(queue: Queue, batch_id: str) -> str:
         return f"The batch is paused. Continue with `{_resume_command(batch)}`."
     phrase = queue.who_continues(batch)
     return f"{phrase[0].upper()}{phrase[1:]}."
-
-
-def _first_rows(batch: Snapshot) -> str:
-    return "row" if batch.released == 1 else f"{batch.released:,} rows"

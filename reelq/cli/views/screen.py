@@ -1,6 +1,6 @@
 """Shows a batch on a terminal: progress, speed, cost, what holds it up, and the rows in progress."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, Self
@@ -12,10 +12,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from reelq.cli.views.lines import progress_line
-from reelq.cli.views.text import format_duration, rough_duration, safe_line
+from reelq.cli.views.text import format_duration, progress_line, rough_duration, safe_line
+from reelq.cli.views.watch import Show
 from reelq.job import Cause, Stage, Status
-from reelq.store.queries.batch_status import Hold, RowInMotion, Snapshot
+from reelq.store.db.models import BatchState
+from reelq.store.queries.batch_status import Hold, Place, RowInMotion, Snapshot
 from reelq.store.queries.events import RowEvent
 
 _MEASURED_SECONDS: Final = 600.0
@@ -27,7 +28,7 @@ _SPARE_COLUMNS: Final = 3
 """Columns left empty, so that the ^C that a terminal echoes after the last line does not wrap."""
 
 
-class Screen:
+class Screen(Show):
     """A view on stderr that is redrawn at each look and removed at the end."""
 
     def __init__(self, console: Console | None = None) -> None:
@@ -36,7 +37,7 @@ class Screen:
         self._live = Live(console=self._console, auto_refresh=False, transient=True, redirect_stdout=False)
         self._size = self._console.size
         self._pace = Pace()
-        self._last_said = ""
+        self._last_message = ""
 
     @property
     def is_possible(self) -> bool:
@@ -51,24 +52,20 @@ class Screen:
         self._live.stop()
 
     def look(self, batch: Snapshot, events: Sequence[RowEvent]) -> None:
-        """Redraw the view."""
-        del events  # each row shows its last event
+        """Redraw the view. The events are not needed: each row shows its last one."""
         if self._console.size != self._size:
             # The terminal has rewrapped our lines, so their position is unknown.
             self._console.clear()
             self._size = self._console.size
         self._pace.note(batch)
-        self._draw(view(batch, self._pace, *self._size))
-        self._last_said = ""
+        self._live.update(view(batch, self._pace, *self._size), refresh=True)
+        self._last_message = ""
 
     def say(self, message: str) -> None:
         """Show a message in place of the view, until the next look."""
-        if message != self._last_said:
-            self._last_said = message
-            self._draw(Text(message, no_wrap=True, overflow="ellipsis"))
-
-    def _draw(self, what: RenderableType) -> None:
-        self._live.update(what, refresh=True)
+        if message != self._last_message:
+            self._last_message = message
+            self._live.update(_line(message), refresh=True)
 
 
 class Pace:
@@ -104,12 +101,12 @@ def view(batch: Snapshot, pace: Pace, width: int, height: int) -> RenderableType
         _bar(batch, width),
     ]
     parts += [_line(line) for line in (_speed_line(batch, pace), _places_line(batch)) if line]
-    parts += [_line(line, "yellow") for line in _holds(batch)]
+    parts += [_line(_hold_line(hold, batch.at), "yellow") for hold in batch.holds]
     free = height - len(parts) - 2  # for an empty line above the rows, and the terminal's last line
     shown = batch.moving[: max(free, 0)]
     if len(batch.moving) > len(shown) and shown:
         shown = shown[:-1]
-    in_progress = _count_in_progress(batch)
+    in_progress = max(_started_rows(batch).total(), len(batch.moving))
     if shown:
         parts += [Text(""), _rows(shown, batch.at, width)]
     if len(shown) < in_progress and free > 0:
@@ -132,44 +129,43 @@ def _bar(batch: Snapshot, width: int) -> RenderableType:
 def _speed_line(batch: Snapshot, pace: Pace) -> str:
     speed = f"{pace.a_minute:.1f} rows/min" if pace.a_minute else ""
     limit = f"at most {batch.limit_credits:,} credits" if batch.limit_credits is not None else ""
-    paused = "" if batch.state == "active" else str(batch.state)
-    return " · ".join(part for part in (paused, speed, pace.left(batch), limit) if part)
+    paused = "" if batch.state is BatchState.ACTIVE else str(batch.state)
+    return " · ".join(filter(None, (paused, speed, pace.left(batch), limit)))
 
 
 def _places_line(batch: Snapshot) -> str:
     """Where the rows that have not ended are."""
-    queued = sum(place.count for place in batch.places if _has_not_started(place.stage, place.status)) - batch.held
-    parts = [f"{_count_in_stage(batch, stage):,} {stage}" for stage in Stage if _count_in_stage(batch, stage)]
-    waits = [f"{batch.waiting_for(cause):,} wait for {cause}" for cause in Cause if batch.waiting_for(cause)]
-    held = [f"{batch.held:,} held back"] if batch.held else []
-    return " · ".join([*([f"{queued:,} not started"] if queued > 0 else []), *parts, *waits, *held])
+    not_started = sum(place.count for place in batch.places if _has_not_started(place)) - batch.held
+    started = _started_rows(batch)
+    parts = [
+        f"{not_started:,} not started" if not_started > 0 else "",
+        *(f"{started[stage]:,} {stage}" for stage in Stage if started[stage]),
+        *(f"{batch.waiting_for(cause):,} wait for {cause}" for cause in Cause if batch.waiting_for(cause)),
+        f"{batch.held:,} held back" if batch.held else "",
+    ]
+    return " · ".join(filter(None, parts))
 
 
-def _has_not_started(stage: Stage, status: Status) -> bool:
-    return status is Status.QUEUED and stage is Stage.UPLOAD
+def _has_not_started(place: Place) -> bool:
+    return place.status is Status.QUEUED and place.stage is Stage.UPLOAD
 
 
-def _count_in_stage(batch: Snapshot, stage: Stage) -> int:
-    open_statuses = (Status.QUEUED, Status.RUNNING)
-    places = (place for place in batch.places if place.stage is stage and place.status in open_statuses)
-    return sum(place.count for place in places if not _has_not_started(place.stage, place.status))
+def _started_rows(batch: Snapshot) -> Counter[Stage]:
+    """The number of rows in progress in each stage."""
+    counts = Counter[Stage]()
+    for place in batch.places:
+        if place.status in {Status.QUEUED, Status.RUNNING} and not _has_not_started(place):
+            counts[place.stage] += place.count
+    return counts
 
 
-def _count_in_progress(batch: Snapshot) -> int:
-    return max(sum(_count_in_stage(batch, stage) for stage in Stage), len(batch.moving))
-
-
-def _holds(batch: Snapshot) -> list[str]:
-    return [hold_line(hold, batch.at) for hold in batch.holds]
-
-
-def hold_line(hold: Hold, now: datetime) -> str:
+def _hold_line(hold: Hold, now: datetime) -> str:
     """Why an account is held up, and until when."""
     if hold.until is None:
         return safe_line(hold.why)
     seconds = (hold.until - now).total_seconds()
-    goes_on = f"resumes in {seconds:.0f} s" if seconds < 600 else f"until {hold.until.astimezone():%d %b %H:%M}"
-    return f"{safe_line(hold.why)}; {goes_on}"
+    end = f"resumes in {seconds:.0f} s" if seconds < 600 else f"until {hold.until.astimezone():%d %b %H:%M}"
+    return f"{safe_line(hold.why)}; {end}"
 
 
 def _rows(rows: Sequence[RowInMotion], now: datetime, width: int) -> Table:
@@ -182,12 +178,9 @@ def _rows(rows: Sequence[RowInMotion], now: datetime, width: int) -> Table:
     grid.add_column(no_wrap=True, ratio=1)
     for row in rows:
         message = "" if row.words == f"{row.stage} begins" else safe_line(row.words)
-        cells = (str(row.row), safe_line(row.file or row.instruction), str(row.stage), _time_in(row, now), message)
+        time_in_stage = format_duration((now - row.since).total_seconds())
+        cells = (str(row.row), safe_line(row.file or row.instruction), str(row.stage), time_in_stage, message)
         styles = ("dim", "", "cyan" if row.status is Status.RUNNING else "dim", "dim", "")
         grid.add_row(*map(_line, cells, styles))
     grid.width = width
     return grid
-
-
-def _time_in(row: RowInMotion, now: datetime) -> str:
-    return format_duration((now - row.since).total_seconds())

@@ -2,29 +2,101 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from reelq.cli.views.lines import JsonLines, Lines
+import click
+
+from reelq.cli.views.text import print_json, progress_line, safe_line, title
+from reelq.job import FINAL, Stage, Status
 from reelq.store.db.engine import Store, is_unavailable
 from reelq.store.queries.batch_status import Snapshot, snapshot
-from reelq.store.queries.events import Cursor, RowEvent, events_after, newest_event
+from reelq.store.queries.events import RowEvent, events_after, newest_event
 
-LOOK_EVERY: Final = 1.0
+_LOOK_SECONDS: Final = 1.0
 _CONFIRM_SECONDS: Final = 0.2
 _LOOK_TIME_FACTOR: Final = 10
 """Wait ten times as long as a look has taken: looks at a huge batch are slow, and must not slow down the work."""
+_SHOWN_STARTS: Final = frozenset({Stage.UPLOAD, Stage.EDIT, Stage.DOWNLOAD})
+"""Stages whose start is shown. The others are short, or start again with every poll."""
+_SUMMARY_SECONDS: Final = 60.0
 
 
-class Show(AbstractContextManager[Any], Protocol):
+class Show(AbstractContextManager[Any]):
     """A way to show a batch."""
+
+    def __exit__(self, *_: object) -> None:
+        return
 
     def look(self, batch: Snapshot, events: Sequence[RowEvent]) -> None:
         """Show the state of the batch, and the events since the last look."""
+        raise NotImplementedError
 
     def say(self, message: str) -> None:
         """Show a message beside the batch."""
+        raise NotImplementedError
+
+
+class Lines(Show):
+    """Shows plain lines on stderr: what is new, and the progress of the batch at most once a minute."""
+
+    def __init__(self) -> None:
+        self._last_messages: dict[str, str] = {}
+        self._summary_at: float | None = None
+        self._last_line = ""
+
+    def look(self, batch: Snapshot, events: Sequence[RowEvent]) -> None:
+        for event in events:
+            if self._is_news(event):
+                click.echo(f"{event.at.astimezone():%H:%M:%S}  {_event_line(event)}", err=True)
+        now = batch.at.timestamp()
+        if self._summary_at is None or now - self._summary_at >= _SUMMARY_SECONDS:
+            self._summary_at = now
+            self._echo_once(progress_line(batch), f"{batch.at.astimezone():%H:%M:%S}  ")
+
+    def say(self, message: str) -> None:
+        self._echo_once(message)
+
+    def _echo_once(self, line: str, prefix: str = "") -> None:
+        """Print a line unless it was the last one."""
+        if line != self._last_line:
+            self._last_line = line
+            click.echo(prefix + line, err=True)
+
+    def _is_news(self, event: RowEvent) -> bool:
+        """Whether the event changes the row's state and does not repeat the row's last message."""
+        is_repeat = self._last_messages.get(event.job) == event.words
+        if event.after in FINAL:
+            self._last_messages.pop(event.job, None)
+            return True
+        is_minor_start = event.after == Status.RUNNING and event.stage not in _SHOWN_STARTS
+        if is_repeat or event.what == "progress" or is_minor_start:
+            return False
+        self._last_messages[event.job] = event.words
+        return True
+
+
+class JsonLines(Show):
+    """Shows every event as a line of JSON on stdout, and messages on stderr. The summary comes with the report."""
+
+    def __exit__(self, *_: object) -> None:
+        sys.stdout.flush()
+
+    def look(self, batch: Snapshot, events: Sequence[RowEvent]) -> None:
+        for event in events:
+            row = {"at": event.at.isoformat(), "job": event.job, "row": event.row, "id": event.name}
+            state = {"stage": str(event.stage), "status": event.after, "words": event.words}
+            print_json({"event": event.what, "batch": batch.id, **row, **state})
+
+    def say(self, message: str) -> None:
+        click.echo(message, err=True)
+
+
+def _event_line(event: RowEvent) -> str:
+    row = title(event.row, event.name, event.file or event.instruction)
+    end = f" {event.after}:" if event.after in FINAL else ""
+    return f"{row}  {event.stage}:{end} {safe_line(event.words)}"
 
 
 Reader = Callable[[Show], Snapshot | None]
@@ -41,44 +113,49 @@ def choose_view(*, as_json: bool = False) -> Show:
     return screen if screen.is_possible else Lines()
 
 
-def at_rest(batch: Snapshot) -> bool:
-    """Whether all rows have ended or wait for a person."""
-    return batch.at_rest
+def is_interactive() -> bool:
+    """Whether there is a person to ask, who sees the question."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def open_look(store: Store, batch_id: str) -> Reader:
+    """A function that reads a batch of a database, and shows it with the events from now on."""
+    with store.read() as session:
+        position = newest_event(session, batch_id)
+
+    def look(show: Show) -> Snapshot | None:
+        nonlocal position
+        try:
+            with store.read() as session:
+                batch = snapshot(session, batch_id, store.now(session))
+            more = True
+            while more:
+                with store.read() as session:
+                    page = events_after(session, batch_id, position)
+                show.look(batch, page.events)
+                position, more = page.mark, page.more
+        except Exception as error:
+            if not is_unavailable(error):
+                raise
+            show.say("the database does not respond; retrying")
+            return None
+        return batch
+
+    return look
 
 
 def follow(
-    store: Store,
-    batch_id: str,
-    show: Show,
-    *,
-    until: Callable[[Snapshot], bool] = at_rest,
-    also: Callable[[], object] = lambda: None,
-    since: Cursor | None = None,
-    every: float = LOOK_EVERY,
-) -> Snapshot:
-    """Show a batch of a database until it is over, and return its last state.
-
-    `also` is called after each look; an exception from it ends the show. Events after `since` are shown, by default
-    those from now on.
-    """
-    return follow_with(open_look(store, batch_id, since), show, until=until, also=also, every=every)
-
-
-def open_look(store: Store, batch_id: str, since: Cursor | None = None) -> Reader:
-    """A function that reads and shows a batch of a database."""
-    events = _Events(store, batch_id, since)
-    return lambda show: _look(store, batch_id, show, events)
-
-
-def follow_with(
     look: Reader,
     show: Show,
     *,
-    until: Callable[[Snapshot], bool] = at_rest,
+    until: Callable[[Snapshot], bool] = lambda batch: batch.at_rest,
     also: Callable[[], object] = lambda: None,
-    every: float = LOOK_EVERY,
+    every: float = _LOOK_SECONDS,
 ) -> Snapshot:
-    """Show a batch, read by `look`, until it is over, and return its last state."""
+    """Show a batch, read by `look`, until it is over, and return its last state.
+
+    `also` is called after each look; an exception from it ends the show.
+    """
     was_over = False
     with show:
         while True:
@@ -93,43 +170,3 @@ def follow_with(
             also()
             duration = time.monotonic() - start if batch else 0.0  # a timeout is no load on the database
             time.sleep(_CONFIRM_SECONDS if was_over else max(every, _LOOK_TIME_FACTOR * duration))
-
-
-def _look(store: Store, batch_id: str, show: Show, events: "_Events") -> Snapshot | None:
-    try:
-        with store.read() as session:
-            batch = snapshot(session, batch_id, store.now(session))
-        for chunk in events.news():
-            show.look(batch, chunk)
-    except Exception as error:
-        if not is_unavailable(error):
-            raise
-        show.say("the database does not respond; retrying")
-        return None
-    return batch
-
-
-class _Events:
-    """Reads the events of a batch as they become visible, each once."""
-
-    def __init__(self, store: Store, batch_id: str, since: Cursor | None) -> None:
-        self._store = store
-        self._batch_id = batch_id
-        if since is None:
-            with store.read() as session:
-                since = newest_event(session, batch_id)
-        self._mark = since
-
-    def news(self) -> Iterator[Sequence[RowEvent]]:
-        """Yield the events since the last call in chunks; at least one chunk, which may be empty."""
-        more = True
-        while more:
-            with self._store.read() as session:
-                chunk = events_after(session, self._batch_id, self._mark)
-            yield chunk.events
-            self._mark, more = chunk.mark, chunk.more
-
-
-def is_interactive() -> bool:
-    """Whether there is a person to ask, who sees the question."""
-    return sys.stdin.isatty() and sys.stderr.isatty()
