@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from reelq import skills
 from reelq.cli.views.text import format_time, plural
 from reelq.manifest.checks import DEFAULT_SKILL
-from reelq.manifest.rows import Row
+from reelq.manifest.columns import Row
 from reelq.settings import Settings
 from reelq.store.billing.spending import Estimate, estimate, estimate_rows
 from reelq.store.db.readonly import open_read_only

@@ -10,11 +10,11 @@ from typing import Final
 from reelq.errors import Fault, ManifestError
 from reelq.job import Route
 from reelq.manifest import output
-from reelq.manifest.columns import Table, column_of
+from reelq.manifest.columns import Row, Table, column_of
 from reelq.manifest.findings import Findings, Place, escape_surrogates
 from reelq.manifest.inputs import Facts, Files, LocalFiles, is_url
 from reelq.manifest.readers import decode, looks_like_json, read_delimited, read_jsonlines
-from reelq.manifest.rows import Row, RowReader
+from reelq.manifest.rows import RowReader
 from reelq.media import Kind, extension_of, kind_of
 from reelq.skills import Skill, Skills
 

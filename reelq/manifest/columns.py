@@ -1,4 +1,4 @@
-"""A manifest's columns, with their Chinese names and aliases, and the records by column."""
+"""A manifest's columns, with their Chinese names and aliases, the records by column, and the row that they make."""
 
 import difflib
 import re
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from reelq.job import Route
 from reelq.manifest.findings import Findings, Place, did_you_mean
 
 COLUMNS: Final = MappingProxyType(
@@ -22,10 +23,9 @@ COLUMNS: Final = MappingProxyType(
         "output": "输出",
     }
 )
-"""The columns with a meaning, each with its Chinese name, in the order of the documentation.
-
-Any other column is the user's own. The value of each column has its place in `rows.Row`.
-"""
+"""The columns with a meaning, each with its Chinese name, in the order of the documentation."""
+INTEGERS: Final = MappingProxyType({"priority": "For example 5 or -1; a higher number comes first"})
+"""The columns that hold whole numbers, by default 0, each with the hint for a wrong one."""
 _COLUMN_BY_NAME: Final = {name: column for column, chinese in COLUMNS.items() for name in (column, chinese)}
 _LIKELY_MEANINGS: Final = {
     **dict.fromkeys(("video", "clip", "path", "filename"), "file"),
@@ -51,6 +51,29 @@ class Record(Place):
 
     cells: Mapping[str, str]
     references: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of work, as the manifest asks for it."""
+
+    number: int
+    """Its position among the rows, from 1."""
+    line: int
+    """The line of the manifest on which it starts."""
+    id: str
+    file: str
+    instruction: str
+    references: tuple[str, ...]
+    skill: str
+    language: str
+    session: str
+    priority: int
+    output: str
+    """The result's path below the output folder; empty if the row has no result to download."""
+    route: Route
+    extra: Mapping[str, str]
+    """The user's own columns, in the manifest's order."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Turns one record into one row: validates every cell and reports every fault."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Final
@@ -10,7 +10,7 @@ from reelq import media
 from reelq.intent import language, route
 from reelq.job import Route
 from reelq.manifest import output
-from reelq.manifest.columns import COLUMNS, Record, control_character, nearest
+from reelq.manifest.columns import COLUMNS, INTEGERS, Record, Row, control_character, nearest
 from reelq.manifest.findings import Findings, did_you_mean
 from reelq.manifest.inputs import Facts, Files, is_url, url_name, url_problem
 from reelq.skills import Skills
@@ -21,29 +21,6 @@ _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,9}")
 _LANGUAGE: Final = re.compile(r"([A-Za-z]{2,3})((?:[-_][A-Za-z0-9]{2,8})*)")
 _TYPES_HINT: Final = "Accepted: " + " ".join(extension for kind in media.ACCEPTED.values() for extension in kind)
 _ROUTES_WITHOUT_RESULT: Final = frozenset({Route.UPLOAD, Route.STATUS, Route.CREDITS})
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row of work, as the manifest asks for it."""
-
-    number: int
-    """Its position among the rows, from 1."""
-    line: int
-    """The line of the manifest on which it starts."""
-    id: str
-    file: str
-    instruction: str
-    references: tuple[str, ...]
-    skill: str
-    language: str
-    session: str
-    priority: int
-    output: str
-    """The result's path below the output folder; empty if the row has no result to download."""
-    route: Route
-    extra: Mapping[str, str]
-    """The user's own columns, in the manifest's order."""
 
 
 @dataclass
@@ -85,10 +62,10 @@ class RowReader:
             skill=self._skill(record),
             language=self._language(record) or self._detect_language(instruction),
             session=cells.get("session", ""),
-            priority=self._integer(record, "priority", 0, "For example 5 or -1; a higher number comes first"),
             output="" if row_route in _ROUTES_WITHOUT_RESULT else self._output(record),
             route=row_route,
             extra={column: cells.get(column, "") for column in self.custom_columns},
+            **{column: self._integer(record, column) for column in INTEGERS},
         )
 
     def _check_text(self, record: Record, column: str, text: str) -> None:
@@ -136,12 +113,12 @@ class RowReader:
             self.findings.fault(record, "language", "this is not a language code", cell, "For example en, zh-CN or ja")
         return ""
 
-    def _integer(self, record: Record, column: str, default: int, hint: str) -> int:
-        cell = record.cells.get(column, str(default))
+    def _integer(self, record: Record, column: str) -> int:
+        cell = record.cells.get(column, "0")
         if _INTEGER.fullmatch(cell):
             return int(cell)
-        self.findings.fault(record, column, "this is not a whole number of at most nine digits", cell, hint)
-        return default
+        self.findings.fault(record, column, "this is not a whole number of at most nine digits", cell, INTEGERS[column])
+        return 0
 
     def _output(self, record: Record) -> str:
         cell = record.cells.get("output")

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import insert, update
 
 from reelq.job import Route, Status
-from reelq.manifest.rows import Row
+from reelq.manifest.columns import Row
 from reelq.results import write_results
 from reelq.store.db.engine import Store
 from reelq.store.db.models import Job

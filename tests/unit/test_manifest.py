@@ -13,8 +13,8 @@ from reelq.errors import ManifestError
 from reelq.job import Route
 from reelq.manifest import checks
 from reelq.manifest.checks import is_vague
+from reelq.manifest.columns import Row
 from reelq.manifest.inputs import LocalFiles
-from reelq.manifest.rows import Row
 from tests.unit.shelf import SKILLS, Shelf, check
 
 EXAMPLE = Path(__file__).parents[2] / "jobs.example.csv"

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, func, select
 
 from reelq.job import Route
-from reelq.manifest.rows import Row
+from reelq.manifest.columns import Row
 from reelq.store.billing.ledger import GENERATION_COST, USUAL_COST
 from reelq.store.db.engine import Transaction
 from reelq.store.db.models import Batch, CreditReading, Send

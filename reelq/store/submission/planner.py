@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from reelq.errors import SessionLost
 from reelq.job import FINAL, ROUTES, Cause, Route, Stage, Status
-from reelq.manifest.rows import Row
+from reelq.manifest.columns import Row
 from reelq.store.db.models import Batch, Job, Outcome, Send
 from reelq.store.db.statements import chunks
 from reelq.store.jobs.retries import retried_from

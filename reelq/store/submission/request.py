@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from reelq.errors import FileUnreadable
+from reelq.manifest.columns import Row
 from reelq.manifest.inputs import is_url
-from reelq.manifest.rows import Row
 
 
 class ContentHashes:
