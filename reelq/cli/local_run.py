@@ -11,7 +11,7 @@ import click
 
 from reelq.cli.backends.local import Deployment, NoWorkerWarning
 from reelq.cli.views.text import plural
-from reelq.cli.views.watch import choose_view, follow, open_look
+from reelq.cli.views.watch import choose_view, follow, open_reader
 from reelq.store.db.engine import Store
 from reelq.store.queries.batch_status import Snapshot, snapshot
 from worker.embedded import EmbeddedWorker
@@ -51,9 +51,9 @@ def handle_stop_signals(stop: Stop) -> Iterator[None]:
 
 def follow_to_end(local: Deployment, batch_id: str, stop: Stop, *, as_json: bool) -> None:
     """Show the batch until it is at rest. Without a broker, run its rows in this process meanwhile."""
-    show = choose_view(as_json=as_json)
+    view = choose_view(as_json=as_json)
     if not local.in_process:
-        follow(open_look(local.store, batch_id), show, also=NoWorkerWarning(local, batch_id))
+        follow(open_reader(local.store, batch_id), view, also=NoWorkerWarning(local, batch_id))
         return
     with local.store.read() as session:
         batch = snapshot(session, batch_id, local.store.now(session), shown=0)
@@ -61,14 +61,14 @@ def follow_to_end(local: Deployment, batch_id: str, stop: Stop, *, as_json: bool
         return
     process = stop.process = Process(local.settings)
     worker = EmbeddedWorker(process, min(local.settings.reelq_max_in_flight, batch.total), batch_id)
-    look = open_look(local.store, batch_id)  # shows the events from now on, also those of the start
+    read = open_reader(local.store, batch_id)  # shows the events from now on, also those of the start
     worker.start()
 
     def is_over(batch: Snapshot) -> bool:
         return batch.at_rest and (not batch.unfinished or process.has_looked_at_parked)
 
     try:
-        follow(look, show, until=is_over, also=OutageReport(process.executor.store))
+        follow(read, view, until=is_over, also=OutageReport(process.executor.store))
     except KeyboardInterrupt:
         if running := len(process.executor.hands.all()):
             wait = f"waiting up to {local.settings.reelq_stop_grace:g} s for {plural(running, 'row')} in progress"
@@ -86,7 +86,7 @@ class OutageReport:
     is_down: bool = False
 
     def __call__(self) -> None:
-        """Report a change. Called after each look at the batch."""
+        """Report a change. Called each time the batch is read."""
         message = self.store.outage(_OUTAGE_SECONDS)
         if message and not self.is_down:
             click.echo(

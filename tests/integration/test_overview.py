@@ -14,7 +14,7 @@ from reelq import skills
 from reelq.cli.backends.local import DatabaseDirectory
 from reelq.cli.targets import resolve, resolve_batch, resolve_job
 from reelq.cli.views.report import exit_code, summary_data
-from reelq.cli.views.watch import Show, follow, open_look
+from reelq.cli.views.watch import View, follow, open_reader
 from reelq.errors import CannotWrite, UnknownName
 from reelq.job import Cause, Route, Stage, Status
 from reelq.manifest import checks
@@ -177,8 +177,8 @@ def test_failures_and_waits_are_grouped_by_their_cause(made: Made) -> None:
     assert json.loads(json.dumps(summary_data(told)))["failed"] == 4
 
 
-class Kept(Show):
-    """A show that remembers, and has a row fail at each look."""
+class Kept(View):
+    """A view that remembers, and has a row fail at each update."""
 
     def __init__(self, store: Store, jobs: list[str]) -> None:
         self.store, self.jobs, self.closed = store, jobs, False
@@ -187,23 +187,23 @@ class Kept(Show):
     def __exit__(self, *_: object) -> None:
         self.closed = True
 
-    def look(self, batch: Snapshot, events: Sequence[RowEvent]) -> None:
+    def update(self, batch: Snapshot, events: Sequence[RowEvent]) -> None:
         self.told += [one.words for one in events]
         if self.jobs:
             with moment(self.store) as (session, now):
                 job = session.get_one(Job, self.jobs.pop(0))
                 move(session, Position.of(job), Status.FAILED, now, f"row {job.row} failed")
 
-    def say(self, message: str) -> None:
+    def notify(self, message: str) -> None:
         raise AssertionError(message)
 
 
 def test_following_ends_with_the_batch_and_tells_each_event_once(made: Made) -> None:
-    show = Kept(made.store, [made.put(row) for row in (1, 2, 3)])
-    last = follow(open_look(made.store, made.batch), show, every=0.01)
+    view = Kept(made.store, [made.put(row) for row in (1, 2, 3)])
+    last = follow(open_reader(made.store, made.batch), view, every=0.01)
     assert last.count(Status.FAILED) == 3
-    assert show.told == ["row 1 failed", "row 2 failed", "row 3 failed"]
-    assert show.closed
+    assert view.told == ["row 1 failed", "row 2 failed", "row 3 failed"]
+    assert view.closed
 
 
 def test_a_batch_is_named_by_id_manifest_or_last(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

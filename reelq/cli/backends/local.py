@@ -74,7 +74,7 @@ def open_deployment(settings: Settings | None = None, *, is_sandbox: bool = Fals
 
 
 class NoWorkerWarning:
-    """Warns once that no worker takes the rows of a batch, and how to start one. Called after each look at it."""
+    """Warns once that no worker takes the rows of a batch, and how to start one. Called each time it is read."""
 
     def __init__(self, local: Deployment, batch_id: str) -> None:
         self._local = local
@@ -158,14 +158,14 @@ class LocalQueue(Queue):
     @contextmanager
     def watching(self, batch_id: str) -> Iterator[Reader]:
         """Open a function that reads and shows a batch, and warns if nobody works on it."""
-        look, warn = watch.open_look(self._store, batch_id), NoWorkerWarning(self._local, batch_id)
+        read, warn = watch.open_reader(self._store, batch_id), NoWorkerWarning(self._local, batch_id)
 
-        def look_and_warn(show: watch.Show) -> Snapshot | None:
-            batch = look(show)
+        def read_and_warn(view: watch.View) -> Snapshot | None:
+            batch = read(view)
             warn()
             return batch
 
-        yield look_and_warn
+        yield read_and_warn
 
     def write_results(self, batch_id: str, file: TextIO, form: Form) -> None:
         file.writelines(result_lines(self._store, batch_id, form))

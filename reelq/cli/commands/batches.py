@@ -124,8 +124,8 @@ def watch(batch: str, as_json: bool, api: str | None, sandbox: bool) -> None:
             return snapshot.at_rest or (queue.in_process and not snapshot.tended)
 
         try:
-            with queue.watching(resolved.batch_id) as look:
-                follow(look, choose_view(as_json=as_json), until=is_over)
+            with queue.watching(resolved.batch_id) as read:
+                follow(read, choose_view(as_json=as_json), until=is_over)
         except KeyboardInterrupt:
             click.echo("Stopped watching; the batch continues.", err=True)
             sys.exit(INTERRUPTED)

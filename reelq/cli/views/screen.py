@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reelq.cli.views.text import format_duration, progress_line, rough_duration, safe_line
-from reelq.cli.views.watch import Show
+from reelq.cli.views.watch import View
 from reelq.job import Cause, Stage, Status
 from reelq.store.db.models import BatchState
 from reelq.store.queries.batch_status import Hold, Place, RowInMotion, Snapshot
@@ -28,8 +28,8 @@ _SPARE_COLUMNS: Final = 3
 """Columns left empty, so that the ^C that a terminal echoes after the last line does not wrap."""
 
 
-class Screen(Show):
-    """A view on stderr that is redrawn at each look and removed at the end."""
+class Screen(View):
+    """A view on stderr that is redrawn at each update and removed at the end."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True, highlight=False, markup=False, emoji=False)
@@ -51,7 +51,7 @@ class Screen(Show):
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
-    def look(self, batch: Snapshot, events: Sequence[RowEvent]) -> None:
+    def update(self, batch: Snapshot, events: Sequence[RowEvent]) -> None:
         """Redraw the view. The events are not needed: each row shows its last one."""
         if self._console.size != self._size:
             # The terminal has rewrapped our lines, so their position is unknown.
@@ -61,8 +61,8 @@ class Screen(Show):
         self._live.update(view(batch, self._pace, *self._size), refresh=True)
         self._last_message = ""
 
-    def say(self, message: str) -> None:
-        """Show a message in place of the view, until the next look."""
+    def notify(self, message: str) -> None:
+        """Show a message in place of the view, until the next update."""
         if message != self._last_message:
             self._last_message = message
             self._live.update(_line(message), refresh=True)
@@ -75,7 +75,7 @@ class Pace:
         self._measures: deque[tuple[datetime, int]] = deque()
 
     def note(self, batch: Snapshot) -> None:
-        """Record a look at the batch."""
+        """Record how far the batch is."""
         self._measures.append((batch.at, batch.ended))
         while (batch.at - self._measures[0][0]).total_seconds() > _MEASURED_SECONDS:
             self._measures.popleft()

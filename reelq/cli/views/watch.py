@@ -14,31 +14,31 @@ from reelq.store.db.engine import Store, is_unavailable
 from reelq.store.queries.batch_status import Snapshot, snapshot
 from reelq.store.queries.events import RowEvent, events_after, newest_event
 
-_LOOK_SECONDS: Final = 1.0
+_READ_SECONDS: Final = 1.0
 _CONFIRM_SECONDS: Final = 0.2
-_LOOK_TIME_FACTOR: Final = 10
-"""Wait ten times as long as a look has taken: looks at a huge batch are slow, and must not slow down the work."""
+_READ_TIME_FACTOR: Final = 10
+"""Wait ten times as long as a read has taken: reads of a huge batch are slow, and must not slow down the work."""
 _SHOWN_STARTS: Final = frozenset({Stage.UPLOAD, Stage.EDIT, Stage.DOWNLOAD})
 """Stages whose start is shown. The others are short, or start again with every poll."""
 _SUMMARY_SECONDS: Final = 60.0
 
 
-class Show(AbstractContextManager[Any]):
+class View(AbstractContextManager[Any]):
     """A way to show a batch."""
 
     def __exit__(self, *_: object) -> None:
         return
 
-    def look(self, batch: Snapshot, events: Sequence[RowEvent]) -> None:
-        """Show the state of the batch, and the events since the last look."""
+    def update(self, batch: Snapshot, events: Sequence[RowEvent]) -> None:
+        """Show the state of the batch, and the events since the last update."""
         raise NotImplementedError
 
-    def say(self, message: str) -> None:
+    def notify(self, message: str) -> None:
         """Show a message beside the batch."""
         raise NotImplementedError
 
 
-class Lines(Show):
+class Lines(View):
     """Shows plain lines on stderr: what is new, and the progress of the batch at most once a minute."""
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class Lines(Show):
         self._summary_at: float | None = None
         self._last_line = ""
 
-    def look(self, batch: Snapshot, events: Sequence[RowEvent]) -> None:
+    def update(self, batch: Snapshot, events: Sequence[RowEvent]) -> None:
         for event in events:
             if self._is_news(event):
                 click.echo(f"{event.at.astimezone():%H:%M:%S}  {_event_line(event)}", err=True)
@@ -55,7 +55,7 @@ class Lines(Show):
             self._summary_at = now
             self._echo_once(progress_line(batch), f"{batch.at.astimezone():%H:%M:%S}  ")
 
-    def say(self, message: str) -> None:
+    def notify(self, message: str) -> None:
         self._echo_once(message)
 
     def _echo_once(self, line: str, prefix: str = "") -> None:
@@ -77,19 +77,19 @@ class Lines(Show):
         return True
 
 
-class JsonLines(Show):
+class JsonLines(View):
     """Shows every event as a line of JSON on stdout, and messages on stderr. The summary comes with the report."""
 
     def __exit__(self, *_: object) -> None:
         sys.stdout.flush()
 
-    def look(self, batch: Snapshot, events: Sequence[RowEvent]) -> None:
+    def update(self, batch: Snapshot, events: Sequence[RowEvent]) -> None:
         for event in events:
             row = {"at": event.at.isoformat(), "job": event.job, "row": event.row, "id": event.name}
             state = {"stage": str(event.stage), "status": event.after, "words": event.words}
             print_json({"event": event.what, "batch": batch.id, **row, **state})
 
-    def say(self, message: str) -> None:
+    def notify(self, message: str) -> None:
         click.echo(message, err=True)
 
 
@@ -99,11 +99,11 @@ def _event_line(event: RowEvent) -> str:
     return f"{row}  {event.stage}:{end} {safe_line(event.words)}"
 
 
-Reader = Callable[[Show], Snapshot | None]
+Reader = Callable[[View], Snapshot | None]
 """Reads a batch and shows it with the events since the last call. Returns None, and says so, if nobody answers."""
 
 
-def choose_view(*, as_json: bool = False) -> Show:
+def choose_view(*, as_json: bool = False) -> View:
     """JSON Lines if asked for, else a live view on a terminal and plain lines otherwise."""
     if as_json:
         return JsonLines()
@@ -118,12 +118,12 @@ def is_interactive() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def open_look(store: Store, batch_id: str) -> Reader:
+def open_reader(store: Store, batch_id: str) -> Reader:
     """A function that reads a batch of a database, and shows it with the events from now on."""
     with store.read() as session:
         position = newest_event(session, batch_id)
 
-    def look(show: Show) -> Snapshot | None:
+    def read(view: View) -> Snapshot | None:
         nonlocal position
         try:
             with store.read() as session:
@@ -132,41 +132,41 @@ def open_look(store: Store, batch_id: str) -> Reader:
             while more:
                 with store.read() as session:
                     page = events_after(session, batch_id, position)
-                show.look(batch, page.events)
+                view.update(batch, page.events)
                 position, more = page.mark, page.more
         except Exception as error:
             if not is_unavailable(error):
                 raise
-            show.say("the database does not respond; retrying")
+            view.notify("the database does not respond; retrying")
             return None
         return batch
 
-    return look
+    return read
 
 
 def follow(
-    look: Reader,
-    show: Show,
+    read: Reader,
+    view: View,
     *,
     until: Callable[[Snapshot], bool] = lambda batch: batch.at_rest,
     also: Callable[[], object] = lambda: None,
-    every: float = _LOOK_SECONDS,
+    every: float = _READ_SECONDS,
 ) -> Snapshot:
-    """Show a batch, read by `look`, until it is over, and return its last state.
+    """Show a batch until it is over, and return its last state.
 
-    `also` is called after each look; an exception from it ends the show.
+    `also` is called each time after `read`; an exception from it ends the view.
     """
     was_over = False
-    with show:
+    with view:
         while True:
             start = time.monotonic()
-            batch = look(show)
+            batch = read(view)
             if batch:
-                # A look can fall between two transactions of a worker. So if rows are unfinished, the batch counts
-                # as over only when two looks in a row find it so.
+                # A read can fall between two transactions of a worker. So if rows are unfinished, the batch counts
+                # as over only when two in a row find it so.
                 if until(batch) and (was_over or not batch.unfinished):
                     return batch
                 was_over = until(batch)
             also()
             duration = time.monotonic() - start if batch else 0.0  # a timeout is no load on the database
-            time.sleep(_CONFIRM_SECONDS if was_over else max(every, _LOOK_TIME_FACTOR * duration))
+            time.sleep(_CONFIRM_SECONDS if was_over else max(every, _READ_TIME_FACTOR * duration))

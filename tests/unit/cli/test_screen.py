@@ -90,7 +90,7 @@ def test_the_view_is_gone_at_the_end_even_where_it_breaks_off(height: int) -> No
 
     def break_off() -> None:
         with Screen(console) as screen:
-            screen.look(snapshot(), [])
+            screen.update(snapshot(), [])
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

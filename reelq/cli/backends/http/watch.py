@@ -12,7 +12,7 @@ import httpx
 from httpx_sse import EventSource, ServerSentEvent, SSEError
 
 from reelq.cli.backends.http.client import Service, parse
-from reelq.cli.views.watch import Reader, Show
+from reelq.cli.views.watch import Reader, View
 from reelq.errors import ReelqError, ServiceAway
 from reelq.store.queries.batch_status import QUIET_SECONDS, Snapshot
 from reelq.store.queries.events import RowEvent
@@ -34,21 +34,21 @@ def watching(service: Service, batch_id: str, ask: Callable[[], Snapshot]) -> It
     stream = _Stream(service, batch_id)
     idle_warning = _IdleWarning()
 
-    def look(show: Show) -> Snapshot | None:
+    def read(view: View) -> Snapshot | None:
         try:
             batch = ask()
         except ServiceAway as unavailable:
-            show.say(f"{unavailable}; retrying")
+            view.notify(f"{unavailable}; retrying")
             return None
         if batch.at_rest:
             stream.ended.wait(_LAST_EVENTS_SECONDS)
-        show.look(batch, stream.news())
+        view.update(batch, stream.news())
         idle_warning.note(batch)
         return batch
 
     threading.Thread(target=stream.read, name="reelq events", daemon=True).start()
     try:
-        yield look
+        yield read
     finally:
         stream.stopped.set()
 
@@ -113,7 +113,7 @@ class _IdleWarning:
         self._has_warned = False
 
     def note(self, batch: Snapshot) -> None:
-        """Record another look at the batch."""
+        """Record the state of the batch."""
         now = time.monotonic()
         self._since = (self._since or now) if batch.moving_count and not batch.tended else None
         if self._since is not None and now - self._since > QUIET_SECONDS and not self._has_warned:
