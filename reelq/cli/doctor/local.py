@@ -30,7 +30,6 @@ from reelq.store.queries.account import check_key
 
 _ENOUGH_GB: Final = 2
 _GB: Final = 1_000_000_000
-_OLDEST_PYTHON: Final = (3, 11)
 _ENCODER_SECONDS: Final = 5
 _SKEW_SECONDS: Final = 60
 _NETWORK_TYPES: Final = ("nfs", "cifs", "smb", "9p", "fuse.sshfs", "afs", "ceph", "glusterfs")
@@ -41,12 +40,9 @@ _TEST_PREFIXES: Final = ("REELQ_TEST_", "REELQ_PROVE")
 
 
 def check_python(_context: CheckContext) -> Iterator[Finding]:
-    """Check the version of Python, and report that of reelq."""
-    description = f"reelq {version('reelq')} with Python {platform.python_version()} on {platform.system()}"
-    if sys.version_info < _OLDEST_PYTHON:
-        yield wrong("python", description, "reelq needs Python 3.11 or newer: recreate the environment with it.")
-    else:
-        yield ok("python", f"{description} ({sys.executable})")
+    """Report the versions of reelq and Python. An older Python can't import reelq at all."""
+    python = f"Python {platform.python_version()} on {platform.system()} ({sys.executable})"
+    yield ok("python", f"reelq {version('reelq')} with {python}")
 
 
 def check_folders(context: CheckContext) -> Iterator[Finding]:
