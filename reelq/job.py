@@ -92,6 +92,11 @@ USER_CAUSES: Final = frozenset({Cause.CREDITS, Cause.PLAN, Cause.TOKEN, Cause.PA
 """The causes that a user can resolve. A row that waits for another row continues by itself."""
 
 
+def start_message(stage: Stage) -> str:
+    """The message of the event that the stage has started, which adds nothing to the stage itself."""
+    return f"{stage} begins"
+
+
 def starting_stage(route: Route) -> Stage:
     """The first stage of a route."""
     return ROUTES[route][0]

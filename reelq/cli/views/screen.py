@@ -14,7 +14,7 @@ from rich.text import Text
 
 from reelq.cli.views.text import format_duration, progress_line, rough_duration, safe_line
 from reelq.cli.views.watch import View
-from reelq.job import Cause, Stage, Status
+from reelq.job import Cause, Stage, Status, start_message
 from reelq.store.db.models import BatchState
 from reelq.store.queries.batch_status import Hold, Place, RowInMotion, Snapshot
 from reelq.store.queries.events import RowEvent
@@ -177,7 +177,7 @@ def _rows(rows: Sequence[RowInMotion], now: datetime, width: int) -> Table:
     grid.add_column(justify="right", no_wrap=True)
     grid.add_column(no_wrap=True, ratio=1)
     for row in rows:
-        message = "" if row.words == f"{row.stage} begins" else safe_line(row.words)
+        message = "" if row.words == start_message(row.stage) else safe_line(row.words)
         time_in_stage = format_duration((now - row.since).total_seconds())
         cells = (str(row.row), safe_line(row.file or row.instruction), str(row.stage), time_in_stage, message)
         styles = ("dim", "", "cyan" if row.status is Status.RUNNING else "dim", "dim", "")

@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 from sqlalchemy import Select, Table, bindparam, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from reelq.job import FINAL, ROUTES, Cause, Stage, Status, starting_stage
+from reelq.job import FINAL, ROUTES, Cause, Stage, Status, start_message, starting_stage
 from reelq.store.billing.accounts import AccountView
 from reelq.store.db.engine import SKEW, Transaction
 from reelq.store.db.models import Account, Batch, BatchState, Job
@@ -49,7 +49,7 @@ def claim_in_one_statement(
     if connection.dialect.name != "postgresql":
         return None
     event_values = event_parameters(
-        now, str(Status.RUNNING), run, stage, Status.QUEUED, Status.RUNNING, f"{stage} begins"
+        now, str(Status.RUNNING), run, stage, Status.QUEUED, Status.RUNNING, start_message(stage)
     )
     where = {"claimed_id": job_id, "expected_run": run, "expected_stage": stage, "now": now, "due": due}
     values = {"lease_end": until, "claimant": worker}
@@ -188,7 +188,7 @@ def claim(
         at,
         Status.RUNNING,
         now,
-        f"{stage} begins",
+        start_message(stage),
         lease_until=later(now, lease.seconds),
         worker=lease.worker,
         started_at=started,

@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from reelq.cli.views.screen import Pace, Screen, view
-from reelq.job import Cause, Stage, Status
+from reelq.job import Cause, Stage, Status, start_message
 from reelq.store.db.models import BatchState
 from reelq.store.queries.batch_status import Hold, Place, RowInMotion, Snapshot
 
@@ -60,16 +60,18 @@ def test_it_fits_the_terminal_whatever_its_size(width: int, height: int) -> None
 def test_it_says_how_far_it_is_what_each_row_in_motion_does_and_what_holds_the_account_up() -> None:
     polled = moving(12, stage=Stage.POLL, status=Status.QUEUED, file="")
     written = moving(15, words="[red]\x1b[2J[/red] :smile:", file="[b]x.mp4")  # by others: text, and no markup
+    started = moving(21, words=start_message(Stage.EDIT))  # which the stage says already
     hold = Hold(None, "the service asks for fewer requests (429)", NOW + timedelta(seconds=12))
-    lines = shown(snapshot(moving=(moving(3), polled, written), holds=(hold,)), 120, 20)
+    lines = shown(snapshot(moving=(moving(3), polled, written, started), holds=(hold,)), 120, 20)
     text = "\n".join(lines)
     assert "jobs.csv  10 of 100 rows done, 2 failed, 600 credits" in lines[0]
     assert "12 %" in lines[1]
     assert "48 not started · 40 edit" in text
     assert any(line.split() == ["3", "beach.mp4", "edit", "1:23", "the", "agent", "works"] for line in lines)
     assert any(line.split()[:4] == ["12", "Trim", "it", "poll"] for line in lines)
+    assert any(line.split() == ["21", "beach.mp4", "edit", "1:23"] for line in lines)
     assert re.search(r"15 +\[b\]x\.mp4 .*\[red\]\\x1b\[2J\[/red\] :smile:", text)
-    assert "… 37 more in progress" in text
+    assert "… 36 more in progress" in text
     assert "fewer requests (429); resumes in 12 s" in text
 
 
