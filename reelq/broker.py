@@ -118,9 +118,9 @@ class Dispatch:
         self._store = store
         self._batch_id = batch_id
 
-    def due(self, session: Transaction, now: datetime, *, looks: bool = True) -> Due:
-        """Jobs that are due, marked as published: to be sent after the commit. Polls only if `looks` is true."""
-        return due(session, now, AT_ONCE, self._batch_id, looks=looks)
+    def due(self, session: Transaction, now: datetime, *, polls: bool = True) -> Due:
+        """Jobs that are due, marked as published: to be sent after the commit. Polls only if `polls` is true."""
+        return due(session, now, AT_ONCE, self._batch_id, polls=polls)
 
     def admit(self, session: Transaction, now: datetime) -> list[Message]:
         """Admit the jobs that there is room for, marked as published too."""

@@ -1,8 +1,9 @@
-"""The vocabulary of a job: stages, routes, statuses, and the transitions between statuses."""
+"""The vocabulary of a job: stages, routes, statuses, the transitions between them, and a job as a worker has it."""
 
 from enum import StrEnum
+from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 
 class Stage(StrEnum):
@@ -100,3 +101,79 @@ def start_message(stage: Stage) -> str:
 def starting_stage(route: Route) -> Stage:
     """The first stage of a route."""
     return ROUTES[route][0]
+
+
+class ClaimedJob(NamedTuple):
+    """The columns of a job and its batch that a worker needs. Each one costs time in every claim."""
+
+    id: str
+    batch_id: str
+    account_id: str
+    owner: str
+    row: int
+    key: str
+    file: str
+    references: list[str]
+    inputs: list[str]
+    language: str
+    skill: str
+    output: str
+    """The finished file's path below the batch's folder, or its name if it goes to storage."""
+    route: Route
+    after_id: str | None
+    """The row before it in its session, which holds that row's files and edits too."""
+    same_as: str | None
+    run: int
+    attempts: int
+    looks: int
+    follow_ups: int
+    resend: bool
+    upload_baseline: str
+    remote_session_id: str
+    remote_task_id: str
+    remote_user_id: str
+    remote_render_id: str
+    renders: int
+    result_url: str
+    changes: list[str]
+    source: str
+    """The folder of the batch's files."""
+    out: str
+    """The folder of the batch's results; empty if they go to storage."""
+
+    @property
+    def result(self) -> Path | None:
+        """Where the finished file goes, or None if it goes to storage."""
+        return Path(self.out, self.output) if self.out else None
+
+    @property
+    def part(self) -> Path | None:
+        """Where an incomplete download is kept. None if the result goes to storage, which has a scratch folder."""
+        return self.result and self.result.with_name(f"{self.result.name}.part")
+
+    @property
+    def remote_session(self) -> str:
+        """The remote session's id. Every stage after the upload has one."""
+        if not self.remote_session_id:
+            raise ValueError(f"{self.id} has no session yet")
+        return self.remote_session_id
+
+    @property
+    def takes_a_result(self) -> bool:
+        """Whether another row has the same inputs and instruction, so that its result can be reused."""
+        return self.same_as not in {None, self.id}
+
+
+class OpenSend(NamedTuple):
+    """A decision to send an instruction, recorded before the request goes out. Its outcome is not known yet."""
+
+    id: int
+    text: str
+    baseline: dict[str, Any] | None
+    fingerprint: str
+    ended_well: bool = False
+    reply: str = ""
+    agent_error: str = ""
+    reads: int = 0
+    read_fingerprint: str = ""
+    seconds_since: float = 0.0

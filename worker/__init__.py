@@ -10,7 +10,7 @@ held_jobs.py      the jobs that this process holds under a lease
 maintenance.py    renews leases, reschedules lost jobs, publishes due work, reads costs, deletes old data
 render_poller.py  polls many exports at once, without Celery tasks
 webhooks.py       sends webhook deliveries
-process.py        puts a worker process together; embedded.py runs one inside `reelq run`
+process.py        puts a worker together: a process of its own, or inside `reelq run`
 consumer.py       Celery's consumer, hardened against broker outages and malformed messages
 celery.py, flowerconfig.py, flower_access.py  entry points and configuration for `celery -A worker` and Flower
 metrics.py, repeat.py  Prometheus metrics; a thread that runs a function periodically

@@ -13,23 +13,20 @@ from pathlib import Path
 from typing import Final
 
 from reelq import logs, skills
-from reelq.errors import FileUnreadable, RateLimited, ReelqError, TokenQuota
-from reelq.job import Stage, stage_after
+from reelq.errors import RateLimited, ReelqError, TokenQuota
+from reelq.job import ClaimedJob, Stage, stage_after
 from reelq.manifest import checks
-from reelq.manifest.inputs import is_url
 from reelq.nemo.client import Remote, request_token
 from reelq.nemo.transport import open_http
-from reelq.nemo.types import Grant, Session
+from reelq.nemo.types import Grant
 from reelq.settings import Settings
-from reelq.storage import Storage
-from reelq.store import assets
 from reelq.store.billing import accounts, ledger, token_store
 from reelq.store.db.engine import Store, is_unavailable
 from reelq.store.db.vault import Vault
 from reelq.store.jobs import claims, completion, leases, parked
 from reelq.store.jobs.claims import Claimed, Lease, NotClaimed
 from reelq.store.jobs.transitions import StaleMove
-from worker.context import Cancelled, Job, JobReleased, NotYet, Receipt, StageContext
+from worker.context import Cancelled, JobReleased, NotYet, Receipt, StageContext
 from worker.db_context import DatabaseContext
 from worker.held_jobs import HeldJob, HeldJobs
 from worker.metrics import Metrics
@@ -44,7 +41,7 @@ from worker.stages.upload import upload
 from worker.stages.verify import verify
 
 log = logging.getLogger(__name__)
-STAGES: Final[dict[Stage, Callable[[Job, StageContext], Receipt | NotYet]]] = {
+STAGES: Final[dict[Stage, Callable[[ClaimedJob, StageContext], Receipt | NotYet]]] = {
     Stage.UPLOAD: upload,
     Stage.EDIT: edit,
     Stage.VERIFY: verify,
@@ -61,13 +58,12 @@ class Executor:
     def __init__(self, store: Store, vault: Vault, settings: Settings, home: Path | None = None) -> None:
         self.store = store
         self.settings = settings
-        self.hands = HeldJobs(settings.reelq_lease_seconds)
+        self.held_jobs = HeldJobs(settings.reelq_lease_seconds)
         self.metrics = Metrics()
-        self.metrics.in_hand.set_function(lambda: len(self.hands.all()))
+        self.metrics.in_hand.set_function(lambda: len(self.held_jobs.all()))
         self.skills = skills.load([settings.reelq_data_dir / "skills"])
         self.http = open_http(settings)
         self.recorder = Recorder(store, vault, settings, home)
-        self._storage = Storage.of(settings)
         self.vault = vault
         self._home = home or Path.home()
         self._tokens: dict[str, token_store.StoreTokens] = {}
@@ -80,36 +76,34 @@ class Executor:
         """Start the thread that renews the leases of this process. Further calls do nothing."""
         with self._leases_lock:
             if self._lease_thread is None:
-                every = self.hands.lease_seconds / 4
-                self._lease_thread = repeat(
-                    "leases", self.metrics.noted("leases", self._renew_leases), every, self._closed
-                )
+                every = self.held_jobs.lease_seconds / 4
+                self._lease_thread = repeat("leases", self._renew_leases, every, self._closed, self.metrics)
 
     def _renew_leases(self) -> None:
-        held = {job.job_id: job for job in self.hands.all()}
+        held = {job.job_id: job for job in self.held_jobs.all()}
         began = time.monotonic()
         runs = {job_id: job.run for job_id, job in held.items()}
         with self.store.write(urgent=True) as session:
             now = self.store.now(session)
-            still_held = leases.renew(session, now, self.hands.worker, runs, self.hands.lease_seconds)
-        self.hands.renewed(held, still_held, began)
+            still_held = leases.renew(session, now, self.held_jobs.worker, runs, self.held_jobs.lease_seconds)
+        self.held_jobs.renewed(held, still_held, began)
 
     def run(self, stage: Stage, job_id: str, run: int, *, chained: bool) -> Ended | None:
         """Handle one message. Return how its stage ended, or None if there was nothing to do.
 
         With `chained`, Celery publishes the next stage's message when this one succeeds.
         """
-        with logs.log_context(job=job_id, stage=stage, run=run, worker=self.hands.worker):
+        with logs.log_context(job=job_id, stage=stage, run=run, worker=self.held_jobs.worker):
             return self._handle(stage, job_id, run, chained=chained)
 
     def _handle(self, stage: Stage, job_id: str, run: int, *, chained: bool) -> Ended | None:
-        if self.hands.stopping.is_set():
+        if self.held_jobs.stopping.is_set():
             self.metrics.messages.labels(stage, "stopping").inc()
             with self.store.write() as session:
                 completion.republish(session, job_id, run, stage)
             return None
         if self._lease_thread is None:
-            self.keep_leases()  # a forked pool process has a executor of its own, without this thread
+            self.keep_leases()  # a forked pool process has an executor of its own, without this thread
         claimed_at = time.monotonic()
         try:
             claimed = self._claim(stage, job_id, run)
@@ -119,13 +113,12 @@ class Executor:
             logs.warn_unavailable(log, "database", "The message will be published again later.")
             self.metrics.messages.labels(stage, "away").inc()
             return None
-        self.metrics.messages.labels(
-            stage, claimed.name.lower() if isinstance(claimed, NotClaimed) else "performed"
-        ).inc()
         if isinstance(claimed, NotClaimed):
+            self.metrics.messages.labels(stage, claimed.name.lower()).inc()
             log.debug("Nothing to do: %s", claimed)
             return Ended(StageResult.DONE, next_is_due=True) if claimed is NotClaimed.PASSED else None
-        with logs.log_context(batch=claimed.job.batch_id), self.hands.holding(job_id, run, claimed_at) as held:
+        self.metrics.messages.labels(stage, "performed").inc()
+        with logs.log_context(batch=claimed.job.batch_id), self.held_jobs.holding(job_id, run, claimed_at) as held:
             ended = self._run_stage(claimed, held)
         following = stage_after(claimed.job.route, stage)
         if ended and ended.next_is_due and following and not chained:
@@ -136,7 +129,7 @@ class Executor:
         return ended
 
     def _claim(self, stage: Stage, job_id: str, run: int) -> Claimed | NotClaimed:
-        lease = Lease(self.hands.worker, self.settings.reelq_lease_seconds)
+        lease = Lease(self.held_jobs.worker, self.settings.reelq_lease_seconds)
         try:
             if not self.store.is_sqlite:
                 with self.store.alone() as session:
@@ -149,42 +142,38 @@ class Executor:
             return NotClaimed.STALE
 
     def _run_stage(self, claimed: Claimed, held: HeldJob) -> Ended | None:
-        began = time.monotonic()
+        stage, began = claimed.at.stage, time.monotonic()
         try:
             outcome = self._call_stage(claimed, held)
-            ended = self._record(lambda: self.recorder.record(claimed, outcome), held)
+            ended = self._record(claimed, outcome, held)
         except (JobReleased, StaleMove) as why:
             self.metrics.lost.inc(isinstance(why, StaleMove) or held.is_over)
-            log.info("Released %s in %s, run %s", held.job_id, claimed.at.stage, held.run)
-            self.metrics.told_of(claimed.at.stage, StageResult.LET_GO, time.monotonic() - began)
-            if self.hands.must_let_go.is_set():
-                self._release({held.job_id: held.run})  # it may have been claimed after `release_all` ran
+            log.info("Released %s in %s, run %s", held.job_id, stage, held.run)
+            self.metrics.record_stage(stage, StageResult.LET_GO, time.monotonic() - began)
+            if self.held_jobs.must_release.is_set():
+                # The process may have released its jobs before this one was claimed. If not, this changes nothing.
+                self._release({held.job_id: held.run})
             return None
-        self._report(claimed, outcome, ended, time.monotonic() - began)
-        return ended
-
-    def _report(self, claimed: Claimed, outcome: object, ended: Ended, seconds: float) -> None:
-        """Write the outcome to the log and the metrics."""
-        stage = claimed.at.stage
+        seconds = time.monotonic() - began
         if isinstance(outcome, RateLimited):
             self.metrics.limited.labels(stage).inc()
         level = logging.DEBUG if ended.result is StageResult.NOT_YET else logging.INFO
         message = f": {ended.message}" if ended.message else ""
         log.log(level, "%s in %.1f s%s", ended.result.replace("_", " "), seconds, message)
         last = stage_after(claimed.job.route, stage) is None
-        self.metrics.told_of(stage, ended.result, seconds, code=ended.code, last=last)
+        self.metrics.record_stage(stage, ended.result, seconds, code=ended.code, last=last)
+        return ended
 
     def _call_stage(self, claimed: Claimed, held: HeldJob) -> Receipt | NotYet | Exception:
         """Run the stage. Return its receipt, or the exception that it raised."""
         try:
-            desk = self._desk(claimed, held)
-            desk.check()
-            return STAGES[claimed.at.stage](self._job(claimed), desk)
+            remote = self.remote(claimed.account.id, claimed.job.skill)
+            context = DatabaseContext(self.store, self.settings, remote, claimed, lambda: self.held_jobs.check(held))
+            context.check()
+            return STAGES[claimed.at.stage](claimed.job, context)
         except (JobReleased, StaleMove):
             raise
-        except Cancelled as cancelled:
-            return cancelled
-        except ReelqError as error:
+        except (Cancelled, ReelqError) as error:
             return error
         except Exception as error:  # a bug fails the row with a message, and the worker goes on
             if is_unavailable(error):
@@ -193,12 +182,12 @@ class Executor:
             log.exception("Internal error")
             return error
 
-    def _record(self, act: Callable[[], Ended], held: HeldJob) -> Ended:
+    def _record(self, claimed: Claimed, outcome: Receipt | NotYet | Exception, held: HeldJob) -> Ended:
         """Record the outcome. Retry while the database is unavailable, because the outcome is stored nowhere else."""
         wait, longest = _RETRY_WAIT
         while True:
             try:
-                return act()
+                return self.recorder.record(claimed, outcome)
             except Exception as error:
                 if not is_unavailable(error) or held.lost:
                     raise
@@ -206,12 +195,6 @@ class Executor:
                     logs.warn_unavailable(log, "database", "The outcome will be recorded later.")
             time.sleep(wait * random.uniform(0.5, 1))
             wait = min(wait * 2, longest)
-
-    def _desk(self, claimed: Claimed, held: HeldJob) -> DatabaseContext:
-        remote = self.remote(claimed.account.id, claimed.job.skill)
-        return DatabaseContext(
-            self.store, self.settings, remote, claimed.at, claimed.account.id, lambda: self.hands.check(held)
-        )
 
     def _token_store(self, account_id: str, attribution: dict[str, str]) -> token_store.StoreTokens:
         def ask(client_id: str) -> Grant:
@@ -225,58 +208,11 @@ class Executor:
 
         if account_id not in self._tokens:
             wait = self.settings.reelq_rate_limit_wait
-            self._tokens[account_id] = token_store.StoreTokens(self.store, self.vault, account_id, ask, quota_wait=wait)
+            tokens = token_store.StoreTokens(self.store, self.vault, account_id, ask, quota_wait=wait)
+            self._tokens[account_id] = tokens
         return self._tokens[account_id]
 
-    def _job(self, claimed: Claimed) -> Job:
-        row, batch = claimed.job, claimed.batch
-        paths, names = self._files(claimed)
-        shares_session = bool(row.after_id)
-        session = Session(row.remote_session_id, row.remote_task_id, row.remote_user_id)
-        return Job(
-            id=row.id,
-            row=row.row,
-            run=claimed.at.run,
-            stage=row.stage,
-            route=row.route,
-            instruction=row.instruction,
-            language=row.language,
-            paths=paths,
-            urls=tuple(name for name in (row.file, *row.references) if name and is_url(name)),
-            result=Path(batch.out, row.output) if batch.out else None,
-            session=session if row.remote_session_id else None,
-            shares_session=shares_session,
-            upload_baseline=row.upload_baseline,
-            render_id=row.remote_render_id,
-            renders=row.renders,
-            looks=row.looks,
-            result_url=row.result_url,
-            takes_a_result=row.same_as not in (None, row.id),
-            output=row.output,
-            names=names,
-        )
-
-    def _files(self, claimed: Claimed) -> tuple[tuple[Path, ...], tuple[str, ...]]:
-        """Return the paths of the row's files, and their names if they are in storage, where paths are hashes."""
-        row, batch = claimed.job, claimed.batch
-        if not row.inputs:
-            files = (name for name in (row.file, *row.references) if name and not is_url(name))
-            return tuple(Path(batch.source, name) for name in files), ()
-        if claimed.at.stage is not Stage.UPLOAD:
-            return (), ()
-        with self.store.read() as session:
-            inputs = assets.named_inputs(session, row)
-        return tuple(self._stored_file(sha256, name) for sha256, name in inputs), tuple(name for _, name in inputs)
-
-    def _stored_file(self, sha256: str, name: str) -> Path:
-        try:
-            return self._storage.path(sha256)
-        except FileNotFoundError:
-            missing = FileUnreadable(f"{name} is no longer in storage")
-            missing.advice = "Upload it again, then retry the row."
-            raise missing from None
-
-    def look_at_parked(self, batch_id: str | None = None) -> None:
+    def resume_parked(self, batch_id: str | None = None) -> None:
         """Check accounts that ran out of credits or lack a token, and let their rows continue if they can."""
         account_id, message = accounts.account_for_waiting_jobs(self.store, self.vault, self.settings, home=self._home)
         with self.store.write() as session:
@@ -304,11 +240,11 @@ class Executor:
 
     def release_all(self) -> None:
         """Make all held jobs due at once for other workers. Later writes of this process to them are refused."""
-        self._release({job.job_id: job.run for job in self.hands.all()})
+        self._release({job.job_id: job.run for job in self.held_jobs.all()})
 
     def _release(self, held: dict[str, int]) -> None:
         with self.store.write() as session:
-            leases.release(session, self.store.now(session), self.hands.worker, held)
+            leases.release(session, self.store.now(session), self.held_jobs.worker, held)
 
     def close(self) -> None:
         """Stop renewing leases and close all connections."""

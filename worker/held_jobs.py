@@ -40,7 +40,7 @@ class HeldJobs:
     worker: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}")
     stopping: threading.Event = field(default_factory=threading.Event)
     """Take no new jobs; those that are held may finish."""
-    must_let_go: threading.Event = field(default_factory=threading.Event)
+    must_release: threading.Event = field(default_factory=threading.Event)
     """Release the held jobs too: every running stage stops at its next `check`."""
     _held: dict[str, HeldJob] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -78,7 +78,7 @@ class HeldJobs:
 
     def check(self, held: HeldJob) -> None:
         """Raise `JobReleased` or `Cancelled` if the stage must stop."""
-        if held.is_over or self.must_let_go.is_set():
+        if held.is_over or self.must_release.is_set():
             raise JobReleased
         if held.cancelled:
             raise Cancelled

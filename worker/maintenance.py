@@ -22,7 +22,7 @@ from reelq.store.jobs import leases, scheduler
 from reelq.store.webhooks import deliveries, outbox
 from worker.core import Core
 from worker.executor import Executor
-from worker.render_poller import OnUnfinished, RenderPoller, ignore
+from worker.render_poller import OnUnfinished, RenderPoller
 from worker.repeat import repeat
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ _DUE_EVERY: Final = scheduler.SOON.total_seconds()
 _ADMIT_EVERY: Final = 0.05
 """The interval while there are rows to admit and workers keep up."""
 _MAX_RESCUED: Final = 200
-_TAKE_BACK_EVERY: Final = 0.5
+_RESCUE_EVERY: Final = 0.5
 _RETENTION_EVERY: Final = 600.0
 _FINISHING_EVERY: Final = 1.0
 COSTS_EVERY: Final = 1.0
@@ -48,16 +48,23 @@ class Maintenance:
     """Runs a thread for each duty while the worker lives."""
 
     def __init__(
-        self, executor: Executor, dispatch: Dispatch, batch_id: str | None = None, tell: OnUnfinished = ignore
+        self,
+        executor: Executor,
+        dispatch: Dispatch,
+        batch_id: str | None = None,
+        on_unfinished: OnUnfinished | None = None,
     ) -> None:
         """With a batch, the duties cover only that batch."""
         self._executor = executor
+        self._store = executor.store
+        self._settings = executor.settings
+        self._held_jobs = executor.held_jobs
         self._dispatch = dispatch
         self._batch_id = batch_id
         self._core = Core()
         self._costs = Costs(executor)
-        self._finishing = FinishedBatches(executor.store, batch_id)
-        self._poller = RenderPoller(executor, dispatch.publish, tell)
+        self._finished_batches = FinishedBatches(executor.store, batch_id)
+        self._poller = RenderPoller(executor, dispatch.publish, on_unfinished)
         self._next_admission_at = 0.0
         self._stopped = threading.Event()
         self._parked_checked = threading.Event()
@@ -65,21 +72,22 @@ class Maintenance:
 
     def start(self) -> None:
         """Start all threads."""
-        settings = self._executor.settings
         self._executor.keep_leases()
         self._poller.start()
-        duties = (
+        duties = [
             ("due work", self._due_work, _DUE_EVERY),
-            ("silent workers", self._reschedule_expired, _TAKE_BACK_EVERY),
-            ("parked accounts", self._check_parked, settings.reelq_poll_interval),
-            ("costs", self._costs.look, COSTS_EVERY),
-            ("finished batches", self._finishing.look, _FINISHING_EVERY),
-            ("retention", self._retention, _RETENTION_EVERY),
-            *((("core", self._core.look, _CORE_EVERY),) if self._core.is_worth_a_look else ()),
-            *(() if self._batch_id else (("deliveries", self._due_deliveries, _DELIVERIES_EVERY),)),
-        )
-        with_timestamp = self._executor.metrics.noted
-        self._threads = [repeat(name, with_timestamp(name, act), every, self._stopped) for name, act, every in duties]
+            ("silent workers", self._reschedule_expired, _RESCUE_EVERY),
+            ("parked accounts", self._check_parked, self._settings.reelq_poll_interval),
+            ("costs", self._costs.read, COSTS_EVERY),
+            ("finished batches", self._finished_batches.record, _FINISHING_EVERY),
+            ("retention", self._delete_old, _RETENTION_EVERY),
+        ]
+        if self._core.is_worth_a_look:
+            duties.append(("core", self._core.look, _CORE_EVERY))
+        if self._batch_id is None:
+            duties.append(("deliveries", self._publish_deliveries, _DELIVERIES_EVERY))
+        metrics = self._executor.metrics
+        self._threads = [repeat(name, act, every, self._stopped, metrics) for name, act, every in duties]
 
     def stop(self) -> None:
         """Stop the threads. Each gets a few seconds to finish its current run."""
@@ -88,67 +96,67 @@ class Maintenance:
             thread.join(_STOP_SECONDS)
         self._poller.stop(_STOP_SECONDS)
         self._core.leave()
-        self._finishing.look_a_last_time()
+        self._finished_batches.record_last()
 
     @property
-    def has_looked_at_parked(self) -> bool:
+    def has_checked_parked(self) -> bool:
         """Whether rows that wait for credits or for a token have been checked once since the start."""
         return self._parked_checked.is_set()
 
     def _due_work(self) -> float | None:
         """Publish or poll jobs that are due, and admit new ones. Return the seconds until the next, if that is soon."""
-        executor = self._executor
-        if executor.hands.stopping.is_set():
+        if self._held_jobs.stopping.is_set():
             return None  # leave it to other workers: within one process the message would come straight back
         started_at = time.monotonic()
         admits = started_at >= self._next_admission_at
-        with executor.store.write(urgent=True) as session:
-            now = executor.store.now(session)
-            due = self._dispatch.due(session, now, looks=self._poller.has_room)
+        with self._store.write(urgent=True) as session:
+            now = self._store.now(session)
+            due = self._dispatch.due(session, now, polls=self._poller.has_room)
             admitted = self._dispatch.admit(session, now) if admits else []
         self._dispatch.publish(due.messages + admitted)
-        self._poller.begin(due.looks)
+        self._poller.begin(due.polls)
         if admits:
             self._next_admission_at = started_at + (_ADMIT_EVERY if admitted else _DUE_EVERY / 2)
-        pauses = [] if due.soon is None else [(due.soon - now).total_seconds()]
-        return min([*pauses, *([_ADMIT_EVERY] if admitted else [])], default=None)
+        pauses = [_ADMIT_EVERY] if admitted else []
+        if due.next_at is not None:
+            pauses.append((due.next_at - now).total_seconds())
+        return min(pauses, default=None)
 
     def _reschedule_expired(self) -> None:
         """Reschedule jobs whose worker's lease has expired."""
-        executor = self._executor
-        if executor.hands.stopping.is_set():
+        if self._held_jobs.stopping.is_set():
             return
-        with executor.store.write(urgent=True) as session:
-            now = executor.store.now(session)
+        with self._store.write(urgent=True) as session:
+            now = self._store.now(session)
             # Skip our own jobs: if this process was suspended or too busy to renew in time, it is still alive.
-            held = {job.job_id for job in executor.hands.all()}
-            interval, lease = executor.settings.reelq_poll_interval, executor.hands.lease_seconds
+            held = {job.job_id for job in self._held_jobs.all()}
+            interval, lease = self._settings.reelq_poll_interval, self._held_jobs.lease_seconds
             rescued = leases.requeue_expired(session, now, _MAX_RESCUED, interval, lease, held, self._batch_id)
             if rescued:
                 scheduler.republish_overdue(session, now, lease, self._batch_id)
-        executor.metrics.rescued.inc(len(rescued))
+        self._executor.metrics.rescued.inc(len(rescued))
         if rescued:
             log.warning("Rescheduled %d jobs whose lease had expired", len(rescued))
 
     def _check_parked(self) -> None:
         try:
-            self._executor.look_at_parked(self._batch_id)
+            self._executor.resume_parked(self._batch_id)
         finally:
             self._parked_checked.set()
 
-    def _due_deliveries(self) -> None:
-        if not self._executor.hands.stopping.is_set():
-            self._dispatch.deliveries(max(self._executor.settings.reelq_max_in_flight // _SLOTS_PER_DELIVERY, 1))
+    def _publish_deliveries(self) -> None:
+        if not self._held_jobs.stopping.is_set():
+            self._dispatch.deliveries(max(self._settings.reelq_max_in_flight // _SLOTS_PER_DELIVERY, 1))
 
-    def _retention(self) -> None:
-        days = self._executor.settings.reelq_keep_days
-        with self._executor.store.write() as session:
-            now = self._executor.store.now(session)
+    def _delete_old(self) -> None:
+        days = self._settings.reelq_keep_days
+        with self._store.write() as session:
+            now = self._store.now(session)
             deliveries.delete_old(session, now, days or _DELIVERIES_KEPT_DAYS)
             ledger.give_up_charging(session, now - _READING_TIMEOUT)
-        retention.delete_old_rows(self._executor.store, days)
+        retention.delete_old_rows(self._store, days)
         if self._batch_id is None:  # one batch may be a sandbox run, and the storage then belongs to real work
-            retention.sweep(self._executor.store, Storage.of(self._executor.settings))
+            retention.sweep(self._store, Storage.of(self._settings))
 
 
 class Costs:
@@ -158,7 +166,7 @@ class Costs:
         self._executor = executor
         self._not_before: dict[str, float] = {}
 
-    def look(self) -> None:
+    def read(self) -> None:
         """Take one balance reading for each account with ended instructions whose cost is not known yet."""
         store, settings = self._executor.store, self._executor.settings
         # The end of a stream that lasts as long as allowed is recorded a moment after that.
@@ -193,7 +201,7 @@ class FinishedBatches:
         self._recent_newest: deque[int] = deque(maxlen=_ROUNDS_BACK)
         self._next_full_scan_at = 0.0
 
-    def look(self) -> None:
+    def record(self) -> None:
         """Record the batches that have finished since the last rounds, and queue their webhooks."""
         with self._store.read() as session:
             newest = outbox.newest_event(session)
@@ -205,10 +213,10 @@ class FinishedBatches:
         if len(found) == _MAX_BATCHES:
             self._next_full_scan_at = 0.0  # there may be more: scan all batches in the next round
 
-    def look_a_last_time(self) -> None:
+    def record_last(self) -> None:
         """Check once more before the process ends, as the last row of a batch may just have ended."""
         try:
-            self.look()
+            self.record()
         except Exception as error:
             if not is_unavailable(error):
                 raise

@@ -4,10 +4,10 @@ Each `Metrics` has its own registry, so that two workers in one interpreter, as 
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from types import MappingProxyType
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from prometheus_client import (
     CollectorRegistry,
@@ -23,8 +23,6 @@ from reelq.job import Stage, Status
 from worker.outcomes import StageResult
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 _STAGE_SECONDS: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600, 900)
 """From the upload of a small clip to the longest edit."""
@@ -64,11 +62,9 @@ class Metrics:
         )
         self.lines = Counter("reelq_log_lines", "Log records, from warnings up", ("level",), registry=registry)
         self.rounds = Gauge(
-            "reelq_lifeline_round_timestamp_seconds",
-            "Time of the last completed run of a duty",
-            ("duty",),
+            "reelq_lifeline_round_timestamp_seconds", "Time of the last completed run of a duty", ("duty",),
             registry=registry,
-        )
+        )  # fmt: skip
         self.info = Gauge("reelq_worker_info", "Always 1", ("worker", "version"), registry=registry)
         ProcessCollector(namespace="reelq", registry=registry)
         self._create_series()
@@ -87,24 +83,15 @@ class Metrics:
         for status in (Status.SUCCEEDED, Status.CANCELLED):
             self.ended.labels(status, "")
 
-    def told_of(self, stage: Stage, result: StageResult, seconds: float, *, code: str = "", last: bool = False) -> None:
+    def record_stage(
+        self, stage: Stage, result: StageResult, seconds: float, *, code: str = "", last: bool = False
+    ) -> None:
         """Count a stage that has ended. `last` says that no stage follows it."""
         self.stages.labels(stage, result).observe(seconds)
         if result is StageResult.AGAIN:
             self.retries.labels(stage, code).inc()
         if result in _FINAL_STATUSES and (last or result is not StageResult.DONE):
             self.ended.labels(_FINAL_STATUSES[result], code if result is StageResult.FAILED else "").inc()
-
-    def noted(self, duty: str, act: Callable[[], T]) -> Callable[[], T]:
-        """Wrap a duty so that the time of each completed run is recorded."""
-        last_run = self.rounds.labels(duty.replace(" ", "_"))
-
-        def run() -> T:
-            result = act()
-            last_run.set_to_current_time()
-            return result
-
-        return run
 
     def serve(self, address: tuple[str, int], worker: str) -> None:
         """Serve the metrics at this address. If that fails, log a warning and go on."""

@@ -68,18 +68,6 @@ _SEND_OUTCOMES: Final[Mapping[type[Exception], Outcome]] = MappingProxyType(
     }
 )
 _BUG_ADVICE: Final = "This is a bug in reelq. See the worker's log for details."
-_RESET_TO_RENDER: Final = MappingProxyType({"remote_render_id": "", "result_url": "", "looks": 0})
-_RESET_TO_UPLOAD: Final = MappingProxyType(
-    {
-        "remote_session_id": "",
-        "remote_task_id": "",
-        "upload_baseline": "",
-        "remote_render_id": "",
-        "renders": 0,
-        "looks": 0,
-        "result_url": "",
-    }
-)
 
 
 class _Fallback(NamedTuple):
@@ -103,35 +91,34 @@ class Recorder:
         fallback = self._fallback(claimed, outcome)
         with self._store.alone() if _is_single_move(claimed, outcome) else self._store.write() as session:
             now = self._store.now(session)
-            if isinstance(outcome, Cancelled):
-                return self._cancelled(session, claimed, now)
-            if isinstance(outcome, Exception):
-                return self._apply_policy(session, claimed, outcome, now, fallback)
-            if isinstance(outcome, NotYet):
-                return self._not_yet(session, claimed, outcome, now)
-            return self._done(session, claimed, outcome, now)
-
-    def _not_yet(self, session: Transaction, claimed: Claimed, receipt: NotYet, now: datetime) -> Ended:
-        looks = 0 if receipt.anew else claimed.job.looks + 1
-        updates = {"looks": looks, "attempts": 0, "lapses": 0}
-        completion.reschedule(session, claimed.at, now, receipt.seconds, receipt.words, **updates)
-        return _runs_again(StageResult.NOT_YET, receipt.words, now, receipt.seconds)
+            match outcome:
+                case Cancelled():
+                    return self._cancelled(session, claimed, now)
+                case Exception():
+                    return self._apply_policy(session, claimed, outcome, now, fallback)
+                case NotYet(seconds, message, new_export):
+                    polls = 0 if new_export else claimed.job.looks + 1
+                    updates = {"looks": polls, "attempts": 0, "lapses": 0}
+                    completion.reschedule(session, claimed.at, now, seconds, message, **updates)
+                    return _runs_again(StageResult.NOT_YET, message, now, seconds)
+                case _:
+                    return self._done(session, claimed, outcome, now)
 
     def _done(self, session: Transaction, claimed: Claimed, receipt: Receipt, now: datetime) -> Ended:
         """Move the job on, by what its receipt says; and whatever else a stage's end means."""
-        columns = receipt.columns
+        job, columns = claimed.job, receipt.columns
         match receipt:
             case Edited(heard):
-                if claimed.account.probe_job_id == claimed.job.id:
+                if claimed.account.probe_job_id == job.id:
                     throttling.unpark(session, claimed.account.id)
                 if heard:
                     error = heard.error.message if heard.error else ""
-                    sends.record_end(session, claimed.job.id, heard.reply, error)
+                    sends.record_end(session, job.id, heard.reply, error)
             case Verified(changes=changes, follow_up=follow_up):
-                sends.settle(session, claimed.job.id, Outcome.APPLIED, now)
+                sends.settle(session, job.id, Outcome.APPLIED, now)
                 if changes:
-                    columns["changes"] = [*claimed.job.changes, *changes]
-                if follow_up and not claimed.job.follow_ups and claimed.job.route is Route.EDIT:
+                    columns["changes"] = [*job.changes, *changes]
+                if follow_up and not job.follow_ups and job.route is Route.EDIT:
                     message = f"{receipt.message}; the agent asks for more: {follow_up}"
                     columns |= {"to_send": follow_up, "follow_ups": 1, "stage": Stage.EDIT}
                     completion.reschedule(session, claimed.at, now, 0, message, **columns)
@@ -144,17 +131,12 @@ class Recorder:
         return _DONE_FOR_NOW if receipt.next_in else _DONE
 
     def _cancelled(self, session: Transaction, claimed: Claimed, now: datetime) -> Ended:
-        self._settle_send(session, claimed, Cancelled(), now)
+        _settle_send(session, claimed, Cancelled(), now)
         # The export may have been polled a moment ago, so a retried row waits for one poll interval.
         is_poll = claimed.at.stage is Stage.POLL
         due = transitions.later(now, self._settings.reelq_poll_interval) if is_poll else now
         dependents.end(session, claimed.at, Status.CANCELLED, now, "cancelled", due_at=due)
         return Ended(StageResult.CANCELLED)
-
-    def _settle_send(self, session: Transaction, claimed: Claimed, error: Exception, now: datetime) -> None:
-        outcome = next((_SEND_OUTCOMES[kind] for kind in type(error).__mro__ if kind in _SEND_OUTCOMES), None)
-        if outcome:
-            sends.settle(session, claimed.job.id, outcome, now)
 
     def _apply_policy(
         self, session: Transaction, claimed: Claimed, error: Exception, now: datetime, fallback: _Fallback | None
@@ -162,27 +144,20 @@ class Recorder:
         account = session.get_one(Account, claimed.account.id, populate_existing=True)
         verdict = decide(error, self._case(session, claimed, account, now, error))
         message = str(error) or type(error).__name__
+        values: dict[str, Any] = {}
         match verdict:
             case RetryIn(seconds, stage):
-                values: dict[str, Any] = {"attempts": claimed.job.attempts + 1}
-                if stage:
-                    values |= {"stage": stage, **(_RESET_TO_UPLOAD if stage is Stage.UPLOAD else _RESET_TO_RENDER)}
-                completion.reschedule(
-                    session, claimed.at, now, seconds, f"{message}; retrying in {seconds:.0f} s", **values
-                )
-                return _runs_again(StageResult.AGAIN, message, now, seconds, error)
+                values = {"attempts": claimed.job.attempts + 1} | ({"stage": stage} if stage else {})
+                result = StageResult.AGAIN
             case RunAgainIn(seconds, account_waits):
                 if account_waits:
                     throttling.halve_window(session, account.id, now)
                     throttling.block(session, account.id, now, seconds)
                 # The service refuses this export while an earlier one goes on. Count these refusals as polls, so
                 # that it is given up at the same limit as an export that never finishes.
-                is_poll = claimed.at.stage is Stage.POLL and isinstance(error, errors.SessionBusy)
-                updates = {"looks": completion.polls_of(session, claimed.at) + 1} if is_poll else {}
-                completion.reschedule(
-                    session, claimed.at, now, seconds, f"{message}; retrying in {seconds:.0f} s", **updates
-                )
-                return _runs_again(StageResult.HELD_OFF, message, now, seconds, error)
+                if claimed.at.stage is Stage.POLL and isinstance(error, errors.SessionBusy):
+                    values = {"looks": completion.polls_of(session, claimed.at) + 1}
+                result = StageResult.HELD_OFF
             case Park() if leases.is_to_be_cancelled(session, claimed.at):
                 return self._cancelled(session, claimed, now)  # a waiting row would never see the request to cancel
             case Park(cause):
@@ -190,15 +165,17 @@ class Recorder:
                 return Ended(StageResult.PARKED, message, _code_of(error))
             case GiveUp(final):
                 return self._give_up(session, claimed, final, now)
+        completion.reschedule(session, claimed.at, now, seconds, f"{message}; retrying in {seconds:.0f} s", **values)
+        return _runs_again(result, message, now, seconds, error)
 
     def _case(
         self, session: Transaction, claimed: Claimed, account: Account, now: datetime, error: Exception
     ) -> ErrorContext:
-        remote_session = claimed.job.remote_session_id
+        job, remote_session = claimed.job, claimed.job.remote_session_id
         since_block = (now - account.blocked_until).total_seconds() if account.blocked_until else -1
         return ErrorContext(
             stage=claimed.at.stage,
-            attempts=claimed.job.attempts,
+            attempts=job.attempts,
             anything_sent=bool(remote_session) and sends.anything_sent(session, remote_session),
             has_session=bool(remote_session),
             block_seconds=account.block_seconds,
@@ -208,9 +185,9 @@ class Recorder:
             jitter=random.random(),
             rate_limit_wait=self._settings.reelq_rate_limit_wait,
             poll_interval=self._settings.reelq_poll_interval,
-            renders=claimed.job.renders,
-            builds_on_others=bool(claimed.job.after_id),
-            session_went_on=isinstance(error, errors.ResultMissing) and sends.session_moved_on(session, claimed.job),
+            renders=job.renders,
+            builds_on_others=bool(job.after_id),
+            session_went_on=isinstance(error, errors.ResultMissing) and sends.session_moved_on(session, job),
         )
 
     def _fallback(self, claimed: Claimed, outcome: object) -> _Fallback | None:
@@ -224,8 +201,7 @@ class Recorder:
         if self._settings.nemo_token:
             configured = accounts.account_for(self._store, self._vault, self._settings, home=self._home)
             if configured != claimed.account.id:
-                message = "the row's token was refused; continuing with the current NEMO_TOKEN"
-                return _Fallback(configured, message)
+                return _Fallback(configured, "the row's token was refused; continuing with the current NEMO_TOKEN")
         if not self._settings.reelq_anonymous_fallback:
             return None
         anonymous = accounts.anonymous_for(self._store, self._settings, home=self._home)
@@ -255,35 +231,31 @@ class Recorder:
         return f"waits for {cause}: {message}"
 
     def _give_up(self, session: Transaction, claimed: Claimed, error: Exception, now: datetime) -> Ended:
+        cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+        _settle_send(session, claimed, cause, now)
+        code = _code_of(error)
         if isinstance(error, errors.EditUnconfirmed) and claimed.job.resend:
-            self._settle_send(session, claimed, error, now)
             message = "still no edit after another read; sending the instruction again as requested"
             completion.reschedule(session, claimed.at, now, 0, message, stage=Stage.EDIT, resend=False)
-            return Ended(StageResult.AGAIN, message, _code_of(error))
-        self._settle_send(session, claimed, error.__cause__ if isinstance(error.__cause__, Exception) else error, now)
-        code, error_text, advice = _code_of(error), f"{type(error).__name__}: {error}", _BUG_ADVICE
+            return Ended(StageResult.AGAIN, message, code)
+        text, advice = f"{type(error).__name__}: {error}", _BUG_ADVICE
         if isinstance(error, ReelqError):
-            error_text, advice = str(error), error.advice
-        dependents.end(
-            session,
-            claimed.at,
-            Status.FAILED,
-            now,
-            str(error),
-            error_code=code,
-            error=error_text,
-            advice=advice,
-            raw=_raw_answer(error),
-        )
-        return Ended(StageResult.FAILED, error_text, code)
+            text, advice = str(error), error.advice
+        values = {"error_code": code, "error": text, "advice": advice, "raw": _raw_answer(error)}
+        dependents.end(session, claimed.at, Status.FAILED, now, str(error), **values)
+        return Ended(StageResult.FAILED, text, code)
+
+
+def _settle_send(session: Transaction, claimed: Claimed, error: Exception, now: datetime) -> None:
+    outcome = next((_SEND_OUTCOMES[kind] for kind in type(error).__mro__ if kind in _SEND_OUTCOMES), None)
+    if outcome:
+        sends.settle(session, claimed.job.id, outcome, now)
 
 
 def _is_single_move(claimed: Claimed, outcome: object) -> bool:
     """Whether a single move of the job is all there is to record. A move and its event are one statement."""
-    return (
-        isinstance(outcome, (NotYet, Uploaded, Rendered))
-        and stage_after(claimed.job.route, claimed.at.stage) is not None
-    )
+    has_next = stage_after(claimed.job.route, claimed.at.stage) is not None
+    return has_next and isinstance(outcome, (NotYet, Uploaded, Rendered))
 
 
 def _runs_again(

@@ -1,4 +1,7 @@
-"""Puts a worker process together: the store, the executor, the tasks and the maintenance threads of a Celery app."""
+"""Puts a worker together: the store, the executor, the tasks and the maintenance threads of a Celery app.
+
+A worker is a process of its own, started by `celery -A worker`, or runs inside `reelq run`.
+"""
 
 import gc
 import logging
@@ -13,6 +16,9 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from celery import Celery, bootsteps, signals
+from celery.bootsteps import CLOSE  # type: ignore[attr-defined] # the stubs leave it out
+from celery.platforms import EX_OK
+from celery.worker import WorkController
 
 from reelq.broker import Dispatch, make_celery, task_id
 from reelq.egress import EgressClient
@@ -22,16 +28,18 @@ from reelq.settings import Settings
 from reelq.store.db.engine import Store, database_url, is_unavailable
 from reelq.store.db.migrations import upgrade
 from reelq.store.db.vault import open_vault
+from reelq.store.jobs import scheduler
 from reelq.store.jobs.scheduler import Message
 from worker.executor import Executor
 from worker.maintenance import Maintenance
-from worker.render_poller import OnUnfinished, ignore
+from worker.render_poller import OnUnfinished
 from worker.tasks import register
 from worker.webhooks import Deliveries
 
 log = logging.getLogger(__name__)
 _RELEASED_STAGES_SECONDS: Final = 1.5
 """Seconds that released stages get to end by themselves, before the process exits anyway."""
+_CONTROLLER_STOP_SECONDS: Final = 1
 _CHECK_INTERVAL: Final = 0.1
 _GC_THRESHOLD: Final = 20_000
 """Net new objects that start a garbage collection. Python's default is 700."""
@@ -49,7 +57,7 @@ class Process:
         self._lock = threading.RLock()
         self._executor: Executor | None = None
         self._deliveries: Deliveries | None = None
-        self._lifeline: Maintenance | None = None
+        self._maintenance: Maintenance | None = None
         register(self.app, lambda: self.executor, lambda: self.deliveries)
 
     @property
@@ -65,7 +73,7 @@ class Process:
 
     @property
     def has_begun(self) -> bool:
-        """Whether there is a executor, and thus something to shut down in order."""
+        """Whether there is an executor, and thus something to shut down in order."""
         return self._executor is not None
 
     def wait_for_database(self) -> None:
@@ -89,46 +97,37 @@ class Process:
             if self._deliveries is None:
                 executor = self.executor
                 outward = EgressClient(self.settings.allowed_networks)
-                stopping, metrics = executor.hands.stopping, executor.metrics
+                stopping, metrics = executor.held_jobs.stopping, executor.metrics
                 self._deliveries = Deliveries(executor.store, executor.vault, outward, stopping, metrics=metrics)
             return self._deliveries
 
-    def begin(self, batch_id: str | None = None, tell: OnUnfinished = ignore) -> None:
-        """Start the maintenance threads, for one batch only if it is given. `tell` is called after polls of exports."""
+    def start_maintenance(self, batch_id: str | None = None, on_unfinished: OnUnfinished | None = None) -> None:
+        """Start the maintenance threads, for one batch only if it is given."""
         dispatch = Dispatch(self.app, self.executor.store, batch_id)
-        self._lifeline = Maintenance(self.executor, dispatch, batch_id, tell)
-        self._lifeline.start()
+        self._maintenance = Maintenance(self.executor, dispatch, batch_id, on_unfinished)
+        self._maintenance.start()
 
     @property
-    def has_looked_at_parked(self) -> bool:
+    def has_checked_parked(self) -> bool:
         """Whether rows that wait for credits or for a token have been checked once since the start."""
-        return self._lifeline is not None and self._lifeline.has_looked_at_parked
+        return self._maintenance is not None and self._maintenance.has_checked_parked
 
-    def tell_metrics(self, slots: int) -> None:
-        """Serve metrics if the settings give an address. `slots` is how many rows this process runs at once."""
-        self.executor.metrics.slots.set(slots)
-        if place := self.settings.metrics_place:
-            self.executor.metrics.serve(place, self.executor.hands.worker)
-
-    def take_no_more(self) -> None:
-        """Stop accepting new jobs."""
-        self.executor.hands.stopping.set()
-
-    def see_out(self) -> None:
-        """Wait for running stages until the grace period ends or `at_once` is called, then release the rest."""
-        held_jobs = self.executor.hands
+    def drain(self) -> None:
+        """Accept no new jobs. Let running stages finish until the grace period ends, and release the rest."""
+        held_jobs = self.executor.held_jobs
+        held_jobs.stopping.set()
         deadline = time.monotonic() + self.settings.reelq_stop_grace
-        while held_jobs.all() and time.monotonic() < deadline and not held_jobs.must_let_go.wait(_CHECK_INTERVAL):
+        while held_jobs.all() and time.monotonic() < deadline and not held_jobs.must_release.wait(_CHECK_INTERVAL):
             pass
-        self.let_go()
+        self.release_jobs()
 
-    def at_once(self) -> None:
+    def end_grace(self) -> None:
         """End the grace period now. A second signal does this."""
-        self.executor.hands.must_let_go.set()
+        self.executor.held_jobs.must_release.set()
 
-    def let_go(self) -> None:
+    def release_jobs(self) -> None:
         """Release all held jobs, which makes them due at once for other workers."""
-        self.executor.hands.must_let_go.set()
+        self.executor.held_jobs.must_release.set()
         try:
             self.executor.release_all()
         except Exception as error:
@@ -136,10 +135,10 @@ class Process:
                 raise
             warn_unavailable(log, "database", "Held jobs will be rescheduled when their leases expire.")
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Stop the maintenance threads and close all connections."""
-        if self._lifeline:
-            self._lifeline.stop()
+        if self._maintenance:
+            self._maintenance.stop()
         self.executor.metrics.close()
         self.executor.close()
 
@@ -154,14 +153,51 @@ def exit_now(code: int = 0) -> NoReturn:
     os._exit(code)
 
 
-def _make_gc_rare() -> None:
-    """Make garbage collections rare.
+class EmbeddedWorker:
+    """A complete worker inside this process, with Celery's in-memory transport: that of `reelq run` without a broker.
 
-    Loaded modules live as long as the process, and reference counting frees most of what stages create. With the
-    default threshold, collections take a twentieth of a worker's time.
+    State is in the database, so a later process continues where a killed one stopped.
     """
-    gc.freeze()
-    gc.set_threshold(_GC_THRESHOLD)
+
+    def __init__(self, process: Process, threads: int, batch_id: str | None = None) -> None:
+        """With a batch, it runs only that batch and the rows that it waits for."""
+        self._process = process
+        self._batch_id = batch_id
+        app = process.app
+        app.finalize()
+        # Pool threads publish the next link of a chain through the current app, which must be this one.
+        app.set_current()
+        app.set_default()
+        quiet = {"without_heartbeat": True, "without_mingle": True, "without_gossip": True, "loglevel": "WARNING"}
+        self._controller: Any = WorkController(app=app, pool_cls="threads", concurrency=threads, **quiet)
+        self._thread = threading.Thread(target=self._controller.start, name="reelq worker", daemon=True)
+
+    def start(self) -> None:
+        """Start running jobs. Jobs whose messages were lost with an earlier process are published again."""
+        with self._process.executor.store.write() as session:
+            scheduler.republish_all(session, self._batch_id)
+        self._process.start_maintenance(self._batch_id)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Accept no new jobs, let running stages finish within the grace period, and release the rest.
+
+        `Process.end_grace`, called from another thread or a signal handler, ends the grace period. Threads that wait
+        for a silent stream would delay the interpreter's exit: exit by `exit_now`.
+        """
+        self._process.drain()
+        # The controller waits for its threads without limit, so it stops in a thread that is not waited for.
+        stopper = threading.Thread(target=self._stop_controller, name="reelq take down", daemon=True)
+        stopper.start()
+        stopper.join(_CONTROLLER_STOP_SECONDS)
+        self._process.close()
+
+    def _stop_controller(self) -> None:
+        """Stop the consumer first, then the pool: a message for a stopped pool would be an error."""
+        while self._thread.is_alive():
+            self._controller.consumer.blueprint.state = CLOSE
+            self._thread.join(_CHECK_INTERVAL)
+        self._controller.stop(exitcode=EX_OK)
 
 
 def worker_app(settings: Settings) -> Celery:
@@ -170,7 +206,7 @@ def worker_app(settings: Settings) -> Celery:
     process.app.conf.worker_consumer = "worker.consumer:Consumer"
     stop = _Stop(process)
 
-    class LifelineStep(bootsteps.StartStopStep):
+    class MaintenanceStep(bootsteps.StartStopStep):
         """Starts after the worker's pool, and stops before it."""
 
         requires = ("celery.worker.components:Pool",)
@@ -178,27 +214,40 @@ def worker_app(settings: Settings) -> Celery:
         def start(self, worker: Any) -> None:
             process.wait_for_database()
             _make_gc_rare()
-            process.tell_metrics(worker.concurrency)
-            process.begin(tell=partial(_send_retry_events, worker))
+            executor = process.executor
+            executor.metrics.slots.set(worker.concurrency)
+            if address := settings.metrics_place:
+                executor.metrics.serve(address, executor.held_jobs.worker)
+            process.start_maintenance(on_unfinished=partial(_send_retry_events, worker))
 
         def stop(self, _worker: Any) -> None:
             stop.begin()
 
         def terminate(self, _worker: Any) -> None:
-            process.let_go()
+            process.release_jobs()
 
     @signals.worker_shutting_down.connect(weak=False)
     def shutting_down(**_: Any) -> None:
         stop.begin()
         for signal_number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-            signal.signal(signal_number, stop.again)
+            signal.signal(signal_number, stop.end_grace)
 
     @signals.worker_shutdown.connect(weak=False)
     def shut_down(**_: Any) -> None:
-        process.end()
+        process.close()
 
-    process.app.steps["worker"].add(LifelineStep)
+    process.app.steps["worker"].add(MaintenanceStep)
     return process.app
+
+
+def _make_gc_rare() -> None:
+    """Make garbage collections rare.
+
+    Loaded modules live as long as the process, and reference counting frees most of what stages create. With the
+    default threshold, collections take a twentieth of a worker's time.
+    """
+    gc.freeze()
+    gc.set_threshold(_GC_THRESHOLD)
 
 
 def _send_retry_events(worker: Any, message: Message, text: str) -> None:
@@ -225,16 +274,15 @@ class _Stop:
         with suppress(RuntimeError):  # the thread was started before
             self._thread.start()
 
-    def again(self, *_: object) -> None:
-        """Handle a further signal: end the grace period."""
-        threading.Thread(target=self._process.at_once, name="reelq stop at once", daemon=True).start()
+    def end_grace(self, *_: object) -> None:
+        """Handle a further signal."""
+        threading.Thread(target=self._process.end_grace, name="reelq stop at once", daemon=True).start()
 
     def _stop_within_grace(self) -> None:
         process = self._process
         deadline = time.monotonic() + process.settings.reelq_stop_grace
-        process.take_no_more()
-        process.see_out()
-        held = process.executor.hands.all
+        process.drain()
+        held = process.executor.held_jobs.all
         # If no job is held, Celery ends by itself. It gets what is left of the grace period for that.
         time.sleep((0 if held() else max(deadline - time.monotonic(), 0)) + _RELEASED_STAGES_SECONDS)
         log.warning("Exiting with %d threads still waiting for a response", len(held()))

@@ -37,26 +37,22 @@ _COLLECT_SECONDS: Final = 0.1
 _COLLECT_SECONDS_URGENT: Final = 0.02
 """The same, if one of the results lets a row go on."""
 _MAX_COLLECTED: Final = 200
-TOO_LATE: Final = POLL_SECONDS - 5.0
+_TOO_LATE: Final = POLL_SECONDS - 5.0
 """Seconds after which a reserved poll is no longer made, and recording its result no longer retried."""
 _DATABASE_RETRY_SECONDS: Final = 0.5
-AILS_FOR: Final = 5.0
+_SUSPEND_SECONDS: Final = 5.0
 """Seconds without polls for an account after one of them failed."""
 OnUnfinished = Callable[[Message, str], None]
 """Called for each poll that found an export unfinished, with the row's message and a text."""
 
 
-def ignore(_message: Message, _text: str) -> None:
-    """Ignore the poll. The default for `OnUnfinished`."""
-
-
 class _Action(Enum):
     """What follows from a poll."""
 
-    AGAIN = "the export is not done: poll it again later"
-    ITS_STAGE = "publish the row's message; if the export is done, its URL is recorded for the stage"
-    ITS_STAGE_LATER = "the poll failed, perhaps after the service had answered it: its stage polls after an interval"
-    PUT_BACK = "not polled, because this process is stopping: release the reservation"
+    POLL_AGAIN = "the export is not done: poll it again later"
+    RUN_STAGE = "publish the row's message; if the export is done, its URL is recorded for the stage"
+    RUN_STAGE_LATER = "the poll failed, perhaps after the service had answered it: its stage polls after an interval"
+    GIVE_BACK = "not polled, because this process is stopping: release the reservation"
     TOO_LATE = "not polled, because the reservation is about to expire and the row's message will be published"
 
 
@@ -64,7 +60,7 @@ class _Action(Enum):
 class _Result:
     """The result of a poll. `ended_at` is the monotonic time when it ended."""
 
-    look: Poll
+    poll: Poll
     action: _Action
     text: str = ""
     url: str = ""
@@ -76,26 +72,19 @@ class RenderPoller:
     """Threads that poll exports, and one thread that records the results."""
 
     def __init__(
-        self,
-        executor: Executor,
-        publish: Callable[[Iterable[Message]], None],
-        tell: OnUnfinished,
-        *,
-        too_late: float = TOO_LATE,
-        ails_for: float = AILS_FOR,
+        self, executor: Executor, publish: Callable[[Iterable[Message]], None], on_unfinished: OnUnfinished | None
     ) -> None:
         self._executor = executor
         self._publish = publish
-        self._tell = tell
-        self._too_late = too_late
-        self._suspend_seconds = ails_for
+        self._on_unfinished = on_unfinished
         self._open: dict[Poll, float] = {}
         """Polls that are not recorded yet, with the monotonic time when they were requested."""
         self._requests: SimpleQueue[Poll | None] = SimpleQueue()
         self._results: SimpleQueue[_Result | None] = SimpleQueue()
         self._suspended_until: dict[str, float] = {}
+        """The monotonic time until which an account's exports are not polled here."""
         self._thread_count = 0
-        self._writer = threading.Thread(target=self._record_loop, name="reelq looks", daemon=True)
+        self._recorder = threading.Thread(target=self._record_loop, name="reelq looks", daemon=True)
 
     @property
     def under_way(self) -> int:
@@ -109,14 +98,14 @@ class RenderPoller:
 
     def start(self) -> None:
         """Start the thread that records results."""
-        self._writer.start()
+        self._recorder.start()
 
-    def begin(self, looks: Iterable[Poll]) -> None:
-        """Queue these polls, and start threads for them if needed."""
-        for look in looks:
-            if look not in self._open:
-                self._open[look] = time.monotonic()
-                self._requests.put(look)
+    def begin(self, polls: Iterable[Poll]) -> None:
+        """Poll these exports, which are marked as published, as soon as a thread is free."""
+        for poll in polls:
+            if poll not in self._open:
+                self._open[poll] = time.monotonic()
+                self._requests.put(poll)
         while self._thread_count < min(len(self._open), _MAX_THREADS):
             threading.Thread(target=self._poll_loop, name=f"reelq look {self._thread_count}", daemon=True).start()
             self._thread_count += 1
@@ -129,41 +118,40 @@ class RenderPoller:
         until = time.monotonic() + seconds
         while self._open and time.monotonic() < until:
             with suppress(Empty):
-                while look := self._requests.get_nowait():
-                    self._results.put(_Result(look, _Action.PUT_BACK))
+                while poll := self._requests.get_nowait():
+                    self._results.put(_Result(poll, _Action.GIVE_BACK))
             time.sleep(_COLLECT_SECONDS_URGENT)
         for _ in range(self._thread_count):
             self._requests.put(None)
         self._results.put(None)
-        self._writer.join(max(until - time.monotonic(), 0))
+        self._recorder.join(max(until - time.monotonic(), 0))
 
     def _poll_loop(self) -> None:
-        while (look := self._requests.get()) is not None:
-            self._results.put(self._poll(look))
+        while (poll := self._requests.get()) is not None:
+            self._results.put(self._poll(poll))
 
-    def _poll(self, look: Poll) -> _Result:
-        if self._executor.hands.stopping.is_set():
-            return _Result(look, _Action.PUT_BACK)
+    def _poll(self, poll: Poll) -> _Result:
+        if self._executor.held_jobs.stopping.is_set():
+            return _Result(poll, _Action.GIVE_BACK)
         began = time.monotonic()
-        if began - self._open.get(look, began) > self._too_late:
-            return _Result(look, _Action.TOO_LATE)
-        if look.looks >= self._executor.settings.reelq_poll_limit or began < self._suspended_until.get(
-            look.account_id, 0.0
-        ):
-            return _Result(look, _Action.ITS_STAGE)
+        if began - self._open.get(poll, began) > _TOO_LATE:
+            return _Result(poll, _Action.TOO_LATE)
+        is_suspended = began < self._suspended_until.get(poll.account_id, 0.0)
+        if is_suspended or poll.looks >= self._executor.settings.reelq_poll_limit:
+            return _Result(poll, _Action.RUN_STAGE)
         try:
-            progress = self._executor.remote(look.account_id, look.skill).progress(look.render_id)
+            progress = self._executor.remote(poll.account_id, poll.skill).progress(poll.render_id)
         except RenderUnknown:
-            return _Result(look, _Action.ITS_STAGE)
+            return _Result(poll, _Action.RUN_STAGE)
         except Exception as error:
             if not isinstance(error, ReelqError) and not is_unavailable(error):
                 log.exception("A poll failed. The row's stage will poll again.")
-            log.info("%s: a poll failed: %s", look.message.job_id, error)
-            self._suspended_until[look.account_id] = time.monotonic() + self._suspend_seconds
-            return _Result(look, _Action.ITS_STAGE_LATER)
+            log.info("%s: a poll failed: %s", poll.message.job_id, error)
+            self._suspended_until[poll.account_id] = time.monotonic() + _SUSPEND_SECONDS
+            return _Result(poll, _Action.RUN_STAGE_LATER)
         if progress.status in {RenderStatus.DONE, RenderStatus.FAILED}:
-            return _Result(look, _Action.ITS_STAGE, url=progress.url if progress.status is RenderStatus.DONE else "")
-        return _Result(look, _Action.AGAIN, text=unfinished(progress), seconds=time.monotonic() - began)
+            return _Result(poll, _Action.RUN_STAGE, url=progress.url if progress.status is RenderStatus.DONE else "")
+        return _Result(poll, _Action.POLL_AGAIN, text=unfinished(progress), seconds=time.monotonic() - began)
 
     def _record_loop(self) -> None:
         while (first := self._results.get()) is not None:
@@ -173,36 +161,36 @@ class RenderPoller:
             except Exception:
                 log.exception("Could not record polls. The rows' stages will run.")
             for result in results:
-                self._open.pop(result.look, None)
+                self._open.pop(result.poll, None)
 
     def _collect(self, first: _Result) -> list[_Result]:
         """Return this result with the others that arrive within a moment."""
-        results, until = (
-            [first],
-            first.ended_at + (_COLLECT_SECONDS if first.action is _Action.AGAIN else _COLLECT_SECONDS_URGENT),
-        )
-        while len(results) < _MAX_COLLECTED:
+        results: list[_Result] = []
+        next_result: _Result | None = first
+        until = first.ended_at + _COLLECT_SECONDS
+        while next_result is not None:
+            results.append(next_result)
+            if next_result.action is not _Action.POLL_AGAIN:
+                until = min(until, next_result.ended_at + _COLLECT_SECONDS_URGENT)
+            if len(results) == _MAX_COLLECTED:
+                return results
             try:
-                result = self._results.get(timeout=max(until - time.monotonic(), 0))
+                next_result = self._results.get(timeout=max(until - time.monotonic(), 0))
             except Empty:
-                break
-            if result is None:
-                self._results.put(None)
-                break
-            results.append(result)
-            if result.action is not _Action.AGAIN:
-                until = min(until, result.ended_at + _COLLECT_SECONDS_URGENT)
+                return results
+        self._results.put(None)  # for `_record_loop`, which ends by it
         return results
 
     def _handle_results(self, results: Collection[_Result]) -> None:
-        held, again_at = self._record_with_retries(results)
-        self._publish(
-            result.look.message for result in results if result.action is _Action.ITS_STAGE and result.look in held
-        )
-        for result in results:
-            if result.action is _Action.AGAIN and result.look in held:
-                self._executor.metrics.told_of(Stage.POLL, StageResult.NOT_YET, result.seconds)
-                self._tell(result.look.message, f"{result.text}; checking again at {again_at:%H:%M:%S} UTC")
+        locked, again_at = self._record_with_retries(results)
+        unmoved = [result for result in results if result.poll in locked]
+        self._publish(result.poll.message for result in unmoved if result.action is _Action.RUN_STAGE)
+        for result in unmoved:
+            if result.action is _Action.POLL_AGAIN:
+                self._executor.metrics.record_stage(Stage.POLL, StageResult.NOT_YET, result.seconds)
+                if self._on_unfinished:
+                    message = f"{result.text}; checking again at {again_at:%H:%M:%S} UTC"
+                    self._on_unfinished(result.poll.message, message)
 
     def _record_with_retries(self, results: Collection[_Result]) -> tuple[LockedPolls, datetime]:
         """Record the results. Return the polls whose rows have not moved, and when unfinished exports are due again."""
@@ -212,8 +200,8 @@ class RenderPoller:
                     return self._record(session, results)
             except Exception as error:
                 # Soon the reservations expire and the rows' messages are published. Then the results are useless.
-                late = time.monotonic() - min(result.ended_at for result in results) > self._too_late
-                if not is_unavailable(error) or late or self._executor.hands.stopping.is_set():
+                late = time.monotonic() - min(result.ended_at for result in results) > _TOO_LATE
+                if not is_unavailable(error) or late or self._executor.held_jobs.stopping.is_set():
                     raise
                 warn_unavailable(log, "database", "Poll results will be recorded later.")
             time.sleep(_DATABASE_RETRY_SECONDS)
@@ -223,19 +211,17 @@ class RenderPoller:
         since = time.monotonic() - max(result.ended_at for result in results)
         now = self._executor.store.now(session)
         again_at = now + timedelta(seconds=self._executor.settings.reelq_poll_interval - since)
-        held = polling.lock_unmoved(session, [result.look for result in results])
-        if texts := {
-            result.look: result.text for result in results if result.action is _Action.AGAIN and result.look in held
-        }:
-            polling.schedule_next(session, now, again_at, held, texts)
-        if released := [result.look for result in results if result.action is _Action.PUT_BACK and result.look in held]:
-            polling.give_back(session, now, released)
-        if failed := [
-            result.look for result in results if result.action is _Action.ITS_STAGE_LATER and result.look in held
-        ]:
-            polling.dispatch_later(session, again_at, failed)
-        if urls := {
-            result.look: result.url for result in results if result.action is _Action.ITS_STAGE and result.look in held
-        }:
-            polling.dispatch_to_stage(session, now, urls)
-        return held, again_at
+        locked = polling.lock_unmoved(session, [result.poll for result in results])
+        by_action = {
+            action: [result for result in results if result.action is action and result.poll in locked]
+            for action in _Action
+        }
+        if running := by_action[_Action.POLL_AGAIN]:
+            polling.schedule_next(session, now, again_at, locked, {result.poll: result.text for result in running})
+        if released := by_action[_Action.GIVE_BACK]:
+            polling.give_back(session, now, [result.poll for result in released])
+        if failed := by_action[_Action.RUN_STAGE_LATER]:
+            polling.dispatch_later(session, again_at, [result.poll for result in failed])
+        if others := by_action[_Action.RUN_STAGE]:
+            polling.dispatch_to_stage(session, now, {result.poll: result.url for result in others})
+        return locked, again_at

@@ -8,6 +8,7 @@ from typing import Final
 
 from reelq.logs import warn_unavailable
 from reelq.store.db.engine import is_unavailable
+from worker.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -17,11 +18,14 @@ _PAUSE_PER_CPU_TIME: Final = 10
 as that run took. This leaves time for the other work of the process and the database."""
 
 
-def repeat(name: str, act: Callable[[], float | None], every: float, over: threading.Event) -> threading.Thread:
-    """Call `act` every `every` seconds until `over` is set.
+def repeat(
+    name: str, act: Callable[[], float | None], every: float, over: threading.Event, metrics: Metrics
+) -> threading.Thread:
+    """Call `act` every `every` seconds until `over` is set. Metrics tell when it was last completed.
 
     If `act` returns a number of seconds, the next call is that soon, with a minimum pause.
     """
+    last_completed = metrics.rounds.labels(name.replace(" ", "_"))
 
     def loop() -> None:
         while not over.is_set():
@@ -29,16 +33,16 @@ def repeat(name: str, act: Callable[[], float | None], every: float, over: threa
             wanted_pause = None
             try:
                 wanted_pause = act()
+                last_completed.set_to_current_time()
             except Exception as error:
                 if is_unavailable(error):
                     warn_unavailable(log, "database", f"Duty {name!r} will run again later.")
                 else:
                     log.exception("Duty %r failed. It will run again.", name)
             seconds, cpu_seconds = time.monotonic() - started_at, time.thread_time() - cpu_seconds
-            shortest = max(seconds, _PAUSE_PER_CPU_TIME * cpu_seconds)
-            pause = (
-                every - seconds if wanted_pause is None else min(every - seconds, max(wanted_pause - seconds, shortest))
-            )
+            pause = every - seconds
+            if wanted_pause is not None:
+                pause = min(pause, max(wanted_pause - seconds, seconds, _PAUSE_PER_CPU_TIME * cpu_seconds))
             over.wait(max(pause, _SHORTEST_PAUSE))
 
     thread = threading.Thread(target=loop, name=f"reelq {name}", daemon=True)

@@ -14,8 +14,7 @@ from reelq.cli.views.text import plural
 from reelq.cli.views.watch import choose_view, follow, open_reader
 from reelq.store.db.engine import Store
 from reelq.store.queries.batch_status import Snapshot, snapshot
-from worker.embedded import EmbeddedWorker
-from worker.process import Process
+from worker.process import EmbeddedWorker, Process
 
 _STOP_SIGNALS: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _OUTAGE_SECONDS: Final = 3.0
@@ -35,7 +34,7 @@ class Stop:
             self.asked = True
             raise KeyboardInterrupt
         if self.process:
-            self.process.at_once()
+            self.process.end_grace()
 
 
 @contextmanager
@@ -65,12 +64,12 @@ def follow_to_end(local: Deployment, batch_id: str, stop: Stop, *, as_json: bool
     worker.start()
 
     def is_over(batch: Snapshot) -> bool:
-        return batch.at_rest and (not batch.unfinished or process.has_looked_at_parked)
+        return batch.at_rest and (not batch.unfinished or process.has_checked_parked)
 
     try:
         follow(read, view, until=is_over, also=OutageReport(process.executor.store))
     except KeyboardInterrupt:
-        if running := len(process.executor.hands.all()):
+        if running := len(process.executor.held_jobs.all()):
             wait = f"waiting up to {local.settings.reelq_stop_grace:g} s for {plural(running, 'row')} in progress"
             click.echo(f"Stopping: {wait}. Press Ctrl-C again to stop at once; nothing is lost either way.", err=True)
         raise

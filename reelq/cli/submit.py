@@ -18,8 +18,9 @@ from reelq.errors import ManifestError
 from reelq.manifest import checks
 from reelq.settings import Settings
 from reelq.store.billing import accounts
+from reelq.store.jobs import retries
 from reelq.store.queries.account import check_key
-from reelq.store.submission import sandbox_reset, submitter
+from reelq.store.submission import submitter
 from reelq.store.submission.request import Plan, Submission
 from reelq.store.submission.submitter import Submitted
 
@@ -140,7 +141,7 @@ def submit(local: Deployment, order: Submission, call: SubmitOptions) -> Submitt
     submitted = submitter.submit(local.store, order, service=service, account_id=account_id)
     if call.sandbox:
         with local.store.write() as session:
-            sandbox_reset.restart_on_account(session, account_id, submitted.batch_id, local.store.now(session))
+            retries.restart_on_account(session, account_id, submitted.batch_id, local.store.now(session))
     for older in submitted.left_behind:
         verb, pronoun = ("is", "it") if older.rows == 1 else ("are", "them")
         click.echo(

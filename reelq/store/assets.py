@@ -10,11 +10,11 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from reelq import media
+from reelq.job import ClaimedJob
 from reelq.storage import Stored
 from reelq.store.db.client_models import Asset
 from reelq.store.db.engine import Store, Transaction
 from reelq.store.db.statements import chunks
-from reelq.store.jobs.views import JobView
 
 
 def find(session: Transaction, owner: str, sha256: str) -> Asset | None:
@@ -48,7 +48,7 @@ def record(store: Store, owner: str, uploads: Sequence[tuple[str, Stored]]) -> b
             return bool(new)
 
 
-def named_inputs(session: Transaction, job: JobView) -> list[tuple[str, str]]:
+def named_inputs(session: Transaction, job: ClaimedJob) -> list[tuple[str, str]]:
     """The hashes of a job's inputs, each with the name under which it is sent: the service goes by the extension.
 
     That is the input's name in the manifest, or if that has no known extension (as with `sha256:…`) the name that it

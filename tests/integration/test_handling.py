@@ -18,11 +18,10 @@ from reelq.store import commands
 from reelq.store.commands import ActionCounts
 from reelq.store.db.engine import Store, Transaction
 from reelq.store.db.models import Account, Batch, BatchState, Job, JobEvent, Outcome, Send
-from reelq.store.jobs import leases
+from reelq.store.jobs import leases, retries
 from reelq.store.jobs.claims import NotClaimed
 from reelq.store.queries.batch_status import snapshot
 from reelq.store.queries.lookup import count_batches, list_with_counts
-from reelq.store.submission import sandbox_reset
 from tests.databases import add_account, add_batch, add_job, add_send, change, done, found, moment, selected
 from tests.integration.desks import REEL, TWO, Desk, claim, claim_one, record
 
@@ -293,7 +292,7 @@ def new_account(desk: Desk) -> str:
 
 def _begin_anew(desk: Desk, account: str, batch_id: str) -> int:
     with desk.store.write() as session:
-        return sandbox_reset.restart_on_account(session, account, batch_id, desk.store.now(session))
+        return retries.restart_on_account(session, account, batch_id, desk.store.now(session))
 
 
 def test_begun_rows_begin_anew_idle_ones_move_over_and_done_ones_are_kept(desk: Desk, new_account: str) -> None:

@@ -20,6 +20,7 @@ from reelq.store.jobs.claims import Lease, NotClaimed
 from reelq.store.jobs.scheduler import Due, Message, Poll, due, republish_overdue
 from tests.databases import change, done, moment, selected
 from tests.integration.desks import Desk
+from worker import render_poller
 from worker.held_jobs import HeldJobs
 from worker.metrics import Metrics
 from worker.render_poller import RenderPoller
@@ -39,9 +40,9 @@ def waiting(desk: Desk, count: int = 1, **values: Any) -> list[str]:
     return ids
 
 
-def _due(desk: Desk, *, looks: bool = True) -> Due:
+def _due(desk: Desk, *, polls: bool = True) -> Due:
     with desk.store.write() as session:
-        return due(session, desk.store.now(session), 9, looks=looks)
+        return due(session, desk.store.now(session), 9, polls=polls)
 
 
 def _told(desk: Desk, job_id: str) -> list[JobEvent]:
@@ -69,9 +70,9 @@ def test_an_export_that_is_waited_for_is_looked_at_and_has_no_message(desk: Desk
 def test_where_no_more_can_be_looked_at_it_stays_due_and_holds_up_no_message(desk: Desk) -> None:
     first, second = waiting(desk, 2)
     change(desk.store, Job, second, stage=Stage.DOWNLOAD)
-    messages, looked_at, _ = _due(desk, looks=False)
+    messages, looked_at, _ = _due(desk, polls=False)
     assert ([message.job_id for message in messages], looked_at) == ([second], [])
-    assert [look.message.job_id for look in _due(desk).looks] == [first]
+    assert [look.message.job_id for look in _due(desk).polls] == [first]
 
 
 @pytest.mark.parametrize(
@@ -98,13 +99,13 @@ def test_what_stands_in_the_way_of_a_look_is_for_its_stage(desk: Desk, table: An
 
 def test_what_is_not_done_is_looked_at_again_an_interval_later_and_has_used_up_no_attempt(desk: Desk) -> None:
     (job_id,) = waiting(desk, lapses=2)
-    _not_done(desk, *_due(desk).looks)
+    _not_done(desk, *_due(desk).polls)
     job, (event,) = desk.job(job_id), _told(desk, job_id)
     assert (job.status, job.stage, job.looks, job.attempts, job.lapses) == (Status.QUEUED, Stage.POLL, 4, 0, 0)
     assert job.due_at == job.publish_at == event.at + INTERVAL
     assert (event.run, event.stage, event.before, event.after) == (1, Stage.POLL, Status.QUEUED, Status.QUEUED)
     assert event.words == "rendering, 40 %"
-    (again,) = done(desk.store, due, job.due_at, 9).looks
+    (again,) = done(desk.store, due, job.due_at, 9).polls
     assert again.looks == 4
 
 
@@ -120,7 +121,7 @@ def test_what_is_not_done_is_looked_at_again_an_interval_later_and_has_used_up_n
 )
 def test_what_was_seen_of_a_row_that_has_moved_since_is_nothing_to_it(desk: Desk, since: dict[str, Any]) -> None:
     job_id, other = waiting(desk, 2)
-    seen = _due(desk).looks
+    seen = _due(desk).polls
     change(desk.store, Job, job_id, **since)
     before = desk.job(job_id)
     _not_done(desk, *seen)
@@ -132,7 +133,7 @@ def test_what_was_seen_of_a_row_that_has_moved_since_is_nothing_to_it(desk: Desk
 
 def test_one_that_is_done_goes_to_its_stage_with_the_address(desk: Desk) -> None:
     (job_id,) = waiting(desk)
-    (look,) = _due(desk).looks
+    (look,) = _due(desk).polls
     with desk.store.write() as session:
         assert list(polling.lock_unmoved(session, [look])) == [look]
         polling.dispatch_to_stage(session, desk.store.now(session), {look: "https://cdn/1.mp4"})
@@ -140,12 +141,12 @@ def test_one_that_is_done_goes_to_its_stage_with_the_address(desk: Desk) -> None
     # Its message went out after that; should it be lost, another does, and no look.
     with desk.store.write() as session:
         later = due(session, desk.store.now(session) + timedelta(seconds=61), 9)
-    assert ([message.job_id for message in later.messages], later.looks) == ([job_id], [])
+    assert ([message.job_id for message in later.messages], later.polls) == ([job_id], [])
 
 
 def test_no_stray_message_and_no_silent_worker_has_it_looked_at_beside_that(desk: Desk) -> None:
     (job_id,) = waiting(desk)
-    assert len(_due(desk).looks) == 1
+    assert len(_due(desk).polls) == 1
     lease = Lease("worker-1", 30)
     with moment(desk.store) as (session, now):
         assert claims.claim(session, now, job_id, 1, Stage.POLL, lease, PARKED) is NotClaimed.NOT_DUE
@@ -161,7 +162,7 @@ class _Lookers:
 
     def __init__(self, desk: Desk) -> None:
         self.desk, self.store = desk, desk.store
-        self.settings, self.hands, self.metrics = Settings(reelq_data_dir=desk.folder), HeldJobs(20), Metrics()
+        self.settings, self.held_jobs, self.metrics = Settings(reelq_data_dir=desk.folder), HeldJobs(20), Metrics()
         self.asked: list[str] = []
         self.published: list[str] = []
         self.looks: RenderPoller | None = None
@@ -176,10 +177,10 @@ class _Lookers:
     def remote(self, *_: str) -> Any:
         return SimpleNamespace(progress=self.answer)
 
-    def begin(self, *looks: Poll, **options: float) -> RenderPoller:
+    def begin(self, *looks: Poll) -> RenderPoller:
         if self.looks is None:
             executor: Any = self
-            self.looks = RenderPoller(executor, self._publish, self.tell, **options)
+            self.looks = RenderPoller(executor, self._publish, self.tell)
             self.looks.start()
         self.looks.begin(looks)
         return self.looks
@@ -207,7 +208,7 @@ def _until(met: Callable[[], object]) -> None:
 
 def _two(desk: Desk) -> tuple[Poll, Poll]:
     ids = waiting(desk, 2)
-    first, second = sorted(_due(desk).looks, key=lambda look: ids.index(look.message.job_id))
+    first, second = sorted(_due(desk).polls, key=lambda look: ids.index(look.message.job_id))
     return first, second
 
 
@@ -247,14 +248,21 @@ def test_an_answer_that_takes_its_time_holds_up_no_other_look(desk: Desk, looker
     _until(lambda: lookers.seen(first))
 
 
-def test_one_that_waited_until_its_message_goes_out_is_not_made(desk: Desk, lookers: _Lookers) -> None:
+def test_one_that_waited_until_its_message_goes_out_is_not_made(
+    desk: Desk, lookers: _Lookers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(render_poller, "_TOO_LATE", -1)
     look, _ = _two(desk)
-    looks = lookers.begin(look, too_late=-1)
+    looks = lookers.begin(look)
     _until(lambda: not looks.under_way)
     assert (lookers.asked, lookers.published, lookers.seen(look)) == ([], [], False)
 
 
-def test_a_failed_poll_is_repeated_by_its_stage_an_interval_later(desk: Desk, lookers: _Lookers) -> None:
+def test_a_failed_poll_is_repeated_by_its_stage_an_interval_later(
+    desk: Desk, lookers: _Lookers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(render_poller, "_SUSPEND_SECONDS", 600)
+
     def answer(render_id: str) -> Progress:
         lookers.asked.append(render_id)
         raise ServerTrouble("out of order")
@@ -262,7 +270,7 @@ def test_a_failed_poll_is_repeated_by_its_stage_an_interval_later(desk: Desk, lo
     lookers.answer = answer  # type: ignore[method-assign]
     failed, other = _two(desk)
     before = done(desk.store, lambda session: desk.store.now(session))
-    poller = lookers.begin(failed, ails_for=600)
+    poller = lookers.begin(failed)
     _until(lambda: not poller.under_way)
     lookers.begin(other)  # the account's other rows go to their stages without a poll, and at once
     _until(lambda: lookers.published)
@@ -272,13 +280,13 @@ def test_a_failed_poll_is_repeated_by_its_stage_an_interval_later(desk: Desk, lo
     assert job.due_at is not None
     assert job.due_at >= before + timedelta(seconds=lookers.settings.reelq_poll_interval)
     later = done(desk.store, due, job.due_at, 9)
-    assert (job.id in {message.job_id for message in later.messages}, later.looks) == (True, [])
+    assert (job.id in {message.job_id for message in later.messages}, later.polls) == (True, [])
 
 
 def test_a_stopping_process_looks_no_more_and_others_do_at_once(desk: Desk, lookers: _Lookers) -> None:
     both = _two(desk)
-    lookers.hands.stopping.set()
+    lookers.held_jobs.stopping.set()
     looks = lookers.begin(*both)
     _until(lambda: not looks.under_way)
     assert lookers.asked == []
-    assert len(_due(desk).looks) == 2
+    assert len(_due(desk).polls) == 2

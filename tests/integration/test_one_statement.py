@@ -38,7 +38,7 @@ class Worker:
     def bench(self) -> DatabaseContext:
         nobody: Any = None
         settings = Settings(reelq_data_dir=self.folder)
-        return DatabaseContext(self.store, settings, nobody, self.claimed.at, self.claimed.account.id, lambda: None)
+        return DatabaseContext(self.store, settings, nobody, self.claimed, lambda: None)
 
     def record(self, receipt: object) -> None:
         record(self.store, self.claimed, receipt, self.folder)
@@ -133,20 +133,21 @@ def _plug_pulled(store: Store, *statements: str) -> Iterator[None]:
 @pytest.mark.parametrize(("anew", "looks"), [(False, 4), (True, 0)])
 def test_a_second_export_has_looks_of_its_own(store: Store, anew: bool, looks: int, tmp_path: Path) -> None:
     worker = Worker(store, claim_one(store, Stage.POLL, looks=3), tmp_path)
-    worker.record(NotYet(30, "the export did not finish; started a second one", anew=anew))
+    worker.record(NotYet(30, "the export did not finish; started a second one", new_export=anew))
     assert found(store, Job, worker.claimed.at.job_id).looks == looks
 
 
 def test_a_decision_is_open_until_it_is_withdrawn_and_then_another_may_follow(store: Store, tmp_path: Path) -> None:
     worker = Worker(store, claim_one(store, Stage.EDIT), tmp_path)
     bench = worker.bench
-    decided = bench.intend(None)
+    text = bench.intend(None)
+    decided = bench.open_send()
+    assert decided is not None
     send, job = found(store, Send, decided.id), found(store, Job, worker.claimed.at.job_id)
-    assert (send.job_id, send.batch_id, send.text) == (job.id, job.batch_id, job.instruction)
-    assert bench.sending() is not None
+    assert (send.job_id, send.batch_id, send.text, text) == (job.id, job.batch_id, job.instruction, job.instruction)
     with pytest.raises(IntegrityError):
         bench.intend(None)
-    bench.withdraw(decided, NotSent())
-    assert bench.sending() is None
+    bench.withdraw(NotSent())
+    assert bench.open_send() is None
     bench.intend(None)
     assert worker.rows()[2] == [Outcome.NOT_SENT, Outcome.OPEN]

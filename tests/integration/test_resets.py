@@ -48,8 +48,8 @@ def a_job(store: Store, **values: Any) -> str:
     ("stage", "code", "back_to", "loses"),
     [
         pytest.param(Stage.VERIFY, "no_effect", Stage.EDIT, set(), id="an edit without effect"),
-        pytest.param(Stage.DOWNLOAD, "session_lost", Stage.UPLOAD, SESSION | EXPORT - {"result_url"}, id="no session"),
-        pytest.param(Stage.UPLOAD, "file_too_large", Stage.UPLOAD, SESSION | EXPORT - {"result_url"}, id="a bad file"),
+        pytest.param(Stage.DOWNLOAD, "session_lost", Stage.UPLOAD, SESSION | EXPORT, id="no session"),
+        pytest.param(Stage.UPLOAD, "file_too_large", Stage.UPLOAD, SESSION | EXPORT, id="a bad file"),
         pytest.param(Stage.POLL, "render_failed", Stage.RENDER, EXPORT, id="a failed export"),
         pytest.param(Stage.DOWNLOAD, "result_missing", Stage.RENDER, EXPORT, id="a result that is gone"),
         pytest.param(Stage.POLL, "connection_lost", Stage.POLL, {"result_url"}, id="a fault while polling"),

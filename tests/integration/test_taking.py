@@ -15,7 +15,7 @@ from reelq.store.db.engine import SKEW, Store
 from reelq.store.db.models import BatchState, Job, JobEvent
 from reelq.store.db.types import new_id
 from reelq.store.jobs import claims, leases
-from reelq.store.jobs.claims import Claimed, NotClaimed, claim_in_one_statement
+from reelq.store.jobs.claims import Claimed, NotClaimed
 from reelq.store.jobs.transitions import Position, StaleMove, move, write_progress
 from tests.databases import add_account, add_batch, add_job, change, done, found, selected
 from tests.integration.desks import LEASE, NOW, claim, claim_one, columns, together
@@ -46,7 +46,7 @@ IN_THE_WAY: Final[dict[str, dict[str, Any]]] = {
 def _with(store: Store, values: dict[str, dict[str, Any]]) -> str:
     with store.write() as session:
         account = add_account(session, NOW, credential=secrets.token_hex(8), **values.get("account", {}))
-        batch = add_batch(session, NOW, **values.get("batch", {}))
+        batch = add_batch(session, NOW, source="from", out="to", **values.get("batch", {}))
         job = dict(values.get("job", {}))
         if "after_id" in job:
             job["after_id"] = add_job(session, NOW, batch_id=batch, account_id=account, row=2)
@@ -79,6 +79,9 @@ def test_both_ways_leave_a_job_alike(store: Store, values: dict[str, dict[str, A
     assert isinstance(other, Claimed)
     assert (one.at.run, one.at.stage, one.at.status) == (other.at.run, other.at.stage, other.at.status)
     assert (one.job.id, one.job.batch_id, one.account.id) == (short, one.at.batch_id, one.job.account_id)
+    assert (one.job.source, one.job.out) == ("from", "to")
+    own = dict.fromkeys(("id", "batch_id", "account_id", "key"), "")
+    assert one.job._replace(**own) == other.job._replace(**own)
     assert _as_it_is(store, short) == _as_it_is(store, long)
     assert len(_events(store, short)) == 1
 
@@ -87,8 +90,7 @@ def test_both_ways_leave_a_job_alike(store: Store, values: dict[str, dict[str, A
 def test_what_may_stand_in_the_way_is_left_to_the_long_way(store: Store, values: dict[str, dict[str, Any]]) -> None:
     job_id = _with(store, values)
     before = _as_it_is(store, job_id)
-    taken = done(store, claim_in_one_statement, job_id, 1, Stage.UPLOAD, NOW, NOW + SKEW, SOON, LEASE.worker)
-    assert taken is None
+    assert _claim_free(store, job_id) is None
     assert _as_it_is(store, job_id) == before
 
 

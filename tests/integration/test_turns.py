@@ -11,7 +11,7 @@ from reelq.job import Cause, Stage, Status
 from reelq.store.billing import throttling
 from reelq.store.db.engine import Store
 from reelq.store.db.models import Account, Batch, BatchState, Job
-from reelq.store.jobs import admission, completion, leases, parked, scheduler, transitions
+from reelq.store.jobs import admission, leases, parked, scheduler, transitions
 from reelq.store.jobs.transitions import Position, move
 from tests.databases import add_account, add_batch, add_job, change, done, moment, selected
 from tests.integration.desks import TWO, Desk
@@ -105,7 +105,7 @@ def test_what_is_due_goes_out_and_the_next_is_told_of_if_it_is_soon(desk: Desk) 
     for after, goes, soon in ((0, first, 0.1), (0.12, second, 0.15), (0.2, third, None)):
         said = done(desk.store, scheduler.due, now + timedelta(seconds=after), 9)
         assert [message.job_id for message in said.messages] == [goes]
-        assert said.soon == (soon and now + timedelta(seconds=soon))
+        assert said.next_at == (soon and now + timedelta(seconds=soon))
 
 
 # A process that works on one batch alone leaves all others alone, but for the rows that its own wait for.
@@ -175,7 +175,7 @@ def test_messages_that_went_with_a_silent_worker_go_out_again_when_it_is_found(d
             assert [message.job_id for message in scheduler.due(session, now, 9).messages] == sent
     # A message lost with a dead worker does not make the next wait longer.
     waits = desk.job(both[0]).publish_at
-    assert waits == now + timedelta(seconds=completion.REPUBLISH_SECONDS)
+    assert waits == now + scheduler.FIRST_REPUBLISH
     assert desk.job(both[1]).status is Status.RUNNING
 
 

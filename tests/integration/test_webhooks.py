@@ -256,22 +256,22 @@ def test_ends_are_looked_for_where_something_happened_and_now_and_then_everywher
     assert (ended(store, since=mark), ended(store), finish(store, empty)) == ([], [old], False)
     moved(store, job, Status.FAILED)
     assert (ended(store, since=mark), sorted(ended(store))) == ([batch], sorted([old, batch]))
-    FinishedBatches(store, batch).look()  # at one batch alone
+    FinishedBatches(store, batch).record()  # at one batch alone
     assert ended(store) == [old]
 
 
 @on_postgres
 def test_an_event_that_comes_to_light_late_is_not_missed(store: Store) -> None:
     finishing = FinishedBatches(store)
-    finishing.look()  # everywhere, for the first time
+    finishing.record()  # everywhere, for the first time
     late, (job,) = batch_of(store)
     other, (another,) = batch_of(store)
     with store.write() as session:
         move(session, Position.of(session.get_one(Job, job)), Status.FAILED, store.now(session), "Drawn first.")
         moved(store, another, Status.FAILED)
-        finishing.look()
+        finishing.record()
         assert found(store, Batch, other).finished_at is not None
-    finishing.look()
+    finishing.record()
     assert found(store, Batch, late).finished_at is not None
 
 

@@ -38,7 +38,7 @@ HOOKS: Final[Mapping[Any, Mapping[str, str]]] = {
     DefaultDialect: {"do_execute": "_statement", "do_executemany": "_statement", "do_commit": "_commit"},
 }
 """What is wrapped, by which method of `Moments`; the service's calls are the only part of the product."""
-OFTEN: Final = ((maintenance, "COSTS_EVERY", 0.1), (db_context, "WORDS_EVERY", 0.0))
+OFTEN: Final = ((maintenance, "COSTS_EVERY", 0.1), (db_context, "PROGRESS_EVERY", 0.0))
 """Costs are read while the row is on its way to its export, or it would depend on chance which of them is the quicker;
 and a stage's first words about its progress are told, as in one that lasts."""
 WRITES: Final[Mapping[str, Sequence[str]]] = {

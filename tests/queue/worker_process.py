@@ -12,8 +12,7 @@ from typing import Any
 from reelq import logs
 from reelq.settings import Settings
 from tests.forked import ForkedProcess
-from worker.embedded import EmbeddedWorker
-from worker.process import Process, exit_now, worker_app
+from worker.process import EmbeddedWorker, Process, exit_now, worker_app
 
 
 class WorkerProcess(ForkedProcess):
@@ -64,7 +63,7 @@ def _in_process(settings: Settings, threads: int) -> None:
 
     def stop(*_: object) -> None:
         if over.is_set():
-            process.at_once()
+            process.end_grace()
         over.set()
 
     signal.signal(signal.SIGTERM, stop)

@@ -21,13 +21,14 @@ from reelq.errors import (
     StreamOverran,
     StreamSilent,
 )
-from reelq.job import Route, Stage
+from reelq.job import ClaimedJob, OpenSend, Route
 from reelq.nemo import timeline
 from reelq.nemo.stream import AgentReply
 from reelq.nemo.transfer import Downloaded
-from reelq.nemo.types import Session, State
+from reelq.nemo.types import State
 from reelq.settings import Settings
-from worker.context import ExistingResult, Job, NotYet, PendingSend, StageContext
+from reelq.store.jobs.dependents import Result
+from worker.context import NotYet, StageContext
 from worker.stages.download import download
 from worker.stages.edit import Edited, edit
 from worker.stages.poll import poll
@@ -38,8 +39,8 @@ LIMIT: Final = 5
 BEFORE: Final = {"t": [{"tt": 0, "sg": [{"sti": "a.mp4", "d": 3000}]}]}
 HALF: Final = {"t": [{"tt": 0, "sg": [{"sti": "a.mp4", "d": 2000}]}]}
 WHOLE: Final = {"t": [{"tt": 0, "sg": [{"sti": "a.mp4", "d": 1000}]}]}
-LOST: Final = PendingSend(1, "Trim it", BEFORE, timeline.fingerprint(BEFORE))
-HEARD: Final = replace(LOST, ended_well=True, reads=9)
+LOST: Final = OpenSend(1, "Trim it", BEFORE, timeline.fingerprint(BEFORE))
+HEARD: Final = LOST._replace(ended_well=True, reads=9)
 LATE: Final = 901.0
 OLDER, NEW, THEIRS = b"an older result", b"half of the new one", b"a finished video"
 
@@ -48,13 +49,14 @@ OLDER, NEW, THEIRS = b"an older result", b"half of the new one", b"a finished vi
 class FakeDesk:
     """What the stages ask of their desk, and of the service behind it."""
 
-    sent: PendingSend | None = None
+    sent: OpenSend | None = None
     """The decision to send that is open."""
     error: Exception | None = None
     """What the service answers an instruction, or a download, with."""
     draft: dict[str, Any] = field(default_factory=lambda: BEFORE)
     place: Path = Path()
-    same: ExistingResult | None = None
+    same: Result | None = None
+    storage: Any = None
     done: list[str] = field(default_factory=list)
     settings: Settings = field(
         default_factory=lambda: Settings(reelq_poll_limit=LIMIT, reelq_edit_timeout=900, reelq_settle_reads=6)
@@ -77,12 +79,12 @@ class FakeDesk:
     def close_costs(self) -> None:
         self.done.append("costs known")
 
-    def sending(self) -> PendingSend | None:
+    def open_send(self) -> OpenSend | None:
         return self.sent
 
-    def intend(self, _baseline: object) -> PendingSend:
+    def intend(self, _baseline: object) -> str:
         self.done.append("decided")
-        return LOST
+        return LOST.text
 
     def send(self, _session: str, _text: str, *_: Any, **__: Any) -> AgentReply:
         self.done.append("sent")
@@ -90,11 +92,11 @@ class FakeDesk:
             raise self.error
         return AgentReply(("Done",))
 
-    def withdraw(self, _sending: PendingSend, _refusal: Exception) -> None:
+    def withdraw(self, _refusal: Exception) -> None:
         self.done.append("withdrawn")
 
-    def read_again(self, sending: PendingSend, fingerprint: str) -> int:
-        self.sent = replace(sending, reads=sending.reads + 1, read_fingerprint=fingerprint)
+    def read_again(self, send: OpenSend, fingerprint: str) -> int:
+        self.sent = send._replace(reads=send.reads + 1, read_fingerprint=fingerprint)
         return self.sent.reads
 
     def progress(self, _render_id: str) -> None:
@@ -109,7 +111,7 @@ class FakeDesk:
     def cancel_render(self, render_id: str) -> None:
         self.done.append(f"{render_id} cancelled")
 
-    def same_result(self) -> ExistingResult | None:
+    def same_result(self) -> Result | None:
         return self.same
 
     def download(self, _url: str, _render_id: str, part: Path, *_: Any) -> Downloaded:
@@ -123,20 +125,20 @@ class FakeDesk:
         return Downloaded(len(NEW), "a hash")
 
 
-def row_in(stage: Stage, **values: Any) -> Job:
-    """A row that has a session, in this stage."""
-    row: dict[str, Any] = {
-        "id": "job_1", "row": 1, "run": 1, "route": Route.EDIT, "instruction": "Trim it", "language": "en",
-        "paths": (), "urls": (), "result": None, "session": Session("ses", "task", "me"),
+def a_row(**values: Any) -> ClaimedJob:
+    """A row that has a session."""
+    row: dict[str, Any] = dict.fromkeys(ClaimedJob._fields, "") | {
+        "id": "job_1", "run": 1, "route": Route.EDIT, "same_as": None, "looks": 0, "renders": 0,
+        "remote_session_id": "ses",
     }  # fmt: skip
-    return Job(stage=stage, **row | values)
+    return ClaimedJob(**row | values)
 
 
 # An instruction is sent once for each decision to send it; only proof that it did nothing withdraws the decision.
 
 
 def edited(desk: FakeDesk) -> Edited:
-    return edit(row_in(Stage.EDIT), cast("StageContext", desk))
+    return edit(a_row(), cast("StageContext", desk))
 
 
 def test_the_decision_is_written_down_before_anything_goes_out() -> None:
@@ -171,7 +173,7 @@ def test_a_refusal_withdraws_the_decision(refusal: type[Exception]) -> None:
 
 def verified(desk: FakeDesk, now: dict[str, Any] = BEFORE) -> object:
     desk.draft = now
-    return verify(row_in(Stage.VERIFY), cast("StageContext", desk))
+    return verify(a_row(), cast("StageContext", desk))
 
 
 def test_a_change_counts_once_two_reads_agree_as_the_first_can_be_half_an_edit() -> None:
@@ -182,13 +184,13 @@ def test_a_change_counts_once_two_reads_agree_as_the_first_can_be_half_an_edit()
 @pytest.mark.parametrize(
     "sent",
     [
-        pytest.param(replace(LOST, reads=5, seconds_since=10), id="both short"),
-        pytest.param(replace(LOST, reads=50, seconds_since=10), id="too soon"),
-        pytest.param(replace(LOST, reads=4, seconds_since=LATE), id="too few reads"),
-        pytest.param(replace(HEARD, reads=0), id="its stream ended well a moment ago"),
+        pytest.param(LOST._replace(reads=5, seconds_since=10), id="both short"),
+        pytest.param(LOST._replace(reads=50, seconds_since=10), id="too soon"),
+        pytest.param(LOST._replace(reads=4, seconds_since=LATE), id="too few reads"),
+        pytest.param(HEARD._replace(reads=0), id="its stream ended well a moment ago"),
     ],
 )
-def test_no_change_says_nothing_while_one_may_come_and_reads_no_balance(sent: PendingSend) -> None:
+def test_no_change_says_nothing_while_one_may_come_and_reads_no_balance(sent: OpenSend) -> None:
     desk = FakeDesk(sent)
     assert isinstance(verified(desk), NotYet)
     assert desk.done == []
@@ -197,14 +199,14 @@ def test_no_change_says_nothing_while_one_may_come_and_reads_no_balance(sent: Pe
 @pytest.mark.parametrize(
     ("sent", "end"),
     [
-        (replace(LOST, reads=5, seconds_since=LATE), EditUnconfirmed),
+        (LOST._replace(reads=5, seconds_since=LATE), EditUnconfirmed),
         (HEARD, NoEffect),
-        (replace(HEARD, agent_error="out of film"), AgentFailed),
+        (HEARD._replace(agent_error="out of film"), AgentFailed),
     ],
     ids=["the reads are used up and no stream lives so long", "its stream ended well", "the agent failed"],
 )
 def test_no_change_counts_in_the_end_and_its_costs_are_read_before_the_row_fails(
-    sent: PendingSend, end: type[Exception]
+    sent: OpenSend, end: type[Exception]
 ) -> None:
     desk = FakeDesk(sent)
     with pytest.raises(end):
@@ -216,26 +218,26 @@ def test_no_change_counts_in_the_end_and_its_costs_are_read_before_the_row_fails
 
 
 def polled(desk: FakeDesk, **values: Any) -> object:
-    return poll(row_in(Stage.POLL, route=Route.EXPORT, **{"render_id": "first", **values}), cast("StageContext", desk))
+    return poll(a_row(route=Route.EXPORT, **{"remote_render_id": "first", **values}), cast("StageContext", desk))
 
 
 def test_a_forgotten_export_is_submitted_again_under_its_own_id() -> None:
     done = polled(desk := FakeDesk())
     assert isinstance(done, NotYet)
-    assert (desk.done, "forgotten" in done.words, done.anew) == (["first asked for"], True, False)
+    assert (desk.done, "forgotten" in done.message, done.new_export) == (["first asked for"], True, False)
 
 
 def test_an_export_that_is_forgotten_again_and_again_gives_way_to_a_second_one() -> None:
     done = polled(desk := FakeDesk(), looks=LIMIT)
     assert isinstance(done, NotYet)
-    assert (desk.done, done.anew) == (["first cancelled", "second asked for"], True)
-    assert done.words == "the export did not finish; started a second one"
+    assert (desk.done, done.new_export) == (["first cancelled", "second asked for"], True)
+    assert done.message == "the export did not finish; started a second one"
 
 
 def test_when_the_second_one_is_forgotten_as_well_the_row_fails() -> None:
     desk = FakeDesk()
     with pytest.raises(RenderStuck):
-        polled(desk, render_id="second", renders=2, looks=LIMIT)
+        polled(desk, remote_render_id="second", renders=2, looks=LIMIT)
     assert desk.done == ["second cancelled"]
 
 
@@ -251,15 +253,15 @@ def place(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def same(tmp_path: Path) -> ExistingResult:
+def same(tmp_path: Path) -> Result:
     path = tmp_path / "theirs.mp4"
     path.write_bytes(THEIRS)
-    return ExistingResult(path, len(THEIRS), sha256(THEIRS).hexdigest())
+    return Result(path, len(THEIRS), sha256(THEIRS).hexdigest())
 
 
 def downloaded(desk: FakeDesk) -> list[bytes]:
     """What is in the result's folder then."""
-    job = row_in(Stage.DOWNLOAD, result=desk.place, takes_a_result=desk.same is not None)
+    job = a_row(out=str(desk.place.parent), output=desk.place.name, same_as=desk.same and "job_2")
     try:
         download(job, cast("StageContext", desk))
     finally:
@@ -277,13 +279,13 @@ def test_a_download_that_breaks_leaves_the_older_one(place: Path) -> None:
     assert [path.read_bytes() for path in place.parent.iterdir()] == [OLDER]
 
 
-def test_a_file_that_is_as_it_was_is_taken_without_asking_the_service(place: Path, same: ExistingResult) -> None:
+def test_a_file_that_is_as_it_was_is_taken_without_asking_the_service(place: Path, same: Result) -> None:
     assert downloaded(FakeDesk(place=place, same=same)) == [THEIRS]
     assert place.samefile(place.parents[1] / "theirs.mp4")  # it takes no room of its own
 
 
 @pytest.mark.parametrize("wrong", ["size", "content", "gone"])
-def test_a_file_that_is_not_what_it_was_is_left_alone(place: Path, same: ExistingResult, wrong: str) -> None:
+def test_a_file_that_is_not_what_it_was_is_left_alone(place: Path, same: Result, wrong: str) -> None:
     theirs = place.parents[1] / "theirs.mp4"
     if wrong == "size":
         same = replace(same, size=same.size + 1)

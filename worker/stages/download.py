@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from reelq.errors import CannotWrite
-from worker.context import ExistingResult, Job, Receipt, StageContext
+from reelq.job import ClaimedJob
+from worker.context import Receipt, StageContext
 
 _MB = 1_000_000
 
@@ -35,45 +36,47 @@ class Downloaded(Receipt):
         return {"result_path": self.name, "result_size": self.size, "result_sha256": self.sha256}
 
 
-def download(job: Job, desk: StageContext) -> Downloaded:
+def download(job: ClaimedJob, context: StageContext) -> Downloaded:
     """Bring the result to the row's output: reuse the file of an identical row, or download the export."""
-    desk.close_costs()  # usually a no-op, as the cost of the edit is known by now
+    context.close_costs()  # usually a no-op, as the cost of the edit is known by now
     try:
-        part = _part(job, desk)
-        downloaded = _reuse(job, part, desk) or _fetch(job, part, desk)
+        part = _part(job, context)
+        downloaded = _reuse(job, part, context) or _fetch(job, part, context)
         if job.result:
             os.replace(part, job.result)  # noqa: PTH105 - the atomic call, by its own name
         else:
-            desk.storage.adopt(part, downloaded.sha256)
+            context.storage.adopt(part, downloaded.sha256)
     except OSError as error:
         raise CannotWrite(f"{(job.result or Path(job.output)).name} can't be written: {error.strerror}") from None
     return downloaded
 
 
-def _part(job: Job, desk: StageContext) -> Path:
+def _part(job: ClaimedJob, context: StageContext) -> Path:
     """Return the path of the part file."""
     if job.part is None:
-        return desk.storage.scratch(f"{job.id}.{job.render_id}", job.run)
+        return context.storage.scratch(f"{job.id}.{job.remote_render_id}", job.run)
     job.part.parent.mkdir(parents=True, exist_ok=True)
     return job.part
 
 
-def _fetch(job: Job, part: Path, desk: StageContext) -> Downloaded:
+def _fetch(job: ClaimedJob, part: Path, context: StageContext) -> Downloaded:
     def on_progress(count: int) -> None:
-        desk.check()
-        desk.progress(f"downloading, {count / _MB:.1f} MB")
+        context.check()
+        context.progress(f"downloading, {count / _MB:.1f} MB")
 
-    receipt = desk.remote.download(job.result_url, job.render_id, part, on_progress)
+    receipt = context.remote.download(job.result_url, job.remote_render_id, part, on_progress)
     return Downloaded(job.output, receipt.size, receipt.sha256)
 
 
-def _reuse(job: Job, part: Path, desk: StageContext) -> Downloaded | None:
+def _reuse(job: ClaimedJob, part: Path, context: StageContext) -> Downloaded | None:
     """Copy or link the other row's file to the part file. Return None if it is missing or has changed."""
-    same = desk.same_result() if job.takes_a_result else None
-    source = _locate(same, desk) if same else None
-    if same is None or source is None:
+    same = context.same_result() if job.takes_a_result else None
+    if same is None:
         return None
     try:
+        source = same.found(context.storage)
+        if source is None:
+            return None
         part.unlink(missing_ok=True)
         # Never link between storage and a user's folder: a change of one file would change the other.
         _link_or_copy(source, part, may_link=(job.result is None) == (same.path is None))
@@ -84,16 +87,8 @@ def _reuse(job: Job, part: Path, desk: StageContext) -> Downloaded | None:
     if sha256 != same.sha256:
         part.unlink()
         return None
-    desk.say(f"reused {source if job.result and same.path else 'the result of an identical row'}")
+    context.say(f"reused {source if job.result and same.path else 'the result of an identical row'}")
     return Downloaded(job.output, same.size, sha256)
-
-
-def _locate(same: ExistingResult, desk: StageContext) -> Path | None:
-    try:
-        path = same.path or desk.storage.path(same.sha256)
-        return path if path.stat().st_size == same.size else None
-    except OSError:
-        return None
 
 
 def _link_or_copy(source: Path, target: Path, *, may_link: bool) -> None:

@@ -10,8 +10,9 @@ A decision is withdrawn only on proof that nothing happened: no connection was m
 from dataclasses import dataclass
 
 from reelq.errors import ReelqError, StreamLost
+from reelq.job import ClaimedJob
 from reelq.nemo.stream import AgentReply, Event, Patience, Text, ToolCall
-from worker.context import Job, PendingSend, Receipt, StageContext
+from worker.context import Receipt, StageContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,31 +27,31 @@ class Edited(Receipt):
         return "the agent is done" if self.heard else "the stream was lost; checking the session for the result"
 
 
-def edit(job: Job, desk: StageContext) -> Edited:
+def edit(job: ClaimedJob, context: StageContext) -> Edited:
     """Send the instruction and read the stream to its end, unless a decision to send is already open."""
-    if desk.sending():
-        return Edited(None, desk.settings.reelq_settle_first_wait)
-    desk.read_balance("before")
-    baseline = desk.remote.state(job.remote_session).draft
-    desk.check()
-    return _send(job, desk.intend(dict(baseline) if baseline is not None else None), desk)
+    if context.open_send():
+        return Edited(None, context.settings.reelq_settle_first_wait)
+    context.read_balance("before")
+    baseline = context.remote.state(job.remote_session).draft
+    context.check()
+    return _send(job, context.intend(dict(baseline) if baseline is not None else None), context)
 
 
-def _send(job: Job, sending: PendingSend, desk: StageContext) -> Edited:
+def _send(job: ClaimedJob, text: str, context: StageContext) -> Edited:
     """Send the instruction that was decided on, and read the answer."""
-    patience = Patience(desk.settings.reelq_edit_timeout, desk.settings.reelq_silence_timeout)
+    patience = Patience(context.settings.reelq_edit_timeout, context.settings.reelq_silence_timeout)
 
     def on_event(event: Event) -> None:
         if isinstance(event, ToolCall):
-            desk.progress(f"the agent works: {event.name.replace('_', ' ')}")
+            context.progress(f"the agent works: {event.name.replace('_', ' ')}")
         elif isinstance(event, Text):
-            desk.progress("the agent answers")
+            context.progress("the agent answers")
 
     try:
-        return Edited(desk.remote.send(job.remote_session, sending.text, patience, tell=on_event, alive=desk.check))
+        return Edited(context.remote.send(job.remote_session, text, patience, tell=on_event, alive=context.check))
     except StreamLost as lost:
-        desk.say(f"{lost}; checking the session for the result")
-        return Edited(None, desk.settings.reelq_settle_first_wait)
+        context.say(f"{lost}; checking the session for the result")
+        return Edited(None, context.settings.reelq_settle_first_wait)
     except ReelqError as refusal:
-        desk.withdraw(sending, refusal)
+        context.withdraw(refusal)
         raise

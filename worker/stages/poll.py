@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from reelq.errors import RemoteError, RenderFailed, RenderStuck, RenderUnknown, RowFailed
+from reelq.job import ClaimedJob
 from reelq.nemo.types import Progress, RenderStatus
-from worker.context import Job, NotYet, Receipt, StageContext
+from worker.context import NotYet, Receipt, StageContext
 from worker.stages.render import submit
 
 _RENDERS: Final = 2
@@ -33,25 +34,26 @@ class Polled(Receipt):
         return {"result_url": self.url}
 
 
-def poll(job: Job, desk: StageContext) -> Polled | NotYet:
+def poll(job: ClaimedJob, context: StageContext) -> Polled | NotYet:
     """Poll the export once, unless an earlier poll has found it done."""
     if job.result_url:
         return Polled(job.result_url)
-    progress = _progress(job, desk)
+    progress = _progress(job, context)
     if progress and progress.status is RenderStatus.DONE:
         return Polled(progress.url)
     if progress and progress.status is RenderStatus.FAILED:
         why = progress.reason or "no reason given"
-        return _export_again(job, desk, f"the export failed ({why})", RenderFailed(f"The export failed twice: {why}"))
-    if job.looks >= desk.settings.reelq_poll_limit:
+        final_error = RenderFailed(f"The export failed twice: {why}")
+        return _export_again(job, context, f"the export failed ({why})", final_error)
+    if job.looks >= context.settings.reelq_poll_limit:
         with suppress(RemoteError):
-            desk.remote.cancel_render(job.render_id)
-        return _export_again(job, desk, "the export did not finish", RenderStuck())
+            context.remote.cancel_render(job.remote_render_id)
+        return _export_again(job, context, "the export did not finish", RenderStuck())
     if progress is None:
-        submit(job, desk, job.render_id)
+        submit(job, context, job.remote_render_id)
         message = "the service has forgotten the export; it was submitted again"
-        return NotYet(desk.settings.reelq_poll_interval, message)
-    return NotYet(desk.settings.reelq_poll_interval, unfinished(progress))
+        return NotYet(context.settings.reelq_poll_interval, message)
+    return NotYet(context.settings.reelq_poll_interval, unfinished(progress))
 
 
 def unfinished(progress: Progress) -> str:
@@ -59,17 +61,17 @@ def unfinished(progress: Progress) -> str:
     return "rendering" if progress.percent is None else f"rendering, {progress.percent} %"
 
 
-def _progress(job: Job, desk: StageContext) -> Progress | None:
+def _progress(job: ClaimedJob, context: StageContext) -> Progress | None:
     """Return the export's progress, or None if the service does not know the export."""
     try:
-        return desk.remote.progress(job.render_id)
+        return context.remote.progress(job.remote_render_id)
     except RenderUnknown:
         return None
 
 
-def _export_again(job: Job, desk: StageContext, message: str, final_error: RowFailed) -> NotYet:
+def _export_again(job: ClaimedJob, context: StageContext, message: str, final_error: RowFailed) -> NotYet:
     """Submit a second export in place of this one, or raise `final_error` if this was the second."""
     if job.renders >= _RENDERS:
         raise final_error
-    submit(job, desk, "")
-    return NotYet(desk.settings.reelq_poll_interval, f"{message}; started a second one", anew=True)
+    submit(job, context, "")
+    return NotYet(context.settings.reelq_poll_interval, f"{message}; started a second one", new_export=True)

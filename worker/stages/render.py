@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from reelq.errors import NothingToExport, RenderDuplicate
+from reelq.job import ClaimedJob
 from reelq.nemo import timeline
-from worker.context import Job, Receipt, StageContext
+from worker.context import Receipt, StageContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,22 +28,22 @@ class Rendered(Receipt):
         return {"remote_render_id": self.render_id}
 
 
-def render(job: Job, desk: StageContext) -> Rendered:
+def render(job: ClaimedJob, context: StageContext) -> Rendered:
     """Read the session's current draft and submit it for export."""
-    return Rendered(submit(job, desk, job.render_id), desk.settings.reelq_poll_interval)
+    return Rendered(submit(job, context, job.remote_render_id), context.settings.reelq_poll_interval)
 
 
-def submit(job: Job, desk: StageContext, render_id: str) -> str:
+def submit(job: ClaimedJob, context: StageContext, render_id: str) -> str:
     """Submit the draft under this id, or under a new one if it is empty. Return the id."""
-    draft = desk.remote.state(job.remote_session).draft
+    draft = context.remote.state(job.remote_session).draft
     if draft is None or not timeline.has_segments(draft):
         raise NothingToExport
     if not render_id:
-        render_id = desk.reserve_render()
+        render_id = context.reserve_render()
         if job.part:
             job.part.unlink(missing_ok=True)  # a partial download belongs to another export
     try:
-        desk.remote.render(render_id, job.remote_session, draft)
+        context.remote.render(render_id, job.remote_session, draft)
     except RenderDuplicate:
-        desk.say("the export was submitted before")
+        context.say("the export was submitted before")
     return render_id

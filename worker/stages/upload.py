@@ -8,9 +8,10 @@ before the upload: a second run uploads only if the draft is unchanged.
 from dataclasses import dataclass
 from typing import Any
 
+from reelq.job import ClaimedJob
 from reelq.nemo import timeline
 from reelq.nemo.types import Session
-from worker.context import Job, Receipt, StageContext
+from worker.context import InputFiles, Receipt, StageContext
 
 _MB = 1_000_000
 
@@ -33,33 +34,36 @@ class Uploaded(Receipt):
         return {"remote_session_id": opened.session_id, "remote_task_id": opened.task_id, **user}
 
 
-def upload(job: Job, desk: StageContext) -> Uploaded:
+def upload(job: ClaimedJob, context: StageContext) -> Uploaded:
     """Open a session, or use the shared one, and upload the row's files into it."""
-    if job.session and job.shares_session:
-        return _into_shared(job, job.session, desk)
-    session = desk.remote.open_session(job.language)
-    _send_files(job, session, desk)
-    return Uploaded(session, len(job.paths) + len(job.urls))
+    files = context.input_files()
+    if job.after_id and job.remote_session_id:
+        session = Session(job.remote_session_id, job.remote_task_id, job.remote_user_id)
+        _send_to_shared(job, files, session, context)
+    else:
+        session = context.remote.open_session(job.language)
+        _send_files(files, session, context)
+    return Uploaded(session, len(files.paths) + len(files.urls))
 
 
-def _into_shared(job: Job, session: Session, desk: StageContext) -> Uploaded:
-    if job.paths or job.urls:
-        fingerprint = timeline.fingerprint(desk.remote.state(session.session_id).draft)
-        if not job.upload_baseline:
-            desk.remember_upload(fingerprint)
-        if job.upload_baseline in {"", fingerprint}:
-            _send_files(job, session, desk)
-    return Uploaded(session, len(job.paths) + len(job.urls))
+def _send_to_shared(job: ClaimedJob, files: InputFiles, session: Session, context: StageContext) -> None:
+    if not files.paths and not files.urls:
+        return
+    fingerprint = timeline.fingerprint(context.remote.state(session.session_id).draft)
+    if not job.upload_baseline:
+        context.remember_upload(fingerprint)
+    if job.upload_baseline in {"", fingerprint}:
+        _send_files(files, session, context)
 
 
-def _send_files(job: Job, session: Session, desk: StageContext) -> None:
-    if job.paths:
-        total = sum(path.stat().st_size for path in job.paths if path.exists())
+def _send_files(files: InputFiles, session: Session, context: StageContext) -> None:
+    if files.paths:
+        total = sum(path.stat().st_size for path in files.paths if path.exists())
 
         def on_progress(count: int) -> None:
-            desk.check()
-            desk.progress(f"uploading, {count / _MB:.1f} of {total / _MB:.1f} MB")
+            context.check()
+            context.progress(f"uploading, {count / _MB:.1f} of {total / _MB:.1f} MB")
 
-        desk.remote.upload(session.session_id, job.paths, on_progress, names=job.names)
-    if job.urls:
-        desk.remote.upload_urls(session.session_id, job.urls)
+        context.remote.upload(session.session_id, files.paths, on_progress, names=files.names)
+    if files.urls:
+        context.remote.upload_urls(session.session_id, files.urls)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from reelq.errors import AgentFailed, EditUnconfirmed, NoEffect
-from reelq.job import Route
+from reelq.job import ClaimedJob, OpenSend, Route
 from reelq.nemo import agent_text, timeline
 from reelq.nemo.types import Json
-from worker.context import Job, NotYet, PendingSend, Receipt, StageContext
+from worker.context import NotYet, Receipt, StageContext
 
 _QUICK_READS: Final = 3
 _QUICK_DIVISOR: Final = 30
@@ -37,46 +37,46 @@ class Verified(Receipt):
         return {"timeline": self.timeline, "reply": self.reply, "to_send": "", "resend": False}
 
 
-def verify(job: Job, desk: StageContext) -> Verified | NotYet:
+def verify(job: ClaimedJob, context: StageContext) -> Verified | NotYet:
     """Return what the newest instruction did, or the answer for a row that only asks for credits."""
     if job.route is Route.CREDITS:
-        return Verified(reply=f"{desk.read_balance('asked')} credits available")
-    now = desk.remote.state(job.remote_session).draft
-    sending = desk.sending()
-    if sending is None:
+        return Verified(reply=f"{context.read_balance('asked')} credits available")
+    now = context.remote.state(job.remote_session).draft
+    send = context.open_send()
+    if send is None:
         return Verified(timeline=timeline.timeline(now))
-    return _after_proper_end(sending, now, desk) if sending.ended_well else _after_lost_stream(sending, now, desk)
+    return _after_proper_end(send, now, context) if send.ended_well else _after_lost_stream(send, now, context)
 
 
-def _after_proper_end(sending: PendingSend, now: Json | None, desk: StageContext) -> Verified | NotYet:
-    if _changed(sending, now) and timeline.has_segments(now):
-        return _applied(sending, now)
-    if sending.reads < _QUICK_READS:
-        desk.read_again(sending, timeline.fingerprint(now))
-        return NotYet(desk.settings.reelq_settle_wait / _QUICK_DIVISOR, "the edit does not show yet")
-    desk.close_costs()
-    if sending.agent_error:
-        raise AgentFailed(sending.agent_error)
-    reply = agent_text.parse_reply(sending.reply).kept
+def _after_proper_end(send: OpenSend, now: Json | None, context: StageContext) -> Verified | NotYet:
+    if _changed(send, now) and timeline.has_segments(now):
+        return _applied(send, now)
+    if send.reads < _QUICK_READS:
+        context.read_again(send, timeline.fingerprint(now))
+        return NotYet(context.settings.reelq_settle_wait / _QUICK_DIVISOR, "the edit does not show yet")
+    context.close_costs()
+    if send.agent_error:
+        raise AgentFailed(send.agent_error)
+    reply = agent_text.parse_reply(send.reply).kept
     raise NoEffect(f"The agent changed nothing; it said: {reply}" if reply else "The agent changed nothing")
 
 
-def _after_lost_stream(sending: PendingSend, now: Json | None, desk: StageContext) -> Verified | NotYet:
+def _after_lost_stream(send: OpenSend, now: Json | None, context: StageContext) -> Verified | NotYet:
     seen = timeline.fingerprint(now)
-    if _changed(sending, now) and seen == sending.read_fingerprint:
-        return _applied(sending, now)
-    reads = desk.read_again(sending, seen)
-    over = sending.seconds_since > desk.settings.reelq_edit_timeout
-    if not _changed(sending, now) and over and reads >= desk.settings.reelq_settle_reads:
-        desk.close_costs()
+    if _changed(send, now) and seen == send.read_fingerprint:
+        return _applied(send, now)
+    reads = context.read_again(send, seen)
+    over = send.seconds_since > context.settings.reelq_edit_timeout
+    if not _changed(send, now) and over and reads >= context.settings.reelq_settle_reads:
+        context.close_costs()
         raise EditUnconfirmed
-    return NotYet(desk.settings.reelq_settle_wait, f"the stream was lost; checked the session, attempt {reads}")
+    return NotYet(context.settings.reelq_settle_wait, f"the stream was lost; checked the session, attempt {reads}")
 
 
-def _changed(sending: PendingSend, now: Json | None) -> bool:
-    return timeline.fingerprint(now) != sending.fingerprint
+def _changed(send: OpenSend, now: Json | None) -> bool:
+    return timeline.fingerprint(now) != send.fingerprint
 
 
-def _applied(sending: PendingSend, now: Json | None) -> Verified:
-    answer = agent_text.parse_reply(sending.reply)
-    return Verified(timeline.timeline(now), timeline.changes(sending.baseline, now), answer.kept, answer.follow_up)
+def _applied(send: OpenSend, now: Json | None) -> Verified:
+    answer = agent_text.parse_reply(send.reply)
+    return Verified(timeline.timeline(now), timeline.changes(send.baseline, now), answer.kept, answer.follow_up)

@@ -9,8 +9,6 @@ completion.py   finish a stage: advance to the next one, or reschedule the same 
 transitions.py  the only code that changes a status: compare, set, and write the event
 dependents.py   end a job, and release or cancel the jobs that wait for it
 polling.py      record the results of polling many exports at once
-retries.py      start a job again, from the stage that its error calls for; or cancel it
+retries.py      start a job again, from the stage that its error calls for or in a new session; or cancel it
 parked.py       jobs that wait for credits or a token, and when they resume
-filters.py      conditions on the jobs that a process is responsible for
-views.py        the columns of a job that a worker reads
 """

@@ -14,15 +14,12 @@ from sqlalchemy.orm import Session
 
 from reelq.job import Status
 from reelq.store.db.models import Account, Batch, BatchState, Job
-from reelq.store.jobs.completion import REPUBLISH_SECONDS
-from reelq.store.jobs.filters import awaited_by, not_held_back
-from reelq.store.jobs.scheduler import Message, mark_published
+from reelq.store.jobs.scheduler import FIRST_REPUBLISH, Message, awaited_by, mark_published, not_held_back
 
 _ADMITTED_AT_ONCE: Final = 4
 """Jobs to admit per account and pass; there are several passes a second. Jobs that start together finish each stage
 together, and then wait for each other: when a whole window was admitted at once, rows waited twice as long between
 stages and the batch finished no sooner."""
-_FIRST_REPUBLISH: Final = timedelta(seconds=REPUBLISH_SECONDS)
 _RECENT: Final = timedelta(seconds=5)
 _OVERDUE: Final = timedelta(seconds=10)
 """A process that is responsible for a job publishes it within a second of `publish_at`."""
@@ -59,7 +56,7 @@ def admit(session: Session, now: datetime, batch_id: str | None = None) -> list[
 
 def _rooms(session: Session, now: datetime, batch_id: str | None) -> list[tuple[str, int]]:
     """The accounts that may admit jobs now, each with how many."""
-    moments = {"now": now, "recent": now + _FIRST_REPUBLISH - _RECENT, "overdue": now - _OVERDUE}
+    moments = {"now": now, "recent": now + FIRST_REPUBLISH - _RECENT, "overdue": now - _OVERDUE}
     accounts = session.execute(_windows(batch_id), moments).all()
     in_flight, waiting = sum(each.in_flight for each in accounts), sum(each.waiting for each in accounts)
     if waiting >= max(_MIN_BACKLOG, _BACKLOG_SHARE * in_flight):

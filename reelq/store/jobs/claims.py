@@ -10,9 +10,9 @@ from typing import Any, Final, cast
 from sqlalchemy import Select, Table, bindparam, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from reelq.job import FINAL, ROUTES, Cause, Stage, Status, start_message, starting_stage
+from reelq.job import FINAL, ROUTES, Cause, ClaimedJob, Stage, Status, start_message, starting_stage
 from reelq.store.billing.accounts import AccountView
-from reelq.store.db.engine import SKEW, Transaction
+from reelq.store.db.engine import SKEW
 from reelq.store.db.models import Account, Batch, BatchState, Job
 from reelq.store.jobs.dependents import RELOAD, cancel_follower, end, is_done_with_session, session_columns
 from reelq.store.jobs.transitions import (
@@ -25,55 +25,71 @@ from reelq.store.jobs.transitions import (
     move,
     postpone,
 )
-from reelq.store.jobs.views import BatchFolders, JobView
 
-_Views = tuple[JobView, BatchFolders, AccountView]
+_StoppedStages = Mapping[Cause, frozenset[Stage]]
+"""The stages that an account may not run while it is parked, by the cause it is parked for."""
+_BATCH_COLUMNS: Final = ("source", "out")
+"""The columns of `ClaimedJob` that are the batch's: its last ones."""
+_JOB_COLUMNS: Final = ClaimedJob._fields[: -len(_BATCH_COLUMNS)]
+_JOB_WITH_BATCH_AND_ACCOUNT: Final = (
+    select(Job, Batch, Account)
+    .join(Batch, Batch.id == Job.batch_id)
+    .join(Account, Account.id == Job.account_id)
+    .where(Job.id == bindparam("job_id"))
+)
 
 
-def claim_in_one_statement(
-    session: Transaction,
-    job_id: str,
-    run: int,
-    stage: Stage,
-    now: datetime,
-    due: datetime,
-    until: datetime,
-    worker: str,
-) -> _Views | None:
-    """Claim the job for the stage if it is due by `due` and nothing can hold it back.
+class NotClaimed(StrEnum):
+    """Why a message leads to no work."""
 
-    Returns the job as it is now, its batch and its account. None means that another process has claimed it or that
-    something may hold it back; on SQLite always None, as the statement needs PostgreSQL.
+    GONE = "no such job"
+    STALE = "the job has moved on or was restarted"
+    PASSED = "the stage is already done"
+    NOT_DUE = "not due yet"
+    HELD = "held back"
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A job that this worker has claimed for one stage."""
+
+    job: ClaimedJob
+    account: AccountView
+    at: Position
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The worker that claims a job, and for how long the claim lasts unless it is renewed."""
+
+    worker: str
+    seconds: float
+
+
+def claim_free(session: Session, now: datetime, job_id: str, run: int, stage: Stage, lease: Lease) -> Claimed | None:
+    """Claim a job that nothing can hold back, in one statement; None where `claim` has to look closer.
+
+    PostgreSQL only: on SQLite it is always None.
     """
     connection = session.connection()
     if connection.dialect.name != "postgresql":
         return None
-    event_values = event_parameters(
-        now, str(Status.RUNNING), run, stage, Status.QUEUED, Status.RUNNING, start_message(stage)
-    )
-    where = {"claimed_id": job_id, "expected_run": run, "expected_stage": stage, "now": now, "due": due}
-    values = {"lease_end": until, "claimant": worker}
-    found = connection.execute(_claim_statement(), event_values | where | values).one_or_none()
+    event = (now, Status.RUNNING, run, stage, Status.QUEUED, Status.RUNNING, start_message(stage))
+    parameters = event_parameters(*event)
+    parameters |= {"claimed_id": job_id, "expected_run": run, "expected_stage": stage, "now": now}
+    # Allow for skew: the clock of the process that published the message may be ahead.
+    parameters |= {"due": now + SKEW, "lease_end": later(now, lease.seconds), "claimant": lease.worker}
+    found = connection.execute(_claim_statement(), parameters).one_or_none()
     if found is None:
         return None
-    payer = len(found) - len(AccountView._fields)
-    place = payer - len(BatchFolders._fields)
-    return JobView._make(found[:place]), BatchFolders._make(found[place:payer]), AccountView._make(found[payer:])
-
-
-def _views_of(job: Job, batch: Batch, account: Account) -> _Views:
-    """The same views as `take` returns, of rows that were loaded one by one."""
-    work = JobView._make(getattr(job, name) for name in JobView._fields)
-    return (
-        work,
-        BatchFolders(batch.source, batch.out),
-        AccountView._make(getattr(account, name) for name in AccountView._fields),
-    )
+    job = ClaimedJob._make(found[: len(ClaimedJob._fields)])
+    account = AccountView._make(found[len(ClaimedJob._fields) :])
+    return Claimed(job, account, Position(job_id, job.batch_id, run, stage, Status.RUNNING))
 
 
 @cache
 def _claim_statement() -> Select[*tuple[Any, ...]]:
-    """Claims a free job, writes the event, and returns the columns of `_Views`, all in one round trip."""
+    """Claims a free job, writes the event, and returns the columns of the views, all in one round trip."""
     job, batch, account = (cast("Table", each.__table__).c for each in (Job, Batch, Account))
     now = bindparam("now", type_=job.due_at.type)
     free = (
@@ -92,8 +108,8 @@ def _claim_statement() -> Select[*tuple[Any, ...]]:
         "publishes": 0,
     }
     columns = (
-        *(job[name] for name in JobView._fields),
-        *(batch[name] for name in BatchFolders._fields),
+        *(job[name] for name in _JOB_COLUMNS),
+        *(batch[name] for name in _BATCH_COLUMNS),
         *(account[name].label(f"payer_{name}") for name in AccountView._fields),
     )
     claimed_row = (
@@ -104,63 +120,9 @@ def _claim_statement() -> Select[*tuple[Any, ...]]:
         .where(batch.id == job.batch_id, account.id == job.account_id, *free)
         .values(cleared_columns(Status.RUNNING) | claimed)
         .returning(*columns)
-        .cte("taken")
+        .cte("claimed")
     )
-    return select(claimed_row).add_cte(insert_events(claimed_row).cte("told"))
-
-
-_StoppedStages = Mapping[Cause, frozenset[Stage]]
-"""The stages that an account may not run while it is parked, by the cause it is parked for."""
-
-
-class NotClaimed(StrEnum):
-    """Why a message leads to no work."""
-
-    GONE = "no such job"
-    STALE = "the job has moved on or was restarted"
-    PASSED = "the stage is already done"
-    NOT_DUE = "not due yet"
-    HELD = "held back"
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """A job that this worker has claimed for one stage."""
-
-    job: JobView
-    batch: BatchFolders
-    account: AccountView
-    at: Position
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """The worker that claims a job, and for how long the claim lasts unless it is renewed."""
-
-    worker: str
-    seconds: float
-
-
-_JOB_WITH_BATCH_AND_ACCOUNT: Final = (
-    select(Job, Batch, Account)
-    .join(Batch, Batch.id == Job.batch_id)
-    .join(Account, Account.id == Job.account_id)
-    .where(Job.id == bindparam("job_id"))
-)
-
-
-def claim_free(session: Session, now: datetime, job_id: str, run: int, stage: Stage, lease: Lease) -> Claimed | None:
-    """Claim a job that nothing can hold back, in one statement; None where `claim` has to look closer.
-
-    PostgreSQL only: on SQLite it is always None.
-    """
-    # Allow for skew: the clock of the process that published the message may be ahead.
-    found = claim_in_one_statement(
-        session, job_id, run, stage, now, now + SKEW, later(now, lease.seconds), lease.worker
-    )
-    if found is None:
-        return None
-    return Claimed(*found, Position(job_id, found[0].batch_id, run, stage, Status.RUNNING))
+    return select(claimed_row).add_cte(insert_events(claimed_row).cte("event"))
 
 
 def claim(
@@ -182,19 +144,11 @@ def claim(
     at = Position.of(job)
     if missed := _hold_back(session, at, now, job, batch, account, parked):
         return missed
-    started = job.started_at or now
-    at = move(
-        session,
-        at,
-        Status.RUNNING,
-        now,
-        start_message(stage),
-        lease_until=later(now, lease.seconds),
-        worker=lease.worker,
-        started_at=started,
-        publishes=0,
-    )
-    return Claimed(*_views_of(job, batch, account), at)
+    claimed = {"lease_until": later(now, lease.seconds), "worker": lease.worker, "publishes": 0}
+    at = move(session, at, Status.RUNNING, now, start_message(stage), started_at=job.started_at or now, **claimed)
+    columns = (getattr(job, name) for name in _JOB_COLUMNS)
+    view = ClaimedJob._make((*columns, batch.source, batch.out))
+    return Claimed(view, AccountView._make(getattr(account, name) for name in AccountView._fields), at)
 
 
 def _is_past(job: Job, run: int, stage: Stage) -> bool:

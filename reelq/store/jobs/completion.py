@@ -11,10 +11,9 @@ from reelq.store.db import statements
 from reelq.store.db.models import Job
 from reelq.store.jobs.claims import Claimed
 from reelq.store.jobs.dependents import end, release_followers
-from reelq.store.jobs.transitions import AT_POSITION, Position, move
+from reelq.store.jobs.scheduler import FIRST_REPUBLISH
+from reelq.store.jobs.transitions import AT_POSITION, RESET_COLUMNS, Position, move
 
-REPUBLISH_SECONDS: Final = 60.0
-"""How long until a message that no worker took is published again. The wait doubles twice, up to four times this."""
 _NEW_RENDER: Final = (
     update(Job)
     .where(*AT_POSITION)
@@ -47,8 +46,8 @@ def advance(session: Session, claimed: Claimed, now: datetime, message: str, **r
 
     The next message of the Celery chain starts the next stage. `receipt` holds the columns that the stage has set.
     """
-    at, route = claimed.at, claimed.job.route
-    next_stage = stage_after(route, at.stage)
+    at = claimed.at
+    next_stage = stage_after(claimed.job.route, at.stage)
     changes = {"looks": 0, "lapses": 0, **receipt}
     if at.stage is not Stage.UPLOAD:
         # An upload alone is no progress: a job whose session is always lost before the edit has to fail eventually.
@@ -56,18 +55,20 @@ def advance(session: Session, claimed: Claimed, now: datetime, message: str, **r
     if next_stage is None:
         return end(session, at, Status.SUCCEEDED, now, message, **changes)
     due = changes.pop("due_at", now)
-    # The chain starts a stage that is due now; the scheduler publishes it only if the chain has not by `publish`.
-    publish = max(due, now + timedelta(seconds=REPUBLISH_SECONDS)) if due <= now else due
-    after = move(
-        session, at, Status.QUEUED, now, message, what=f"{at.stage} done", stage=next_stage, due_at=due,
-        publish_at=publish, **changes,
-    )  # fmt: skip
+    # The chain starts a stage that is due now; the scheduler publishes it only if the chain has not by then.
+    changes |= {"stage": next_stage, "due_at": due, "publish_at": due if due > now else now + FIRST_REPUBLISH}
+    after = move(session, at, Status.QUEUED, now, message, what=f"{at.stage} done", **changes)
     if at.stage is Stage.POLL:
         release_followers(session, claimed.job, now)
     return after
 
 
 def reschedule(session: Session, at: Position, now: datetime, seconds: float, message: str, **changes: Any) -> Position:
-    """Queue the job again, due in so many seconds: for the same stage, or for an earlier one given in `changes`."""
+    """Queue the job again, due in so many seconds: for the same stage, or for an earlier one given in `changes`.
+
+    It loses what that earlier stage must not find.
+    """
     due = now + timedelta(seconds=seconds)
-    return move(session, at, Status.QUEUED, now, message, what="again", due_at=due, publish_at=due, **changes)
+    lost = RESET_COLUMNS.get(changes["stage"], {}) if "stage" in changes else {}
+    changes = {"due_at": due, "publish_at": due, **lost, **changes}
+    return move(session, at, Status.QUEUED, now, message, what="again", **changes)

@@ -13,12 +13,11 @@ from typing import Any, Final
 from sqlalchemy import Row, Select, bindparam, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
-from reelq.job import FINAL, ROUTES, Cause, Stage, Status
+from reelq.job import FINAL, ROUTES, Cause, ClaimedJob, Stage, Status
 from reelq.storage import Storage
 from reelq.store.db.models import Batch, Job
 from reelq.store.jobs import sends
 from reelq.store.jobs.transitions import Position, move, move_all
-from reelq.store.jobs.views import JobView
 
 RESULT_COLUMNS: Final = (
     "account_id", "remote_session_id", "remote_task_id", "remote_user_id", "remote_render_id", "result_url",
@@ -93,7 +92,7 @@ def followers(session: Session, job_id: str) -> list[Job]:
     return list(session.scalars(_FOLLOWERS, {"job_id": job_id}))
 
 
-def release_followers(session: Session, job: Job | JobView, now: datetime) -> None:
+def release_followers(session: Session, job: Job | ClaimedJob, now: datetime) -> None:
     """Queue the next rows of the session: this row's render is done, so the session is free."""
     for follower in followers(session, job.id):
         if follower.status is Status.WAITING and follower.cause is Cause.SESSION:
@@ -114,7 +113,7 @@ def cancel_follower(session: Session, follower: Job, job: Job, now: datetime) ->
     end(session, Position.of(follower), Status.CANCELLED, now, message, error_code="predecessor", error=message)
 
 
-def session_columns(job: Job | JobView) -> dict[str, Any]:
+def session_columns(job: Job | ClaimedJob) -> dict[str, Any]:
     """The columns that the next row takes over to work in this job's session."""
     return {
         "remote_session_id": job.remote_session_id,

@@ -14,7 +14,7 @@ from reelq.store.db import statements
 from reelq.store.db.models import Batch, BatchState, Job
 from reelq.store.jobs.completion import reschedule
 from reelq.store.jobs.dependents import end
-from reelq.store.jobs.filters import in_scope_of
+from reelq.store.jobs.scheduler import in_scope_of
 from reelq.store.jobs.transitions import AT_POSITION, Position, StaleMove, later, move
 
 # SQLite needs no row lock: it runs one writing transaction at a time.

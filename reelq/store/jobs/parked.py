@@ -9,7 +9,7 @@ from reelq.job import Cause, Stage, Status
 from reelq.store.billing import ledger, throttling
 from reelq.store.db.engine import Transaction
 from reelq.store.db.models import Account, Job
-from reelq.store.jobs.filters import in_scope_of, is_active, not_held_back
+from reelq.store.jobs.scheduler import in_scope_of, is_active, not_held_back
 from reelq.store.jobs.transitions import Position, move
 
 _SPENDING = (Stage.UPLOAD, Stage.EDIT)

@@ -1,15 +1,15 @@
 """Records the results of polling exports, for many jobs at once."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Final
 
 from sqlalchemy import bindparam, insert, select, update
 
 from reelq.job import Stage, Status
-from reelq.store.db import statements
 from reelq.store.db.engine import Transaction
 from reelq.store.db.models import Job, JobEvent
+from reelq.store.db.statements import update_where
 from reelq.store.jobs.scheduler import Poll
 
 LockedPolls = Mapping[Poll, str]
@@ -36,29 +36,29 @@ _MAKE_DUE_LATER: Final = update(Job).where(_BY_ID).values(due_at=bindparam("due"
 _INSERT_EVENTS: Final = insert(JobEvent)
 
 
-def lock_unmoved(session: Transaction, looks: Collection[Poll]) -> LockedPolls:
+def lock_unmoved(session: Transaction, polls: Collection[Poll]) -> LockedPolls:
     """Lock the jobs of these polls, and return the polls whose jobs have not moved since they were marked.
 
     Jobs are locked in the order of their ids, or two processes that do this could deadlock.
     """
-    by_position = {(look.message.job_id, look.message.run, look.looks, look.render_id): look for look in looks}
-    ids = [look.message.job_id for look in looks]
-    found = session.connection().execute(_LOCK_POLLED, {"ids": ids}).all()
+    by_position = {(poll.message.job_id, poll.message.run, poll.looks, poll.render_id): poll for poll in polls}
+    found = session.connection().execute(_LOCK_POLLED, {"ids": _ids(polls)}).all()
     return {by_position[row[:-1]]: row.batch_id for row in found if row[:-1] in by_position}
 
 
 def schedule_next(
-    session: Transaction, now: datetime, due_at: datetime, held: LockedPolls, messages: Mapping[Poll, str]
+    session: Transaction, now: datetime, due_at: datetime, locked: LockedPolls, messages: Mapping[Poll, str]
 ) -> None:
     """Schedule the next poll of exports that are not done, and write an event with its message for each."""
     events = [
         {
-            "job_id": look.message.job_id, "batch_id": held[look], "at": now, "what": "again", "run": look.message.run,
-            "stage": Stage.POLL, "before": Status.QUEUED, "after": Status.QUEUED, "words": message,
+            "job_id": poll.message.job_id, "batch_id": locked[poll], "at": now, "what": "again",
+            "run": poll.message.run, "stage": Stage.POLL, "before": Status.QUEUED, "after": Status.QUEUED,
+            "words": message,
         }
-        for look, message in messages.items()
+        for poll, message in messages.items()
     ]  # fmt: skip
-    session.connection().execute(_SCHEDULE_NEXT_POLL, {"ids": [event["job_id"] for event in events], "due": due_at})
+    session.connection().execute(_SCHEDULE_NEXT_POLL, {"ids": _ids(messages), "due": due_at})
     session.connection().execute(_INSERT_EVENTS, events)
 
 
@@ -67,17 +67,21 @@ def dispatch_to_stage(session: Transaction, now: datetime, urls: Mapping[Poll, s
 
     The caller publishes their messages after the commit.
     """
-    session.connection().execute(_MAKE_DUE, {"ids": [look.message.job_id for look in urls], "now": now})
-    for look, url in urls.items():
+    session.connection().execute(_MAKE_DUE, {"ids": _ids(urls), "now": now})
+    for poll, url in urls.items():
         if url:
-            statements.update_where(session, Job, {"id": look.message.job_id}, {"result_url": url})
+            update_where(session, Job, {"id": poll.message.job_id}, {"result_url": url})
 
 
-def dispatch_later(session: Transaction, due_at: datetime, looks: Collection[Poll]) -> None:
+def dispatch_later(session: Transaction, due_at: datetime, polls: Collection[Poll]) -> None:
     """Make the poll stage of these jobs due later. They count as published before, so a message follows, not a poll."""
-    session.connection().execute(_MAKE_DUE_LATER, {"ids": [look.message.job_id for look in looks], "due": due_at})
+    session.connection().execute(_MAKE_DUE_LATER, {"ids": [poll.message.job_id for poll in polls], "due": due_at})
 
 
-def give_back(session: Transaction, now: datetime, looks: Collection[Poll]) -> None:
+def give_back(session: Transaction, now: datetime, polls: Collection[Poll]) -> None:
     """Give back polls that were not made, so that another process can make them at once."""
-    session.connection().execute(_MAKE_DUE_AND_PUBLISH, {"ids": [look.message.job_id for look in looks], "now": now})
+    session.connection().execute(_MAKE_DUE_AND_PUBLISH, {"ids": _ids(polls), "now": now})
+
+
+def _ids(polls: Iterable[Poll]) -> list[str]:
+    return [poll.message.job_id for poll in polls]

@@ -1,31 +1,49 @@
 """Starts a job again (a retry, a new download, a new session), or cancels it."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Final
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
+from reelq import errors
 from reelq.errors import SessionLost
 from reelq.job import FINAL, PIPELINE, Cause, Stage, Status, starting_stage
 from reelq.storage import Storage
 from reelq.store.db.models import Job, Outcome, Send
-from reelq.store.jobs.dependents import end, followers, open_original, result_of, waiting_message
-from reelq.store.jobs.transitions import Position, move
+from reelq.store.jobs.dependents import (
+    end,
+    followers,
+    open_original,
+    result_of,
+    result_of_original,
+    waiting_message,
+)
+from reelq.store.jobs.scheduler import awaited_by
+from reelq.store.jobs.transitions import RESET_COLUMNS, Position, move
 
-_FROM_EDIT: Final = frozenset({"no_effect", "agent_failed"})
-_FROM_UPLOAD: Final = frozenset({"session_lost", "type_not_accepted", "file_too_large", "file_unreadable"})
-_FROM_RENDER: Final = frozenset({"render_failed", "render_stuck", "result_missing", "nothing_to_export"})
-_NEW_SESSION: Final = {
-    "remote_session_id": "", "remote_task_id": "", "upload_baseline": "", "remote_render_id": "", "renders": 0,
-}  # fmt: skip
-_RESET: Final = {
-    "attempts": 0, "looks": 0, "lapses": 0, "error_code": "", "error": "", "advice": "", "raw": "", "finished_at": None,
+_RESTARTS_AT: Final[Mapping[str, Stage]] = MappingProxyType(
+    {
+        errors.NoEffect.code: Stage.EDIT,
+        errors.AgentFailed.code: Stage.EDIT,
+        SessionLost.code: Stage.UPLOAD,
+        errors.TypeNotAccepted.code: Stage.UPLOAD,
+        errors.FileTooLarge.code: Stage.UPLOAD,
+        errors.FileUnreadable.code: Stage.UPLOAD,
+        errors.RenderFailed.code: Stage.RENDER,
+        errors.RenderStuck.code: Stage.RENDER,
+        errors.ResultMissing.code: Stage.RENDER,
+        errors.NothingToExport.code: Stage.RENDER,
+    }
+)
+"""The stage from which a retry starts, by the error; for any other error, the stage in which it happened."""
+_NO_ERROR: Final = {
+    "attempts": 0, "looks": 0, "lapses": 0, "error_code": "", "error": "", "advice": "", "raw": "",
     "cancel_wished": False,
 }  # fmt: skip
-_NO_PROGRESS: Final = {
-    "result_url": "", "to_send": "", "follow_ups": 0, "resend": False, "timeline": "", "reply": "",
-}  # fmt: skip
+_NO_EDIT: Final = {"to_send": "", "follow_ups": 0, "resend": False, "timeline": "", "reply": ""}
 
 
 def retry(session: Session, job: Job, now: datetime) -> bool:
@@ -34,26 +52,15 @@ def retry(session: Session, job: Job, now: datetime) -> bool:
         return False
     if job.error_code == SessionLost.code:
         _restart_predecessors(session, job, now)
-    values: dict[str, Any] = {**_RESET, **_restart_columns(session, job)}
+    values: dict[str, Any] = {**_NO_ERROR, **_restart_columns(session, job)}
     stage = values.get("stage", job.stage)
-    if stage is Stage.POLL:
-        values["result_url"] = ""  # a URL from an earlier poll may have expired
     other, values["same_as"] = _find_original(session, job, stage)
     # A retry does not bring the next poll of an export forward.
-    due = max(job.due_at, now) if stage is Stage.POLL else now
-    at = move(
-        session, Position.of(job), Status.QUEUED, now, "retried", what="retried", run=job.run + 1, due_at=due, **values
-    )
+    values |= {"run": job.run + 1, "due_at": max(job.due_at, now) if stage is Stage.POLL else now}
+    at = move(session, Position.of(job), Status.QUEUED, now, "retried", what="retried", **values)
     if other:
-        move(
-            session,
-            at,
-            Status.WAITING,
-            now,
-            waiting_message(other.row, other.batch_id),
-            what="joined",
-            cause=Cause.TWIN,
-        )
+        message = waiting_message(other.row, other.batch_id)
+        move(session, at, Status.WAITING, now, message, what="joined", cause=Cause.TWIN)
     for follower in followers(session, job.id):
         if follower.status is Status.CANCELLED and follower.error_code == "predecessor":
             retry(session, follower, now)
@@ -62,26 +69,19 @@ def retry(session: Session, job: Job, now: datetime) -> bool:
 
 def retried_from(error_code: str, stage: Stage) -> Stage:
     """The stage from which a retry starts, given the error and the stage in which it happened."""
-    if error_code in _FROM_EDIT:
-        return Stage.EDIT
-    if error_code in _FROM_UPLOAD:
-        return Stage.UPLOAD
-    return Stage.RENDER if error_code in _FROM_RENDER else stage
+    return _RESTARTS_AT.get(error_code, stage)
 
 
 def _restart_columns(session: Session, job: Job) -> dict[str, Any]:
     """The columns to set for a retry: the stage to start from, and what that stage must not find."""
-    if job.error_code in _FROM_EDIT:
-        return {"stage": Stage.EDIT}
-    if job.error_code in _FROM_UPLOAD:
-        if job.after_id and job.error_code != SessionLost.code:
-            return {"stage": Stage.UPLOAD, "upload_baseline": ""}  # the upload was refused, not the shared session
-        return {"stage": Stage.UPLOAD, **_NEW_SESSION}
-    if job.error_code in _FROM_RENDER:
-        return {"stage": Stage.RENDER, "remote_render_id": "", "renders": 0, "result_url": ""}
+    stage = _RESTARTS_AT.get(job.error_code)
+    if stage is Stage.UPLOAD and job.after_id and job.error_code != SessionLost.code:
+        return {"stage": stage, "upload_baseline": ""}  # the upload was refused, not the shared session
+    if stage:
+        return {"stage": stage, **RESET_COLUMNS.get(stage, {})}
     if _reopen_unconfirmed(session, job):
         return {"stage": Stage.VERIFY, "resend": True}
-    return {}
+    return dict(RESET_COLUMNS[Stage.POLL]) if job.stage is Stage.POLL else {}
 
 
 def needs_lost_session(session: Session, job: Job) -> bool:
@@ -102,10 +102,8 @@ def _restart_predecessors(session: Session, job: Job, now: datetime) -> None:
 
 def _find_original(session: Session, job: Job, stage: Stage) -> tuple[Job | None, str | None]:
     """The open job with the same key that the job has to wait for, if there is one; and the value of `same_as`."""
-    if job.same_as == job.id:
-        return None, job.same_as
-    takes_a_result = job.same_as is not None and PIPELINE.index(stage) >= PIPELINE.index(Stage.RENDER)
-    if takes_a_result:
+    is_past_edit = PIPELINE.index(stage) >= PIPELINE.index(Stage.RENDER)
+    if job.same_as == job.id or (job.same_as is not None and is_past_edit):
         return None, job.same_as
     other = open_original(session, job)
     return other, other.id if other else None
@@ -129,8 +127,8 @@ def _reopen_unconfirmed(session: Session, job: Job) -> bool:
 
 def download_again(session: Session, job: Job, now: datetime, message: str) -> None:
     """Download the result of a succeeded job again, and export it again if needed. This costs nothing."""
-    values: dict[str, Any] = {**_RESET, "stage": Stage.DOWNLOAD, "renders": 0, "run": job.run + 1, "due_at": now}
-    values["same_as"] = job.same_as or _exempt_from_key(session, job)
+    values: dict[str, Any] = {**_NO_ERROR, **RESET_COLUMNS[Stage.DOWNLOAD], "stage": Stage.DOWNLOAD}
+    values |= {"run": job.run + 1, "due_at": now, "same_as": job.same_as or _exempt_from_key(session, job)}
     move(session, Position.of(job), Status.QUEUED, now, message, what="fetched again", **values)
 
 
@@ -147,9 +145,9 @@ def restart(session: Session, job: Job, now: datetime, message: str, **changes: 
     """
     unconfirmed = {"outcome": Outcome.UNCONFIRMED, "settled_at": now, "bears_costs": False}
     session.execute(update(Send).where(Send.job_id == job.id, Send.outcome == Outcome.OPEN).values(**unconfirmed))
-    values: dict[str, Any] = {**_RESET, **_NEW_SESSION, **_NO_PROGRESS, "changes": [], "admitted": False}
-    values |= {"stage": starting_stage(job.route), "run": job.run + 1, "due_at": now, "publish_at": None}
-    values["same_as"] = _exempt_from_key(session, job)
+    values: dict[str, Any] = {**_NO_ERROR, **RESET_COLUMNS[Stage.UPLOAD], **_NO_EDIT, "changes": []}
+    values |= {"stage": starting_stage(job.route), "run": job.run + 1, "same_as": _exempt_from_key(session, job)}
+    values |= {"admitted": False, "due_at": now, "publish_at": None}
     move(session, Position.of(job), Status.QUEUED, now, message, what="begun anew", **values, **changes)
 
 
@@ -175,3 +173,43 @@ def cancel(session: Session, job: Job, now: datetime) -> bool:
         update(Job).where(Job.id == job.id, Job.status == Status.RUNNING).values(cancel_wished=True)
     )
     return bool(requested.rowcount == 1)
+
+
+def restart_on_account(session: Session, account_id: str, batch_id: str, now: datetime) -> int:
+    """Move the open rows of the batch, and the rows it waits for, to this account; returns how many were restarted.
+
+    For a new sandbox: it counts as another service, with another account, and has no sessions of the one before.
+    Rows that succeeded keep their results, except rows of a session that has to be rebuilt.
+    """
+    jobs = _open_on_other_accounts(session, account_id, batch_id)
+    restarted = {job.id: job for job in jobs if job.remote_session_id and not _only_copies_result(session, job)}
+    for job in jobs:
+        restarted |= {earlier.id: earlier for earlier in _earlier_in_session(session, job, account_id)}
+    for job in restarted.values():
+        restart(session, job, now, "the sandbox it ran in has ended; restarted", account_id=account_id)
+    not_restarted = [job.id for job in jobs if job.id not in restarted]
+    move_to_account = update(Job).where(Job.id.in_(not_restarted)).values(account_id=account_id)
+    session.execute(move_to_account.execution_options(synchronize_session=False))
+    return len(restarted)
+
+
+def _open_on_other_accounts(session: Session, account_id: str, batch_id: str) -> Sequence[Job]:
+    concerned = or_(Job.batch_id == batch_id, awaited_by(batch_id))
+    query = select(Job).where(concerned, Job.status.not_in(FINAL), Job.account_id != account_id).order_by(Job.id)
+    return session.scalars(query.execution_options(populate_existing=True)).all()
+
+
+def _only_copies_result(session: Session, job: Job) -> bool:
+    """Whether the job only has to copy another row's result, which needs no service."""
+    original = result_of_original(session, job.id) if job.stage is Stage.DOWNLOAD else None
+    return original is not None and original.is_there
+
+
+def _earlier_in_session(session: Session, job: Job, account_id: str) -> list[Job]:
+    """The earlier rows of the job's session in any status: the job builds on them, so they restart too."""
+    rows: list[Job] = []
+    while job.after_id and (before := session.get(Job, job.after_id, populate_existing=True)):
+        if before.account_id != account_id and before.remote_session_id:
+            rows.append(before)
+        job = before
+    return rows

@@ -15,13 +15,13 @@ from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Row, Select, Update, and_, bindparam, not_, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from reelq.job import Cause, Route, Stage, Status
 from reelq.store.db.models import Account, Batch, BatchState, Job
-from reelq.store.jobs.completion import REPUBLISH_SECONDS
-from reelq.store.jobs.filters import in_scope_of
 
+FIRST_REPUBLISH: Final = timedelta(seconds=60)
+"""How long until a message that no worker took is published again. The wait doubles twice, up to four times this."""
 SOON: Final = timedelta(seconds=0.2)
 """How far `due` looks ahead for the time of the next job."""
 POLL_SECONDS: Final = 20.0
@@ -75,31 +75,31 @@ class Due(NamedTuple):
     """Work to do after the commit, and when the next job is due, if that is soon."""
 
     messages: list[Message]
-    looks: list[Poll]
-    soon: datetime | None
+    polls: list[Poll]
+    next_at: datetime | None
 
 
-def due(session: Session, now: datetime, most: int, batch_id: str | None = None, *, looks: bool = True) -> Due:
+def due(session: Session, now: datetime, most: int, batch_id: str | None = None, *, polls: bool = True) -> Due:
     """Mark admitted jobs that have to be published or polled now: a wait is over, or a message was lost.
 
-    Polls are included only if `looks` is true.
+    Jobs that need only a poll are included if `polls` is true.
     """
-    parameters = {"soon": now + SOON, "most": most, "looks": looks}
+    parameters = {"soon": now + SOON, "most": most, "polls": polls}
     rows = session.execute(_due(batch_id), parameters).all()
     due_rows = [row for row in rows if row.publish_at <= now]
     marked = mark_published(session, due_rows, now)
-    messages, polls = [], []
+    result = Due([], [], next((row.publish_at for row in rows[len(due_rows) :]), None))
     for row in due_rows:
         if row.id not in marked:
             continue
         if _can_be_polled(row, now):
-            polls.append(Poll(Message.of(row), row.account_id, row.skill, row.remote_render_id, row.looks))
+            result.polls.append(Poll(Message.of(row), row.account_id, row.skill, row.remote_render_id, row.looks))
         else:
-            messages.append(Message.of(row))
-    if polls:
+            result.messages.append(Message.of(row))
+    if result.polls:
         until = now + timedelta(seconds=POLL_SECONDS)
-        session.execute(_RESERVE_FOR_POLL, {"ids": [look.message.job_id for look in polls], "until": until})
-    return Due(messages, polls, next((row.publish_at for row in rows[len(due_rows) :]), None))
+        session.execute(_RESERVE_FOR_POLL, {"ids": [poll.message.job_id for poll in result.polls], "until": until})
+    return result
 
 
 # This query runs five to twenty times a second. Building it takes longer than running it, so it is built once.
@@ -107,9 +107,8 @@ def due(session: Session, now: datetime, most: int, batch_id: str | None = None,
 def _due(batch_id: str | None) -> Select[*tuple[Any, ...]]:
     query = select(*_COLUMNS).join(Batch, Batch.id == Job.batch_id).join(Account, Account.id == Job.account_id)
     query = query.where(Job.status == Status.QUEUED, Job.admitted, Job.publish_at <= bindparam("soon"))
-    query = query.where(
-        or_(bindparam("looks", type_=Job.admitted.type), not_(_NEEDS_ONLY_A_POLL)), *in_scope_of(batch_id)
-    )
+    polls_too = bindparam("polls", type_=Job.admitted.type)
+    query = query.where(or_(polls_too, not_(_NEEDS_ONLY_A_POLL)), *in_scope_of(batch_id))
     query = query.order_by(Job.publish_at).limit(bindparam("most"))
     return query.with_for_update(skip_locked=True, of=Job)  # no effect on SQLite, which has one writer at a time
 
@@ -143,7 +142,7 @@ def mark_published(session: Session, jobs: Sequence[Job | Row[Any]], now: dateti
     marked: set[str] = set()
     publishes = attrgetter("publishes")
     for count, group in groupby(sorted(jobs, key=publishes), key=publishes):
-        wait = timedelta(seconds=REPUBLISH_SECONDS * 2 ** min(count, _MOST_DOUBLINGS))
+        wait = FIRST_REPUBLISH * 2 ** min(count, _MOST_DOUBLINGS)
         parameters = {"ids": [job.id for job in group], "until": now + wait, "count": count + 1}
         marked |= set(session.scalars(_mark_statement(new), parameters))
     return marked
@@ -182,3 +181,44 @@ def _publish_again(session: Session, *where: ColumnElement[bool]) -> None:
         .values(publish_at=Job.due_at, publishes=0)
         .execution_options(synchronize_session=False)
     )
+
+
+# Conditions on the jobs that a process is responsible for. A worker is responsible for all jobs. `reelq run` without a
+# broker runs one batch, and a job of another batch only if a row of its own waits for that job's result: there may
+# never be another process to run it.
+
+
+def in_scope_of(batch_id: str | None) -> tuple[ColumnElement[bool], ...]:
+    """The condition that a job belongs to the batch or is awaited by it; for queries with few candidates.
+
+    The subquery runs for each candidate. See `awaited_by` for queries with many.
+    """
+    if batch_id is None:
+        return ()
+    twin = aliased(Job)
+    awaited = select(twin.id).where(twin.same_as == Job.id, twin.batch_id == batch_id, *_waits(twin)).exists()
+    return (or_(Job.batch_id == batch_id, awaited),)
+
+
+def awaited_by(batch_id: str) -> ColumnElement[bool]:
+    """The condition that the batch waits for a job's result; for queries with many candidates.
+
+    The database evaluates the subquery first and starts from its jobs.
+    """
+    twin = aliased(Job)
+    return Job.id.in_(select(twin.same_as).where(twin.batch_id == batch_id, *_waits(twin)))
+
+
+def not_held_back(job: type[Job] = Job) -> ColumnElement[bool]:
+    """The condition that neither a pause of the batch nor its limit on rows (`Batch.released`) holds a job back."""
+    released = or_(Batch.released.is_(None), job.row <= Batch.released)
+    return select(Batch.id).where(Batch.id == job.batch_id, Batch.state == BatchState.ACTIVE, released).exists()
+
+
+def is_active(job: type[Job] = Job) -> ColumnElement[bool]:
+    """The condition that a job is running, or will run without anyone's action."""
+    return or_(job.status == Status.RUNNING, and_(job.status == Status.QUEUED, not_held_back(job)))
+
+
+def _waits(twin: type[Job]) -> tuple[ColumnElement[bool], ...]:
+    return (and_(twin.status == Status.WAITING, twin.cause == Cause.TWIN, twin.same_as.is_not(None)),)

@@ -5,14 +5,14 @@ A send is open until its outcome is known. A job has at most one open send, by a
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, cast
 
-from sqlalchemy import ColumnElement, Row, Table, bindparam, case, func, insert, literal, select, update
+from sqlalchemy import ColumnElement, Table, bindparam, case, func, insert, literal, select, update
 from sqlalchemy.orm import Session
 
+from reelq.job import ClaimedJob, OpenSend
 from reelq.store.db.models import Job, Outcome, Send
 from reelq.store.db.statements import update_where
-from reelq.store.jobs.views import JobView
 
 _FREE_OUTCOMES: Final = (Outcome.NOT_SENT, Outcome.REFUSED)
 _MAY_HAVE_BEEN_SENT: Final = Send.outcome.not_in(_FREE_OUTCOMES)
@@ -33,22 +33,7 @@ _MARK_UNCONFIRMED: Final = (
 )
 
 
-class OpenSend(NamedTuple):
-    """An open send: its outcome is not known yet."""
-
-    id: int
-    text: str
-    baseline: dict[str, Any] | None
-    fingerprint: str
-    ended_well: bool
-    reply: str
-    agent_error: str
-    reads: int
-    read_fingerprint: str
-    sent_at: datetime
-
-
-_OPEN: Final = select(*(_SEND[name] for name in OpenSend._fields)).where(
+_OPEN: Final = select(*(_SEND[name] for name in OpenSend._fields[:-1]), _SEND.sent_at).where(
     _SEND.job_id == bindparam("job_id"), _SEND.outcome == Outcome.OPEN
 )
 _EARLIER_SENDS: Final = select(func.count()).where(Send.job_id == Job.id).correlate(Job).scalar_subquery()
@@ -70,22 +55,20 @@ _NEW_SEND: Final[dict[Any, Any]] = {
 _INSERT_SEND: Final = (
     insert(Send)
     .from_select(list(_NEW_SEND), select(*_NEW_SEND.values()).where(Job.id == bindparam("intended_for")))
-    .returning(Send.id, Send.text)
+    .returning(Send.text)
 )
 
 
-def open_send(session: Session, job_id: str) -> OpenSend | None:
+def open_send(session: Session, job_id: str, now: datetime) -> OpenSend | None:
     """The job's open send, if it has one."""
     found = session.connection().execute(_OPEN, {"job_id": job_id}).one_or_none()
-    return OpenSend._make(found) if found else None
+    return OpenSend(*found[:-1], seconds_since=(now - found.sent_at).total_seconds()) if found else None
 
 
-def record(
-    session: Session, job_id: str, now: datetime, baseline: dict[str, Any] | None, fingerprint: str
-) -> "Row[int, str]":
-    """Record that the job's instruction, or its follow-up, is about to be sent; returns the send's id and text."""
+def record(session: Session, job_id: str, now: datetime, baseline: dict[str, Any] | None, fingerprint: str) -> str:
+    """Record that the job's instruction, or its follow-up, is about to be sent; returns its text."""
     values = {"intended_for": job_id, "now": now, "seen_baseline": baseline, "seen_fingerprint": fingerprint}
-    return session.connection().execute(_INSERT_SEND, values).one()
+    return session.connection().execute(_INSERT_SEND, values).scalar_one()
 
 
 def record_end(session: Session, job_id: str, reply: str, agent_error: str) -> None:
@@ -129,12 +112,12 @@ def anything_sent(session: Session, remote_session_id: str) -> bool:
     return session.execute(query).first() is not None
 
 
-def session_moved_on(session: Session, job: JobView) -> bool:
+def session_moved_on(session: Session, job: ClaimedJob) -> bool:
     """Whether another instruction was sent in the job's remote session after its own.
 
     If the job sent none, the last one of the jobs before it in the session counts instead.
     """
-    before: Job | JobView | None = job
+    before: Job | ClaimedJob | None = job
     last: int | None = None
     while before and last is None:
         # By key, not by id: a job that took a twin's result has sent nothing itself.

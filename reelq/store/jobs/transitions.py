@@ -1,20 +1,19 @@
 """The only code that changes a job's status: it compares the position, sets the columns, and writes the event.
 
-All three happen in one transaction. The claim of a free job (`claims.take`) does the same in a statement of its own.
+All three happen in one transaction. `claims.claim_free` does the same in a statement of its own.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
+from types import MappingProxyType
 from typing import Any, Final, cast
 
 from sqlalchemy import CursorResult, FromClause, Insert, Table, bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
 from reelq.job import FINAL, TRANSITIONS, Stage, Status
-from reelq.store.db import statements
-from reelq.store.db.engine import Transaction
 from reelq.store.db.models import Job, JobEvent
 from reelq.store.db.statements import parameters, update_statement, update_where
 from reelq.store.webhooks import outbox
@@ -26,8 +25,8 @@ _TABLE: Final = cast("Table", JobEvent.__table__)
 def insert_events(of: FromClause) -> Insert:
     """The statement that inserts an event for each job in `of`, which selects the jobs' `id` and `batch_id`.
 
-    Its parameters come from `event`. The batch comes from the job's row, not from the caller: submitting the manifest
-    again may have moved the job to another batch.
+    Its parameters come from `event_parameters`. The batch comes from the job's row, not from the caller: submitting the
+    manifest again may have moved the job to another batch.
     """
     values = (bindparam(f"event_{name}", type_=_TABLE.c[name].type) for name in _EVENT_COLUMNS)
     names = ["job_id", "batch_id", *_EVENT_COLUMNS]
@@ -37,17 +36,12 @@ def insert_events(of: FromClause) -> Insert:
 def event_parameters(
     at: datetime, what: str, run: int, stage: Stage, before: str, after: str, message: str
 ) -> dict[str, Any]:
-    """The parameters of one event for the statement of `telling`."""
+    """The parameters of one event for the statement of `insert_events`."""
     values = (at, what, run, stage, before, after, message)
     return {f"event_{name}": value for name, value in zip(_EVENT_COLUMNS, values, strict=True)}
 
 
 _INSERT_EVENT: Final = insert_events(select(Job.id, Job.batch_id).where(Job.id == bindparam("event_of")).subquery())
-
-
-def write_event(session: Transaction, job_id: str, event_values: dict[str, Any]) -> None:
-    """Write one event of one job."""
-    session.connection().execute(_INSERT_EVENT, {"event_of": job_id, **event_values})
 
 
 AT_POSITION: Final = (
@@ -98,8 +92,8 @@ def move(
     values = _cleared(to, now) | changes | {"status": to}
     was_finished = at.status in FINAL and outbox.lock_batch(session, at.job_id)
     after = Position(at.job_id, at.batch_id, values.get("run", at.run), values.get("stage", at.stage), to)
-    written = event_parameters(now, what or str(to), after.run, at.stage, at.status, to, message)
-    if not _change_and_tell(session, at, values, written):
+    event = event_parameters(now, what or str(to), after.run, at.stage, at.status, to, message)
+    if not _change_and_write_event(session, at, values, event):
         raise StaleMove(f"{at.job_id} is not {at.status} in {at.stage} under run {at.run} any more")
     if was_finished:
         outbox.reopen(session, at.job_id)
@@ -155,47 +149,60 @@ def cleared_columns(to: Status) -> dict[str, Any]:
     return values
 
 
-def _change_and_tell(session: Session, at: Position, values: Mapping[str, Any], told: dict[str, Any]) -> bool:
+_EXPORT: Final = {"remote_render_id": "", "renders": 0, "looks": 0, "result_url": ""}
+RESET_COLUMNS: Final[Mapping[Stage, Mapping[str, Any]]] = MappingProxyType(
+    {
+        Stage.UPLOAD: {"remote_session_id": "", "remote_task_id": "", "upload_baseline": "", **_EXPORT},
+        Stage.RENDER: _EXPORT,
+        # A URL from an earlier poll may have expired.
+        Stage.POLL: {"result_url": ""},
+        # Its export is an old one: without any of its own, the job may export again if the old result is gone.
+        Stage.DOWNLOAD: {"renders": 0},
+    }
+)
+"""What a job loses when it goes back to a stage, or starts at one: the stage would take it for the job's own work."""
+
+
+def _change_and_write_event(session: Session, at: Position, values: Mapping[str, Any], event: dict[str, Any]) -> bool:
     """Set the columns and write the event; returns False, and does neither, if the job is not at this position."""
     connection = session.connection()
     if connection.dialect.name != "postgresql":
         if update_where(session, Job, at.where(), values) != 1:
             return False
-        write_event(session, at.job_id, told)
+        connection.execute(_INSERT_EVENT, {"event_of": at.job_id, **event})
         return True
     # One round trip for both statements: a job moves more than a dozen times.
-    statement = _change_and_tell_statement(tuple(at.where()), tuple(values))
-    result = connection.execute(statement, parameters(at.where(), values) | told)
+    statement = _change_and_write_event_statement(tuple(at.where()), tuple(values))
+    result = connection.execute(statement, parameters(at.where(), values) | event)
     return cast("CursorResult[Any]", result).rowcount == 1
 
 
 @cache
-def _change_and_tell_statement(where: tuple[str, ...], values: tuple[str, ...]) -> Insert:
+def _change_and_write_event_statement(where: tuple[str, ...], values: tuple[str, ...]) -> Insert:
     moved = update_statement(Job, where, values).returning(Job.id, Job.batch_id).cte("moved")
     return insert_events(moved).execution_options(preserve_rowcount=True)  # SQLAlchemy drops it for inserts by default
 
 
 def write_progress(session: Session, at: Position, now: datetime, what: str, message: str) -> bool:
     """Write an event that moves nothing, such as progress; returns False if the job is not at this position."""
-    event_values = event_parameters(now, what, at.run, at.stage, at.status, at.status, message)
-    return session.connection().execute(_INSERT_NOTE, parameters(at.where()) | event_values).rowcount == 1
+    event = event_parameters(now, what, at.run, at.stage, at.status, at.status, message)
+    return session.connection().execute(_INSERT_PROGRESS, parameters(at.where()) | event).rowcount == 1
 
 
-_INSERT_NOTE: Final = insert_events(select(Job.id, Job.batch_id).where(*AT_POSITION).subquery()).execution_options(
+_INSERT_PROGRESS: Final = insert_events(select(Job.id, Job.batch_id).where(*AT_POSITION).subquery()).execution_options(
     preserve_rowcount=True
 )
 
 
 def change(session: Session, at: Position, **values: Any) -> bool:
     """Set columns other than the position; returns False if the job is not at this position."""
-    return statements.update_where(session, Job, at.where(), values) == 1
+    return update_where(session, Job, at.where(), values) == 1
 
 
 def postpone(session: Session, at: Position, until: datetime) -> None:
     """Postpone a queued job until then. This writes no event, as the job does not move."""
-    statements.update_where(
-        session, Job, {**at.where(), "status": Status.QUEUED}, {"due_at": until, "publish_at": until, "publishes": 0}
-    )
+    where = {**at.where(), "status": Status.QUEUED}
+    update_where(session, Job, where, {"due_at": until, "publish_at": until, "publishes": 0})
 
 
 def later(now: datetime, seconds: float) -> datetime:

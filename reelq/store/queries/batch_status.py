@@ -12,7 +12,7 @@ from reelq.store.billing.ledger import Costs, costs_of
 from reelq.store.db.engine import Transaction
 from reelq.store.db.models import Account, Batch, BatchState, Job, JobEvent
 from reelq.store.db.types import Utc
-from reelq.store.jobs import filters
+from reelq.store.jobs import scheduler
 from reelq.store.queries.lookup import BatchInfo
 
 MAX_ROWS_SHOWN: Final = 40
@@ -284,7 +284,7 @@ _ORIGINAL: Final = aliased(Job)
 _MOVING_TWINS: Final = (
     select(_ORIGINAL.id)
     .join(Job, Job.same_as == _ORIGINAL.id)
-    .where(_IN_BATCH, Job.status == Status.WAITING, Job.cause == Cause.TWIN, filters.is_active(_ORIGINAL))
+    .where(_IN_BATCH, Job.status == Status.WAITING, Job.cause == Cause.TWIN, scheduler.is_active(_ORIGINAL))
     .limit(1)
 )
 

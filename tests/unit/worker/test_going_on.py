@@ -14,6 +14,7 @@ from worker import repeat
 from worker.consumer import Consumer
 from worker.context import Cancelled, JobReleased
 from worker.held_jobs import HeldJobs
+from worker.metrics import Metrics
 
 
 @pytest.mark.parametrize(
@@ -43,7 +44,7 @@ def test_a_job_is_kept_while_its_lease_goes_on_and_nobody_wishes_otherwise(
 def test_everything_is_let_go_of_when_the_worker_must() -> None:
     hands = HeldJobs(lease_seconds=60)
     with hands.holding("job_1", 1, time.monotonic()) as held:
-        hands.must_let_go.set()
+        hands.must_release.set()
         with pytest.raises(JobReleased):
             hands.check(held)
 
@@ -96,8 +97,10 @@ def test_a_round_follows_the_last_one_as_soon_as_its_wish_and_its_rest_allow(
         return wish
 
     monkeypatch.setattr(repeat, "time", over)
-    repeat.repeat("test", act, every, over).join(60)
+    metrics = Metrics()
+    repeat.repeat("test", act, every, over, metrics).join(60)
     distances = [later - earlier for earlier, later in pairwise(began)]
+    assert metrics.rounds.labels("test")._value.get() > 0
     # The round that failed has no wish: it is followed by one at the usual distance.
     assert distances == pytest.approx([distance, max(every, takes + works + 0.02), distance])
 

@@ -1,6 +1,7 @@
 """A worker's counters: what counts as what, each process for itself, and an address that is taken."""
 
 import re
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +10,7 @@ from prometheus_client import generate_latest
 from reelq.job import Stage
 from worker.metrics import Metrics
 from worker.outcomes import StageResult
+from worker.repeat import repeat
 
 
 @pytest.fixture
@@ -44,7 +46,7 @@ def _told(metrics: Metrics) -> str:
 def test_a_row_has_ended_where_no_stage_follows_and_none_is_to_come_again(
     metrics: Metrics, came: StageResult, last: bool, ended: str
 ) -> None:
-    metrics.told_of(Stage.VERIFY, came, 0.3, code="no_effect", last=last)
+    metrics.record_stage(Stage.VERIFY, came, 0.3, code="no_effect", last=last)
     told = _told(metrics)
     counted = [line for line in told.splitlines() if re.match(r"reelq_jobs_ended_total\{.* [1-9]", line)]
     assert counted == ([f"reelq_jobs_ended_total{{{ended}}} 1.0"] if ended else [])
@@ -55,11 +57,16 @@ def test_a_row_has_ended_where_no_stage_follows_and_none_is_to_come_again(
 
 def test_a_duty_that_fails_leaves_the_time_of_its_last_round(metrics: Metrics) -> None:
     never = 'reelq_lifeline_round_timestamp_seconds{duty="due_work"} 0.0'
-    with pytest.raises(ZeroDivisionError):
-        metrics.noted("due work", lambda: 1 // 0)()
-    assert never in _told(metrics)
-    metrics.noted("due work", lambda: None)()
-    assert never not in _told(metrics)
+    for error, is_left in ((ZeroDivisionError(), True), (None, False)):
+        over = threading.Event()
+
+        def act(error: Exception | None = error, over: threading.Event = over) -> None:
+            over.set()
+            if error:
+                raise error
+
+        repeat("due work", act, 1, over, metrics).join(60)
+        assert (never in _told(metrics)) is is_left
 
 
 def test_two_in_one_interpreter_do_not_count_together(metrics: Metrics) -> None:
