@@ -115,8 +115,8 @@ _LABELS: Final = {
 def describe_plan(plan: Plan) -> Iterator[str]:
     """Describe what will happen to the rows."""
     parts = [f"{plan.count(fate):,} {label}" for fate, label in _LABELS.items() if plan.count(fate)]
-    yield f"{plural(len(plan.fates), 'row')}: {', '.join(parts)}."
-    if plan.count(RowAction.DONE) == len(plan.fates):
+    yield f"{plural(len(plan.actions), 'row')}: {', '.join(parts)}."
+    if plan.count(RowAction.DONE) == len(plan.actions):
         yield "Nothing to do."
     if plan.count(RowAction.FAILED):
         yield "Use `--retry-failed` to run the failed rows again."
@@ -126,7 +126,7 @@ def describe_plan_cost(plan: Plan, rows: Sequence[Row], balance: Funds) -> Itera
     """Describe what the plan for these rows costs, and how much of it is for rows that were paid for before."""
     yield describe_cost(estimate(plan.sends, plan.generations, highest=balance.highest), balance)
     if plan.session_reruns:
-        rerun = [row for row, fate in zip(rows, plan.fates, strict=True) if fate is RowAction.AGAIN]
+        rerun = [row for row, action in zip(rows, plan.actions, strict=True) if action is RowAction.AGAIN]
         cost = estimate_rows(rerun, highest=balance.highest).credits
         part = f"{plural(cost, 'credit')} of it {'is' if cost == 1 else 'are'} for {plural(len(rerun), 'row')}"
         yield f"{part} of a changed session, which is rerun from its first row."

@@ -142,7 +142,7 @@ def submit(local: Deployment, order: Submission, call: SubmitOptions) -> Submitt
     if call.sandbox:
         with local.store.write() as session:
             retries.restart_on_account(session, account_id, submitted.batch_id, local.store.now(session))
-    for older in submitted.left_behind:
+    for older in submitted.plan.left_behind:
         verb, pronoun = ("is", "it") if older.rows == 1 else ("are", "them")
         click.echo(
             f"{plural(older.rows, 'row')} of {older.batch_id} {verb} unfinished and no longer in the manifest; "

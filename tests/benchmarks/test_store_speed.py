@@ -88,7 +88,7 @@ def test_a_large_manifest_is_handed_in_again_and_changed_and_joined_within_secon
     less = _order(tmp_path, JOINED, "other")
     assert submit(f"{JOINED:,} rows joined", less).plan.count(RowAction.JOINED) == JOINED
     moved = submit("… and less one row", replace(less, rows=less.rows[1:]))
-    assert (moved.plan.count(RowAction.JOINED), moved.left_behind[0].rows) == (JOINED - 1, 1)
+    assert (moved.plan.count(RowAction.JOINED), moved.plan.left_behind[0].rows) == (JOINED - 1, 1)
     for batch_id in (None, first.batch_id, moved.batch_id):
         _tick(store, batch_id)
         with store.write() as session:

@@ -136,7 +136,7 @@ class Desk:
 
 
 def fates(done: Submitted | Plan) -> list[RowAction]:
-    return list(done.plan.fates if isinstance(done, Submitted) else done.fates)
+    return list(done.plan.actions if isinstance(done, Submitted) else done.actions)
 
 
 def columns(job: Job) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def test_a_cancelled_batch_goes_on_and_so_does_what_is_about_to_be_cancelled(des
     desk.begin(desk.jobs(batch_id)[0])
     commands.cancel_batch(desk.store, batch_id)
     assert desk.statuses(batch_id) == ["running", "cancelled"]
-    assert desk.submit(*TWO).plan.fates == (RowAction.GOES_ON, RowAction.GOES_ON)
+    assert desk.submit(*TWO).plan.actions == (RowAction.GOES_ON, RowAction.GOES_ON)
     assert desk.statuses(batch_id) == ["running", "queued"]
     assert not any(job.cancel_wished for job in desk.jobs(batch_id))
 
@@ -119,7 +119,7 @@ def test_new_rows_make_a_new_batch_to_which_the_known_ones_move_with_all_that_is
 def test_rows_that_the_manifest_has_no_more_stay_are_told_of_and_come_back_with_it(desk: Desk) -> None:
     first = desk.submit(*TWO)
     (left,) = desk.plan(TWO[1]).left_behind
-    assert desk.submit(TWO[1]).left_behind == (left,)
+    assert desk.submit(TWO[1]).plan.left_behind == (left,)
     assert (left.batch_id, left.rows, desk.statuses(first.batch_id)) == (first.batch_id, 1, ["queued"])
     desk.succeed(desk.jobs(first.batch_id)[0])
     assert fates(desk.submit(*TWO)) == [RowAction.DONE, RowAction.GOES_ON]

@@ -52,7 +52,7 @@ def _show_estimate(order: Submission, settings: Settings) -> None:
     if plan is None:
         click.echo(describe_cost(estimate_rows(order.rows, highest=balance.highest), balance))
         return
-    if plan.count(RowAction.NEW) < len(plan.fates):
+    if plan.count(RowAction.NEW) < len(plan.actions):
         for line in describe_plan(plan):
             click.echo(line)
     for line in describe_plan_cost(plan, order.rows, balance):

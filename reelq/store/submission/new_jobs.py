@@ -9,6 +9,7 @@ from sqlalchemy import Row, insert, select
 from sqlalchemy.orm import Session
 
 from reelq.job import FINAL, Cause, Stage, Status, starting_stage
+from reelq.manifest.rows import Row as ManifestRow
 from reelq.store.db.models import Job, JobEvent
 from reelq.store.db.statements import chunks
 from reelq.store.db.types import new_id
@@ -23,6 +24,20 @@ _OriginalRow = Row[Any]
 _ORIGINAL_COLUMNS: Final = tuple(
     getattr(Job, name) for name in ("id", "batch_id", "row", "status", *dependents.RESULT_COLUMNS)
 )
+_WAITS_FOR_SESSION: Final = {"status": Status.WAITING, "cause": Cause.SESSION}
+
+
+def manifest_columns(row: ManifestRow) -> _Values:
+    """The columns that change with the manifest, without making the job another one."""
+    return {
+        "row": row.number,
+        "name": row.id,
+        "file": row.file,
+        "references": list(row.references),
+        "priority": row.priority,
+        "output": row.output,
+        "extra": dict(row.extra),
+    }
 
 
 @dataclass(slots=True)
@@ -31,7 +46,7 @@ class NewJobs:
 
     session: Session
     batch_id: str
-    order: Submission
+    submission: Submission
     account_id: str
     now: datetime
     _last_of_session: dict[str, str | ExistingJob] = field(default_factory=dict)
@@ -39,7 +54,7 @@ class NewJobs:
     _behind_failed: list[tuple[str, Job]] = field(default_factory=list)
     """New rows that follow a failed row of their session: they are cancelled once all rows are inserted."""
 
-    def come(self, steps: Sequence[Step], window: int) -> None:
+    def insert_all(self, steps: Sequence[Step], window: int) -> None:
         """Insert a job for each row that has none yet, at most `window` in one statement."""
         for piece in chunks(steps, window):
             originals = self._lock_originals(piece)
@@ -53,84 +68,68 @@ class NewJobs:
 
     def _lock_originals(self, steps: Sequence[Step]) -> dict[str, _OriginalRow]:
         """Lock the jobs of other manifests whose results these rows reuse: none may change before the commit."""
-        wanted = {step.job.id: step.fate for step in steps if step.job and step.own is None}
+        wanted = {step.original.id: step.action for step in steps if step.original}
         if not wanted:
             return {}
         query = select(*_ORIGINAL_COLUMNS).where(Job.id.in_(wanted)).order_by(Job.id).with_for_update(read=True)
         originals = {job.id: job for job in self.session.execute(query)}
-        for job_id, fate in wanted.items():
+        for job_id, action in wanted.items():
             job = originals.get(job_id)
-            if job is None or not (
-                job.status is Status.SUCCEEDED if fate is RowAction.TAKEN else job.status not in FINAL
-            ):
+            is_taken = action is RowAction.TAKEN
+            if job is None or not (job.status is Status.SUCCEEDED if is_taken else job.status not in FINAL):
                 raise StaleMove(f"{job_id} has ended in the meantime")
         return originals
 
     def _new_job(self, step: Step, originals: dict[str, _OriginalRow]) -> _Values | None:
-        row = step.row
+        """The columns of the row's job: always the same set, so that one INSERT can take many jobs."""
+        row, job_id = step.row, new_id("job")
         before = self._last_of_session.get(row.session) if row.session else None
-        if step.own:
-            if row.session:
-                self._last_of_session[row.session] = step.own
-            return None
-        job_id = new_id("job")
         if row.session:
-            self._last_of_session[row.session] = job_id
-        return self._row_values(step, job_id) | self._start_values(step, job_id, before, originals)
-
-    def _row_values(self, step: Step, job_id: str) -> _Values:
-        row = step.row
-        return {
+            self._last_of_session[row.session] = step.own or job_id
+        if step.own:
+            return None
+        values = {
+            **manifest_columns(row),
+            **dict.fromkeys(dependents.RESULT_COLUMNS, ""),
             "id": job_id,
             "batch_id": self.batch_id,
-            "owner": self.order.owner,
-            "row": row.number,
-            "name": row.id,
+            "account_id": self.account_id,
+            "owner": self.submission.owner,
             "key": step.key,
-            "file": row.file,
-            "references": list(row.references),
-            "inputs": inputs_of(self.order, row),
+            "inputs": inputs_of(self.submission, row),
             "instruction": row.instruction,
             "language": row.language,
             "skill": row.skill,
             "session": row.session,
-            "priority": row.priority,
-            "output": row.output,
-            "extra": dict(row.extra),
             "route": row.route,
+            "same_as": job_id if step.exempt_from_key else None,
+            "after_id": before.id if isinstance(before, ExistingJob) else before,
+            "stage": starting_stage(row.route),
+            "status": Status.QUEUED,
+            "cause": None,
+            "changes": [],
             "due_at": self.now,
             "created_at": self.now,
         }
-
-    def _start_values(
-        self, step: Step, job_id: str, before: str | ExistingJob | None, originals: dict[str, _OriginalRow]
-    ) -> _Values:
-        """The columns that depend on how the job starts: always the same set, so that one INSERT can take many jobs."""
-        values: _Values = dict.fromkeys(dependents.RESULT_COLUMNS, "") | {"account_id": self.account_id, "changes": []}
-        values |= {"stage": starting_stage(step.row.route), "status": Status.QUEUED, "cause": None}
-        values |= {
-            "same_as": job_id if step.apart else None,
-            "after_id": before.id if isinstance(before, ExistingJob) else before,
-        }
-        if step.job is not None:
-            return values | _reuse_values(originals[step.job.id])
+        if step.original:
+            return values | _reuse_values(originals[step.original.id])
         if isinstance(before, ExistingJob):
             return values | self._follow_existing(self.session.get_one(Job, before.id), step, job_id)
-        return values | _waiting_values(Cause.SESSION) if before else values
+        return values | _WAITS_FOR_SESSION if before else values
 
     def _follow_existing(self, before: Job, step: Step, job_id: str) -> _Values:
         """The columns of a job that follows an existing row of its session."""
         self._cancel_older_followers(before)
-        if step.fate is RowAction.FAILED:
+        if step.action is RowAction.FAILED:
             self._behind_failed.append((job_id, before))
-            return _waiting_values(Cause.SESSION)
+            return _WAITS_FOR_SESSION
         last = last_in_session(self.session, before)
         self.session.refresh(last, with_for_update=True)  # it may end at any moment, and then starts its followers
         done = dependents.is_done_with_session(last)
         if done or last.status in FINAL:
             # Follow `before` itself if the refinement has just failed: behind a failed row the job would never start.
             return {"after_id": (last if done else before).id, **dependents.session_columns(before)}
-        return {"after_id": last.id, **_waiting_values(Cause.SESSION)}
+        return {"after_id": last.id, **_WAITS_FOR_SESSION}
 
     def _cancel_older_followers(self, before: Job) -> None:
         """Cancel rows of an older batch that waited behind this one: the manifest has other rows in their place now.
@@ -148,13 +147,13 @@ class NewJobs:
 
     def _event_values(self, values: _Values, originals: dict[str, _OriginalRow]) -> _Values:
         original = originals[values["same_as"]]
-        joins = values["cause"] is Cause.TWIN
-        message_for = dependents.waiting_message if joins else dependents.reuse_message
+        waits = values["cause"] is Cause.TWIN
+        message_for = dependents.waiting_message if waits else dependents.reuse_message
         return {
             "job_id": values["id"],
             "batch_id": self.batch_id,
             "at": self.now,
-            "what": "joined" if joins else "taken",
+            "what": "joined" if waits else "taken",
             "run": 1,
             "stage": values["stage"],
             "before": "",
@@ -166,8 +165,4 @@ class NewJobs:
 def _reuse_values(original: _OriginalRow) -> _Values:
     if original.status is Status.SUCCEEDED:
         return {**dependents.result_columns(original), "stage": Stage.DOWNLOAD, "same_as": original.id}
-    return {"same_as": original.id, **_waiting_values(Cause.TWIN)}
-
-
-def _waiting_values(cause: Cause) -> _Values:
-    return {"status": Status.WAITING, "cause": cause}
+    return {"same_as": original.id, "status": Status.WAITING, "cause": Cause.TWIN}

@@ -1,7 +1,7 @@
 """Plans a submission: decides what happens to each row, from the jobs that have its key. It only reads."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -15,12 +15,13 @@ from reelq.job import FINAL, ROUTES, Cause, Route, Stage, Status
 from reelq.manifest.columns import Row
 from reelq.store.db.models import Batch, Job, Outcome, Send
 from reelq.store.db.statements import chunks
+from reelq.store.jobs.dependents import Result
 from reelq.store.jobs.retries import retried_from
 from reelq.store.submission.request import REFINES, LeftBehind, Plan, RowAction, Submission
 
 
 class ExistingJob(NamedTuple):
-    """An existing job with the key of a row."""
+    """The columns of a job that decide what happens to a row with its key. A manifest may have thousands of them."""
 
     id: str
     batch_id: str
@@ -45,13 +46,11 @@ class ExistingJob(NamedTuple):
     def is_open(self) -> bool:
         return self.status not in FINAL
 
-    @property
-    def works(self) -> bool:
-        """Whether another row can wait for its result: it is open and does not itself wait for a job of its key."""
-        return self.is_open and self.cause is not Cause.TWIN
-
 
 _COLUMNS: Final = tuple(getattr(Job, name) for name in ExistingJob._fields)
+_SENDS_NOTHING: Final = frozenset(
+    {RowAction.DONE, RowAction.FETCHED, RowAction.FAILED, RowAction.TAKEN, RowAction.JOINED}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +59,13 @@ class Step:
 
     row: Row
     key: str
-    fate: RowAction
-    job: ExistingJob | None = None
-    """The row's own job, if it has one; for a row that reuses a result, the job of the other manifest."""
-    apart: bool = False
-    """Whether another open job has its key and the row runs all the same: it does not share that job's session."""
-
-    @property
-    def own(self) -> ExistingJob | None:
-        """The job that this manifest already has for the row."""
-        return None if self.fate in {RowAction.TAKEN, RowAction.JOINED} and not self._is_own_twin else self.job
-
-    @property
-    def _is_own_twin(self) -> bool:
-        return self.job is not None and self.job.cause is Cause.TWIN
+    action: RowAction
+    own: ExistingJob | None = None
+    """The job that this manifest already has for the row."""
+    original: ExistingJob | None = None
+    """The job of another manifest whose result the row reuses."""
+    exempt_from_key: bool = False
+    """Whether the row runs although another open job has its key: it does not share that job's session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +79,15 @@ class Decision:
     """The other batches of this manifest, newest first."""
 
 
-def decide(session: Session, order: Submission, keys: Sequence[str]) -> Decision:
-    """Decide the fate of each row, and whether an existing batch has exactly these rows."""
-    batches = _batches(session, order)
-    planner = _KnownJobs(session, order, batches, keys)
-    steps: list[Step | None] = [None] * len(keys)
-    for indexes in _by_session(order.rows):
-        rows = [(order.rows[index], keys[index]) for index in indexes]
-        for index, step in zip(indexes, planner.steps(rows), strict=True):
-            steps[index] = step
-    decided = tuple(step for step in steps if step)
+def decide(session: Session, submission: Submission, keys: Sequence[str]) -> Decision:
+    """Decide what happens to each row, and whether an existing batch has exactly these rows."""
+    batches = _batches(session, submission)
+    planner = _Planner(session, submission, batches, keys)
+    steps: dict[int, Step] = {}
+    for indexes in _by_session(submission.rows):
+        rows = [(submission.rows[index], keys[index]) for index in indexes]
+        steps.update(zip(indexes, planner.steps(rows), strict=True))
+    decided = tuple(steps[index] for index in range(len(keys)))
     batch_id = batches[0] if batches and _is_the_batch(session, batches[0], decided) else None
     return Decision(decided, batch_id, tuple(each for each in batches if each != batch_id))
 
@@ -105,8 +96,8 @@ def plan_of(decision: Decision, left_behind: Iterable[LeftBehind]) -> Plan:
     """The decision as the plan that is shown to the user."""
     sending = [step.row for step in decision.steps if _will_send(step)]
     generations = sum(not (row.file or row.references or row.session) for row in sending)
-    fates = tuple(step.fate for step in decision.steps)
-    return Plan(fates, len(sending), generations, decision.batch_id, tuple(left_behind))
+    actions = tuple(step.action for step in decision.steps)
+    return Plan(actions, len(sending), generations, decision.batch_id, tuple(left_behind))
 
 
 def left_behind(session: Session, decision: Decision) -> list[LeftBehind]:
@@ -125,11 +116,11 @@ def open_rows(session: Session, batches: Sequence[str]) -> list[LeftBehind]:
     return [LeftBehind(*counted) for counted in session.execute(query.group_by(Job.batch_id).order_by(Job.batch_id))]
 
 
-def _batches(session: Session, order: Submission) -> list[str]:
-    if not order.source.is_absolute():
+def _batches(session: Session, submission: Submission) -> list[str]:
+    if not submission.source.is_absolute():
         return []
-    same_name = (Batch.owner == order.owner, Batch.name == order.name)
-    same_folders = (Batch.source == str(order.source), Batch.out == str(order.out))
+    same_name = (Batch.owner == submission.owner, Batch.name == submission.name)
+    same_folders = (Batch.source == str(submission.source), Batch.out == str(submission.out))
     return list(session.scalars(select(Batch.id).where(*same_name, *same_folders).order_by(Batch.id.desc())))
 
 
@@ -154,40 +145,35 @@ def _matches_row(row: Row, job: ExistingJob) -> bool:
 
 
 def _will_send(step: Step) -> bool:
-    if step.row.route is not Route.EDIT or step.fate in {
-        RowAction.DONE,
-        RowAction.FETCHED,
-        RowAction.FAILED,
-        RowAction.TAKEN,
-        RowAction.JOINED,
-    }:
+    if step.row.route is not Route.EDIT or step.action in _SENDS_NOTHING:
         return False
-    if step.job is None or step.fate is RowAction.AGAIN:
+    if step.own is None or step.action is RowAction.AGAIN:
         return True
-    stage = retried_from(step.job.error_code, step.job.stage)
-    in_doubt = step.job.status in FINAL and stage is Stage.VERIFY  # a retry may send its instruction once more
+    stage = retried_from(step.own.error_code, step.own.stage)
+    in_doubt = step.own.status in FINAL and stage is Stage.VERIFY  # a retry may send its instruction once more
     return in_doubt or stage in {Stage.UPLOAD, Stage.EDIT}
 
 
-class _KnownJobs:
-    """The jobs that have one of the order's keys, and the steps that follow from them."""
+class _Planner:
+    """The jobs that have one of the submission's keys, and the steps that follow from them."""
 
-    def __init__(self, session: Session, order: Submission, batches: Sequence[str], keys: Sequence[str]) -> None:
+    def __init__(self, session: Session, submission: Submission, batches: Sequence[str], keys: Sequence[str]) -> None:
         self._session = session
-        self._order = order
+        self._submission = submission
         self._own: dict[str, ExistingJob] = {}
         self._others: dict[str, list[ExistingJob]] = defaultdict(list)
         self._results: set[str] = set()
         own_batches = frozenset(batches)
         _force_custom_plans(session)
         for piece in chunks(keys):
-            query = select(*_COLUMNS).where(Job.owner == order.owner, Job.key.in_(piece)).order_by(Job.id)
+            query = select(*_COLUMNS).where(Job.owner == submission.owner, Job.key.in_(piece)).order_by(Job.id)
             for columns in session.execute(query):
                 self._add(ExistingJob._make(columns), own_batches)
 
     def _add(self, job: ExistingJob, own_batches: frozenset[str]) -> None:
         if job.batch_id not in own_batches:
-            if job.works or job.status is Status.SUCCEEDED:
+            # Nobody can wait for a job that waits for another one itself.
+            if job.status is Status.SUCCEEDED or (job.is_open and job.cause is not Cause.TWIN):
                 self._others[job.key].append(job)
         elif job.key not in self._own or _rank(job) >= _rank(self._own[job.key]):
             self._own[job.key] = job
@@ -202,63 +188,65 @@ class _KnownJobs:
             return self._new_or_shared(rows)
         if len(kept) == sum(job is not None for job in own) and self._session_is_unchanged(kept):
             head = self._kept(rows, kept)
-            behind_failed = head[-1].fate is RowAction.FAILED
-            return head + [
-                self._new(*row_and_key, RowAction.FAILED if behind_failed else RowAction.NEW)
-                for row_and_key in rows[len(kept) :]
-            ]
+            action = RowAction.FAILED if head[-1].action is RowAction.FAILED else RowAction.NEW
+            return head + [self._new(row, key, action) for row, key in rows[len(kept) :]]
         return [
-            _rerun(*row_and_key, job) if job else self._new(*row_and_key, RowAction.NEW)
-            for row_and_key, job in zip(rows, own, strict=True)
+            _rerun(row, key, job) if job else self._new(row, key, RowAction.NEW)
+            for (row, key), job in zip(rows, own, strict=True)
         ]
 
     def _kept(self, rows: Sequence[tuple[Row, str]], jobs: Sequence[ExistingJob]) -> list[Step]:
-        if self._order.retry_failed and any(_lost_its_session(job) for job in jobs[1:]):
-            return [_rerun(*row_and_key, job) for row_and_key, job in zip(rows, jobs, strict=False)]
+        kept = [(row, key, job) for (row, key), job in zip(rows, jobs, strict=False)]
+        if self._submission.retry_failed and any(_lost_its_session(job) for job in jobs[1:]):
+            return [_rerun(row, key, job) for row, key, job in kept]
         steps: list[Step] = []
-        for (row, key), job in zip(rows, jobs, strict=False):
-            behind_failed = bool(steps) and steps[-1].fate is RowAction.FAILED
-            steps.append(Step(row, key, self._fate(row, job, behind_failed=behind_failed), job))
+        for row, key, job in kept:
+            behind_failed = bool(steps) and steps[-1].action is RowAction.FAILED
+            steps.append(Step(row, key, self._action(row, job, behind_failed=behind_failed), job))
         return steps
 
-    def _fate(self, row: Row, job: ExistingJob, *, behind_failed: bool) -> RowAction:
+    def _action(self, row: Row, job: ExistingJob, *, behind_failed: bool) -> RowAction:
         if job.status is Status.SUCCEEDED:
-            return RowAction.DONE if self._is_there(row, job) else RowAction.FETCHED
+            return RowAction.DONE if self._has_result(row, job) else RowAction.FETCHED
         if job.status in FINAL and behind_failed:
             return RowAction.FAILED
         if job.status is Status.FAILED:
-            return RowAction.RETRIED if self._order.retry_failed else RowAction.FAILED
+            return RowAction.RETRIED if self._submission.retry_failed else RowAction.FAILED
         return RowAction.JOINED if job.cause is Cause.TWIN else RowAction.GOES_ON
 
-    def _is_there(self, row: Row, job: ExistingJob) -> bool:
+    def _has_result(self, row: Row, job: ExistingJob) -> bool:
+        """Whether the job's result exists, if it has any, and is at the row's output or can be renamed to it."""
         if ROUTES[row.route][-1] is not Stage.DOWNLOAD:
             return True
-        return _has_result(self._order.out, job) and (job.result_path == row.output or self._is_free(row.output))
+        if not job.result_path or job.result_size is None:
+            return False
+        result = Result(Path(self._submission.out, job.result_path), job.result_size, "")
+        return result.is_there and (job.result_path == row.output or self._is_free(row.output))
 
     def _is_free(self, name: str) -> bool:
         """Whether a result can take this name: no file has it, or another result that will be renamed as well."""
         self._results = self._results or {job.result_path for job in self._own.values()}
-        return name in self._results or not Path(self._order.out, name).exists()
+        return name in self._results or not Path(self._submission.out, name).exists()
 
     def _new_or_shared(self, rows: Sequence[tuple[Row, str]]) -> list[Step]:
         """Reuse another manifest's session as a whole or not at all: its rows build on each other."""
-        shared = [self._shared(*row_and_key) for row_and_key in rows]
+        shared = [self._shared(row, key) for row, key in rows]
         if all(shared) or len(rows) == 1:
-            return [
-                step or self._new(*row_and_key, RowAction.NEW) for row_and_key, step in zip(rows, shared, strict=True)
-            ]
-        return [self._new(*row_and_key, RowAction.NEW) for row_and_key in rows]
+            return [step or self._new(row, key, RowAction.NEW) for (row, key), step in zip(rows, shared, strict=True)]
+        return [self._new(row, key, RowAction.NEW) for row, key in rows]
 
     def _shared(self, row: Row, key: str) -> Step | None:
         same_key = self._others.get(key, ())
-        if ROUTES[row.route][-1] is Stage.DOWNLOAD and (succeeded := _first(same_key, lambda job: not job.is_open)):
-            return Step(row, key, RowAction.TAKEN, succeeded)
-        in_progress = _first(same_key, lambda job: job.is_open and job.same_as is None) or _first(same_key, _is_open)
-        return Step(row, key, RowAction.JOINED, in_progress) if in_progress else None
+        succeeded = [job for job in same_key if not job.is_open]
+        if succeeded and ROUTES[row.route][-1] is Stage.DOWNLOAD:
+            return Step(row, key, RowAction.TAKEN, original=succeeded[0])
+        # First of all one that does the work without reusing the result of another.
+        in_progress = sorted((job for job in same_key if job.is_open), key=lambda job: job.same_as is not None)
+        return Step(row, key, RowAction.JOINED, original=in_progress[0]) if in_progress else None
 
-    def _new(self, row: Row, key: str, fate: RowAction) -> Step:
-        apart = any(job.is_open and job.same_as is None for job in self._others.get(key, ()))
-        return Step(row, key, fate, apart=apart)
+    def _new(self, row: Row, key: str, action: RowAction) -> Step:
+        exempt = any(job.is_open and job.same_as is None for job in self._others.get(key, ()))
+        return Step(row, key, action, exempt_from_key=exempt)
 
     def _session_is_unchanged(self, jobs: Sequence[ExistingJob]) -> bool:
         """Whether a new row can continue in the remote session of these jobs: no other job has worked in it since."""
@@ -294,19 +282,3 @@ def _rerun(row: Row, key: str, job: ExistingJob) -> Step:
 
 def _rank(job: ExistingJob) -> int:
     return 2 if job.is_open else 1 if job.status is Status.SUCCEEDED else 0
-
-
-def _first(jobs: Iterable[ExistingJob], matches: Callable[[ExistingJob], bool]) -> ExistingJob | None:
-    return next((job for job in jobs if matches(job)), None)
-
-
-def _is_open(job: ExistingJob) -> bool:
-    return job.is_open
-
-
-def _has_result(out: Path, job: ExistingJob) -> bool:
-    """Whether the file of the job's result exists and still has its original size."""
-    try:
-        return bool(job.result_path) and Path(out, job.result_path).stat().st_size == job.result_size
-    except OSError:
-        return False

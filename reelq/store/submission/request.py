@@ -13,48 +13,6 @@ from reelq.errors import FileUnreadable
 from reelq.manifest.columns import Row
 from reelq.manifest.inputs import is_url
 
-
-class ContentHashes:
-    """Hashes the contents of files; each file is read once."""
-
-    def __init__(self) -> None:
-        self._known: dict[Path, str] = {}
-
-    def of(self, path: Path) -> str:
-        """The SHA-256 of a file's bytes."""
-        if path not in self._known:
-            try:
-                with path.open("rb") as file:
-                    self._known[path] = hashlib.file_digest(file, "sha256").hexdigest()
-            except OSError as error:
-                raise FileUnreadable(f"{path.name} can't be read: {error.strerror}") from None
-        return self._known[path]
-
-
-@dataclass(slots=True)
-class Keys:
-    """Computes the keys of a manifest's rows, in order.
-
-    Equal rows differ by how many of them came before. The key of a row in a session includes the key of the row before
-    it, because it builds on that row: a changed row gives all later rows of its session new keys.
-    """
-
-    service: str
-    owner: str
-    _seen: Counter[str] = field(default_factory=Counter)
-    _last_in: dict[str, str] = field(default_factory=dict)
-
-    def next(self, contents: Sequence[str], words: Sequence[str], session: str) -> str:
-        """The next row's key; `contents` are hashes or URLs, `words` the instruction, skill and language."""
-        parts = [self.service, self.owner, *contents, "|", *words, session, self._last_in.get(session, "")]
-        plain = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-        key = hashlib.sha256(f"{plain} {self._seen[plain]}".encode()).hexdigest()
-        self._seen[plain] += 1
-        if session:
-            self._last_in[session] = key
-        return key
-
-
 REFINES: Final = "refine:"
 """The prefix of a refinement's key, which never equals the key of a manifest's row."""
 
@@ -102,9 +60,9 @@ class Submission:
     inputs: Mapping[str, str] = field(default_factory=dict)
     """For rows that name assets: the hash of the content of each name that is not a URL."""
     batch_id: str = ""
-    """The id of the new batch, if the caller has chosen one: submitting the order again makes no second batch."""
-    contents: ContentHashes = field(default_factory=ContentHashes, compare=False, repr=False)
-    """The hashes of the files: planning and then submitting the same order reads each file once."""
+    """The id of the new batch, if the caller has chosen one: submitting it again makes no second batch."""
+    hashes: dict[Path, str] = field(default_factory=dict, compare=False, repr=False)
+    """The hashes of the files that were read: planning and then submitting the same rows reads each file once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +75,10 @@ class LeftBehind:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What submitting an order does, or has done."""
+    """What a submission does, or has done."""
 
-    fates: tuple[RowAction, ...]
-    """One per row of the order."""
+    actions: tuple[RowAction, ...]
+    """One per row."""
     sends: int
     """The number of rows that still have to send an instruction, which can cost credits."""
     generations: int
@@ -128,10 +86,11 @@ class Plan:
     batch_id: str | None
     """The existing batch that continues; None if a new one is made."""
     left_behind: tuple[LeftBehind, ...]
+    """The open rows of older batches that the manifest no longer has; `reelq cancel` cancels them."""
 
-    def count(self, fate: RowAction) -> int:
-        """The number of rows with this fate."""
-        return self.fates.count(fate)
+    def count(self, action: RowAction) -> int:
+        """The number of rows to which this happens."""
+        return self.actions.count(action)
 
     @property
     def session_reruns(self) -> int:
@@ -139,26 +98,44 @@ class Plan:
         return self.count(RowAction.AGAIN)
 
 
-def keys_of(order: Submission, service: str) -> list[str]:
-    """The keys of an order's rows; reads their files. `service` is the address of the service, or `sandbox`."""
-    keys = Keys(service, order.owner)
-    return [keys.next(_hashes_and_urls(order, row), _instruction_parts(row), row.session) for row in order.rows]
+def keys_of(submission: Submission, service: str) -> list[str]:
+    """The keys of the rows; reads their files. `service` is the address of the service, or `sandbox`.
+
+    Equal rows differ by how many of them came before. The key of a row in a session includes the key of the row before
+    it, because it builds on that row: a changed row gives all later rows of its session new keys.
+    """
+    keys: list[str] = []
+    seen: Counter[str] = Counter()
+    last_in: dict[str, str] = {}
+    for row in submission.rows:
+        contents = [_hash_or_url(submission, name) for name in (row.file, *row.references) if name]
+        instruction = (row.instruction, row.skill, row.language)
+        parts = [service, submission.owner, *contents, "|", *instruction, row.session, last_in.get(row.session, "")]
+        plain = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        key = hashlib.sha256(f"{plain} {seen[plain]}".encode()).hexdigest()
+        seen[plain] += 1
+        if row.session:
+            last_in[row.session] = key
+        keys.append(key)
+    return keys
 
 
-def inputs_of(order: Submission, row: Row) -> list[str]:
+def inputs_of(submission: Submission, row: Row) -> list[str]:
     """The hashes of the assets that a row names, in the form that its job stores: a URL has an empty string."""
-    names = [] if order.source.is_absolute() else [row.file, *row.references]
-    return ["" if not name or is_url(name) else order.inputs[name] for name in names]
+    names = [] if submission.source.is_absolute() else [row.file, *row.references]
+    return ["" if not name or is_url(name) else submission.inputs[name] for name in names]
 
 
-def _hashes_and_urls(order: Submission, row: Row) -> list[str]:
-    names = [name for name in (row.file, *row.references) if name]
-    return [name if is_url(name) else _hash_of(order, name) for name in names]
-
-
-def _hash_of(order: Submission, name: str) -> str:
-    return order.contents.of(order.source / name) if order.source.is_absolute() else order.inputs[name]
-
-
-def _instruction_parts(row: Row) -> list[str]:
-    return [row.instruction, row.skill, row.language]
+def _hash_or_url(submission: Submission, name: str) -> str:
+    if is_url(name):
+        return name
+    if not submission.source.is_absolute():
+        return submission.inputs[name]
+    path = submission.source / name
+    if path not in submission.hashes:
+        try:
+            with path.open("rb") as file:
+                submission.hashes[path] = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise FileUnreadable(f"{path.name} can't be read: {error.strerror}") from None
+    return submission.hashes[path]

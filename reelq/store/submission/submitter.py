@@ -1,4 +1,4 @@
-"""Submits an order: rows that are known continue or keep their results, all others become new jobs."""
+"""Submits a manifest: rows that are known continue or keep their results, all others become new jobs."""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from reelq.job import Cause, Stage, Status
+from reelq.manifest.rows import Row
 from reelq.store.db.engine import Store
 from reelq.store.db.models import Batch, BatchState, Job, JobEvent, Send
 from reelq.store.db.statements import PIECE_SIZE, chunks
@@ -19,9 +20,9 @@ from reelq.store.db.types import new_id
 from reelq.store.jobs import retries
 from reelq.store.jobs.completion import reschedule
 from reelq.store.jobs.transitions import Position, StaleMove, move
-from reelq.store.submission.new_jobs import NewJobs
-from reelq.store.submission.planner import Decision, Step, decide, left_behind, open_rows, plan_of
-from reelq.store.submission.request import LeftBehind, Plan, RowAction, Submission, keys_of
+from reelq.store.submission.new_jobs import NewJobs, manifest_columns
+from reelq.store.submission.planner import Decision, ExistingJob, Step, decide, left_behind, open_rows, plan_of
+from reelq.store.submission.request import Plan, RowAction, Submission, keys_of
 
 log = logging.getLogger(__name__)
 Change = tuple[Path, Path]
@@ -36,7 +37,7 @@ def rename(changes: Sequence[Change]) -> None:
     """
     moved_aside = [(_rename_one(old, new.with_name(f"{new.name}.moved")), old, new) for old, new in changes]
     for temporary, old, new in moved_aside:
-        if temporary and not (not new.exists() and _rename_one(temporary, new)):
+        if temporary and (new.exists() or not _rename_one(temporary, new)):
             _rename_one(temporary, old)
 
 
@@ -56,32 +57,32 @@ _CONTENDED: Final = ("23505", "40001", "40P01")
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """The batch of a submitted order, and what happened to each row."""
+    """The batch of a submission, and what happened to each row."""
 
     batch_id: str
     plan: Plan
-    left_behind: tuple[LeftBehind, ...]
-    """The open rows of older batches that the manifest no longer has; `reelq cancel` cancels them."""
 
 
-def plan(store: Store, order: Submission, *, service: str) -> Plan:
-    """What `submit` would do with this order now. It only reads."""
-    keys = keys_of(order, service)
+def plan(store: Store, submission: Submission, *, service: str) -> Plan:
+    """What `submit` would do now. It only reads."""
+    keys = keys_of(submission, service)
     with store.read() as session:
-        decision = decide(session, order, keys)
+        decision = decide(session, submission, keys)
         return plan_of(decision, left_behind(session, decision))
 
 
-def submit(store: Store, order: Submission, *, service: str, account_id: str, window: int = PIECE_SIZE) -> Submitted:
-    """Queue an order's rows. Their files are hashed first, which keeps the transaction short.
+def submit(
+    store: Store, submission: Submission, *, service: str, account_id: str, window: int = PIECE_SIZE
+) -> Submitted:
+    """Queue the rows. Their files are hashed first, which keeps the transaction short.
 
     Of two clients that submit the same rows at the same time, the second finds the rows of the first.
     """
-    keys = keys_of(order, service)
+    keys = keys_of(submission, service)
     for tries_left in reversed(range(_TRIES)):
         try:
             with store.write() as session:
-                submitted, changes = _submit(session, order, keys, account_id, store.now(session), window)
+                submitted, changes = _submit(session, submission, keys, account_id, store.now(session), window)
         except (DBAPIError, StaleMove) as error:
             if not tries_left or not _was_contended(error):
                 raise
@@ -99,53 +100,50 @@ def _was_contended(error: DBAPIError | StaleMove) -> bool:
 
 
 def _submit(
-    session: Session, order: Submission, keys: list[str], account_id: str, now: datetime, window: int
+    session: Session, submission: Submission, keys: list[str], account_id: str, now: datetime, window: int
 ) -> tuple[Submitted, list[Change]]:
-    _lock_owner(session, order.owner)
-    if order.batch_id and session.get(Batch, order.batch_id) is not None:  # an earlier try has committed
-        return Submitted(order.batch_id, Plan((), 0, 0, order.batch_id, ()), ()), []
-    decision = decide(session, order, keys)
-    batch_id = decision.batch_id or _new_batch(session, order, now)
+    if session.get_bind().dialect.name == "postgresql":
+        # Serialize the submissions of an owner: PostgreSQL allows concurrent writers.
+        session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(submission.owner, 0))))
+    if submission.batch_id and session.get(Batch, submission.batch_id) is not None:  # an earlier try has committed
+        return Submitted(submission.batch_id, Plan((), 0, 0, submission.batch_id, ())), []
+    decision = decide(session, submission, keys)
+    batch_id = decision.batch_id or _new_batch(session, submission, now)
     if decision.batch_id:
-        _reactivate(session, order, batch_id)
-    changes = _adopt_existing(session, order, decision, batch_id, now)
+        session.execute(update(Batch).where(Batch.id == batch_id).values(**_options(submission)))
+    changes = _adopt_existing(session, submission, decision, batch_id, now)
     before: dict[str, str] = {}
     for step in decision.steps:
-        _continue_job(session, order, step, now, before.get(step.row.session))
-        if step.own and step.row.session:
-            before[step.row.session] = step.own.id
-    NewJobs(session, batch_id, order, account_id, now).come(decision.steps, window)
-    left_behind = tuple(open_rows(session, decision.older))
-    return Submitted(batch_id, plan_of(decision, left_behind), left_behind), changes
+        if step.own:
+            _continue_job(session, submission, step, step.own, now, before.get(step.row.session))
+            if step.row.session:
+                before[step.row.session] = step.own.id
+    NewJobs(session, batch_id, submission, account_id, now).insert_all(decision.steps, window)
+    return Submitted(batch_id, plan_of(decision, open_rows(session, decision.older))), changes
 
 
-def _lock_owner(session: Session, owner: str) -> None:
-    """Serialize the submissions of an owner, also on PostgreSQL, which allows concurrent writers."""
-    if session.get_bind().dialect.name == "postgresql":
-        session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(owner, 0))))
-
-
-def _options(order: Submission) -> dict[str, Any]:
+def _options(submission: Submission) -> dict[str, Any]:
     return {
-        "columns": list(order.columns),
-        "options": order.options,
+        "columns": list(submission.columns),
+        "options": submission.options,
         "state": BatchState.ACTIVE,
-        "limit_credits": order.limit_credits,
-        "released": order.first,
+        "limit_credits": submission.limit_credits,
+        "released": submission.first,
     }
 
 
-def _new_batch(session: Session, order: Submission, now: datetime) -> str:
+def _new_batch(session: Session, submission: Submission, now: datetime) -> str:
+    batch_id = submission.batch_id or new_id("bat")
     values = {
-        "id": order.batch_id or new_id("bat"),
-        "owner": order.owner,
-        "name": order.name,
-        "source": _stored_path(order.source),
-        "out": _stored_path(order.out),
+        "id": batch_id,
+        "owner": submission.owner,
+        "name": submission.name,
+        "source": _stored_path(submission.source),
+        "out": _stored_path(submission.out),
         "created_at": now,
     }
-    session.execute(insert(Batch).values(**values, **_options(order)))
-    return str(values["id"])
+    session.execute(insert(Batch).values(**values, **_options(submission)))
+    return batch_id
 
 
 def _stored_path(folder: Path) -> str:
@@ -153,77 +151,56 @@ def _stored_path(folder: Path) -> str:
     return str(folder) if folder.is_absolute() else ""
 
 
-def _reactivate(session: Session, order: Submission, batch_id: str) -> None:
-    session.execute(update(Batch).where(Batch.id == batch_id).values(**_options(order)))
-
-
 def _adopt_existing(
-    session: Session, order: Submission, decision: Decision, batch_id: str, now: datetime
+    session: Session, submission: Submission, decision: Decision, batch_id: str, now: datetime
 ) -> list[Change]:
     """Move the rows' existing jobs into the batch and update them from the manifest. Returns the files to rename."""
-    own = [step for step in decision.steps if step.own]
-    changed = [step for step in own if step.own and (step.own.batch_id != batch_id or _has_other_inputs(step))]
+    own = [(step, step.own) for step in decision.steps if step.own]
+    changed = [(step, job) for step, job in own if job.batch_id != batch_id or _has_other_inputs(step.row, job)]
     for piece in chunks(changed):
-        session.execute(update(Job), [_values_of_row(step, batch_id) for step in piece])
-        old_events = (JobEvent.job_id.in_([step.own.id for step in piece if step.own]), JobEvent.batch_id != batch_id)
-        session.execute(
-            update(JobEvent).where(*old_events).values(batch_id=batch_id).execution_options(synchronize_session=False)
-        )
-        old_sends = (Send.job_id.in_([step.own.id for step in piece if step.own]), Send.batch_id != batch_id)
-        session.execute(
-            update(Send).where(*old_sends).values(batch_id=batch_id).execution_options(synchronize_session=False)
-        )
+        values = [{"id": job.id, "batch_id": batch_id, **manifest_columns(step.row)} for step, job in piece]
+        session.execute(update(Job), values)
+        for table in (JobEvent, Send):
+            of_older_batch = (table.job_id.in_([job.id for _, job in piece]), table.batch_id != batch_id)
+            moved = update(table).where(*of_older_batch).values(batch_id=batch_id)
+            session.execute(moved.execution_options(synchronize_session=False))
     cancelled_while_running = (Job.batch_id == batch_id, Job.status == Status.RUNNING, Job.cancel_wished)
     session.execute(update(Job).where(*cancelled_while_running).values(cancel_wished=False))
-    return _apply_renames(session, order, own, now)
+    return _apply_renames(session, submission, own, now)
 
 
-def _has_other_inputs(step: Step) -> bool:
-    job = step.own
-    return job is not None and (step.row.file, list(step.row.references)) != (job.file, job.references)
+def _has_other_inputs(row: Row, job: ExistingJob) -> bool:
+    return (row.file, list(row.references)) != (job.file, job.references)
 
 
-def _values_of_row(step: Step, batch_id: str) -> dict[str, Any]:
-    row = step.row
-    return {
-        "id": step.own.id if step.own else "",
-        "batch_id": batch_id,
-        "row": row.number,
-        "name": row.id,
-        "file": row.file,
-        "references": list(row.references),
-        "priority": row.priority,
-        "output": row.output,
-        "extra": dict(row.extra),
-    }
-
-
-def _apply_renames(session: Session, order: Submission, own: Iterable[Step], now: datetime) -> list[Change]:
+def _apply_renames(
+    session: Session, submission: Submission, own: Iterable[tuple[Step, ExistingJob]], now: datetime
+) -> list[Change]:
     changes = []
-    for step in own:
-        job = step.own
-        if job is None or job.output == step.row.output:
+    for step, job in own:
+        output = step.row.output
+        if job.output == output:
             continue
-        if step.fate is RowAction.DONE and job.result_path:
-            changes.append((Path(order.out, job.result_path), Path(order.out, step.row.output)))
-            session.execute(update(Job).where(Job.id == job.id).values(result_path=step.row.output))
+        if step.action is RowAction.DONE and job.result_path:
+            changes.append((Path(submission.out, job.result_path), Path(submission.out, output)))
+            session.execute(update(Job).where(Job.id == job.id).values(result_path=output))
         elif job.status is Status.RUNNING and job.stage is Stage.DOWNLOAD:
             position = Position(job.id, job.batch_id, session.get_one(Job, job.id).run, job.stage, job.status)
-            reschedule(session, position, now, 0, f"its result is renamed to {step.row.output}", run=position.run + 1)
+            reschedule(session, position, now, 0, f"its result is renamed to {output}", run=position.run + 1)
     return changes
 
 
-def _continue_job(session: Session, order: Submission, step: Step, now: datetime, before: str | None) -> None:
-    """Restart, retry or resume the row's job if its fate asks for it. `before` is the previous job of its session."""
-    own_job = step.own
-    if own_job is None or not _needs_action(order, step):
+def _continue_job(
+    session: Session, submission: Submission, step: Step, own: ExistingJob, now: datetime, before: str | None
+) -> None:
+    """Restart, retry or resume the row's job if its action asks for it. `before` is the previous job of its session."""
+    if not _needs_action(submission, step, own):
         return
-    job = session.get_one(Job, own_job.id, populate_existing=True)
-    if step.fate is RowAction.AGAIN:
+    job = session.get_one(Job, own.id, populate_existing=True)
+    if step.action is RowAction.AGAIN:
         # It follows that row, even if it followed a refinement of it before: that worked in the old session.
-        message = "its session has to be rebuilt; restarted"
-        retries.restart(session, job, now, message, after_id=before)
-    elif step.fate is RowAction.FETCHED and job.status is Status.SUCCEEDED:
+        retries.restart(session, job, now, "its session has to be rebuilt; restarted", after_id=before)
+    elif step.action is RowAction.FETCHED and job.status is Status.SUCCEEDED:
         retries.download_again(session, job, now, "its result is missing; downloading it again")
     elif job.status is Status.WAITING and job.cause is Cause.PAUSED:
         move(session, Position.of(job), Status.QUEUED, now, "submitted again", due_at=max(job.due_at, now))
@@ -231,9 +208,8 @@ def _continue_job(session: Session, order: Submission, step: Step, now: datetime
         retries.retry(session, job, now)
 
 
-def _needs_action(order: Submission, step: Step) -> bool:
-    if step.fate is not RowAction.GOES_ON:
-        return step.fate in {RowAction.AGAIN, RowAction.FETCHED, RowAction.RETRIED}
-    released = order.first is None or step.row.number <= order.first
-    paused = step.own is not None and step.own.cause is Cause.PAUSED
-    return (paused and released) or (step.own is not None and step.own.status is Status.CANCELLED)
+def _needs_action(submission: Submission, step: Step, own: ExistingJob) -> bool:
+    if step.action is not RowAction.GOES_ON:
+        return step.action in {RowAction.AGAIN, RowAction.FETCHED, RowAction.RETRIED}
+    released = submission.first is None or step.row.number <= submission.first
+    return (own.cause is Cause.PAUSED and released) or own.status is Status.CANCELLED
