@@ -86,7 +86,7 @@ class Executor:
         with self.store.write(urgent=True) as session:
             now = self.store.now(session)
             still_held = leases.renew(session, now, self.held_jobs.worker, runs, self.held_jobs.lease_seconds)
-        self.held_jobs.renewed(held, still_held, began)
+        self.held_jobs.apply_renewal(held, still_held, began)
 
     def run(self, stage: Stage, job_id: str, run: int, *, chained: bool) -> Ended | None:
         """Handle one message. Return how its stage ended, or None if there was nothing to do.

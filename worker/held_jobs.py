@@ -63,7 +63,7 @@ class HeldJobs:
         with self._lock:
             return list(self._held.values())
 
-    def renewed(self, held: dict[str, HeldJob], ours: dict[str, bool], began: float) -> None:
+    def apply_renewal(self, held: dict[str, HeldJob], ours: dict[str, bool], began: float) -> None:
         """Apply the result of a lease renewal.
 
         `ours` has the jobs that this process still holds, each with whether it is to be cancelled. `began` is the

@@ -30,11 +30,8 @@ def register(app: Celery, executor: Callable[[], Executor], deliveries: Callable
     """Register the tasks of this app. Their `executor` and `deliveries` are created when the first message arrives."""
     for stage in PIPELINE:
         app.task(name=str(stage), bind=True, shared=False, throws=(_Reason,))(_stage_task(stage, executor))
-    app.task(name=DELIVER, shared=False)(_delivery_task(deliveries))
 
-
-def _delivery_task(deliveries: Callable[[], Deliveries]) -> Callable[..., None]:
-    def run_task(*args: object, **_unknown: object) -> None:
+    def deliver(*args: object, **_unknown: object) -> None:
         match args:
             case (str(delivery_id), int(attempts), *_):
                 if not deliveries().run(delivery_id, attempts):
@@ -43,7 +40,7 @@ def _delivery_task(deliveries: Callable[[], Deliveries]) -> Callable[..., None]:
                 log.warning("Dropped a message that names no delivery")
                 raise Ignore
 
-    return run_task
+    app.task(name=DELIVER, shared=False)(deliver)
 
 
 def _stage_task(stage: Stage, executor: Callable[[], Executor]) -> Callable[..., None]:

@@ -39,7 +39,7 @@ class AttemptResult:
 
     status_code: int | None
     error: str = ""
-    stay_away: float = 0.0
+    retry_after: float = 0.0
     """Seconds that the endpoint asks to wait before the next attempt."""
 
     @property
@@ -76,23 +76,19 @@ class Deliveries:
 
         After a success, the next due delivery to the same endpoint follows at once.
         """
+        until = time.monotonic() + _SLOT_SECONDS
         with logs.log_context(delivery=delivery_id):
-            return self._run(delivery_id, attempts)
-
-    def _run(self, delivery_id: str, attempts: int) -> bool:
-        began = time.monotonic()
-        try:
-            letter = self._claim(delivery_id, attempts)
-            if letter is None:
-                return False
-            while letter is not None:
-                with logs.log_context(delivery=letter.id, webhook=letter.webhook_id):
-                    letter = self._record(letter, self._attempt(letter), go_on=time.monotonic() < began + _SLOT_SECONDS)
-        except Exception as error:
-            if not is_unavailable(error):
-                raise
-            logs.warn_unavailable(log, "database", "The delivery will be retried.")
-        return True
+            try:
+                claimed = delivery = self._claim(delivery_id, attempts)
+                while delivery:
+                    with logs.log_context(delivery=delivery.id, webhook=delivery.webhook_id):
+                        delivery = self._record(delivery, self._attempt(delivery), until)
+            except Exception as error:
+                if not is_unavailable(error):
+                    raise
+                logs.warn_unavailable(log, "database", "The delivery will be retried.")
+                return True
+        return claimed is not None
 
     def _claim(self, delivery_id: str, attempts: int) -> ClaimedDelivery | None:
         with self._store.write() as session:
@@ -102,18 +98,18 @@ class Deliveries:
                 return None
             return deliveries.claim(session, delivery_id, attempts, now)
 
-    def _attempt(self, letter: ClaimedDelivery) -> AttemptResult:
+    def _attempt(self, delivery: ClaimedDelivery) -> AttemptResult:
         """Send a delivery, and write the result to the log and the metrics."""
         began = time.monotonic()
-        result = self._send(letter)
+        result = self._send(delivery)
         seconds = time.monotonic() - began
         self._metrics.deliveries.labels(result.outcome).observe(seconds)
         log.log(logging.INFO if result.error else logging.DEBUG, "%s in %.1f s", result.error or "arrived", seconds)
         return result
 
-    def _send(self, letter: ClaimedDelivery) -> AttemptResult:
+    def _send(self, delivery: ClaimedDelivery) -> AttemptResult:
         try:
-            answer = self._outward.post(letter.url, letter.body.encode(), self._headers(letter))
+            answer = self._outward.post(delivery.url, delivery.body.encode(), self._headers(delivery))
         except (AddressRefused, SettingsError) as error:
             return AttemptResult(None, str(error))
         except httpx.TimeoutException:
@@ -123,37 +119,37 @@ class Deliveries:
         if 200 <= answer.status < 300:
             return AttemptResult(answer.status)
         note = "; redirects are not followed" if 300 <= answer.status < 400 else ""
-        stay_away = answer.retry_after or 0.0 if answer.status in _RETRY_AFTER_STATUSES else 0.0
-        return AttemptResult(answer.status, f"answered {answer.status}{note}", min(stay_away, _MAX_RETRY_AFTER))
+        retry_after = answer.retry_after or 0.0 if answer.status in _RETRY_AFTER_STATUSES else 0.0
+        return AttemptResult(answer.status, f"answered {answer.status}{note}", min(retry_after, _MAX_RETRY_AFTER))
 
-    def _headers(self, letter: ClaimedDelivery) -> dict[str, str]:
-        secret = self._vault.unlock(letter.secret).get_secret_value()
+    def _headers(self, delivery: ClaimedDelivery) -> dict[str, str]:
+        secret = self._vault.unlock(delivery.secret).get_secret_value()
         return {
             "Content-Type": "application/json",
             "User-Agent": "reelq",
-            "webhook-id": letter.id,
-            "webhook-timestamp": str(int(letter.taken_at.timestamp())),
-            "webhook-signature": Webhook(secret).sign(letter.id, letter.taken_at, letter.body),
+            "webhook-id": delivery.id,
+            "webhook-timestamp": str(int(delivery.taken_at.timestamp())),
+            "webhook-signature": Webhook(secret).sign(delivery.id, delivery.taken_at, delivery.body),
         }
 
-    def _record(self, letter: ClaimedDelivery, result: AttemptResult, *, go_on: bool) -> ClaimedDelivery | None:
+    def _record(self, delivery: ClaimedDelivery, result: AttemptResult, until: float) -> ClaimedDelivery | None:
         """Record the result. Return the next delivery to send in the same slot, if any."""
         with self._store.write() as session:
             now = self._store.now(session)
             if result.status_code == _GONE:
-                deliveries.disable_endpoint(session, letter, now, result.error, _GONE)
+                deliveries.disable_endpoint(session, delivery, now, result.error, _GONE)
                 return None
             if result.error:
-                wait = self._wait(letter.attempt, result)
-                deliveries.record_failure(session, letter, now, result.error, result.status_code, wait)
+                wait = self._wait(delivery.attempt, result)
+                deliveries.record_failure(session, delivery, now, result.error, result.status_code, wait)
                 return None
-            deliveries.record_delivered(session, letter, now, result.status_code or 0)
-            continues = go_on and not self._stopping.is_set()
-            return deliveries.claim_next(session, letter.webhook_id, now) if continues else None
+            deliveries.record_delivered(session, delivery, now, result.status_code or 0)
+            continues = time.monotonic() < until and not self._stopping.is_set()
+            return deliveries.claim_next(session, delivery.webhook_id, now) if continues else None
 
     def _wait(self, attempt: int, result: AttemptResult) -> float | None:
         """Return the seconds until the next attempt, or None if this was the last. Jitter only adds to the wait."""
         if attempt > len(self._waits):
             return None
-        wait = max(self._waits[attempt - 1], result.stay_away)
+        wait = max(self._waits[attempt - 1], result.retry_after)
         return wait * (1 + _JITTER * random.random())

@@ -7,8 +7,8 @@ from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
 from reelq.job import Stage, Status, stage_after
-from reelq.store.db import statements
 from reelq.store.db.models import Job
+from reelq.store.db.statements import parameters
 from reelq.store.jobs.claims import Claimed
 from reelq.store.jobs.dependents import end, release_followers
 from reelq.store.jobs.scheduler import FIRST_REPUBLISH
@@ -23,7 +23,7 @@ _NEW_RENDER: Final = (
 
 def record_render(session: Session, at: Position, render_id: str) -> bool:
     """Record another export of the job; returns False if the job is no longer at this position."""
-    values = statements.parameters(at.where()) | {"render_id": render_id}
+    values = parameters(at.where()) | {"render_id": render_id}
     return session.connection().execute(_NEW_RENDER, values).rowcount == 1
 
 

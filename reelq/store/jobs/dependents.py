@@ -17,7 +17,7 @@ from reelq.job import FINAL, ROUTES, Cause, ClaimedJob, Stage, Status
 from reelq.storage import Storage
 from reelq.store.db.models import Batch, Job
 from reelq.store.jobs import sends
-from reelq.store.jobs.transitions import Position, move, move_all
+from reelq.store.jobs.transitions import RESET_COLUMNS, Position, move, move_all
 
 RESULT_COLUMNS: Final = (
     "account_id", "remote_session_id", "remote_task_id", "remote_user_id", "remote_render_id", "result_url",
@@ -77,12 +77,22 @@ def cancel_all(session: Session, ids: Sequence[str], before: Status, now: dateti
 
 
 def _move_dependents(session: Session, job: Job, now: datetime) -> None:
-    """Release or cancel the jobs that wait for one that has ended."""
+    """Release the jobs that wait for one that has ended; cancel its followers if it has not succeeded.
+
+    A retry of the job queues those again.
+    """
     if job.status is Status.SUCCEEDED:
         release_followers(session, job, now)
     else:
-        cancel_followers(session, job, now)
-    _release_twins(session, job, now)
+        for follower in _waiting_followers(session, job.id):
+            cancel_follower(session, follower, job, now)
+    twins = session.scalars(_TWINS, {"job_id": job.id}).all()
+    has_result = job.status is Status.SUCCEEDED and ROUTES[job.route][-1] is Stage.DOWNLOAD
+    if twins and has_result:
+        for twin in twins:
+            _give_result(session, twin, job, now)
+    elif twins:
+        _promote(session, twins, job, now)
 
 
 def followers(session: Session, job_id: str) -> list[Job]:
@@ -94,17 +104,13 @@ def followers(session: Session, job_id: str) -> list[Job]:
 
 def release_followers(session: Session, job: Job | ClaimedJob, now: datetime) -> None:
     """Queue the next rows of the session: this row's render is done, so the session is free."""
-    for follower in followers(session, job.id):
-        if follower.status is Status.WAITING and follower.cause is Cause.SESSION:
-            message = f"row {job.row} has finished with the session"
-            move(session, Position.of(follower), Status.QUEUED, now, message, due_at=now, **session_columns(job))
+    for follower in _waiting_followers(session, job.id):
+        message = f"row {job.row} has finished with the session"
+        move(session, Position.of(follower), Status.QUEUED, now, message, due_at=now, **session_columns(job))
 
 
-def cancel_followers(session: Session, job: Job, now: datetime) -> None:
-    """Cancel the rows that wait to build on a job that failed or was cancelled. Retrying that job queues them again."""
-    for follower in followers(session, job.id):
-        if follower.status is Status.WAITING and follower.cause is Cause.SESSION:
-            cancel_follower(session, follower, job, now)
+def _waiting_followers(session: Session, job_id: str) -> list[Job]:
+    return [follower for follower in followers(session, job_id) if follower.cause is Cause.SESSION]
 
 
 def cancel_follower(session: Session, follower: Job, job: Job, now: datetime) -> None:
@@ -123,17 +129,13 @@ def session_columns(job: Job | ClaimedJob) -> dict[str, Any]:
     }
 
 
-def is_done_with_session(job: Job | None) -> bool:
+def is_done_with_session(job: Job) -> bool:
     """Whether the next row may work in the job's session: its render is done, or the whole job."""
-    return job is None or job.status is Status.SUCCEEDED or job.stage is Stage.DOWNLOAD
+    is_rendered = job.stage is Stage.DOWNLOAD
+    return is_rendered or job.status is Status.SUCCEEDED
 
 
-def downloads_result(job: Job) -> bool:
-    """Whether the job downloads a file in the end, which a twin could take over."""
-    return ROUTES[job.route][-1] is Stage.DOWNLOAD
-
-
-def result_columns(job: "Job | Row[Any]") -> dict[str, Any]:
+def result_columns(job: Job | Row[Any]) -> dict[str, Any]:
     """The columns that a twin takes over to download the same video and report the same about it."""
     return {name: getattr(job, name) for name in RESULT_COLUMNS}
 
@@ -199,28 +201,14 @@ def _result(session: Session, query: Select[str, str, int | None, str], values: 
     return Result(path, found.result_size, found.result_sha256)
 
 
-def _twins(session: Session, job: Job) -> list[Job]:
-    return list(session.scalars(_TWINS, {"job_id": job.id}))
-
-
-def _release_twins(session: Session, job: Job, now: datetime) -> None:
-    """Give the twins of a job that has ended its result, or promote one of them to do the work."""
-    twins = _twins(session, job)
-    if twins and job.status is Status.SUCCEEDED and downloads_result(job):
-        for twin in twins:
-            _give_result(session, twin, job, now)
-    elif twins:
-        _promote(session, twins, job, now)
-
-
 def _give_result(session: Session, twin: Job, job: Job, now: datetime) -> None:
     message = reuse_message(job.row, job.batch_id)
-    values = {**result_columns(job), "stage": Stage.DOWNLOAD, "renders": 0, "due_at": now}
+    values = {**result_columns(job), **RESET_COLUMNS[Stage.DOWNLOAD], "stage": Stage.DOWNLOAD, "due_at": now}
     move(session, Position.of(twin), Status.QUEUED, now, message, what="taken", **values)
     release_followers(session, session.get_one(Job, twin.id, populate_existing=True), now)
 
 
-def _promote(session: Session, twins: list[Job], job: Job, now: datetime) -> None:
+def _promote(session: Session, twins: Sequence[Job], job: Job, now: datetime) -> None:
     """Queue the first twin to do the work itself, and let the others wait for it."""
     first, *others = twins
     message = f"waited for row {job.row} of {job.batch_id}, which {job.status}; running this row instead"

@@ -1,6 +1,7 @@
 """Renews the leases of running jobs, releases jobs of stopping workers, and requeues jobs whose lease has expired."""
 
 from collections.abc import Container
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Final
@@ -10,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from reelq.errors import Poisoned
 from reelq.job import Stage, Status
-from reelq.store.db import statements
 from reelq.store.db.models import Batch, BatchState, Job
+from reelq.store.db.statements import parameters
 from reelq.store.jobs.completion import reschedule
 from reelq.store.jobs.dependents import end
 from reelq.store.jobs.scheduler import in_scope_of
@@ -23,7 +24,7 @@ _LOCK_AT_POSITION: Final = select(Job.id).where(*AT_POSITION).with_for_update(ke
 
 def fence(session: Session, at: Position) -> bool:
     """Whether the job is still at this position; if so, it is locked there until this transaction ends."""
-    return session.connection().execute(_LOCK_AT_POSITION, statements.parameters(at.where())).first() is not None
+    return session.connection().execute(_LOCK_AT_POSITION, parameters(at.where())).first() is not None
 
 
 def is_to_be_cancelled(session: Session, at: Position) -> bool:
@@ -72,13 +73,10 @@ def requeue_expired(
     """
     rescued = []
     for job in session.scalars(_expired(batch_id), {"now": now, "most": most}).all():
-        if job.id in held:
-            continue
-        try:
-            _requeue_or_fail(session, job, now, poll_interval, lease)
-        except StaleMove:
-            continue
-        rescued.append(job.id)
+        if job.id not in held:
+            with suppress(StaleMove):
+                _requeue_or_fail(session, job, now, poll_interval, lease)
+                rescued.append(job.id)
     return rescued
 
 
@@ -104,8 +102,5 @@ def _requeue_or_fail(session: Session, job: Job, now: datetime, poll_interval: f
         # Keep the interval between polls. The last poll came before the worker died, and that was at least half a lease
         # before this lease's end, as leases are renewed more often than that.
         due = max(now, job.lease_until - timedelta(seconds=lease / 2) + timedelta(seconds=poll_interval))
-    message = "its worker's lease expired; requeued"
-    move(
-        session, at, Status.QUEUED, now, message, what="rescued", run=job.run + 1, lapses=lapses, due_at=due,
-        publish_at=due,
-    )  # fmt: skip
+    changes = {"run": job.run + 1, "lapses": lapses, "due_at": due, "publish_at": due}
+    move(session, at, Status.QUEUED, now, "its worker's lease expired; requeued", what="rescued", **changes)

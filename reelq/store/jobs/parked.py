@@ -25,7 +25,7 @@ def accounts_to_check(session: Transaction, now: datetime) -> list[str]:
     expired = select(Account.id).where(Account.parked == Cause.TOKEN, Account.parked_until <= now)
     for account_id in session.scalars(expired).all():
         throttling.unpark(session, account_id)
-        _queue(session, account_id, Cause.TOKEN, now, 1_000_000, "a new token is available")
+        _queue(session, account_id, Cause.TOKEN, now, 1_000_000, "a new token is available", ())
     waiting = select(Job.account_id).where(Job.status == Status.WAITING, Job.cause == Cause.CREDITS).distinct()
     return list(session.scalars(waiting))
 
@@ -87,23 +87,16 @@ def _probe_is_under_way(session: Transaction, account: Account, now: datetime, c
 
 
 def _send_probe(session: Transaction, account: Account, now: datetime, available: int, conditions: Conditions) -> int:
-    probe = next(iter(_next(session, account.id, Cause.CREDITS, 1, conditions)), None)
-    if probe is None:
-        return 0
-    session.execute(update(Account).where(Account.id == account.id).values(probe_job_id=probe.id))
     message = f"{available} credits are available; trying this row first"
-    move(session, Position.of(probe), Status.QUEUED, now, message, due_at=now)
-    return 1
+    probes = _next(session, account.id, Cause.CREDITS, 1, conditions)
+    for probe in probes:
+        session.execute(update(Account).where(Account.id == account.id).values(probe_job_id=probe.id))
+        move(session, Position.of(probe), Status.QUEUED, now, message, due_at=now)
+    return len(probes)
 
 
 def _queue(
-    session: Transaction,
-    account_id: str,
-    cause: Cause,
-    now: datetime,
-    most: int,
-    message: str,
-    conditions: Conditions = (),
+    session: Transaction, account_id: str, cause: Cause, now: datetime, most: int, message: str, conditions: Conditions
 ) -> int:
     rows = _next(session, account_id, cause, most, conditions)
     for job in rows:

@@ -31,22 +31,22 @@ from worker.metrics import Metrics
 def test_a_job_is_kept_while_its_lease_goes_on_and_nobody_wishes_otherwise(
     began: float, renewed: float | None, wishes: dict[str, bool], ended_by: type[Exception] | None
 ) -> None:
-    hands, now = HeldJobs(lease_seconds=60), time.monotonic()
-    with hands.holding("job_1", 1, now + began) as held:
+    held_jobs, now = HeldJobs(lease_seconds=60), time.monotonic()
+    with held_jobs.holding("job_1", 1, now + began) as held:
         if renewed is not None:
-            hands.renewed({"job_1": held}, wishes, now + renewed)
+            held_jobs.apply_renewal({"job_1": held}, wishes, now + renewed)
         with pytest.raises(ended_by) if ended_by else nullcontext():
-            hands.check(held)
-        assert hands.all() == [held]
-    assert hands.all() == []
+            held_jobs.check(held)
+        assert held_jobs.all() == [held]
+    assert held_jobs.all() == []
 
 
 def test_everything_is_let_go_of_when_the_worker_must() -> None:
-    hands = HeldJobs(lease_seconds=60)
-    with hands.holding("job_1", 1, time.monotonic()) as held:
-        hands.must_release.set()
+    held_jobs = HeldJobs(lease_seconds=60)
+    with held_jobs.holding("job_1", 1, time.monotonic()) as held:
+        held_jobs.must_release.set()
         with pytest.raises(JobReleased):
-            hands.check(held)
+            held_jobs.check(held)
 
 
 class Over(threading.Event):
