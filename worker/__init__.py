@@ -13,5 +13,5 @@ webhooks.py       sends webhook deliveries
 process.py        puts a worker together: a process of its own, or inside `reelq run`
 consumer.py       Celery's consumer, hardened against broker outages and malformed messages
 celery.py, flowerconfig.py, flower_access.py  entry points and configuration for `celery -A worker` and Flower
-metrics.py, repeat.py  Prometheus metrics; a thread that runs a function periodically
+metrics.py        Prometheus metrics
 """

@@ -31,7 +31,6 @@ from worker.db_context import DatabaseContext
 from worker.held_jobs import HeldJob, HeldJobs
 from worker.metrics import Metrics
 from worker.outcomes import Ended, Recorder, StageResult
-from worker.repeat import repeat
 from worker.retry_policy import PARKED
 from worker.stages.download import download
 from worker.stages.edit import edit
@@ -68,18 +67,10 @@ class Executor:
         self._home = home or Path.home()
         self._tokens: dict[str, token_store.StoreTokens] = {}
         self._remotes: dict[tuple[str, str], Remote] = {}
-        self._lease_thread: threading.Thread | None = None
-        self._leases_lock = threading.Lock()
-        self._closed = threading.Event()
+        self.closed = threading.Event()
 
-    def keep_leases(self) -> None:
-        """Start the thread that renews the leases of this process. Further calls do nothing."""
-        with self._leases_lock:
-            if self._lease_thread is None:
-                every = self.held_jobs.lease_seconds / 4
-                self._lease_thread = repeat("leases", self._renew_leases, every, self._closed, self.metrics)
-
-    def _renew_leases(self) -> None:
+    def renew_leases(self) -> None:
+        """Renew the leases of all jobs that this process holds."""
         held = {job.job_id: job for job in self.held_jobs.all()}
         began = time.monotonic()
         runs = {job_id: job.run for job_id, job in held.items()}
@@ -102,8 +93,6 @@ class Executor:
             with self.store.write() as session:
                 completion.republish(session, job_id, run, stage)
             return None
-        if self._lease_thread is None:
-            self.keep_leases()  # a forked pool process has an executor of its own, without this thread
         claimed_at = time.monotonic()
         try:
             claimed = self._claim(stage, job_id, run)
@@ -248,6 +237,6 @@ class Executor:
 
     def close(self) -> None:
         """Stop renewing leases and close all connections."""
-        self._closed.set()
+        self.closed.set()
         self.http.close()
         self.store.close()

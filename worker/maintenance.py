@@ -9,11 +9,13 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
 from reelq.broker import Dispatch
 from reelq.errors import RemoteError
+from reelq.logs import warn_unavailable
 from reelq.storage import Storage
 from reelq.store import retention
 from reelq.store.billing import ledger
@@ -22,8 +24,8 @@ from reelq.store.jobs import leases, scheduler
 from reelq.store.webhooks import deliveries, outbox
 from worker.core import Core
 from worker.executor import Executor
+from worker.metrics import Metrics
 from worker.render_poller import OnUnfinished, RenderPoller
-from worker.repeat import repeat
 
 log = logging.getLogger(__name__)
 _DUE_EVERY: Final = scheduler.SOON.total_seconds()
@@ -42,6 +44,42 @@ _DELIVERIES_KEPT_DAYS: Final = 30.0
 _STOP_SECONDS: Final = 5
 _SLOTS_PER_DELIVERY: Final = 4
 """Deliveries may use one in this many slots. The others are left for jobs, however slow the endpoints are."""
+_SHORTEST_PAUSE: Final = 0.02
+_PAUSE_PER_CPU_TIME: Final = 10
+"""Shortest pause before an early run, as a multiple of the CPU time of the last run. The pause is also at least as long
+as that run took. This leaves time for the other work of the process and the database."""
+
+
+def repeat(
+    name: str, act: Callable[[], float | None], every: float, over: threading.Event, metrics: Metrics
+) -> threading.Thread:
+    """Call `act` every `every` seconds until `over` is set. Metrics tell when it was last completed.
+
+    If `act` returns a number of seconds, the next call is that soon, with a minimum pause.
+    """
+    last_completed = metrics.rounds.labels(name.replace(" ", "_"))
+
+    def loop() -> None:
+        while not over.is_set():
+            started_at, cpu_seconds = time.monotonic(), time.thread_time()
+            wanted_pause = None
+            try:
+                wanted_pause = act()
+                last_completed.set_to_current_time()
+            except Exception as error:
+                if is_unavailable(error):
+                    warn_unavailable(log, "database", f"Duty {name!r} will run again later.")
+                else:
+                    log.exception("Duty %r failed. It will run again.", name)
+            seconds, cpu_seconds = time.monotonic() - started_at, time.thread_time() - cpu_seconds
+            pause = every - seconds
+            if wanted_pause is not None:
+                pause = min(pause, max(wanted_pause - seconds, seconds, _PAUSE_PER_CPU_TIME * cpu_seconds))
+            over.wait(max(pause, _SHORTEST_PAUSE))
+
+    thread = threading.Thread(target=loop, name=f"reelq {name}", daemon=True)
+    thread.start()
+    return thread
 
 
 class Maintenance:
@@ -72,7 +110,6 @@ class Maintenance:
 
     def start(self) -> None:
         """Start all threads."""
-        self._executor.keep_leases()
         self._poller.start()
         duties = [
             ("due work", self._due_work, _DUE_EVERY),

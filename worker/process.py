@@ -31,7 +31,7 @@ from reelq.store.db.vault import open_vault
 from reelq.store.jobs import scheduler
 from reelq.store.jobs.scheduler import Message
 from worker.executor import Executor
-from worker.maintenance import Maintenance
+from worker.maintenance import Maintenance, repeat
 from worker.render_poller import OnUnfinished
 from worker.tasks import register
 from worker.webhooks import Deliveries
@@ -62,13 +62,15 @@ class Process:
 
     @property
     def executor(self) -> Executor:
-        """The executor of this process. On first use, connect to the database and migrate it."""
+        """The executor of this process. On first use, migrate the database and start to renew leases."""
         with self._lock:
             if self._executor is None:
                 store = Store(database_url(self.settings))
                 upgrade(store)
                 vault = open_vault(self.settings, local=store.is_sqlite)
-                self._executor = Executor(store, vault, self.settings, self._home)
+                self._executor = executor = Executor(store, vault, self.settings, self._home)
+                every = executor.held_jobs.lease_seconds / 4
+                repeat("leases", executor.renew_leases, every, executor.closed, executor.metrics)
             return self._executor
 
     @property

@@ -95,7 +95,7 @@ class Interference(RuleBasedStateMachine):
     @rule(number=st.integers(0, 4))
     def cancel(self, number: int) -> None:
         commands.cancel_row(self.made.store, self.jobs()[number].id)
-        self.process.executor._renew_leases()  # by which those at work hear of it
+        self.process.executor.renew_leases()  # by which those at work hear of it
 
     @rule(number=st.integers(0, 4))
     def retry(self, number: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from celery.worker.consumer import consumer as celerys
 
-from worker import repeat
+from worker import maintenance
 from worker.consumer import Consumer
 from worker.context import Cancelled, JobReleased
 from worker.held_jobs import HeldJobs
@@ -96,9 +96,9 @@ def test_a_round_follows_the_last_one_as_soon_as_its_wish_and_its_rest_allow(
             raise RuntimeError("a round that fails")
         return wish
 
-    monkeypatch.setattr(repeat, "time", over)
+    monkeypatch.setattr(maintenance, "time", over)
     metrics = Metrics()
-    repeat.repeat("test", act, every, over, metrics).join(60)
+    maintenance.repeat("test", act, every, over, metrics).join(60)
     distances = [later - earlier for earlier, later in pairwise(began)]
     assert metrics.rounds.labels("test")._value.get() > 0
     # The round that failed has no wish: it is followed by one at the usual distance.

@@ -8,9 +8,9 @@ import pytest
 from prometheus_client import generate_latest
 
 from reelq.job import Stage
+from worker.maintenance import repeat
 from worker.metrics import Metrics
 from worker.outcomes import StageResult
-from worker.repeat import repeat
 
 
 @pytest.fixture
