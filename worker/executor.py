@@ -8,7 +8,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -140,8 +140,7 @@ class Executor:
             log.info("Released %s in %s, run %s", held.job_id, stage, held.run)
             self.metrics.record_stage(stage, StageResult.LET_GO, time.monotonic() - began)
             if self.held_jobs.must_release.is_set():
-                # The process may have released its jobs before this one was claimed. If not, this changes nothing.
-                self._release({held.job_id: held.run})
+                self.release([held])  # it may have been claimed after the process released all its jobs
             return None
         seconds = time.monotonic() - began
         if isinstance(outcome, RateLimited):
@@ -227,12 +226,10 @@ class Executor:
             self._remotes[account_id, skill_name] = Remote(self.http, tokens, attribution)
         return self._remotes[account_id, skill_name]
 
-    def release_all(self) -> None:
-        """Make all held jobs due at once for other workers. Later writes of this process to them are refused."""
-        self._release({job.job_id: job.run for job in self.held_jobs.all()})
-
-    def _release(self, held: dict[str, int]) -> None:
+    def release(self, jobs: Iterable[HeldJob]) -> None:
+        """Make held jobs due at once for other workers. Later writes of this process to them are refused."""
         with self.store.write() as session:
+            held = {job.job_id: job.run for job in jobs}
             leases.release(session, self.store.now(session), self.held_jobs.worker, held)
 
     def close(self) -> None:

@@ -129,9 +129,10 @@ class Process:
 
     def release_jobs(self) -> None:
         """Release all held jobs, which makes them due at once for other workers."""
-        self.executor.held_jobs.must_release.set()
+        held_jobs = self.executor.held_jobs
+        held_jobs.must_release.set()
         try:
-            self.executor.release_all()
+            self.executor.release(held_jobs.all())
         except Exception as error:
             if not is_unavailable(error):
                 raise
