@@ -5,6 +5,7 @@ Each `Metrics` has its own registry, so that two workers in one interpreter, as 
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from importlib.metadata import version
 from types import MappingProxyType
 from typing import Any, Final
@@ -39,34 +40,34 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._server: Any = None
         self._log_counter: _LogCounter | None = None
-        registry = self.registry
-        self.stages = Histogram(
-            "reelq_stage_seconds", "How long stages took, by how they ended", ("stage", "ending"), registry=registry,
+        counter = partial(Counter, registry=self.registry)
+        gauge = partial(Gauge, registry=self.registry)
+        histogram = partial(Histogram, registry=self.registry)
+        self.stages = histogram(
+            "reelq_stage_seconds",
+            "How long stages took, by how they ended",
+            ("stage", "ending"),
             buckets=_STAGE_SECONDS,
-        )  # fmt: skip
-        self.ended = Counter("reelq_jobs_ended", "Rows that have ended", ("status", "code"), registry=registry)
-        self.messages = Counter("reelq_messages", "Messages by result", ("stage", "came"), registry=registry)
-        self.retries = Counter("reelq_retries", "Stages that will be retried", ("stage", "code"), registry=registry)
-        self.limited = Counter("reelq_rate_limited", "Answers 429", ("stage",), registry=registry)
-        self.tokens = Counter("reelq_token_requests", "Requests for free tokens", ("outcome",), registry=registry)
-        self.rescued = Counter("reelq_leases_rescued", "Rows rescheduled after their lease expired", registry=registry)
-        self.lost = Counter("reelq_leases_lost", "Rows whose lease was lost", registry=registry)
-        self.in_hand = Gauge("reelq_jobs_in_hand", "Rows in progress", registry=registry)
-        self.slots = Gauge("reelq_slots", "How many rows it can work on at once", registry=registry)
-        self.deliveries = Histogram(
-            "reelq_delivery_seconds", "Webhook delivery attempts", ("outcome",), registry=registry,
-            buckets=_DELIVERY_SECONDS,
-        )  # fmt: skip
-        self.away = Counter(
-            "reelq_away", "Times that work waited for an unavailable service", ("what",), registry=registry
         )
-        self.lines = Counter("reelq_log_lines", "Log records, from warnings up", ("level",), registry=registry)
-        self.rounds = Gauge(
-            "reelq_lifeline_round_timestamp_seconds", "Time of the last completed run of a duty", ("duty",),
-            registry=registry,
-        )  # fmt: skip
-        self.info = Gauge("reelq_worker_info", "Always 1", ("worker", "version"), registry=registry)
-        ProcessCollector(namespace="reelq", registry=registry)
+        self.ended = counter("reelq_jobs_ended", "Rows that have ended", ("status", "code"))
+        self.messages = counter("reelq_messages", "Messages by result", ("stage", "came"))
+        self.retries = counter("reelq_retries", "Stages that will be retried", ("stage", "code"))
+        self.limited = counter("reelq_rate_limited", "Answers 429", ("stage",))
+        self.tokens = counter("reelq_token_requests", "Requests for free tokens", ("outcome",))
+        self.rescued = counter("reelq_leases_rescued", "Rows rescheduled after their lease expired")
+        self.lost = counter("reelq_leases_lost", "Rows whose lease was lost")
+        self.in_hand = gauge("reelq_jobs_in_hand", "Rows in progress")
+        self.slots = gauge("reelq_slots", "How many rows it can work on at once")
+        self.deliveries = histogram(
+            "reelq_delivery_seconds", "Webhook delivery attempts", ("outcome",), buckets=_DELIVERY_SECONDS
+        )
+        self.away = counter("reelq_away", "Times that work waited for an unavailable service", ("what",))
+        self.lines = counter("reelq_log_lines", "Log records, from warnings up", ("level",))
+        self.rounds = gauge(
+            "reelq_lifeline_round_timestamp_seconds", "Time of the last completed run of a duty", ("duty",)
+        )
+        self.info = gauge("reelq_worker_info", "Always 1", ("worker", "version"))
+        ProcessCollector(namespace="reelq", registry=self.registry)
         self._create_series()
 
     def _create_series(self) -> None:

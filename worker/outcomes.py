@@ -98,9 +98,8 @@ class Recorder:
                     return self._apply_policy(session, claimed, outcome, now, fallback)
                 case NotYet(seconds, message, new_export):
                     polls = 0 if new_export else claimed.job.looks + 1
-                    updates = {"looks": polls, "attempts": 0, "lapses": 0}
-                    completion.reschedule(session, claimed.at, now, seconds, message, **updates)
-                    return _runs_again(StageResult.NOT_YET, message, now, seconds)
+                    updates: dict[str, Any] = {"looks": polls, "attempts": 0, "lapses": 0}
+                    return _run_again(session, claimed, now, seconds, StageResult.NOT_YET, message, **updates)
                 case _:
                     return self._done(session, claimed, outcome, now)
 
@@ -148,7 +147,7 @@ class Recorder:
         match verdict:
             case RetryIn(seconds, stage):
                 values = {"attempts": claimed.job.attempts + 1} | ({"stage": stage} if stage else {})
-                result = StageResult.AGAIN
+                return _run_again(session, claimed, now, seconds, StageResult.AGAIN, message, error, **values)
             case RunAgainIn(seconds, account_waits):
                 if account_waits:
                     throttling.halve_window(session, account.id, now)
@@ -157,7 +156,7 @@ class Recorder:
                 # that it is given up at the same limit as an export that never finishes.
                 if claimed.at.stage is Stage.POLL and isinstance(error, errors.SessionBusy):
                     values = {"looks": completion.polls_of(session, claimed.at) + 1}
-                result = StageResult.HELD_OFF
+                return _run_again(session, claimed, now, seconds, StageResult.HELD_OFF, message, error, **values)
             case Park() if leases.is_to_be_cancelled(session, claimed.at):
                 return self._cancelled(session, claimed, now)  # a waiting row would never see the request to cancel
             case Park(cause):
@@ -165,8 +164,6 @@ class Recorder:
                 return Ended(StageResult.PARKED, message, _code_of(error))
             case GiveUp(final):
                 return self._give_up(session, claimed, final, now)
-        completion.reschedule(session, claimed.at, now, seconds, f"{message}; retrying in {seconds:.0f} s", **values)
-        return _runs_again(result, message, now, seconds, error)
 
     def _case(
         self, session: Transaction, claimed: Claimed, account: Account, now: datetime, error: Exception
@@ -258,11 +255,20 @@ def _is_single_move(claimed: Claimed, outcome: object) -> bool:
     return has_next and isinstance(outcome, (NotYet, Uploaded, Rendered))
 
 
-def _runs_again(
-    result: StageResult, message: str, now: datetime, seconds: float, error: Exception | None = None
+def _run_again(
+    session: Transaction,
+    claimed: Claimed,
+    now: datetime,
+    seconds: float,
+    result: StageResult,
+    message: str,
+    error: Exception | None = None,
+    **changes: Any,
 ) -> Ended:
-    due = transitions.later(now, seconds)
+    text = f"{message}; retrying in {seconds:.0f} s" if error else message
+    completion.reschedule(session, claimed.at, now, seconds, text, **changes)
     action = "retrying" if error else "checking again"
+    due = transitions.later(now, seconds)
     return Ended(result, f"{message}; {action} at {due:%H:%M:%S} UTC", _code_of(error) if error else "")
 
 

@@ -171,8 +171,15 @@ class EmbeddedWorker:
         # Pool threads publish the next link of a chain through the current app, which must be this one.
         app.set_current()
         app.set_default()
-        quiet = {"without_heartbeat": True, "without_mingle": True, "without_gossip": True, "loglevel": "WARNING"}
-        self._controller: Any = WorkController(app=app, pool_cls="threads", concurrency=threads, **quiet)
+        self._controller: Any = WorkController(
+            app=app,
+            pool_cls="threads",
+            concurrency=threads,
+            without_heartbeat=True,
+            without_mingle=True,
+            without_gossip=True,
+            loglevel="WARNING",
+        )
         self._thread = threading.Thread(target=self._controller.start, name="reelq worker", daemon=True)
 
     def start(self) -> None:

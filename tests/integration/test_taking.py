@@ -80,7 +80,7 @@ def test_both_ways_leave_a_job_alike(store: Store, values: dict[str, dict[str, A
     assert (one.at.run, one.at.stage, one.at.status) == (other.at.run, other.at.stage, other.at.status)
     assert (one.job.id, one.job.batch_id, one.account.id) == (short, one.at.batch_id, one.job.account_id)
     assert (one.job.source, one.job.out) == ("from", "to")
-    own = dict.fromkeys(("id", "batch_id", "account_id", "key"), "")
+    own: dict[str, Any] = dict.fromkeys(("id", "batch_id", "account_id", "key"), "")
     assert one.job._replace(**own) == other.job._replace(**own)
     assert _as_it_is(store, short) == _as_it_is(store, long)
     assert len(_events(store, short)) == 1

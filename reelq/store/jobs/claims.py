@@ -144,7 +144,7 @@ def claim(
     at = Position.of(job)
     if missed := _hold_back(session, at, now, job, batch, account, parked):
         return missed
-    claimed = {"lease_until": later(now, lease.seconds), "worker": lease.worker, "publishes": 0}
+    claimed: dict[str, Any] = {"lease_until": later(now, lease.seconds), "worker": lease.worker, "publishes": 0}
     at = move(session, at, Status.RUNNING, now, start_message(stage), started_at=job.started_at or now, **claimed)
     columns = (getattr(job, name) for name in _JOB_COLUMNS)
     view = ClaimedJob._make((*columns, batch.source, batch.out))

@@ -62,7 +62,7 @@ _INSERT_SEND: Final = (
 def open_send(session: Session, job_id: str, now: datetime) -> OpenSend | None:
     """The job's open send, if it has one."""
     found = session.connection().execute(_OPEN, {"job_id": job_id}).one_or_none()
-    return OpenSend(*found[:-1], seconds_since=(now - found.sent_at).total_seconds()) if found else None
+    return OpenSend._make((*found[:-1], (now - found.sent_at).total_seconds())) if found else None
 
 
 def record(session: Session, job_id: str, now: datetime, baseline: dict[str, Any] | None, fingerprint: str) -> str:

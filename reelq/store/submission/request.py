@@ -61,8 +61,18 @@ class Submission:
     """For rows that name assets: the hash of the content of each name that is not a URL."""
     batch_id: str = ""
     """The id of the new batch, if the caller has chosen one: submitting it again makes no second batch."""
-    hashes: dict[Path, str] = field(default_factory=dict, compare=False, repr=False)
-    """The hashes of the files that were read: planning and then submitting the same rows reads each file once."""
+    _hashes: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
+
+    def hash_of(self, name: str) -> str:
+        """The hash of a file's contents, which are read once for planning, uploading and submitting."""
+        if name not in self._hashes:
+            path = self.source / name
+            try:
+                with path.open("rb") as file:
+                    self._hashes[name] = hashlib.file_digest(file, "sha256").hexdigest()
+            except OSError as error:
+                raise FileUnreadable(f"{path.name} can't be read: {error.strerror}") from None
+        return self._hashes[name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +139,4 @@ def inputs_of(submission: Submission, row: Row) -> list[str]:
 def _hash_or_url(submission: Submission, name: str) -> str:
     if is_url(name):
         return name
-    if not submission.source.is_absolute():
-        return submission.inputs[name]
-    path = submission.source / name
-    if path not in submission.hashes:
-        try:
-            with path.open("rb") as file:
-                submission.hashes[path] = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise FileUnreadable(f"{path.name} can't be read: {error.strerror}") from None
-    return submission.hashes[path]
+    return submission.hash_of(name) if submission.source.is_absolute() else submission.inputs[name]

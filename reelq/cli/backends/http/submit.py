@@ -123,7 +123,7 @@ def _upload(service: Service, order: Submission) -> dict[str, str]:
     sizes = {name: (order.source / name).stat().st_size for name in names}
     if sum(sizes.values()) > _ANNOUNCED_BYTES:
         click.echo(f"Reading {plural(len(names), 'file')} ({megabytes(sum(sizes.values()))}).", err=True)
-    assets = {name: f"{PREFIX}{order.contents.of(order.source / name)}" for name in names}
+    assets = {name: f"{PREFIX}{order.hash_of(name)}" for name in names}
     distinct = {asset: _LocalFile(order.source / name, sizes[name], asset) for name, asset in reversed(assets.items())}
     with meter("uploading") as progress:
         missing = [local for local in reversed(distinct.values()) if not _is_uploaded(service, local, progress)]
