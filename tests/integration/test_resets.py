@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pytest
 
-from reelq.errors import NoEffect, ReelqError, ResultMissing, SessionGone
+from reelq.errors import ReelqError, ResultMissing, SessionGone
 from reelq.job import Route, Stage, Status
 from reelq.store.db.engine import Store
 from reelq.store.db.models import Job
@@ -111,13 +111,6 @@ def test_a_row_that_goes_back_by_itself_loses_the_same(
     job = found(store, Job, claimed.job.id)
     assert (job.stage, job.attempts) == (back_to, 5)
     assert lost(store, job.id) == loses
-
-
-def test_an_edit_without_effect_that_was_to_be_repeated_keeps_all(store: Store, tmp_path: Path) -> None:
-    claimed = claim_one(store, Stage.VERIFY, **FULL)
-    record(store, claimed, NoEffect(), tmp_path)
-    assert found(store, Job, claimed.job.id).status is Status.FAILED
-    assert lost(store, claimed.job.id) == set()
 
 
 def test_a_twin_takes_a_result_and_counts_its_own_exports(store: Store) -> None:
