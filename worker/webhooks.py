@@ -8,7 +8,6 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -61,7 +60,6 @@ class Deliveries:
         vault: Vault,
         outward: EgressClient,
         stopping: threading.Event,
-        waits: Sequence[float] = deliveries.RETRY_DELAYS,
         metrics: Metrics | None = None,
     ) -> None:
         self._store = store
@@ -69,7 +67,6 @@ class Deliveries:
         self._outward = outward
         self._stopping = stopping
         self._metrics = metrics or Metrics()
-        self._waits = tuple(waits)
 
     def run(self, delivery_id: str, attempts: int) -> bool:
         """Make the next attempt of a delivery that has had this many. Return False if it could not be claimed.
@@ -149,7 +146,7 @@ class Deliveries:
 
     def _wait(self, attempt: int, result: AttemptResult) -> float | None:
         """Return the seconds until the next attempt, or None if this was the last. Jitter only adds to the wait."""
-        if attempt > len(self._waits):
+        if attempt > len(deliveries.RETRY_DELAYS):
             return None
-        wait = max(self._waits[attempt - 1], result.retry_after)
+        wait = max(deliveries.RETRY_DELAYS[attempt - 1], result.retry_after)
         return wait * (1 + _JITTER * random.random())

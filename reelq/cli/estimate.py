@@ -125,7 +125,7 @@ def describe_plan(plan: Plan) -> Iterator[str]:
 def describe_plan_cost(plan: Plan, rows: Sequence[Row], balance: Funds) -> Iterator[str]:
     """Describe what the plan for these rows costs, and how much of it is for rows that were paid for before."""
     yield describe_cost(estimate(plan.sends, plan.generations, highest=balance.highest), balance)
-    if plan.session_reruns:
+    if plan.count(RowAction.AGAIN):
         rerun = [row for row, action in zip(rows, plan.actions, strict=True) if action is RowAction.AGAIN]
         cost = estimate_rows(rerun, highest=balance.highest).credits
         part = f"{plural(cost, 'credit')} of it {'is' if cost == 1 else 'are'} for {plural(len(rerun), 'row')}"

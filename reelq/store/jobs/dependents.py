@@ -140,14 +140,11 @@ def result_columns(job: Job | Row[Any]) -> dict[str, Any]:
     return {name: getattr(job, name) for name in RESULT_COLUMNS}
 
 
-def waiting_message(row: int, batch_id: str) -> str:
-    """The event message of a twin that waits for another job."""
-    return f"same as row {row} of {batch_id}, which is in progress; waiting to reuse its result"
-
-
-def reuse_message(row: int, batch_id: str) -> str:
-    """The event message of a twin that takes the result of a job that has succeeded."""
-    return f"same as row {row} of {batch_id}, which succeeded; reusing its result"
+def twin_message(original: Job | Row[Any]) -> str:
+    """The event message of a twin that takes a job's result, or waits for it."""
+    is_over = original.status is Status.SUCCEEDED
+    state = "succeeded; reusing its result" if is_over else "is in progress; waiting to reuse its result"
+    return f"same as row {original.row} of {original.batch_id}, which {state}"
 
 
 def open_original(session: Session, job: Job) -> Job | None:
@@ -202,9 +199,8 @@ def _result(session: Session, query: Select[str, str, int | None, str], values: 
 
 
 def _give_result(session: Session, twin: Job, job: Job, now: datetime) -> None:
-    message = reuse_message(job.row, job.batch_id)
     values = {**result_columns(job), **RESET_COLUMNS[Stage.DOWNLOAD], "stage": Stage.DOWNLOAD, "due_at": now}
-    move(session, Position.of(twin), Status.QUEUED, now, message, what="taken", **values)
+    move(session, Position.of(twin), Status.QUEUED, now, twin_message(job), what="taken", **values)
     release_followers(session, session.get_one(Job, twin.id, populate_existing=True), now)
 
 

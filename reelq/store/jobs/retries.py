@@ -19,7 +19,7 @@ from reelq.store.jobs.dependents import (
     open_original,
     result_of,
     result_of_original,
-    waiting_message,
+    twin_message,
 )
 from reelq.store.jobs.scheduler import awaited_by
 from reelq.store.jobs.transitions import RESET_COLUMNS, Position, move
@@ -59,8 +59,7 @@ def retry(session: Session, job: Job, now: datetime) -> bool:
     values |= {"run": job.run + 1, "due_at": max(job.due_at, now) if stage is Stage.POLL else now}
     at = move(session, Position.of(job), Status.QUEUED, now, "retried", what="retried", **values)
     if other:
-        message = waiting_message(other.row, other.batch_id)
-        move(session, at, Status.WAITING, now, message, what="joined", cause=Cause.TWIN)
+        move(session, at, Status.WAITING, now, twin_message(other), what="joined", cause=Cause.TWIN)
     for follower in followers(session, job.id):
         if follower.status is Status.CANCELLED and follower.error_code == "predecessor":
             retry(session, follower, now)

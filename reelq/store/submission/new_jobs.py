@@ -146,19 +146,16 @@ class NewJobs:
                 follower.error_code, follower.error = "", message
 
     def _event_values(self, values: _Values, originals: dict[str, _OriginalRow]) -> _Values:
-        original = originals[values["same_as"]]
-        waits = values["cause"] is Cause.TWIN
-        message_for = dependents.waiting_message if waits else dependents.reuse_message
         return {
             "job_id": values["id"],
             "batch_id": self.batch_id,
             "at": self.now,
-            "what": "joined" if waits else "taken",
+            "what": "joined" if values["cause"] is Cause.TWIN else "taken",
             "run": 1,
             "stage": values["stage"],
             "before": "",
             "after": values["status"],
-            "words": message_for(original.row, original.batch_id),
+            "words": dependents.twin_message(originals[values["same_as"]]),
         }
 
 

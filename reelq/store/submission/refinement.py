@@ -28,10 +28,13 @@ def refine(session: Session, job: Job, instruction: str, now: datetime, new: str
     route = route_of(job, instruction)
     batch = session.get_one(Batch, job.batch_id)
     before = last_in_session(session, job)
+    starts_now = before.status in FINAL or is_done_with_session(before)
+    job_id = new or new_id("job")
     values = {
         **{name: getattr(job, name) for name in _COPIED_COLUMNS},
-        **(_start_now(job, route) if before.status in FINAL or is_done_with_session(before) else _start_after(route)),
-        "id": new or new_id("job"),
+        **(_start_now(job, route) if starts_now else _start_after(route)),
+        "id": job_id,
+        "key": f"{REFINES}{job_id}",
         "batch_id": _insert_batch(session, batch, job, now),
         "row": 1,
         "name": job.name,
@@ -45,9 +48,8 @@ def refine(session: Session, job: Job, instruction: str, now: datetime, new: str
         "due_at": now,
         "created_at": now,
     }
-    values["key"] = f"{REFINES}{values['id']}"
     session.execute(insert(Job).values(**values))
-    return str(values["id"])
+    return job_id
 
 
 def last_in_session(session: Session, job: Job) -> Job:
@@ -85,19 +87,11 @@ def _start_after(route: Route) -> dict[str, Any]:
 
 
 def _insert_batch(session: Session, batch: Batch, job: Job, now: datetime) -> str:
-    values = {
-        "id": new_id("bat"),
-        "owner": batch.owner,
-        "name": f"refine of row {job.row} of {batch.name}",
-        "source": batch.source,
-        "out": batch.out,
-        "columns": [],
-        "options": {},
-        "state": BatchState.ACTIVE,
-        "created_at": now,
-    }
-    session.execute(insert(Batch).values(**values))
-    return str(values["id"])
+    batch_id = new_id("bat")
+    copied = {"owner": batch.owner, "source": batch.source, "out": batch.out}
+    new: dict[str, Any] = {"id": batch_id, "name": f"refine of row {job.row} of {batch.name}", "created_at": now}
+    session.execute(insert(Batch).values(**copied, **new, columns=[], options={}, state=BatchState.ACTIVE))
+    return batch_id
 
 
 def _output(session: Session, batch: Batch, job: Job) -> str:

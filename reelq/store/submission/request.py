@@ -102,11 +102,6 @@ class Plan:
         """The number of rows to which this happens."""
         return self.actions.count(action)
 
-    @property
-    def session_reruns(self) -> int:
-        """The number of rows that run again because another row of their session has changed."""
-        return self.count(RowAction.AGAIN)
-
 
 def keys_of(submission: Submission, service: str) -> list[str]:
     """The keys of the rows; reads their files. `service` is the address of the service, or `sandbox`.
