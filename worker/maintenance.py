@@ -102,7 +102,8 @@ class Maintenance:
         self._poller = RenderPoller(executor, dispatch.publish, on_unfinished)
         self._next_admission_at = 0.0
         self._stopped = threading.Event()
-        self._parked_checked = threading.Event()
+        self.parked_checked = threading.Event()
+        """Rows that wait for credits or for a token have been checked once since the start."""
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
@@ -128,11 +129,6 @@ class Maintenance:
             thread.join(_STOP_SECONDS)
         self._poller.stop(_STOP_SECONDS)
         self._finished_batches.record_last()
-
-    @property
-    def has_checked_parked(self) -> bool:
-        """Whether rows that wait for credits or for a token have been checked once since the start."""
-        return self._parked_checked.is_set()
 
     def _due_work(self) -> float | None:
         """Publish or poll jobs that are due, and admit new ones. Return the seconds until the next, if that is soon."""
@@ -173,7 +169,7 @@ class Maintenance:
         try:
             self._executor.resume_parked(self._batch_id)
         finally:
-            self._parked_checked.set()
+            self.parked_checked.set()
 
     def _publish_deliveries(self) -> None:
         if not self._held_jobs.stopping.is_set():

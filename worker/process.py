@@ -97,10 +97,9 @@ class Process:
         """The sender of webhooks, created when the first delivery is due."""
         with self._lock:
             if self._deliveries is None:
-                executor = self.executor
-                outward = EgressClient(self.settings.allowed_networks)
-                stopping, metrics = executor.held_jobs.stopping, executor.metrics
-                self._deliveries = Deliveries(executor.store, executor.vault, outward, stopping, metrics=metrics)
+                executor, egress = self.executor, EgressClient(self.settings.allowed_networks)
+                stopping = executor.held_jobs.stopping
+                self._deliveries = Deliveries(executor.store, executor.vault, egress, stopping, executor.metrics)
             return self._deliveries
 
     def start_maintenance(self, batch_id: str | None = None, on_unfinished: OnUnfinished | None = None) -> None:
@@ -112,7 +111,7 @@ class Process:
     @property
     def has_checked_parked(self) -> bool:
         """Whether rows that wait for credits or for a token have been checked once since the start."""
-        return self._maintenance is not None and self._maintenance.has_checked_parked
+        return self._maintenance is not None and self._maintenance.parked_checked.is_set()
 
     def drain(self) -> None:
         """Accept no new jobs. Let running stages finish until the grace period ends, and release the rest."""

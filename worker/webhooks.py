@@ -58,13 +58,13 @@ class Deliveries:
         self,
         store: Store,
         vault: Vault,
-        outward: EgressClient,
+        egress: EgressClient,
         stopping: threading.Event,
         metrics: Metrics | None = None,
     ) -> None:
         self._store = store
         self._vault = vault
-        self._outward = outward
+        self._egress = egress
         self._stopping = stopping
         self._metrics = metrics or Metrics()
 
@@ -106,7 +106,7 @@ class Deliveries:
 
     def _send(self, delivery: ClaimedDelivery) -> AttemptResult:
         try:
-            answer = self._outward.post(delivery.url, delivery.body.encode(), self._headers(delivery))
+            answer = self._egress.post(delivery.url, delivery.body.encode(), self._headers(delivery))
         except (AddressRefused, SettingsError) as error:
             return AttemptResult(None, str(error))
         except httpx.TimeoutException:

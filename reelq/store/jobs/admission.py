@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, func, or_, select, true
+from sqlalchemy import Select, and_, bindparam, func, or_, select, true
 from sqlalchemy.orm import Session
 
 from reelq.job import Status
@@ -109,17 +109,12 @@ def _candidates(session: Session, account_id: str, room: int, now: datetime, wit
             query = query.where(Job.row <= released)
         jobs = deque(session.scalars(query.order_by(Job.priority.desc(), Job.row).limit(room)))
         queues.append(_Queue(owner, waiting_batch, jobs))
-    if within_batch and (awaited := _awaited(session, within_batch, waiting, room, now)):
-        queues.append(_Queue(awaited[0].owner, awaited[0].batch_id, deque(awaited)))
+    if within_batch:
+        # The jobs of other batches whose results this batch waits for, and that may start there.
+        query = select(Job).where(*waiting, Job.due_at <= now, awaited_by(within_batch), not_held_back())
+        if awaited := deque(session.scalars(query.order_by(Job.id).limit(room))):
+            queues.append(_Queue(awaited[0].owner, awaited[0].batch_id, awaited))
     return [queue for queue in queues if queue.jobs]
-
-
-def _awaited(
-    session: Session, batch_id: str, waiting: Sequence[ColumnElement[bool]], room: int, now: datetime
-) -> list[Job]:
-    """The jobs of other batches whose results this batch waits for, and that may start there."""
-    query = select(Job).where(*waiting, Job.due_at <= now, awaited_by(batch_id), not_held_back())
-    return list(session.scalars(query.order_by(Job.id).limit(room)))
 
 
 def _in_flight(session: Session, account_id: str) -> Counter[tuple[str, str]]:

@@ -56,7 +56,12 @@ def resume(session: Transaction, account_id: str, now: datetime, available: int,
         mine = in_scope_of(batch_id)
         if _probe_is_under_way(session, account, now, mine):
             return 0
-        return _send_probe(session, account, now, available, mine)
+        probes = _next(session, account_id, Cause.CREDITS, 1, mine)
+        for probe in probes:
+            session.execute(update(Account).where(Account.id == account_id).values(probe_job_id=probe.id))
+            message = f"{available} credits are available; trying this row first"
+            move(session, Position.of(probe), Status.QUEUED, now, message, due_at=now)
+        return len(probes)
     if account.parked is not None:
         return 0
     under_way = select(func.count()).where(
@@ -84,15 +89,6 @@ def _probe_is_under_way(session: Transaction, account: Account, now: datetime, c
     leased = and_(Job.status == Status.RUNNING, Job.lease_until > now)
     probe = select(Job.id).where(Job.id == account.probe_job_id, or_(leased, and_(is_active(), *conditions)))
     return session.execute(probe).first() is not None
-
-
-def _send_probe(session: Transaction, account: Account, now: datetime, available: int, conditions: Conditions) -> int:
-    message = f"{available} credits are available; trying this row first"
-    probes = _next(session, account.id, Cause.CREDITS, 1, conditions)
-    for probe in probes:
-        session.execute(update(Account).where(Account.id == account.id).values(probe_job_id=probe.id))
-        move(session, Position.of(probe), Status.QUEUED, now, message, due_at=now)
-    return len(probes)
 
 
 def _queue(

@@ -1,6 +1,6 @@
 """Starts a job again (a retry, a new download, a new session), or cancels it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final
@@ -180,7 +180,9 @@ def restart_on_account(session: Session, account_id: str, batch_id: str, now: da
     For a new sandbox: it counts as another service, with another account, and has no sessions of the one before.
     Rows that succeeded keep their results, except rows of a session that has to be rebuilt.
     """
-    jobs = _open_on_other_accounts(session, account_id, batch_id)
+    concerned = or_(Job.batch_id == batch_id, awaited_by(batch_id))
+    query = select(Job).where(concerned, Job.status.not_in(FINAL), Job.account_id != account_id).order_by(Job.id)
+    jobs = session.scalars(query.execution_options(populate_existing=True)).all()
     restarted = {job.id: job for job in jobs if job.remote_session_id and not _only_copies_result(session, job)}
     for job in jobs:
         restarted |= {earlier.id: earlier for earlier in _earlier_in_session(session, job, account_id)}
@@ -190,12 +192,6 @@ def restart_on_account(session: Session, account_id: str, batch_id: str, now: da
     move_to_account = update(Job).where(Job.id.in_(not_restarted)).values(account_id=account_id)
     session.execute(move_to_account.execution_options(synchronize_session=False))
     return len(restarted)
-
-
-def _open_on_other_accounts(session: Session, account_id: str, batch_id: str) -> Sequence[Job]:
-    concerned = or_(Job.batch_id == batch_id, awaited_by(batch_id))
-    query = select(Job).where(concerned, Job.status.not_in(FINAL), Job.account_id != account_id).order_by(Job.id)
-    return session.scalars(query.execution_options(populate_existing=True)).all()
 
 
 def _only_copies_result(session: Session, job: Job) -> bool:

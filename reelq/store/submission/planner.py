@@ -197,7 +197,9 @@ class _Planner:
 
     def _kept(self, rows: Sequence[tuple[Row, str]], jobs: Sequence[ExistingJob]) -> list[Step]:
         kept = [(row, key, job) for (row, key), job in zip(rows, jobs, strict=False)]
-        if self._submission.retry_failed and any(_lost_its_session(job) for job in jobs[1:]):
+        # A row that has lost its session can only run again together with the rows that it builds on.
+        lost = any(job.status is Status.FAILED and job.error_code == SessionLost.code for job in jobs[1:])
+        if lost and self._submission.retry_failed:
             return [_rerun(row, key, job) for row, key, job in kept]
         steps: list[Step] = []
         for row, key, job in kept:
@@ -221,12 +223,11 @@ class _Planner:
         if not job.result_path or job.result_size is None:
             return False
         result = Result(Path(self._submission.out, job.result_path), job.result_size, "")
-        return result.is_there and (job.result_path == row.output or self._is_free(row.output))
-
-    def _is_free(self, name: str) -> bool:
-        """Whether a result can take this name: no file has it, or another result that will be renamed as well."""
+        if not result.is_there or job.result_path == row.output:
+            return result.is_there
+        # No file has the name, or another result has it that will be renamed as well.
         self._results = self._results or {job.result_path for job in self._own.values()}
-        return name in self._results or not Path(self._submission.out, name).exists()
+        return row.output in self._results or not Path(self._submission.out, row.output).exists()
 
     def _new_or_shared(self, rows: Sequence[tuple[Row, str]]) -> list[Step]:
         """Reuse another manifest's session as a whole or not at all: its rows build on each other."""
@@ -268,11 +269,6 @@ def _force_custom_plans(session: Session) -> None:
     """
     if session.get_bind().dialect.name == "postgresql":
         session.execute(select(func.set_config("plan_cache_mode", "force_custom_plan", True)))
-
-
-def _lost_its_session(job: ExistingJob) -> bool:
-    """Whether it can only run again together with the rows that it builds on."""
-    return job.status is Status.FAILED and job.error_code == SessionLost.code
 
 
 def _rerun(row: Row, key: str, job: ExistingJob) -> Step:

@@ -28,14 +28,27 @@ def refine(session: Session, job: Job, instruction: str, now: datetime, new: str
     route = route_of(job, instruction)
     batch = session.get_one(Batch, job.batch_id)
     before = last_in_session(session, job)
-    starts_now = before.status in FINAL or is_done_with_session(before)
+    start: dict[str, Any] = {"stage": ROUTES[route][0], "status": Status.WAITING, "cause": Cause.SESSION}
+    if before.status in FINAL or is_done_with_session(before):
+        stage = next(stage for stage in ROUTES[route] if stage is not Stage.UPLOAD)
+        start = {**session_columns(job), "stage": stage, "status": Status.QUEUED}
+    new_batch = {
+        "id": new_id("bat"),
+        "name": f"refine of row {job.row} of {batch.name}",
+        "columns": [],
+        "options": {},
+        "state": BatchState.ACTIVE,
+        "created_at": now,
+    }
+    copied = {"owner": batch.owner, "source": batch.source, "out": batch.out}
+    session.execute(insert(Batch).values(**new_batch, **copied))
     job_id = new or new_id("job")
     values = {
         **{name: getattr(job, name) for name in _COPIED_COLUMNS},
-        **(_start_now(job, route) if starts_now else _start_after(route)),
+        **start,
         "id": job_id,
         "key": f"{REFINES}{job_id}",
-        "batch_id": _insert_batch(session, batch, job, now),
+        "batch_id": new_batch["id"],
         "row": 1,
         "name": job.name,
         "instruction": instruction.strip(),
@@ -54,14 +67,14 @@ def refine(session: Session, job: Job, instruction: str, now: datetime, new: str
 
 def last_in_session(session: Session, job: Job) -> Job:
     """The last job, behind this one, that works or will work in its session."""
-    while follower_ids := [follower.id for follower in followers(session, job.id) if _is_in_session_of(job, follower)]:
+    while follower_ids := [
+        follower.id
+        for follower in followers(session, job.id)
+        # It works in the session that this job has now: either may have restarted in another.
+        if follower.status not in _FAILED_OR_CANCELLED and follower.remote_session_id in {"", job.remote_session_id}
+    ]:
         job = session.get_one(Job, max(follower_ids))
     return job
-
-
-def _is_in_session_of(job: Job, follower: Job) -> bool:
-    """Whether the follower works in the session that this job has now: either may have restarted in another."""
-    return follower.status not in _FAILED_OR_CANCELLED and follower.remote_session_id in {"", job.remote_session_id}
 
 
 def route_of(job: Job, instruction: str) -> Route:
@@ -75,23 +88,6 @@ def route_of(job: Job, instruction: str) -> Route:
     if job.error_code == "session_lost":
         raise CannotRefine(f"The session of row {job.row} is lost")
     return route
-
-
-def _start_now(job: Job, route: Route) -> dict[str, Any]:
-    stage = next(stage for stage in ROUTES[route] if stage is not Stage.UPLOAD)
-    return {**session_columns(job), "stage": stage, "status": Status.QUEUED}
-
-
-def _start_after(route: Route) -> dict[str, Any]:
-    return {"stage": ROUTES[route][0], "status": Status.WAITING, "cause": Cause.SESSION}
-
-
-def _insert_batch(session: Session, batch: Batch, job: Job, now: datetime) -> str:
-    batch_id = new_id("bat")
-    copied = {"owner": batch.owner, "source": batch.source, "out": batch.out}
-    new: dict[str, Any] = {"id": batch_id, "name": f"refine of row {job.row} of {batch.name}", "created_at": now}
-    session.execute(insert(Batch).values(**copied, **new, columns=[], options={}, state=BatchState.ACTIVE))
-    return batch_id
 
 
 def _output(session: Session, batch: Batch, job: Job) -> str:

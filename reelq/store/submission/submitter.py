@@ -12,7 +12,6 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from reelq.job import Cause, Stage, Status
-from reelq.manifest.rows import Row
 from reelq.store.db.engine import Store
 from reelq.store.db.models import Batch, BatchState, Job, JobEvent, Send
 from reelq.store.db.statements import PIECE_SIZE, chunks
@@ -156,7 +155,11 @@ def _adopt_existing(
 ) -> list[Change]:
     """Move the rows' existing jobs into the batch and update them from the manifest. Returns the files to rename."""
     own = [(step, step.own) for step in decision.steps if step.own]
-    changed = [(step, job) for step, job in own if job.batch_id != batch_id or _has_other_inputs(step.row, job)]
+    changed = [
+        (step, job)
+        for step, job in own
+        if (batch_id, step.row.file, list(step.row.references)) != (job.batch_id, job.file, job.references)
+    ]
     for piece in chunks(changed):
         values = [{"id": job.id, "batch_id": batch_id, **manifest_columns(step.row)} for step, job in piece]
         session.execute(update(Job), values)
@@ -167,10 +170,6 @@ def _adopt_existing(
     cancelled_while_running = (Job.batch_id == batch_id, Job.status == Status.RUNNING, Job.cancel_wished)
     session.execute(update(Job).where(*cancelled_while_running).values(cancel_wished=False))
     return _apply_renames(session, submission, own, now)
-
-
-def _has_other_inputs(row: Row, job: ExistingJob) -> bool:
-    return (row.file, list(row.references)) != (job.file, job.references)
 
 
 def _apply_renames(
