@@ -38,7 +38,14 @@ class Consumer(CelerysConsumer):
 
     def call_soon_ack(self, p: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Schedule `p`, which acknowledges or rejects one message, and ignore its errors."""
-        return super().call_soon_ack(_ignore_errors(p), *args, **kwargs)  # type: ignore[misc] # the stubs are older
+
+        def attempt(*args: Any, **kwargs: Any) -> None:
+            try:
+                p(*args, **kwargs)
+            except Exception as error:  # noqa: BLE001 - the type depends on where the connection broke
+                log.info("Could not acknowledge a message: %r", error)
+
+        return super().call_soon_ack(attempt, *args, **kwargs)  # type: ignore[misc] # the stubs are older
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         """Log the outage. Closing a broken connection can fail too, which must not prevent the reconnect."""
@@ -117,16 +124,6 @@ class Consumer(CelerysConsumer):
         return isinstance(error, self.connection_errors) and not isinstance(error, LookupError)
 
 
-def _ignore_errors(act: Callable[..., Any]) -> Callable[..., None]:
-    def attempt(*args: Any, **kwargs: Any) -> None:
-        try:
-            act(*args, **kwargs)
-        except Exception as error:  # noqa: BLE001 - the type depends on where the connection broke
-            log.info("Could not acknowledge a message: %r", error)
-
-    return attempt
-
-
 _LONGEST_NAME: Final = 80
 _BODY_PARTS: Final = 3
 _INTEGER_LIMIT: Final = 2**31
@@ -164,11 +161,9 @@ def _body_problem(message: Any) -> str:
 
 def _is_storable(argument: object) -> bool:
     """Whether the database accepts the argument. PostgreSQL rejects NUL, and a JSON number has no upper limit."""
-    return (
-        "\0" not in argument
-        if isinstance(argument, str)
-        else not isinstance(argument, int) or abs(argument) < _INTEGER_LIMIT
-    )
+    if isinstance(argument, str):
+        return "\0" not in argument
+    return not isinstance(argument, int) or abs(argument) < _INTEGER_LIMIT
 
 
 def _is_chain(links: object) -> bool:

@@ -4,13 +4,14 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, select, update
 
 from reelq.job import Stage, Status
 from reelq.store.db.engine import Transaction
-from reelq.store.db.models import Job, JobEvent
+from reelq.store.db.models import Job
 from reelq.store.db.statements import update_where
 from reelq.store.jobs.scheduler import Poll
+from reelq.store.jobs.transitions import write_events
 
 LockedPolls = Mapping[Poll, str]
 """Polls whose jobs have not moved since they were marked, each with the job's batch. The jobs are locked."""
@@ -33,7 +34,6 @@ _MAKE_DUE_AND_PUBLISH: Final = (
     update(Job).where(_BY_ID).values(due_at=bindparam("now"), publish_at=bindparam("now"), publishes=0)
 )
 _MAKE_DUE_LATER: Final = update(Job).where(_BY_ID).values(due_at=bindparam("due"), publish_at=bindparam("due"))
-_INSERT_EVENTS: Final = insert(JobEvent)
 
 
 def lock_unmoved(session: Transaction, polls: Collection[Poll]) -> LockedPolls:
@@ -50,16 +50,13 @@ def schedule_next(
     session: Transaction, now: datetime, due_at: datetime, locked: LockedPolls, messages: Mapping[Poll, str]
 ) -> None:
     """Schedule the next poll of exports that are not done, and write an event with its message for each."""
-    events = [
-        {
-            "job_id": poll.message.job_id, "batch_id": locked[poll], "at": now, "what": "again",
-            "run": poll.message.run, "stage": Stage.POLL, "before": Status.QUEUED, "after": Status.QUEUED,
-            "words": message,
-        }
-        for poll, message in messages.items()
-    ]  # fmt: skip
     session.connection().execute(_SCHEDULE_NEXT_POLL, {"ids": _ids(messages), "due": due_at})
-    session.connection().execute(_INSERT_EVENTS, events)
+    for_all = (Stage.POLL, Status.QUEUED, Status.QUEUED)
+    events = (
+        (poll.message.job_id, locked[poll], now, "again", poll.message.run, *for_all, message)
+        for poll, message in messages.items()
+    )
+    write_events(session, events)
 
 
 def dispatch_to_stage(session: Transaction, now: datetime, urls: Mapping[Poll, str]) -> None:

@@ -3,7 +3,7 @@
 All three happen in one transaction. `claims.claim_free` does the same in a statement of its own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -41,6 +41,14 @@ def event_parameters(
     return {f"event_{name}": value for name, value in zip(_EVENT_COLUMNS, values, strict=True)}
 
 
+def write_events(session: Session, events: Iterable[tuple[Any, ...]]) -> None:
+    """Write events in bulk: each has its job's id and batch, then the same values as for `event_parameters`."""
+    names = ("job_id", "batch_id", *_EVENT_COLUMNS)
+    if rows := [dict(zip(names, values, strict=True)) for values in events]:
+        session.connection().execute(_INSERT_EVENTS, rows)
+
+
+_INSERT_EVENTS: Final = insert(JobEvent)
 _INSERT_EVENT: Final = insert_events(select(Job.id, Job.batch_id).where(Job.id == bindparam("event_of")).subquery())
 
 
@@ -117,13 +125,7 @@ def move_all(
     moved = update(Job).where(Job.id.in_(session.scalars(to_move).all())).values(**_cleared(to, now), status=to)
     moved = moved.returning(Job.id, Job.batch_id, Job.run, Job.stage)
     rows = session.execute(moved.execution_options(synchronize_session=False)).all()
-    common = {"at": now, "what": str(to), "before": before, "after": to, "words": message}
-    if rows:
-        events = [
-            {"job_id": job_id, "batch_id": batch, "run": run, "stage": stage, **common}
-            for job_id, batch, run, stage in rows
-        ]
-        session.connection().execute(insert(JobEvent), events)
+    write_events(session, ((*job, now, str(to), run, stage, before, to, message) for *job, run, stage in rows))
     return [job_id for job_id, *_ in rows]
 
 

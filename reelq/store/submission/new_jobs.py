@@ -10,11 +10,11 @@ from sqlalchemy.orm import Session
 
 from reelq.job import FINAL, Cause, Stage, Status, starting_stage
 from reelq.manifest.rows import Row as ManifestRow
-from reelq.store.db.models import Job, JobEvent
+from reelq.store.db.models import Job
 from reelq.store.db.statements import chunks
 from reelq.store.db.types import new_id
 from reelq.store.jobs import dependents
-from reelq.store.jobs.transitions import Position, StaleMove
+from reelq.store.jobs.transitions import Position, StaleMove, write_events
 from reelq.store.submission.planner import ExistingJob, Step
 from reelq.store.submission.refinement import last_in_session
 from reelq.store.submission.request import REFINES, RowAction, Submission, inputs_of
@@ -61,8 +61,10 @@ class NewJobs:
             jobs = [values for step in piece if (values := self._new_job(step, originals))]
             if jobs:
                 self.session.execute(insert(Job), jobs)
-            if events := [self._event_values(values, originals) for values in jobs if values["same_as"] in originals]:
-                self.session.execute(insert(JobEvent), events)
+            events = (
+                _reuse_event(values, originals[values["same_as"]]) for values in jobs if values["same_as"] in originals
+            )
+            write_events(self.session, events)
         for job_id, before in self._behind_failed:
             dependents.cancel_follower(self.session, self.session.get_one(Job, job_id), before, self.now)
 
@@ -145,21 +147,14 @@ class NewJobs:
             elif follower.error_code == "predecessor":
                 follower.error_code, follower.error = "", message
 
-    def _event_values(self, values: _Values, originals: dict[str, _OriginalRow]) -> _Values:
-        return {
-            "job_id": values["id"],
-            "batch_id": self.batch_id,
-            "at": self.now,
-            "what": "joined" if values["cause"] is Cause.TWIN else "taken",
-            "run": 1,
-            "stage": values["stage"],
-            "before": "",
-            "after": values["status"],
-            "words": dependents.twin_message(originals[values["same_as"]]),
-        }
-
 
 def _reuse_values(original: _OriginalRow) -> _Values:
     if original.status is Status.SUCCEEDED:
         return {**dependents.result_columns(original), "stage": Stage.DOWNLOAD, "same_as": original.id}
     return {"same_as": original.id, "status": Status.WAITING, "cause": Cause.TWIN}
+
+
+def _reuse_event(values: _Values, original: _OriginalRow) -> tuple[Any, ...]:
+    what = "joined" if values["cause"] is Cause.TWIN else "taken"
+    job = (values["id"], values["batch_id"], values["created_at"])
+    return (*job, what, 1, values["stage"], "", values["status"], dependents.twin_message(original))
