@@ -9,7 +9,7 @@ from sqlalchemy import Row, insert, select
 from sqlalchemy.orm import Session
 
 from reelq.job import FINAL, Cause, Stage, Status, starting_stage
-from reelq.manifest.rows import Row as ManifestRow
+from reelq.manifest.columns import Row as ManifestRow
 from reelq.store.db.models import Job
 from reelq.store.db.statements import chunks
 from reelq.store.db.types import new_id
