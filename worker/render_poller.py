@@ -2,7 +2,7 @@
 
 Only "not done yet" is recorded here. For any other answer the row's message is published and its stage deals with it,
 under a lease and with the usual events; if the export is done, the stage finds the URL already recorded. If the service
-does not answer, the row goes to its stage too, which handles errors, and for a while the account's other rows go there
+does not respond, the row goes to its stage too, which handles errors, and for a while the account's other rows go there
 without a poll.
 """
 

@@ -1,4 +1,4 @@
-"""Counts what a row takes on PostgreSQL and Redis: `python -m tests.queue.measure_rows ROWS`; docs/growth.md has it.
+"""Counts what a row takes on PostgreSQL and Redis, for docs/operations.md: `python -m tests.queue.measure_rows ROWS`.
 
 One worker with 64 rows in flight, each an edit of 2 s with its export. What an idle deployment does is measured
 afterwards, and taken off for as long as the rows took. Needs redis-server and PostgreSQL installed.

@@ -20,6 +20,7 @@ _HEADING = re.compile(r"^### `(\w+)`\n(.*?)(?=^#)", re.MULTILINE | re.DOTALL)
 _PROBLEM = re.compile(r"^\| (\d{3}) \| `(\w+)` \|", re.MULTILINE)
 _EXIT = re.compile(r"^\| (\d+) \|", re.MULTILINE)
 _MESSAGE = re.compile(r"^\| ([A-Z][^|`]*?) \| \[`(\w+)`\]\(#(\w+)\) \|$", re.MULTILINE)
+_LABELS = ["Meaning:", "What reelq did:", "What to do:"]
 _BEYOND_THE_TREE = {"internal", "predecessor"}
 """What ends a row and is no error of ours: a fault in the code, and the end of the row before it."""
 
@@ -78,7 +79,7 @@ def test_every_code_and_every_cause_has_its_heading_once_and_nothing_else_has() 
 
 def test_under_each_heading_stands_what_it_means_what_was_done_and_what_to_do() -> None:
     for name, told in _HEADING.findall(_PAGE):
-        assert re.findall(r"^- \*\*(.*?)\*\* ", told, re.MULTILINE) == ["Means", "reelq has", "You"], name
+        assert re.findall(r"^- \*\*(.*?)\*\* ", told, re.MULTILINE) == _LABELS, name
 
 
 def test_the_messages_that_are_quoted_are_ones_that_the_code_has_and_lead_to_a_heading() -> None:
