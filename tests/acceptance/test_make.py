@@ -63,7 +63,7 @@ def test_it_ends_with_a_playable_video_for_every_row_and_the_list_of_them(shown:
 
 def test_its_last_words_name_files_that_are_there_and_a_command_that_works(shown: tuple[Path, str]) -> None:
     checkout, said = shown
-    last = said[said.index("play money") :]
+    last = said[said.index("No real credits") :]
     named = [word.strip("`,") for word in last.split() if "/" in word and not word.startswith("REELQ")]
     assert [name for name in named if not (checkout / name).exists() and not (ROOT / name).exists()] == []
     line = next(line for line in last.splitlines() if "reelq show" in line)
