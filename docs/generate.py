@@ -1,4 +1,4 @@
-"""Writes the pages that the code knows best, state-machine.md and settings.md; tests hold the files to it."""
+"""Generates state-machine.md and settings.md from the code; a test checks that the files are up to date."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,26 +11,26 @@ STATES: Final = Path(__file__).with_name("state-machine.md")
 SETTINGS: Final = Path(__file__).with_name("settings.md")
 
 _MEANS: Final = {
-    Status.QUEUED: "the stage is due, or has a time when it will be",
-    Status.RUNNING: "a worker is at it, under a lease",
-    Status.WAITING: "parked, with a cause",
-    Status.SUCCEEDED: "done; its result is there",
-    Status.FAILED: "ended, with what happened and what to do",
-    Status.CANCELLED: "ended by a person, or with the row that it builds on",
+    Status.QUEUED: "the stage is due, or will be at a set time",
+    Status.RUNNING: "a worker runs the stage under a lease",
+    Status.WAITING: "the job waits for something; the cause says what",
+    Status.SUCCEEDED: "done",
+    Status.FAILED: "ended with an error, which has a code and advice",
+    Status.CANCELLED: "cancelled by a user, or because an earlier row of its session failed or was cancelled",
 }
 _CAUSES: Final = {
-    Cause.CREDITS: "the account is out of credits; goes on by itself when there are some",
-    Cause.PLAN: "the account's plan does not allow it; `reelq resume` after an upgrade",
-    Cause.TOKEN: "no valid token can be had; `reelq resume` with another, or after seven days by itself",
-    Cause.PAUSED: "a person paused it, or has not released it yet; `reelq resume`",
-    Cause.SESSION: "the row before it works in the session that both share",
-    Cause.TWIN: "the same row is under way in another batch; its result will be taken from there",
+    Cause.CREDITS: "credits; the job continues by itself when the account has some",
+    Cause.PLAN: "a plan that allows this; run `reelq resume` after an upgrade",
+    Cause.TOKEN: "a valid token; run `reelq resume` after setting one, or wait up to seven days for a new free token",
+    Cause.PAUSED: "the end of a pause, of `--first` or of a credit limit; run `reelq resume`",
+    Cause.SESSION: "an earlier row that uses the same session",
+    Cause.TWIN: "the same row in another batch, whose result it will use",
 }
 
 
 _GROUPS: Final = {
-    "The service": ("NEMO_", "SKILL_", "REELQ_ANON"),
-    "Where the truth is kept, and who works": (
+    "NemoVideo": ("NEMO_", "SKILL_", "REELQ_ANON"),
+    "Database, broker and workers": (
         "REELQ_D",
         "REELQ_B",
         "REELQ_SECRET",
@@ -38,46 +38,50 @@ _GROUPS: Final = {
         "REELQ_LOG",
         "REELQ_MET",
     ),
-    "The REST service, and asking one that is somewhere else": ("REELQ_API", "REELQ_ALLOWED"),
-    "How much at once, how long to wait": ("REELQ_",),
+    "REST service and its clients": ("REELQ_API", "REELQ_ALLOWED"),
+    "Limits and intervals": ("REELQ_",),
 }
-"""By how their names begin; the first group that takes a variable has it."""
+"""The groups by prefix. A variable belongs to the first group that matches."""
 _WITHOUT: Final = {
     "NEMO_TOKEN": "none",
-    "NEMO_CLIENT_ID": "made once, kept in `~/.config/nemovideo/client_id`",
-    "SKILL_SOURCE": "told from where the skill is installed",
+    "NEMO_CLIENT_ID": "generated once, stored in `~/.config/nemovideo/client_id`",
+    "SKILL_SOURCE": "detected from where the skill is installed",
     "REELQ_DATABASE_URL": "SQLite: `reelq.db` in the data folder",
     "REELQ_BROKER_URL": "none",
     "REELQ_DATA_DIR": "your data folder; on Linux `~/.local/share/reelq`",
-    "REELQ_SECRET_KEY": "with SQLite made once, kept in the data folder; with PostgreSQL it has to be given",
+    "REELQ_SECRET_KEY": "SQLite: generated once, stored in the data folder; PostgreSQL: none, must be set",
     "REELQ_KEEP_DAYS": "none",
     "REELQ_API_URL": "none",
     "REELQ_API_KEY": "none",
     "REELQ_ALLOWED_NETWORKS": "none",
     "REELQ_METRICS_ADDRESS": "none",
 }
-"""What holds where a default is no plain value."""
+"""Descriptions of defaults that are not plain values."""
 
 
 def settings_page() -> str:
-    """The whole page on settings."""
+    """Return the text of settings.md."""
     return "\n".join(
         [
-            "# The environment",
+            "# Settings",
             "",
-            "Generated from `reelq/settings.py` by `make docs`; `make test` fails where the two differ.",
+            "For everyone who configures reelq: every environment variable, its default, and what it does.",
             "",
-            "Every setting is an environment variable, read once when a command begins; an empty one is not set.",
-            "Nothing has to be set. `reelq doctor` says what is set and wrong, `reelq doctor --all` explains every",
-            "variable, with the value that holds here. Seconds take fractions.",
+            "You do not have to set any of them. reelq reads them once, when a command or process starts; an empty",
+            "variable counts as not set. Durations are in seconds and can have fractions. `reelq doctor` reports",
+            "invalid variables; `reelq doctor --all` explains every variable and shows its current value.",
+            "",
+            "This page is generated from `reelq/settings.py` by `make docs`; a test checks that it is up to date.",
             "",
             *_groups(),
-            "## Others that are heeded",
+            "## Other variables",
             "",
-            "`NO_COLOR` takes the colours away. `FLOWER_ADDRESS`, `FLOWER_PORT` and `FLOWER_BASIC_AUTH` say where",
-            "[Flower](flower.md) is, and who sees it.",
-            "`HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` lead to the service as they do elsewhere.",
-            "`SSL_CERT_FILE` names the authorities that the service's certificate is checked against.",
+            "| variable | meaning |",
+            "| --- | --- |",
+            "| `NO_COLOR` | if set, output has no colours |",
+            "| `FLOWER_ADDRESS`, `FLOWER_PORT`, `FLOWER_BASIC_AUTH` | address and password of [Flower](flower.md) |",
+            "| `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY` | the proxy for requests to the NemoVideo service |",
+            "| `SSL_CERT_FILE` | certificate authorities for the service's certificate, instead of httpx's |",
             "",
         ]
     )
@@ -86,7 +90,7 @@ def settings_page() -> str:
 def _groups() -> Iterator[str]:
     left = list(DESCRIPTIONS)
     for title, begins in _GROUPS.items():
-        yield from (f"## {title}", "", "| variable | default | what it is for |", "| --- | --- | --- |")
+        yield from (f"## {title}", "", "| variable | default | meaning |", "| --- | --- | --- |")
         for name in [name for name in left if name.startswith(begins)]:
             left.remove(name)
             yield f"| `{name}` | {_default(name)} | {DESCRIPTIONS[name]} |"
@@ -101,17 +105,20 @@ def _default(name: str) -> str:
 
 
 def states_page() -> str:
-    """The whole page on states."""
+    """Return the text of state-machine.md."""
     arrows = [f"  {before} --> {after}" for before, afters in TRANSITIONS.items() for after in sorted(afters)]
     return "\n".join(
         [
             "# The state machine",
             "",
-            "Generated from `reelq/job.py` by `make docs`; `make test` fails where the two differ.",
+            "For developers, and for users who want to know what a status means: every status of a job, what can",
+            "follow it, what a job can wait for, and the stages of each route. A job is a row that was submitted.",
             "",
-            "A job's position is its stage and its status. Statuses are changed in `reelq/store/jobs/transitions.py`,",
-            "and by the claim of a row that nothing holds off in `claims.py`: each compares, sets, and writes the",
-            "event in the same transaction.",
+            "A job's state is its stage and its status. Only `reelq/store/jobs/transitions.py` changes a status, and",
+            "`claims.py` when it claims a job that nothing holds back. Each change is a compare-and-set that writes",
+            "its event in the same transaction.",
+            "",
+            "This page is generated from `reelq/job.py` by `make docs`; a test checks that it is up to date.",
             "",
             "```mermaid",
             "stateDiagram-v2",
@@ -119,16 +126,16 @@ def states_page() -> str:
             *arrows,
             "```",
             "",
-            "| status | means | may become |",
+            "| status | meaning | can change to |",
             "| --- | --- | --- |",
             *(
                 f"| `{each}`{' (final)' if each in FINAL else ''} | {_MEANS[each]} | {_listed(each)} |"
                 for each in Status
             ),
             "",
-            "A final status is left only when a person asks for it.",
+            "A job leaves a final status only when a user asks for it.",
             "",
-            "| a job waits for | |",
+            "| cause | the job waits for |",
             "| --- | --- |",
             *(f"| `{cause}` | {_CAUSES[cause]} |" for cause in Cause),
             "",
@@ -136,7 +143,7 @@ def states_page() -> str:
             "| --- | --- |",
             *(f"| `{route}` | {' → '.join(stages)} |" for route, stages in ROUTES.items()),
             "",
-            f"All stages, in their order: {', '.join(f'`{stage}`' for stage in PIPELINE)}.",
+            f"All stages in order: {', '.join(f'`{stage}`' for stage in PIPELINE)}.",
             "",
         ]
     )
