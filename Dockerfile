@@ -1,10 +1,10 @@
-# Two images: `service` (API, workers, Flower, migrations) and `sandbox`, the stand-in service with its encoder.
-# docs/containers.md tells how they are used, and how to pin the base image by its digest.
+# Two images: `service` (API, workers, Flower, migrations) and `sandbox`, the simulation of NemoVideo with its encoder.
+# docs/containers.md explains how to use them, and how to pin the base image by its digest.
 
-# 3.11 is the version that the tests run on.
+# The tests run on Python 3.11.
 ARG PYTHON_IMAGE=python:3.11.16-slim-bookworm
 
-# Everything, with the encoder and what builds the wheel: in the checked versions alone.
+# Everything, including the encoder and the build tools of the wheel, in the locked versions.
 FROM ${PYTHON_IMAGE} AS whole
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /source
@@ -20,7 +20,7 @@ COPY migrations migrations
 RUN python -m pip --python /opt/reelq/bin/python wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
     && python -m pip --python /opt/reelq/bin/python install --no-deps --no-index --find-links /wheels reelq
 
-# What a deployment needs, and nothing that encodes or builds.
+# Only what a deployment needs: no encoder and no build tools.
 FROM ${PYTHON_IMAGE} AS lean
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /source
@@ -30,13 +30,13 @@ RUN python -m venv --without-pip /opt/reelq \
 COPY --from=whole /wheels /wheels
 RUN python -m pip --python /opt/reelq/bin/python install --no-deps --no-index --find-links /wheels reelq
 
-# What both images have in common: a user who is nobody else's, and may write into the data folder alone.
+# The common base of both images: a user of its own that can write only to the data folder.
 FROM ${PYTHON_IMAGE} AS ground
 RUN groupadd --gid 10001 reelq \
     && useradd --uid 10001 --gid reelq --home-dir /var/lib/reelq --create-home --shell /usr/sbin/nologin reelq \
     && chmod 700 /var/lib/reelq
 COPY deploy/healthy.py /opt/healthy.py
-# Celery and uvicorn take modules from the current folder first: nobody can put one into this one.
+# Celery and uvicorn import modules from the current folder first, so it is one that nobody can write to.
 WORKDIR /opt/reelq
 ENV PATH=/opt/reelq/bin:$PATH PYTHONUNBUFFERED=1 REELQ_DATA_DIR=/var/lib/reelq
 STOPSIGNAL SIGTERM
@@ -47,7 +47,7 @@ COPY --from=whole /opt/reelq /opt/reelq
 EXPOSE 8750
 CMD ["reelq", "sandbox", "--host", "0.0.0.0", "--port", "8750"]
 
-# The last one is what a build makes that names none.
+# The last stage is the default target of a build.
 FROM ground AS service
 COPY --from=lean /opt/reelq /opt/reelq
 EXPOSE 8000

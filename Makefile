@@ -1,10 +1,10 @@
-# Two commands need no preparation: `make demo` and `make test`. Both build .venv from the locks first,
-# with uv where it is installed, else with Python's own venv and pip.
+# `make demo` and `make test` need no preparation: they first create .venv from the lock files, with uv if it is
+# installed, else with venv and pip.
 .DEFAULT_GOAL := help
-# An environment that could not be finished is not taken for one the next time.
+# Delete the marker file of a failed installation, so that the next run starts it again.
 .DELETE_ON_ERROR:
 SHELL := /bin/sh
-# The tests start hundreds of processes, and without the compiled modules each of them would compile everything anew.
+# The tests start hundreds of processes; without cached bytecode, each would compile every module again.
 unexport PYTHONDONTWRITEBYTECODE
 
 PYTHON ?= python3
@@ -29,8 +29,8 @@ endif
 needs_python := reelq needs Python 3.11 or newer, and
 name_another := Install one and name it: make PYTHON=python3.12 $(MAKECMDGOALS)
 
-# $(1) is a lock, and whole: what it does not name is not looked for, or pip would find newer releases of what it pins by
-# way of an extra, and refuse them. The project itself goes in editable: the checkout is what runs.
+# $(1) is a complete lock file. With --no-deps, pip looks for nothing else; otherwise it would find newer releases of
+# pinned packages through extras, and refuse them. The project is installed as editable, so the checkout is what runs.
 install_lock = $(install) --no-deps --require-hashes -r $(1) && $(install) --no-deps --no-build-isolation -e . && $(whole)
 
 $(BIN)/python:
@@ -44,13 +44,13 @@ $(RUN_READY): locks/run.txt pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(DEV_READY): locks/dev.txt pyproject.toml | $(BIN)/python
-	@echo "Installing what the tests need …"
+	@echo "Installing the test dependencies …"
 	@$(call install_lock,locks/dev.txt)
 	@touch $@ $(RUN_READY)
 
-# By pip alone: it is made seldom.
+# With pip only, as this is rarely needed.
 $(BENCH_READY): locks/bench.txt pyproject.toml
-	@echo "Setting up $(BENCH_VENV), with what reelq is measured beside …"
+	@echo "Setting up $(BENCH_VENV) with the alternatives to reelq …"
 	@$(PYTHON) -m venv $(BENCH_VENV)
 	@$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r locks/bench.txt
 	@$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
@@ -59,19 +59,19 @@ $(BENCH_READY): locks/bench.txt pyproject.toml
 
 .PHONY: help setup demo check test lint types contracts unit pytest prove fuzz docs mutations limits bench bench-full samples lock clean
 
-help: ## show this list
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(RUN_READY) ## make .venv with reelq in it
+setup: $(RUN_READY) ## create .venv with reelq in it
 
-# Its database stays in the checkout: nothing of the user's own is touched.
-demo: $(RUN_READY) ## run the example manifest against the stand-in service, spending nothing
+# Its database is in the checkout, so the user's own data is not touched.
+demo: $(RUN_READY) ## run the example manifest in the sandbox, which spends nothing
 	@REELQ_DATA_DIR=.demo $(BIN)/reelq run jobs.example.csv --sandbox
 	@cat samples/after-the-demo.txt
 
-check: lint types contracts unit ## what to run after each edit (half a minute)
+check: lint types contracts unit ## run the quick checks, for after each edit (half a minute)
 
-test: check pytest ## everything that has to be green
+test: check pytest ## run everything that must pass
 
 lint: $(DEV_READY) ## ruff: style, imports, traps
 	$(BIN)/ruff check .
@@ -80,33 +80,33 @@ lint: $(DEV_READY) ## ruff: style, imports, traps
 types: $(DEV_READY) ## mypy, strict
 	$(BIN)/mypy
 
-contracts: $(DEV_READY) ## import-linter: which way imports may point
+contracts: $(DEV_READY) ## import-linter: the allowed imports
 	$(BIN)/lint-imports --no-cache
 
-unit: $(DEV_READY) ## the tests that need no process, no socket and no wait
+unit: $(DEV_READY) ## tests without processes, sockets or waits
 	$(BIN)/pytest -q tests/unit
 
-# Most of these wait for processes, leases and intervals: two cores run six files at a time.
+# Most of these tests wait for processes, leases and intervals, so two cores can run six files at a time.
 pytest: $(DEV_READY) ## all other tests
 	$(BIN)/pytest -n 6 --dist loadfile --no-loadscope-reorder --ignore tests/unit
 
-prove: $(DEV_READY) ## the promises at full size: the service, workers, Redis and databases broken on purpose (an hour)
+prove: $(DEV_READY) ## full-size proofs: kill workers, break the service, Redis and databases (an hour)
 	REELQ_PROVE=1 $(BIN)/pytest -m "" tests/unit tests/queue tests/benchmarks/test_store_speed.py tests/acceptance/test_walk.py
 
-fuzz: $(DEV_READY) ## the REST service, asked at length by its own schema and against it (minutes)
+fuzz: $(DEV_READY) ## fuzz the REST service with its own schema (minutes)
 	REELQ_FUZZ=1 $(BIN)/pytest tests/api/test_schema.py --timeout 900
 
-mutations: $(DEV_READY) ## break the engine in a copy, one line at a time: the tests have to notice each (many minutes)
+mutations: $(DEV_READY) ## break a copy of the engine, one line at a time; a test must fail each time (many minutes)
 	$(BIN)/python -m tests.mutations
 
-docs: $(DEV_READY) ## write the generated pages anew
+docs: $(DEV_READY) ## generate settings.md and state-machine.md again
 	$(BIN)/python docs/generate.py
 
-# A limit in seconds is one of a machine that does nothing else: no part of `make test`.
-limits: $(DEV_READY) ## the figures that are held to a limit, each printed (minutes, on a quiet machine)
+# Limits in seconds only make sense on an idle machine, so they are not part of `make test`.
+limits: $(DEV_READY) ## check and print the figures that have a limit (minutes, on an idle machine)
 	$(BIN)/pytest -s -m benchmark
 
-bench: $(BENCH_READY) ## reelq beside what else could be picked, at 10 and 100 rows, and when it is killed (half an hour)
+bench: $(BENCH_READY) ## compare reelq with alternatives at 10 and 100 rows, and after a kill (half an hour)
 	$(BENCH_VENV)/bin/python -m tests.benchmarks.compare --rows 10,100 --at-once 0 --limit 120
 	$(BENCH_VENV)/bin/python -m tests.benchmarks.compare --rows 10 --kill
 	$(BENCH_VENV)/bin/python -m tests.benchmarks.probes --names help,manifest-1000,idle,sizes
@@ -120,17 +120,17 @@ bench-full: $(BENCH_READY) ## the same up to 5,000 rows, and every probe (hours)
 	$(BENCH_VENV)/bin/python -m tests.benchmarks.probes
 	$(BENCH_VENV)/bin/python -m tests.benchmarks.page
 
-samples: $(RUN_READY) ## make the sample clips again
+samples: $(RUN_READY) ## generate the sample clips again
 	$(BIN)/python samples/make.py
 
-# What the tests need is resolved first: it is the larger set, and a version that all can have is found for each.
+# The test dependencies are resolved first: they are the largest set, and the other locks use the same versions.
 lock: pinned := -q --universal --python-version 3.11 --generate-hashes --no-header --upgrade
-lock: ## resolve the dependencies anew (needs uv)
+lock: ## resolve the dependencies again (needs uv)
 	@test -n "$(UV)" || { echo "make lock needs uv: pip install uv"; exit 2; }
 	$(UV) pip compile $(pinned) --extra sandbox --group dev pyproject.toml -o locks/dev.txt
 	$(UV) pip compile $(pinned) --extra sandbox --group build pyproject.toml -o locks/run.txt -c locks/dev.txt
 	$(UV) pip compile $(pinned) pyproject.toml -o locks/service.txt -c locks/dev.txt
 	$(UV) pip compile $(pinned) --extra sandbox --group bench pyproject.toml -o locks/bench.txt
 
-clean: ## remove what was made here, results excepted
+clean: ## remove everything generated here, except results
 	rm -rf $(VENV) $(BENCH_VENV) .demo dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

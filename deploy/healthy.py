@@ -1,7 +1,7 @@
-"""Whether a process in this container is well: it answers, and where a metric of it tells a time, that is recent.
+"""Checks that a process in this container is healthy: it answers, and the timestamp in a metric, if given, is recent.
 
 python healthy.py http://127.0.0.1:8000/readyz
-python healthy.py http://127.0.0.1:9100/metrics 'METRIC{label="word"}' 60
+python healthy.py http://127.0.0.1:9100/metrics 'METRIC{label="value"}' 60
 """
 
 import http.client
@@ -14,7 +14,7 @@ SECONDS = 4
 
 
 def main() -> None:
-    """Exit code 0 if all is well, else 1 with the reason."""
+    """Exit with code 0 if the process is healthy, else with code 1 and the reason."""
     address, *recent = sys.argv[1:]
     told = ask(address)
     if recent:
@@ -25,7 +25,7 @@ def main() -> None:
 
 
 def ask(address: str) -> str:
-    """What it answers with 200. Nobody is asked in between, whatever proxy the environment names."""
+    """Return the body of a 200 answer. Proxies in the environment are not used."""
     place = urlsplit(address)
     line = http.client.HTTPConnection(place.hostname or "127.0.0.1", place.port, timeout=SECONDS)
     try:
@@ -40,7 +40,7 @@ def ask(address: str) -> str:
 
 
 def when(told: str, metric: str) -> float:
-    """The time that a metric has; one that is not there was never."""
+    """Return the timestamp in a metric; if there is no such metric, minus infinity."""
     values = (line.removeprefix(metric) for line in told.splitlines() if line.startswith(f"{metric} "))
     return float(next(values, -math.inf))
 
