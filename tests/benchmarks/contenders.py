@@ -108,12 +108,12 @@ def _reelq_environment(ground: Ground) -> dict[str, str]:
 _REELQ: Final = ("reelq", "celery", "redis", "httpx", "sqlalchemy", "psycopg")
 
 _TABLE: Final = (
-    Contender("serial", "one row after another", _script("serial")),
-    Contender("asyncio-bare", "asyncio and httpx, nothing kept", _script("asyncio_bare")),
+    Contender("serial", "one row after the other", _script("serial")),
+    Contender("asyncio-bare", "asyncio and httpx, not durable", _script("asyncio_bare")),
     *(
         Contender(
             f"celery-{pool}",
-            f"the obvious Celery, {pool}",
+            f"plain Celery, {pool}",
             _script("celery_obvious"),
             _obvious(pool),
             " ready.",
@@ -123,7 +123,7 @@ _TABLE: Final = (
     ),
     Contender(
         "dramatiq",
-        "Dramatiq, a pipeline a row",
+        "Dramatiq, one pipeline per row",
         _script("dramatiq_pipeline"),
         _dramatiq,
         "Worker process is ready",
@@ -132,7 +132,7 @@ _TABLE: Final = (
     ),
     Contender(
         "prefect",
-        "Prefect, a flow a row",
+        "Prefect, one flow per row",
         _script("prefect_flow"),
         server=_prefect,
         environment=lambda ground: {

@@ -1,4 +1,4 @@
-"""docs/benchmarks.md out of the records: `python -m tests.benchmarks.page`."""
+"""Generates docs/benchmarks.md from the records: `python -m tests.benchmarks.page`."""
 
 import re
 import textwrap
@@ -17,52 +17,58 @@ Row = Sequence[object]
 
 _PLOTS: Final = (
     ("makespan", "Makespan over the ideal", "times the ideal", "over_ideal"),
-    ("worker-cpu", "Processor time of the worker for a row", "milliseconds", "cpu_ms_per_row.worker"),
+    ("worker-cpu", "Processor time of the worker per row", "milliseconds", "cpu_ms_per_row.worker"),
     ("stage-delay", "Delay between stages, median", "seconds", "stage_delay_s.median"),
-    ("memory", "Memory of the worker at most", "MB", "peak_mb.worker"),
+    ("memory", "Peak memory of the worker", "MB", "peak_mb.worker"),
 )
 _RACE: Final = {
     "makespan, s": ("makespan_s",),
     "over the ideal": ("over_ideal",),
-    "worker, ms a row": ("cpu_ms_per_row.worker",),
-    "handing in": ("cpu_ms_per_row.handing_in",),
+    "worker, ms per row": ("cpu_ms_per_row.worker",),
+    "submission": ("cpu_ms_per_row.handing_in",),
     "server": ("cpu_ms_per_row.server",),
     "broker": ("cpu_ms_per_row.broker",),
     "database": ("cpu_ms_per_row.database",),
-    "stand-in": ("cpu_ms_per_row.sandbox",),
+    "sandbox": ("cpu_ms_per_row.sandbox",),
     "memory, MB": ("peak_mb.worker",),
-    "between stages: median, 95 %, most, s": ("stage_delay_s.median", "stage_delay_s.p95", "stage_delay_s.most"),
-    "done to noticed: median, most, s": ("noticed_s.median", "noticed_s.most"),
-    "latest look, s": ("look_late_s.most",),
+    "delay between stages: median, 95 %, max, s": ("stage_delay_s.median", "stage_delay_s.p95", "stage_delay_s.most"),
+    "done until noticed: median, max, s": ("noticed_s.median", "noticed_s.most"),
+    "latest poll, s": ("look_late_s.most",),
 }
 """Columns, each with its figures."""
 _KILL: Final = {
-    "under way": "under_way",
+    "in progress": "under_way",
     "lost": "lost",
     "sent twice": "sent_twice",
     "claimed again after, s": "claimed_again_s",
-    "all go on after, s": "all_going_on_s",
+    "all continue after, s": "all_going_on_s",
     "all done after, s": "whole_after_s",
 }
 _NO_MODEL: Final = re.compile(r"\((?:R|TM)\)|\b(?:CPU|Processor)\b|@")
-"""What a processor's name says beside its maker, its model and its pace."""
+"""The parts of a processor's name that are neither maker nor model."""
+_FOR_WHOM: Final = """\
+For those who choose a queue, or change this one: how fast reelq is, what it uses, and what happens when its worker is
+killed, compared with alternatives.
+"""
 _HOW_TO_READ: Final = """\
-All contenders take the same six steps with the same checks, against a stand-in of the service in a process of its own;
-delays are read from its book of requests. The window is open in the plots and for the goals: as many at once as there
-are rows (but for prefork, which has 32 processes). A closed one is no like measure: reelq's counts rows between upload
-and download, one of Celery, Dramatiq or Procrastinate counts tasks at work, so that rows whose renders are waited for
-make room for others where the library can wait without a worker. With real latencies a render takes twice the interval
-between two looks: a client whose second look comes a moment too early notices 30 s later, which is luck as much as
-speed. Rows that wait are looked at one by one, as the service knows no other way: what as many bare requests of httpx
-take is `bare_looks_percent`, below which no client over httpx can come;
-[what others take](decisions/0013-a-wait-costs-its-looks.md). Runs of the same code differ by a tenth, and machines by
-half: figures that are to be held beside each other are those of one day.
+All contenders take the same six steps with the same checks against the sandbox, which runs in a process of its own. The
+delays come from the sandbox's record of requests. In the plots and for the goals, all rows run at once, except with
+prefork, which has at most 32 processes. Runs with a limit are harder to compare: reelq's limit counts rows between
+upload and download, while that of Celery, Dramatiq or Procrastinate counts running tasks, so a row that waits for its
+render makes room for another if the library can wait without a worker.
+
+With real latencies, a render takes twice the poll interval. A client whose second poll comes slightly too early notices
+30 s later, so these runs depend on luck as well as on speed. The service has no way to poll several renders at once.
+`bare_looks_percent` is the processor time of the same number of bare httpx requests, a lower bound for every client
+that uses httpx ([other clients](decisions/0013-a-wait-costs-its-looks.md)).
+
+Runs of the same code differ by a tenth, and machines by half: compare only figures of the same day and machine.
 """
 _OF_KILLS: Final = """\
-An instruction that was on its way to the service when the worker was killed may have arrived, or not. Who sends it
-again may pay twice: that is what "sent twice" counts. reelq reads what became of it, for as long as a stream can live
-(900 s where an edit takes 20 s, and in that proportion here); then the row has failed as `edit_unconfirmed`, and a
-retry sends it.
+If the worker is killed while it sends an instruction, nobody knows whether the instruction arrived. A client that sends
+it again may pay twice; "sent twice" counts these. reelq reads the project instead, for as long as a stream can last
+(900 s when an edit takes 20 s; here in proportion). If it finds no edit, the row fails as `edit_unconfirmed`, and a
+retry sends the instruction again.
 """
 
 
@@ -83,6 +89,7 @@ def main(results: Path, page: Path) -> None:
 
 def _page(records: Sequence[Record], folder: str) -> Iterator[str]:
     yield "# Benchmarks\n"
+    yield _FOR_WHOM
     yield from _provenance(records)
     yield _HOW_TO_READ
     yield "## Goals\n"
@@ -95,28 +102,27 @@ def _page(records: Sequence[Record], folder: str) -> Iterator[str]:
         for factor in _values(alike, "factor"):
             for at_once in _values(alike, "at_once"):
                 yield from _races(alike, latencies, factor, at_once)
-    yield "## Killed half-way\n"
+    yield "## Killed halfway\n"
     yield _OF_KILLS
     for rows in _sizes(records, "kill"):
-        yield f"### {rows:,} rows killed half-way\n"
-        yield from _table(("contender", *_KILL, "what a human does", "measured"), _kills(records, rows))
-    yield "## Beside the runs\n"
+        yield f"### {_count(rows)} killed halfway\n"
+        yield from _table(("contender", *_KILL, "what the user does", "measured"), _kills(records, rows))
+    yield "## Other measurements\n"
     yield from _table(("what", "figure", "value", "measured"), _probes(records))
 
 
 def _provenance(records: Sequence[Record]) -> Iterator[str]:
     if not records:
-        yield "Nothing has been measured yet: `make bench` does.\n"
+        yield "Nothing has been measured yet. Run `make bench`.\n"
         return
     last = records[-1]
     machine = last["machine"]
     words = (
-        f"Measured by `make bench` and `make bench-full`, or by parts of them. Each figure is the newest of its kind "
-        f"in [results.jsonl](benchmarks/results.jsonl); [what its lines hold](benchmarks/format.md). The newest line "
-        f"is of {last['date'][:10]}, at commit {last['commit']}, on a machine with {machine['cores']} cores "
-        f"({machine['processor']}) and {machine['memory_gb']} GB of memory. Others are older, and may be of other "
-        f"machines: the last column of the races, the kills and what stands beside the runs tells the day, the commit "
-        f"and the processor."
+        f"`make bench` and `make bench-full` measure these figures. Each is the newest of its kind in "
+        f"[results.jsonl](benchmarks/results.jsonl); [its fields](benchmarks/format.md) are documented. The newest "
+        f"line is from {last['date'][:10]}, at commit {last['commit']}, on a machine with {machine['cores']} cores "
+        f"({machine['processor']}) and {machine['memory_gb']} GB of memory. Other lines are older and can come from "
+        f"other machines: the last column of a table shows the date, the commit and the processor."
     )
     yield textwrap.fill(words, 120, break_long_words=False, break_on_hyphens=False) + "\n"
     versions = {name: number for record in records for name, number in record["versions"].items()}
@@ -133,8 +139,8 @@ def _races(records: Sequence[Record], latencies: str, factor: float, at_once: in
     alike = [each for each in records if each.get("factor") == factor and each.get("at_once") == at_once]
     named = f"real latencies divided by {factor:g}" if latencies == "real" else f"{latencies} latencies"
     for rows in _sizes(alike, "race"):
-        window = f"{at_once} at once" if at_once else "window open"
-        yield f"### {rows:,} rows, {named}, {window}\n"
+        window = f"{at_once} at once" if at_once else "all at once"
+        yield f"### {_count(rows)}, {named}, {window}\n"
         found = (newest(alike, kind="race", rows=rows, name=name) for name in CONTENDERS)
         yield from _table(("contender", *_RACE, "measured"), (_race(each) for each in found if each))
 
@@ -143,7 +149,7 @@ def _race(record: Record) -> Row:
     if record.get("finished"):
         cells = [", ".join(_said(figure(record, name)) for name in names) for names in _RACE.values()]
     else:
-        why = "did not start" if record.get("failed") else f"not within {record['limit_s']:g} s"
+        why = "did not start" if record.get("failed") else f"not finished within {record['limit_s']:g} s"
         cells = [f"{why} ({record.get('done', 0)} done)", *[""] * (len(_RACE) - 1)]
     return CONTENDERS[record["name"]].title, *cells, _measured(record)
 
@@ -154,7 +160,7 @@ def _kills(records: Sequence[Record], rows: int) -> Iterator[Row]:
         if record and record.get("killed"):
             cells = {head: _said(figure(record, which)) for head, which in _KILL.items()}
             if never := record["never_went_on"]:
-                cells["all go on after, s"] = f"{never} never"
+                cells["all continue after, s"] = f"{never} never"
             yield contender.title, *cells.values(), ", then ".join(record["human"]), _measured(record)
 
 
@@ -179,6 +185,10 @@ def _sizes(records: Sequence[Record], kind: str) -> list[int]:
     return sorted({each["rows"] for each in records if each["kind"] == kind})
 
 
+def _count(rows: int) -> str:
+    return f"{rows:,} row{'s' if rows != 1 else ''}"
+
+
 def _values(records: Sequence[Record], name: str) -> list[Any]:
     return sorted({each[name] for each in records if name in each})
 
@@ -192,13 +202,13 @@ def _table(head: Row, rows: Any) -> Iterator[str]:
 
 
 def _measured(record: Record) -> str:
-    """When, of which commit, and on whose processor."""
+    """The date, the commit and the processor."""
     model = " ".join(_NO_MODEL.sub(" ", record["machine"]["processor"]).split())
     return f"{record['date'][:10]}, {record['commit']}, {model}"
 
 
 def _said(value: float | None) -> str:
-    """Three digits that mean something."""
+    """The value with three significant digits."""
     if value is None:
         return "–"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

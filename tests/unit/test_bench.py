@@ -116,7 +116,7 @@ def test_a_goal_is_met_by_the_size_that_it_names_and_by_no_smaller_one() -> None
 
 
 def test_the_newest_of_a_kind_counts_and_of_several_sizes_the_worst() -> None:
-    goal = _goal("rows lost by it")
+    goal = _goal("rows lost after SIGKILL")
     kills = [_record("kill", "reelq-1", 10, lost=3), _record("kill", "reelq-1", 10, lost=0)]
     assert goal.met(kills) is True
     assert goal.read([*kills, _record("kill", "reelq-1", 100, lost=2)]) == 2
@@ -169,9 +169,9 @@ def test_the_page_shows_each_contender_those_that_did_not_end_too(tmp_path: Path
         keep(one, kept)
     CliRunner().invoke(page.main, ["--results", str(kept), "--page", str(made)], catch_exceptions=False)
     text = made.read_text()
-    assert "| one row after another | not within 300 s (7 done) |" in text
-    assert "| Prefect, a flow a row | did not start (0 done) |" in text
-    assert "| Dramatiq, a pipeline a row | 5 | 0 | 5 | – | 1 | 70 | start the worker again |" in text
-    assert "| `reelq --help` | at most 150 ms | 99 | met |" in text
+    assert "| one row after the other | not finished within 300 s (7 done) |" in text
+    assert "| Prefect, one flow per row | did not start (0 done) |" in text
+    assert "| Dramatiq, one pipeline per row | 5 | 0 | 5 | – | 1 | 70 | start the worker again |" in text
+    assert "| time of `reelq --help` | at most 150 ms | 99 | met |" in text
     plots = {f"{name}-short.svg" for name in ("makespan", "worker-cpu", "stage-delay", "memory")}
     assert {path.name for path in (tmp_path / "benchmarks").iterdir()} == plots
