@@ -16,32 +16,32 @@ SECONDS = 4
 def main() -> None:
     """Exit with code 0 if the process is healthy, else with code 1 and the reason."""
     address, *recent = sys.argv[1:]
-    told = ask(address)
+    body = fetch(address)
     if recent:
-        metric, most = recent
-        age = time.time() - when(told, metric)
-        if age > float(most):
+        metric, max_age = recent
+        age = time.time() - timestamp(body, metric)
+        if age > float(max_age):
             sys.exit(f"{metric} is {age:.0f} seconds old")
 
 
-def ask(address: str) -> str:
+def fetch(address: str) -> str:
     """Return the body of a 200 answer. Proxies in the environment are not used."""
-    place = urlsplit(address)
-    line = http.client.HTTPConnection(place.hostname or "127.0.0.1", place.port, timeout=SECONDS)
+    url = urlsplit(address)
+    connection = http.client.HTTPConnection(url.hostname or "127.0.0.1", url.port, timeout=SECONDS)
     try:
-        line.request("GET", place.path)
-        answer = line.getresponse()
-        told = answer.read().decode("utf-8", "replace")
+        connection.request("GET", url.path)
+        answer = connection.getresponse()
+        body = answer.read().decode("utf-8", "replace")
     except (OSError, http.client.HTTPException) as error:
         sys.exit(f"{address} does not respond: {error}")
     if answer.status != http.client.OK:
-        sys.exit(f"{address} answers {answer.status}: {told[:400]}")
-    return told
+        sys.exit(f"{address} answers {answer.status}: {body[:400]}")
+    return body
 
 
-def when(told: str, metric: str) -> float:
+def timestamp(body: str, metric: str) -> float:
     """Return the timestamp in a metric; if there is no such metric, minus infinity."""
-    values = (line.removeprefix(metric) for line in told.splitlines() if line.startswith(f"{metric} "))
+    values = (line.removeprefix(metric) for line in body.splitlines() if line.startswith(f"{metric} "))
     return float(next(values, -math.inf))
 
 
