@@ -320,7 +320,8 @@ def test_a_token_of_no_known_shape_is_cut_out_of_every_error(echo: dict[str, obj
 
 
 def test_a_token_in_the_agents_own_words_is_cut_out(meet: Meet) -> None:
-    stream = b'data: {"type": "text", "content": "own-token/x"}\n\ndata: ' + b"a" * 490 + b" own-token/x\n\n"
+    error = b'data: {"error": "' + b"a" * 490 + b' own-token/x"}\n\n'
+    stream = b'data: {"type": "text", "content": "own-token/x"}\n\n' + error
     remote, _ = meet(reply(body=stream, Content_Type="text/event-stream"))
     told: list[object] = []
     heard = remote.send("s", "Add a title", PATIENT, tell=told.append)
