@@ -182,29 +182,29 @@ def _serve(call: Call, name: str, path: Path | None) -> Response:
     if path is None:
         raise Refusal(Code.NOT_FOUND, "no such file")
     media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
-    spoiler = next((fault for fault in _DOWNLOAD_FAULTS if call.strikes(fault)), None)
-    if spoiler is None:
+    fault = next((fault for fault in _DOWNLOAD_FAULTS if call.strikes(fault)), None)
+    if fault is None:
         return FileResponse(path, media_type=media_type)
     response = FileResponse(path, stat_result=path.stat())
-    return _Spoiled(path.read_bytes(), call.request.headers.get("range", ""), spoiler, response.headers["etag"])
+    return _FaultyFile(path.read_bytes(), call.request.headers.get("range", ""), fault, response.headers["etag"])
 
 
-class _Spoiled(Response):
+class _FaultyFile(Response):
     """A file that arrives cut, short or corrupted, or whole when a range was requested."""
 
     media_type = "video/mp4"
 
-    def __init__(self, contents: bytes, range_header: str, spoiler: str, etag: str) -> None:
-        contents = _spoil(contents, spoiler)
-        match = _RANGE.match(range_header) if spoiler != "download_no_ranges" else None
+    def __init__(self, contents: bytes, range_header: str, fault: str, etag: str) -> None:
+        contents = _damaged(contents, fault)
+        match = _RANGE.match(range_header) if fault != "download_no_ranges" else None
         first = int(match[1]) if match else 0
         last = min(int(match[2]), len(contents) - 1) if match and match[2] else len(contents) - 1
         status = 200 if not match else 206 if first <= last else 416
         super().__init__(contents[first : last + 1], status, {"etag": etag})
-        self._cut = spoiler == "download_cut"
+        self._cut = fault == "download_cut"
         if match:
             self.headers["content-range"] = f"bytes {f'{first}-{last}' if first <= last else '*'}/{len(contents)}"
-        if spoiler != "download_no_ranges":
+        if fault != "download_no_ranges":
             self.headers["accept-ranges"] = "bytes"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -217,9 +217,9 @@ class _Spoiled(Response):
         await hang_up(scope)
 
 
-def _spoil(contents: bytes, spoiler: str) -> bytes:
-    if spoiler == "download_short":
+def _damaged(contents: bytes, fault: str) -> bytes:
+    if fault == "download_short":
         return contents[: len(contents) * 2 // 3]
-    if spoiler == "download_corrupted":
+    if fault == "download_corrupted":
         return bytes(byte ^ 0x5A for byte in contents)
     return contents
