@@ -47,7 +47,8 @@ ROUTES: Final = (
 
     Route("GET", "/v1/batches", batches.list_batches, READ, Page[BatchListed]),
     Route("POST", "/v1/batches", submissions.add_batch, SUBMIT, BatchShown, 201, problems=(409, 415, 507),
-          also={200: {"model": DryRunResult, "description": "With `dry_run`"}}, body=submissions.BATCH_BODY, most=None),
+          also={200: {"model": DryRunResult, "description": "With `dry_run`"}}, body=submissions.BATCH_BODY,
+          max_bytes=None),
     Route("GET", "/v1/batches/{batch_id}", batches.show_batch, READ, BatchShown, problems=(404,)),
     Route("GET", "/v1/batches/{batch_id}/jobs", batches.list_jobs, READ, Page[JobShown], problems=(404,)),
     Route("GET", "/v1/batches/{batch_id}/results.csv", batches.batch_results, READ, problems=(404,), also=_RESULTS),
@@ -67,7 +68,7 @@ ROUTES: Final = (
     Route("POST", "/v1/jobs/{job_id}/retry", jobs.retry_job, SUBMIT, JobHandled, problems=(404, 409)),
 
     Route("POST", "/v1/assets", assets.add_asset, SUBMIT, AssetShown, 201, problems=(415, 507),
-          also={200: {"model": AssetShown, "description": "Already uploaded"}}, body=assets.BODY, most=None),
+          also={200: {"model": AssetShown, "description": "Already uploaded"}}, body=assets.BODY, max_bytes=None),
     Route("GET", "/v1/assets/{asset_id}", assets.show_asset, READ, AssetShown, problems=(404,)),
     Route("HEAD", "/v1/assets/{asset_id}", assets.has_asset, READ, problems=(404,)),
 

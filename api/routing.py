@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.types import Message, Receive
+from starlette.types import Message
 
 from api import errors
 from api.deps import admit
@@ -18,11 +18,8 @@ from api.errors import Problem
 from reelq import logs
 from reelq.store.db.client_models import Scope
 
-SMALL: Final = 1_000_000
-"""The default limit for the size of a request body, in bytes."""
 REQUEST_ID: Final = "X-Request-ID"
 _PLAIN_ID: Final = re.compile(r"[\w-]{1,64}", re.ASCII)
-_ALWAYS: Final = (500, 503)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +40,14 @@ class Route:
     """OpenAPI descriptions of other responses, and of the successful one if that is not JSON."""
     body: Mapping[str, Any] | None = None
     """The OpenAPI description of the request body, if the handler reads the request itself."""
-    most: int | None = SMALL
+    max_bytes: int | None = 1_000_000
     """The limit for the request body in bytes, or None if the handler checks the size while it streams."""
 
     def all_problems(self) -> tuple[int, ...]:
         """Return the statuses of all problems that this route can return."""
-        parameters = (422,)
         authorization = (401, 403) if self.scope else ()
         body = (400, 413) if self.method == "POST" else ()
-        return tuple(sorted({*self.problems, *parameters, *authorization, *body, *_ALWAYS}))
+        return tuple(sorted({*self.problems, *authorization, *body, 422, 500, 503}))
 
 
 class AuthenticatedRoute(APIRoute):
@@ -75,10 +71,10 @@ class AuthenticatedRoute(APIRoute):
             try:
                 await _authorize(request, line)
                 self._refuse_unknown(request)
-                return await serve(_limit_body(request, line.most))
-            except Exception as error:  # noqa: BLE001 - every error gets a response; `of` logs unknown ones
+                return await serve(_limit_body(request, line.max_bytes))
+            except Exception as error:  # noqa: BLE001 - every error gets a response; `problem_for` logs unknown ones
                 answer = errors.problem_for(error).answer()
-                if line.most is None:  # or the server would read the rest of the body for nothing
+                if line.max_bytes is None:  # or the server would read the rest of the body for nothing
                     answer.headers["Connection"] = "close"
                 return answer
 
@@ -108,32 +104,28 @@ async def _authorize(request: Request, route: Route) -> None:
         logs.add_context(key=holder.key_id, owner=holder.owner)
 
 
-def _limit_body(request: Request, most: int | None) -> Request:
-    if most is None:
+def _limit_body(request: Request, max_bytes: int | None) -> Request:
+    if max_bytes is None:
         return request
     content_length = request.headers.get("content-length", "")
-    if content_length.isascii() and content_length.isdigit() and int(content_length) > most:
-        raise too_large(most)
-    return Request(request.scope, _count_bytes(request.receive, most))
-
-
-def _count_bytes(receive: Receive, most: int) -> Receive:
+    if content_length.isascii() and content_length.isdigit() and int(content_length) > max_bytes:
+        raise too_large(max_bytes)
     total = 0
 
-    async def receive_counted() -> Message:
+    async def receive() -> Message:
         nonlocal total
-        message = await receive()
+        message = await request.receive()
         total += len(message.get("body", b""))
-        if total > most:  # the framework passes on no other type of error while it reads
-            raise HTTPException(413, too_large(most).detail)
+        if total > max_bytes:  # the framework passes on no other type of error while it reads
+            raise HTTPException(413, too_large(max_bytes).detail)
         return message
 
-    return receive_counted
+    return Request(request.scope, receive)
 
 
-def too_large(most: int) -> Problem:
+def too_large(max_bytes: int) -> Problem:
     """Return the problem for a body that exceeds the limit."""
-    return Problem(413, "too_large", f"The body may have at most {most:,} bytes")
+    return Problem(413, "too_large", f"The body may have at most {max_bytes:,} bytes")
 
 
 def add_route(app: FastAPI, route: Route) -> None:

@@ -137,24 +137,16 @@ class Service:
             raise _unavailable(self.address, error) from None
 
     def _error_of(self, response: httpx.Response) -> ReelqError:
-        problem = _parse_problem(response)
-        status = response.status_code
+        problem, status, address = _parse_problem(response), response.status_code, without_password(self.address)
         if response.is_redirect:
             location = safe_line(without_password(response.headers.get("location", "")))
-            message = (
-                f"REELQ_API_URL: {without_password(self.address)} redirects to {location}; the key is not sent there"
-            )
-            return _settings_error(message, "If that is the service, set REELQ_API_URL to it.")
+            message = f"REELQ_API_URL: {address} redirects to {location}; the key is not sent there"
+            return SettingsError(message, "If that is the service, set REELQ_API_URL to it.")
         if status == httpx.codes.UNAUTHORIZED:
-            return _settings_error(
-                f"REELQ_API_KEY: {without_password(self.address)} does not accept this key", _KEY_ADVICE
-            )
+            return SettingsError(f"REELQ_API_KEY: {address} does not accept this key", _KEY_ADVICE)
         if status in {502, 503, 504} or (problem and status >= 500 and status != 507):
-            message = problem.get("detail") or "the proxy in front of it can't reach it"
-            return ServiceAway(
-                f"{without_password(self.address)} returned an error: {message} (HTTP {status})",
-                "Try again in a minute.",
-            )
+            reason = problem.get("detail") or "the proxy in front of it can't reach it"
+            return ServiceAway(f"{address} returned an error: {reason} (HTTP {status})", "Try again in a minute.")
         if not problem and not (status == httpx.codes.NOT_FOUND and response.request.method == "HEAD"):
             return self.unexpected_answer()
         detail, advice = problem.get("detail", "Not found"), problem.get("advice", "")
@@ -165,7 +157,7 @@ class Service:
     def unexpected_answer(self) -> SettingsError:
         """The error for an answer that a reelq service would not give."""
         message = f"REELQ_API_URL: {without_password(self.address)} responds, but is not a reelq service"
-        return _settings_error(message, "Correct the URL, or check for a proxy or login page in between.")
+        return SettingsError(message, "Correct the URL, or check for a proxy or login page in between.")
 
 
 def service_at(address: str, settings: Settings, *, warn: bool = True) -> Service:
@@ -177,7 +169,7 @@ def service_at(address: str, settings: Settings, *, warn: bool = True) -> Servic
     if parts.username or parts.password or parts.query or parts.fragment or not parts.hostname:
         raise _wrong_address(address, "only scheme, host, port and path are allowed")
     if settings.reelq_api_key is None:
-        raise _settings_error("REELQ_API_KEY is not set, and the reelq service requires a key", _KEY_ADVICE)
+        raise SettingsError("REELQ_API_KEY is not set, and the reelq service requires a key", _KEY_ADVICE)
     if warn and in_the_clear(address):
         click.echo(f"The key and your files go to {parts.hostname} unencrypted (http): use https.", err=True)
     return Service(address, settings.reelq_api_key.get_secret_value())
@@ -208,19 +200,11 @@ def _parse_problem(response: httpx.Response) -> dict[str, str]:
 
 
 def _unavailable(address: str, error: Exception) -> ServiceAway:
-    reason = safe_line(message_of(error))
+    shown, reason = without_password(address), safe_line(message_of(error))
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError | UnicodeError):
-        return ServiceAway(
-            f"No reelq service answers at {without_password(address)}: {reason}", _ADVICE.get(failure_step(error), "")
-        )
-    return ServiceAway(f"The connection to {without_password(address)} was lost: {reason}")
+        return ServiceAway(f"No reelq service answers at {shown}: {reason}", _ADVICE.get(failure_step(error), ""))
+    return ServiceAway(f"The connection to {shown} was lost: {reason}")
 
 
 def _wrong_address(address: str, reason: str) -> SettingsError:
-    return _settings_error(f"REELQ_API_URL: {without_password(address)} is not a valid service URL: {reason}", "")
-
-
-def _settings_error(message: str, advice: str) -> SettingsError:
-    error = SettingsError(message)
-    error.advice = advice or error.advice
-    return error
+    return SettingsError(f"REELQ_API_URL: {without_password(address)} is not a valid service URL: {reason}")

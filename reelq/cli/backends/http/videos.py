@@ -95,9 +95,8 @@ def _download(service: Service, video: _Video, count: _Count, progress: Transfer
         retry_while_unavailable(partial(_fetch_rest, service, video, progress), progress.say)
         video.part.replace(video.path)
     except OSError as error:
-        failure = CannotWrite(f"{video.path}: {error.strerror or error}")
-        failure.advice = "Free disk space or check the folder's permissions; the partial download is kept."
-        raise failure from error
+        advice = "Free disk space or check the folder's permissions; the partial download is kept."
+        raise CannotWrite(f"{video.path}: {error.strerror or error}", advice) from error
     count.downloaded += 1
 
 
