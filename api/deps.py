@@ -85,8 +85,7 @@ Caller = Annotated[Holder, Depends(_presented_key)]
 
 T = TypeVar("T")
 S = TypeVar("S")
-MOST = 200
-Limit = Annotated[int, Query(ge=1, le=MOST, description="Maximum number of items.")]
+Limit = Annotated[int, Query(ge=1, le=200, description="Maximum number of items.")]
 _CURSOR: Final = "The `next` value of the previous page. Omit it for the first page."
 After = Annotated[str | None, Query(pattern=r"^[a-z]{3,4}_[0-9a-z]{22}$", description=_CURSOR)]
 """Cursor of a list by id: the last id of the page before."""

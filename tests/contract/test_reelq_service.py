@@ -131,12 +131,12 @@ def test_while_the_service_is_away_it_is_asked_again_and_what_it_refuses_is_not(
     said: list[str] = []
     shaky = ScriptedService(b"", say({"done": 1, "soon": 0, "not_so": 0}))
     with shaky, service_at(shaky.url, SETTINGS) as asked:
-        assert retry_while_unavailable(lambda: asked.post("/v1/batches/x/cancel"), said.append)["done"] == 1
+        assert retry_while_unavailable(lambda: asked.ask("POST", "/v1/batches/x/cancel"), said.append)["done"] == 1
     assert len(said) == 1
     refusal = problem("403 Forbidden", "forbidden", "This key may read")
     with ScriptedService(refusal) as service, service_at(service.url, SETTINGS) as asked:
         with pytest.raises(ServiceRefused):
-            retry_while_unavailable(lambda: asked.post("/v1/batches/x/cancel"), said.append)
+            retry_while_unavailable(lambda: asked.ask("POST", "/v1/batches/x/cancel"), said.append)
         assert len(service.heads) == 1
 
 

@@ -28,12 +28,10 @@ class LastReading:
 class AccountState:
     """The state of an account that has been used."""
 
-    account_id: str
     kind: AccountKind
     highest: int
     """The highest cost of a single instruction so far; 0 if none has cost anything."""
     reading: LastReading | None
-    token_issued_at: datetime | None
     token_ends_at: datetime | None
     """When a free token expires; for the user's own token this is not known."""
     link: str
@@ -51,11 +49,9 @@ def account_state(store: Store, settings: Settings) -> AccountState | None:
         account = session.get_one(Account, account_id)
         issued = account.token_issued_at if account.kind is AccountKind.ANONYMOUS else None
         return AccountState(
-            account_id,
             account.kind,
             ledger.highest_cost(session, account_id),
             _last_reading(session, account_id),
-            issued,
             issued + throttling.QUOTA_PERIOD if issued else None,
             accounts.registration_link(account, settings),
             account.parked,

@@ -80,10 +80,6 @@ class Service:
         """Fetch one resource."""
         return self.ask("GET", path, params=query)
 
-    def post(self, path: str) -> dict[str, Any]:
-        """Perform an action and return its result."""
-        return self.ask("POST", path)
-
     def pages(self, path: str, *, at_once: int = _PAGE_SIZE, **query: Any) -> Iterator[dict[str, Any]]:
         """Iterate over a list, fetching each page when it is needed."""
         cursor: dict[str, str] = {}

@@ -125,7 +125,7 @@ class RemoteQueue(Directory, Queue):
 
     def _post_action(self, target: Target, action: str) -> dict[str, Any]:
         path = f"/v1/jobs/{target.job_id}" if target.job_id else f"/v1/batches/{target.batch_id}"
-        return self._service.post(f"{path}/{action}")
+        return self._service.ask("POST", f"{path}/{action}")
 
     def _get_or_none(self, kind: str, resource_id: str) -> dict[str, Any] | None:
         if not _ID.fullmatch(resource_id):  # it becomes part of the path, and could address something else
