@@ -93,8 +93,8 @@ def test_all_run_together_until_they_are_told_to_stop_which_they_do_in_order(
     ports = ("--flower-port", str(port), "--port", str(rest))
     running = up("--workers", "2", *ports, REELQ_METRICS_ADDRESS=str(metrics))
     running.wait_for(r"worker \d +│ .* ready\.", times=2)
-    running.wait_for(rf"worker 1 +│ .* metrics .*127.0.0.1:{metrics}\b")
-    running.wait_for(rf"worker 2 +│ .* metrics .*127.0.0.1:{metrics + 1}\b")
+    running.wait_for(rf"worker 1 +│ .* Metrics .*127.0.0.1:{metrics}\b")
+    running.wait_for(rf"worker 2 +│ .* Metrics .*127.0.0.1:{metrics + 1}\b")
     running.wait_for(r"api      │ .* Uvicorn running")
     until(lambda: answers(port), lambda: running.text)
     assert f"REST service at http://127.0.0.1:{rest}, API reference at http://127.0.0.1:{rest}/docs" in running.text
