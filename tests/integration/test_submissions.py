@@ -140,6 +140,14 @@ def test_a_clip_that_was_only_renamed_is_the_same_work_and_a_changed_one_is_othe
     assert fates(desk.submit(*renamed, header=OUTPUT)) == [RowAction.NEW]
 
 
+def test_a_changed_priority_is_taken_over_and_makes_no_other_work(desk: Desk) -> None:
+    header = "file,instruction,priority"
+    desk.submit("beach.mp4,Add a title,1", header=header)
+    again = desk.submit("beach.mp4,Add a title,-5", header=header)
+    (job,) = desk.jobs(again.batch_id)
+    assert (job.priority, fates(again), desk.count(Job)) == (-5, [RowAction.GOES_ON], 1)
+
+
 def test_results_are_renamed_with_their_rows_even_crosswise(desk: Desk) -> None:
     batch_id = desk.submit("beach.mp4,Add a title,a.mp4", "forest.mp4,Add music,b.mp4", header=OUTPUT).batch_id
     for job in desk.jobs(batch_id):

@@ -9,6 +9,7 @@ from sqlalchemy import Row, insert, select
 from sqlalchemy.orm import Session
 
 from reelq.job import FINAL, Cause, Stage, Status, starting_stage
+from reelq.manifest.columns import INTEGERS
 from reelq.manifest.columns import Row as ManifestRow
 from reelq.store.db.models import Job
 from reelq.store.db.statements import chunks
@@ -34,9 +35,9 @@ def manifest_columns(row: ManifestRow) -> _Values:
         "name": row.id,
         "file": row.file,
         "references": list(row.references),
-        "priority": row.priority,
         "output": row.output,
         "extra": dict(row.extra),
+        **{column: getattr(row, column) for column in INTEGERS},
     }
 
 

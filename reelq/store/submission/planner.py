@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from reelq.errors import SessionLost
 from reelq.job import FINAL, ROUTES, Cause, Route, Stage, Status
-from reelq.manifest.columns import Row
+from reelq.manifest.columns import INTEGERS, Row
 from reelq.store.db.models import Batch, Job, Outcome, Send
 from reelq.store.db.statements import chunks
 from reelq.store.jobs.dependents import Result
@@ -30,7 +30,6 @@ class ExistingJob(NamedTuple):
     name: str
     file: str
     references: list[str]
-    priority: int
     output: str
     extra: dict[str, Any]
     stage: Stage
@@ -41,13 +40,16 @@ class ExistingJob(NamedTuple):
     result_size: int | None
     remote_session_id: str
     same_as: str | None
+    integers: tuple[int, ...]
+    """The values of the manifest's `INTEGERS`."""
 
     @property
     def is_open(self) -> bool:
         return self.status not in FINAL
 
 
-_COLUMNS: Final = tuple(getattr(Job, name) for name in ExistingJob._fields)
+_OTHER_COLUMNS: Final = ExistingJob._fields[:-1]
+_COLUMNS: Final = tuple(getattr(Job, name) for name in (*_OTHER_COLUMNS, *INTEGERS))
 _SENDS_NOTHING: Final = frozenset(
     {RowAction.DONE, RowAction.FETCHED, RowAction.FAILED, RowAction.TAKEN, RowAction.JOINED}
 )
@@ -140,8 +142,8 @@ def _is_the_batch(session: Session, batch_id: str, steps: Sequence[Step]) -> boo
 
 
 def _matches_row(row: Row, job: ExistingJob) -> bool:
-    requested = (row.number, row.id, row.output, row.priority, dict(row.extra))
-    return requested == (job.row, job.name, job.output, job.priority, job.extra)
+    requested = (row.number, row.id, row.output, tuple(getattr(row, column) for column in INTEGERS), dict(row.extra))
+    return requested == (job.row, job.name, job.output, job.integers, job.extra)
 
 
 def _will_send(step: Step) -> bool:
@@ -168,7 +170,8 @@ class _Planner:
         for piece in chunks(keys):
             query = select(*_COLUMNS).where(Job.owner == submission.owner, Job.key.in_(piece)).order_by(Job.id)
             for columns in session.execute(query):
-                self._add(ExistingJob._make(columns), own_batches)
+                others, integers = columns[: len(_OTHER_COLUMNS)], columns[len(_OTHER_COLUMNS) :]
+                self._add(ExistingJob._make((*others, integers)), own_batches)
 
     def _add(self, job: ExistingJob, own_batches: frozenset[str]) -> None:
         if job.batch_id not in own_batches:

@@ -11,13 +11,14 @@ from reelq import intent
 from reelq.errors import CannotRefine
 from reelq.job import FINAL, ROUTES, Cause, Route, Stage, Status
 from reelq.manifest import output
+from reelq.manifest.columns import INTEGERS
 from reelq.store.db.models import Batch, BatchState, Job
 from reelq.store.db.types import new_id
 from reelq.store.jobs.dependents import followers, is_done_with_session, session_columns
 from reelq.store.submission.request import REFINES
 
 _FAILED_OR_CANCELLED: Final = frozenset({Status.FAILED, Status.CANCELLED})
-_COPIED_COLUMNS: Final = ("account_id", "owner", "language", "skill", "session", "priority", "extra")
+_COPIED_COLUMNS: Final = ("account_id", "owner", "language", "skill", "session", *INTEGERS, "extra")
 
 
 def refine(session: Session, job: Job, instruction: str, now: datetime, new: str = "") -> str:
