@@ -75,16 +75,14 @@ class DatabaseContext:
             return InputFiles(tuple(Path(job.source, name) for name in named if name not in urls), urls)
         with self._store.read() as session:
             uploads = assets.named_inputs(session, job)
-        paths = tuple(self._stored_file(sha256, name) for sha256, name in uploads)
-        return InputFiles(paths, urls, tuple(name for _, name in uploads))
-
-    def _stored_file(self, sha256: str, name: str) -> Path:
-        try:
-            return self.storage.path(sha256)
-        except FileNotFoundError:
-            missing = FileUnreadable(f"{name} is no longer in storage")
-            missing.advice = "Upload it again, then retry the row."
-            raise missing from None
+        paths = []
+        for sha256, name in uploads:
+            try:
+                paths.append(self.storage.path(sha256))
+            except FileNotFoundError:
+                message = f"{name} is no longer in storage"
+                raise FileUnreadable(message, "Upload it again, then retry the row.") from None
+        return InputFiles(tuple(paths), urls, tuple(name for _, name in uploads))
 
     def remember_upload(self, fingerprint: str) -> None:
         with self._store.alone() as session:

@@ -194,11 +194,9 @@ class Executor:
             self.metrics.tokens.labels("granted").inc()
             return grant
 
-        if account_id not in self._tokens:
-            wait = self.settings.reelq_rate_limit_wait
-            tokens = token_store.StoreTokens(self.store, self.vault, account_id, ask, quota_wait=wait)
-            self._tokens[account_id] = tokens
-        return self._tokens[account_id]
+        wait = self.settings.reelq_rate_limit_wait
+        tokens = token_store.StoreTokens(self.store, self.vault, account_id, ask, quota_wait=wait)
+        return self._tokens.setdefault(account_id, tokens)
 
     def resume_parked(self, batch_id: str | None = None) -> None:
         """Check accounts that ran out of credits or lack a token, and let their rows continue if they can."""
