@@ -20,7 +20,7 @@ from reelq.store import assets
 from reelq.store.billing import ledger
 from reelq.store.db.engine import Store, Transaction
 from reelq.store.db.models import Outcome
-from reelq.store.jobs import completion, dependents, leases, sends, transitions
+from reelq.store.jobs import dependents, leases, sends, transitions
 from reelq.store.jobs.claims import Claimed
 from worker.context import InputFiles, JobReleased
 
@@ -92,7 +92,7 @@ class DatabaseContext:
     def reserve_render(self) -> str:
         render_id = f"render_{uuid.uuid4().hex}"
         with self._store.alone() as session:
-            if not completion.record_render(session, self._at, render_id):
+            if not leases.record_render(session, self._at, render_id):
                 raise JobReleased
         return render_id
 

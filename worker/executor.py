@@ -23,7 +23,7 @@ from reelq.settings import Settings
 from reelq.store.billing import accounts, ledger, token_store
 from reelq.store.db.engine import Store, is_unavailable
 from reelq.store.db.vault import Vault
-from reelq.store.jobs import claims, completion, leases, parked
+from reelq.store.jobs import claims, leases, parked, scheduler
 from reelq.store.jobs.claims import Claimed, Lease, NotClaimed
 from reelq.store.jobs.transitions import StaleMove
 from worker.context import Cancelled, JobReleased, NotYet, Receipt, StageContext
@@ -91,7 +91,7 @@ class Executor:
         if self.held_jobs.stopping.is_set():
             self.metrics.messages.labels(stage, "stopping").inc()
             with self.store.write() as session:
-                completion.republish(session, job_id, run, stage)
+                scheduler.republish(session, job_id, run, stage)
             return None
         claimed_at = time.monotonic()
         try:
@@ -114,7 +114,7 @@ class Executor:
             # A duplicate message got here first. The chained one will find nothing to do and end its chain, so the
             # next stage is published from here.
             with self.store.write() as session:
-                completion.republish(session, job_id, run, following)
+                scheduler.republish(session, job_id, run, following)
         return ended
 
     def _claim(self, stage: Stage, job_id: str, run: int) -> Claimed | NotClaimed:

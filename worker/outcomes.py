@@ -20,7 +20,7 @@ from reelq.store.billing import accounts, throttling
 from reelq.store.db.engine import Store, Transaction
 from reelq.store.db.models import Account, AccountKind, Outcome
 from reelq.store.db.vault import Vault
-from reelq.store.jobs import completion, dependents, leases, sends, transitions
+from reelq.store.jobs import dependents, leases, sends, transitions
 from reelq.store.jobs.claims import Claimed
 from reelq.store.jobs.transitions import move
 from worker.context import Cancelled, NotYet, Receipt
@@ -150,7 +150,7 @@ class _Recording:
                 throttling.widen_window(session, account, self.settings.reelq_max_in_flight)
         if receipt.next_in:
             columns["due_at"] = transitions.later(self.now, receipt.next_in)
-        completion.advance(session, self.claimed, self.now, receipt.message, **columns)
+        leases.advance(session, self.claimed, self.now, receipt.message, **columns)
         return _DONE_FOR_NOW if receipt.next_in else _DONE
 
     def cancel(self) -> Ended:
@@ -178,7 +178,7 @@ class _Recording:
                 # The service refuses this export while an earlier one goes on. Count these refusals as polls, so
                 # that it is given up at the same limit as an export that never finishes.
                 if self.claimed.at.stage is Stage.POLL and isinstance(error, errors.SessionBusy):
-                    values = {"looks": completion.polls_of(self.session, self.claimed.at) + 1}
+                    values = {"looks": leases.polls_of(self.session, self.claimed.at) + 1}
                 return self.run_again(StageResult.HELD_OFF, seconds, message, error, **values)
             case Park() if leases.is_to_be_cancelled(self.session, self.claimed.at):
                 return self.cancel()  # a waiting row would never see the request to cancel
@@ -198,7 +198,7 @@ class _Recording:
         return Ended(result, f"{message}; {action} at {due:%H:%M:%S} UTC", _code_of(error) if error else "")
 
     def _reschedule(self, seconds: float, message: str, **changes: Any) -> None:
-        completion.reschedule(self.session, self.claimed.at, self.now, seconds, message, **changes)
+        leases.reschedule(self.session, self.claimed.at, self.now, seconds, message, **changes)
 
     def _settle_send(self, error: Exception) -> None:
         outcome = next((_SEND_OUTCOMES[kind] for kind in type(error).__mro__ if kind in _SEND_OUTCOMES), None)

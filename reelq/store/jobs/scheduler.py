@@ -159,6 +159,15 @@ def _mark_statement(new: bool) -> Update:
     return statement.returning(Job.id).execution_options(synchronize_session=False)
 
 
+def republish(session: Session, job_id: str, run: int, stage: Stage) -> None:
+    """Have the job published again at once: its message was consumed, but no worker has started the stage."""
+    session.execute(
+        update(Job)
+        .where(Job.id == job_id, Job.run == run, Job.stage == stage, Job.status == Status.QUEUED)
+        .values(publish_at=Job.due_at)
+    )
+
+
 def republish_all(session: Session, batch_id: str | None = None) -> None:
     """Publish all admitted queued jobs again as they fall due: the process that held their messages has ended."""
     _publish_again(session, *in_scope_of(batch_id))

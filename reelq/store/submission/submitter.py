@@ -17,7 +17,7 @@ from reelq.store.db.models import Batch, BatchState, Job, JobEvent, Send
 from reelq.store.db.statements import PIECE_SIZE, chunks
 from reelq.store.db.types import new_id
 from reelq.store.jobs import retries
-from reelq.store.jobs.completion import reschedule
+from reelq.store.jobs.leases import reschedule
 from reelq.store.jobs.transitions import Position, StaleMove, move
 from reelq.store.submission.new_jobs import NewJobs, manifest_columns
 from reelq.store.submission.planner import Decision, ExistingJob, Step, decide, left_behind, open_rows, plan_of
