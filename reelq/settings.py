@@ -18,13 +18,13 @@ Network = IPv4Network | IPv6Network
 T = TypeVar("T")
 DESCRIPTIONS: Final = {
     "NEMO_API_URL": "the URL of the NemoVideo service",
-    "NEMO_WEB_URL": "the site that links for people lead to",
+    "NEMO_WEB_URL": "the base URL of links that reelq shows",
     "NEMO_TOKEN": "your own account's token; without it, a free starter account is used",
     "NEMO_CLIENT_ID": "this installation's id with the service; it never changes",
     "SKILL_SOURCE": "the platform that requests are attributed to",
     "REELQ_DATABASE_URL": "where every row's state is kept; PostgreSQL for more than one machine",
-    "REELQ_BROKER_URL": "the Redis that carries messages to workers; without it, this machine works alone",
-    "REELQ_DATA_DIR": "the folder of the database, the key, your own skills, and of files over HTTP (then shared)",
+    "REELQ_BROKER_URL": "the Redis that carries messages to workers; without it, each command does its own work",
+    "REELQ_DATA_DIR": "the folder of the database, the key, your skills and HTTP uploads (shared by all machines)",
     "REELQ_SECRET_KEY": "encrypts the tokens in the database; the same on every machine",
     "REELQ_MAX_IN_FLIGHT": "maximum number of rows of the account in progress at once",
     "REELQ_POLL_INTERVAL": "seconds between two polls of an export",
@@ -35,15 +35,15 @@ DESCRIPTIONS: Final = {
     "REELQ_SETTLE_FIRST_WAIT": "seconds before the session is first checked after a lost stream",
     "REELQ_SETTLE_WAIT": "seconds between the checks that follow",
     "REELQ_SETTLE_READS": "checks without a change before an edit can count as unconfirmed",
-    "REELQ_ANONYMOUS_FALLBACK": "1: when NEMO_TOKEN is refused, rows not yet begun use the free account; 0: they wait",
+    "REELQ_ANONYMOUS_FALLBACK": "1: if NEMO_TOKEN is refused, rows that have not started use the free account; 0: wait",
     "REELQ_LEASE_SECONDS": "seconds until a worker's lease expires and its rows are requeued",
     "REELQ_STOP_GRACE": "seconds that a stopping worker waits for its running stages",
     "REELQ_KEEP_DAYS": "days after which finished batches are deleted; without it, they are kept",
     "REELQ_API_URL": "the reelq service that commands use; without it, they use this machine's own queue",
     "REELQ_API_KEY": "your key to that service; `reelq keys create` creates one there",
-    "REELQ_ALLOWED_NETWORKS": "networks of your own that webhooks may be sent to, as 10.1.0.0/16,fd12::/16",
+    "REELQ_ALLOWED_NETWORKS": "private networks that webhooks may be sent to, such as 10.1.0.0/16,fd12::/16",
     "REELQ_LOG_FORMAT": "how workers and the REST service write their log: console or json",
-    "REELQ_METRICS_ADDRESS": "where a worker serves its metrics, HOST:PORT or PORT; without it, nowhere",
+    "REELQ_METRICS_ADDRESS": "HOST:PORT or PORT at which a worker serves its metrics; without it, it serves none",
 }
 """A one-line description of each variable."""
 

@@ -82,10 +82,10 @@ def _reason(error: OSError | UnicodeError) -> str:
 )
 @click.argument("faults", nargs=-1, callback=_faults)
 def main(host: str, port: int, credits_: int, end_with_stdin: bool, **options: object) -> None:
-    """Run a stand-in for the NemoVideo service on this machine: the whole contract, at no cost.
+    """Run a stand-in for the NemoVideo service on this machine: its whole API, at no cost.
 
     It prints one line when it is ready. Faults are set here, or later with POST /sandbox/faults;
-    GET /sandbox/ledger shows what was asked of it.
+    GET /sandbox/ledger shows the requests it received.
     """
     # Imported here because the help needs none of it.
     from sandbox.server import listen, serve

@@ -150,10 +150,10 @@ def _body_problem(message: Any) -> str:
     except Exception as error:  # noqa: BLE001 - the type depends on the encoding that the body claims to have
         return f"its body can't be read ({type(error).__name__})"
     if not (isinstance(body, list) and len(body) == _BODY_PARTS):
-        return "its body is no list of three"
+        return "its body is not a list of three items"
     args, kwargs, embedded = body
     if not (isinstance(args, list) and isinstance(kwargs, dict) and isinstance(embedded, dict | None)):
-        return "its body holds no arguments"
+        return "its body has no arguments"
     if not all(_is_storable(argument) for argument in args):
         return "the database cannot store its arguments"
     return "" if _is_chain((embedded or {}).get("chain")) else "its chain contains something other than tasks"

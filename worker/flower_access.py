@@ -34,10 +34,10 @@ def non_empty(passwords: Sequence[str]) -> list[str]:
 def access_problem(address: str, passwords: Sequence[str], *, guarded_otherwise: bool) -> str:
     """Return why Flower may not listen on this address with these passwords. The message does not contain them."""
     if not all(map(_is_valid, passwords)):
-        return "FLOWER_BASIC_AUTH has to be NAME:PASSWORD, in plain ASCII; commas separate several"
+        return "FLOWER_BASIC_AUTH must be NAME:PASSWORD in plain ASCII; separate several with commas"
     if is_loopback(address) or passwords or guarded_otherwise:
         return ""
-    return f"without a password, whoever reaches {address} would see every row"
+    return f"without a password, anyone who reaches {address} could see every row"
 
 
 def is_loopback(address: str) -> bool:

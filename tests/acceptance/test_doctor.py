@@ -137,7 +137,7 @@ FAULTS: list[tuple[dict[str, str], list[tuple[str, str, str, str]]]] = [
       ("encoder", "warning", "/nowhere/ffmpeg: No such file or directory", "IMAGEIO_FFMPEG_EXE"),
       ("environment", "warning", "BROKERURL is set, but is not a reelq setting", "Did you mean REELQ_BROKER_URL")]),
     (OPEN_FLOWER | {"NEMO_API_URL": "http://no-such-host.invalid", "REELQ_API_KEY": "rq_hushhush"},
-     [("flower", "wrong", "whoever reaches 0.0.0.0", "FLOWER_BASIC_AUTH=NAME:PASSWORD"),
+     [("flower", "wrong", "anyone who reaches 0.0.0.0", "FLOWER_BASIC_AUTH=NAME:PASSWORD"),
       ("service", "wrong", "", "DNS"),
       ("reelq service", "warning", "REELQ_API_KEY is set, but REELQ_API_URL is not", "")]),
     (OPEN_FLOWER | {"FLOWER_BASIC_AUTH": "me:hush", "NEMO_API_URL": "https://service.example",

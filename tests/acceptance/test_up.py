@@ -80,7 +80,7 @@ def test_what_would_end_a_process_at_once_is_told_before_any_is_started(up: Call
         assert (service.wait(60), flower.wait(60), seen.wait(60)) == (2, 2, 2)
     assert "Address already in use. Choose another address with --host and --port" in service.text
     assert f"Flower can't listen on 127.0.0.1:{taken}: Address already in use. Choose another port" in flower.text
-    assert "without a password, whoever reaches 0.0.0.0 would see every row" in seen.text
+    assert "without a password, anyone who reaches 0.0.0.0 could see every row" in seen.text
     assert "FLOWER_BASIC_AUTH=NAME:PASSWORD" in seen.text
     assert "Or use --no-flower" in seen.text
 

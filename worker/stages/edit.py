@@ -43,7 +43,7 @@ def _send(job: ClaimedJob, text: str, context: StageContext) -> Edited:
 
     def on_event(event: Event) -> None:
         if isinstance(event, ToolCall):
-            context.progress(f"the agent works: {event.name.replace('_', ' ')}")
+            context.progress(f"the agent is working: {event.name.replace('_', ' ')}")
         elif isinstance(event, Text):
             context.progress("the agent answers")
 

@@ -174,7 +174,7 @@ def _check_key(context: CheckContext, store: Store) -> Finding:
     except SettingsError as error:
         advice = "Set REELQ_SECRET_KEY to the key that was in use, or put secret.key back into the data folder."
         return wrong("key", str(error), advice)
-    return ok("key", f"opens {'the one token' if count == 1 else f'all {count} tokens'} in the database")
+    return ok("key", f"decrypts {'the one token' if count == 1 else f'all {count} tokens'} in the database")
 
 
 def _check_location(context: CheckContext) -> Iterator[Finding]:
