@@ -11,13 +11,15 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 import psycopg
 
 START_SECONDS: Final = 60
+_PORTS: Final = range(10_000, 32_768)
+"""Systems take the ports of outgoing connections from above these."""
 _RUN_FOLDER: Final = "REELQ_TEST_RUN"
 """Names the folder that all processes of one test run share."""
 _SHARED: Final = ("fsync=off", "full_page_writes=off", "max_connections=400")
@@ -45,10 +47,12 @@ def missing() -> list[str]:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on. No connection gets it either before the server of the test does."""
+    while True:
+        port = secrets.choice(_PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_for_start(process: "subprocess.Popen[bytes]", answers: Callable[[], bool]) -> None:
