@@ -74,7 +74,7 @@ def claim_free(session: Session, now: datetime, job_id: str, run: int, stage: St
     connection = session.connection()
     if connection.dialect.name != "postgresql":
         return None
-    event = (now, Status.RUNNING, run, stage, Status.QUEUED, Status.RUNNING, start_message(stage))
+    event = (now, str(Status.RUNNING), run, stage, Status.QUEUED, Status.RUNNING, start_message(stage))
     parameters = event_parameters(*event)
     parameters |= {"claimed_id": job_id, "expected_run": run, "expected_stage": stage, "now": now}
     # Allow for skew: the clock of the process that published the message may be ahead.
