@@ -55,7 +55,7 @@ class DatabaseContext:
 
     def say(self, message: str) -> None:
         self._last_message_at = time.monotonic()
-        with self._store.alone() as session:
+        with self._store.autocommit() as session:
             if not transitions.write_progress(session, self._at, self._store.now(session), "progress", message):
                 raise JobReleased
 
@@ -85,13 +85,13 @@ class DatabaseContext:
         return InputFiles(tuple(paths), urls, tuple(name for _, name in uploads))
 
     def remember_upload(self, fingerprint: str) -> None:
-        with self._store.alone() as session:
+        with self._store.autocommit() as session:
             if not transitions.change(session, self._at, upload_baseline=fingerprint):
                 raise JobReleased
 
     def reserve_render(self) -> str:
         render_id = f"render_{uuid.uuid4().hex}"
-        with self._store.alone() as session:
+        with self._store.autocommit() as session:
             if not leases.record_render(session, self._at, render_id):
                 raise JobReleased
         return render_id

@@ -121,7 +121,7 @@ class Executor:
         lease = Lease(self.held_jobs.worker, self.settings.reelq_lease_seconds)
         try:
             if not self.store.is_sqlite:
-                with self.store.alone() as session:
+                with self.store.autocommit() as session:
                     claimed = claims.claim_free(session, self.store.now(session), job_id, run, stage, lease)
                 if claimed:
                     return claimed

@@ -89,7 +89,7 @@ class Recorder:
         has_next = stage_after(claimed.job.route, claimed.at.stage) is not None
         # These are no more than a single move of the job, which is one statement.
         is_single_move = has_next and isinstance(outcome, (NotYet, Uploaded, Rendered))
-        with self._store.alone() if is_single_move else self._store.write() as session:
+        with self._store.autocommit() if is_single_move else self._store.write() as session:
             recording = _Recording(session, self._store.now(session), claimed, self._settings)
             match outcome:
                 case Cancelled():

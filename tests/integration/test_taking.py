@@ -65,7 +65,7 @@ def _events(store: Store, job_id: str) -> list[JobEvent]:
 
 
 def _claim_free(store: Store, job_id: str) -> Claimed | None:
-    with store.alone() as session:
+    with store.autocommit() as session:
         return claims.claim_free(session, NOW, job_id, 1, Stage.UPLOAD, LEASE)
 
 

@@ -61,7 +61,7 @@ def is_broken(error: BaseException) -> bool:
 
 
 Transaction = Session
-"""The session that `write`, `alone` and `read` yield. Pass it only to functions of the store."""
+"""The session that `write`, `autocommit` and `read` yield. Pass it only to functions of the store."""
 
 
 class _SessionOn(Session):
@@ -149,7 +149,7 @@ class Store:
             yield _SessionOn(connection)
 
     @contextmanager
-    def alone(self) -> Iterator[Session]:
+    def autocommit(self) -> Iterator[Session]:
         """A session for one statement that writes and commits by itself: an error later in the block can't undo it.
 
         On PostgreSQL this uses autocommit mode, which saves two round trips. On SQLite it is the same as `write`.
