@@ -103,6 +103,16 @@ def starting_stage(route: Route) -> Stage:
     return ROUTES[route][0]
 
 
+def makes_video(route: Route) -> bool:
+    """Whether jobs of this route bring home a video."""
+    return Stage.DOWNLOAD in ROUTES[route]
+
+
+def is_rendered(stage: Stage) -> bool:
+    """Whether the export of a job in this stage is done, so that the job needs its remote session no more."""
+    return PIPELINE.index(stage) > PIPELINE.index(Stage.POLL)
+
+
 class ClaimedJob(NamedTuple):
     """The columns of a job and its batch that a worker needs. Each one costs time in every claim."""
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from sqlalchemy import Row, Select, bindparam, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
-from reelq.job import FINAL, ROUTES, Cause, ClaimedJob, Stage, Status
+from reelq.job import FINAL, Cause, ClaimedJob, Stage, Status, is_rendered, makes_video
 from reelq.storage import Storage
 from reelq.store.db.models import Batch, Job
 from reelq.store.jobs import sends
@@ -87,7 +87,7 @@ def _move_dependents(session: Session, job: Job, now: datetime) -> None:
         for follower in _waiting_followers(session, job.id):
             cancel_follower(session, follower, job, now)
     twins = session.scalars(_TWINS, {"job_id": job.id}).all()
-    has_result = job.status is Status.SUCCEEDED and ROUTES[job.route][-1] is Stage.DOWNLOAD
+    has_result = job.status is Status.SUCCEEDED and makes_video(job.route)
     if twins and has_result:
         for twin in twins:
             _give_result(session, twin, job, now)
@@ -131,8 +131,7 @@ def session_columns(job: Job | ClaimedJob) -> dict[str, Any]:
 
 def is_done_with_session(job: Job) -> bool:
     """Whether the next row may work in the job's session: its render is done, or the whole job."""
-    is_rendered = job.stage is Stage.DOWNLOAD
-    return is_rendered or job.status is Status.SUCCEEDED
+    return is_rendered(job.stage) or job.status is Status.SUCCEEDED
 
 
 def result_columns(job: Job | Row[Any]) -> dict[str, Any]:

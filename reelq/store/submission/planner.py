@@ -11,7 +11,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from reelq.errors import SessionLost
-from reelq.job import FINAL, ROUTES, Cause, Route, Stage, Status
+from reelq.job import FINAL, Cause, Route, Stage, Status, makes_video
 from reelq.manifest.columns import INTEGERS, Row
 from reelq.store.db.models import Batch, Job, Outcome, Send
 from reelq.store.db.statements import chunks
@@ -221,7 +221,7 @@ class _Planner:
 
     def _has_result(self, row: Row, job: ExistingJob) -> bool:
         """Whether the job's result exists, if it has any, and is at the row's output or can be renamed to it."""
-        if ROUTES[row.route][-1] is not Stage.DOWNLOAD:
+        if not makes_video(row.route):
             return True
         if not job.result_path or job.result_size is None:
             return False
@@ -242,7 +242,7 @@ class _Planner:
     def _shared(self, row: Row, key: str) -> Step | None:
         same_key = self._others.get(key, ())
         succeeded = [job for job in same_key if not job.is_open]
-        if succeeded and ROUTES[row.route][-1] is Stage.DOWNLOAD:
+        if succeeded and makes_video(row.route):
             return Step(row, key, RowAction.TAKEN, original=succeeded[0])
         # First of all one that does the work without reusing the result of another.
         in_progress = sorted((job for job in same_key if job.is_open), key=lambda job: job.same_as is not None)

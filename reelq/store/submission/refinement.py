@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from reelq import intent
 from reelq.errors import CannotRefine
-from reelq.job import FINAL, ROUTES, Cause, Route, Stage, Status
+from reelq.job import FINAL, ROUTES, Cause, Route, Stage, Status, makes_video
 from reelq.manifest import output
 from reelq.manifest.columns import INTEGERS
 from reelq.store.db.models import Batch, BatchState, Job
@@ -54,7 +54,7 @@ def refine(session: Session, job: Job, instruction: str, now: datetime, new: str
         "name": job.name,
         "instruction": instruction.strip(),
         "route": route,
-        "output": _output(session, batch, job) if ROUTES[route][-1] is Stage.DOWNLOAD else "",
+        "output": _output(session, batch, job) if makes_video(route) else "",
         "after_id": before.id,
         "file": "",
         "references": [],
