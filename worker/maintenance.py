@@ -22,6 +22,7 @@ from reelq.store.billing import ledger
 from reelq.store.db.engine import Store, is_unavailable
 from reelq.store.jobs import leases, scheduler
 from reelq.store.webhooks import deliveries, outbox
+from worker.core import Core
 from worker.executor import Executor
 from worker.metrics import Metrics
 from worker.render_poller import OnUnfinished, RenderPoller
@@ -36,6 +37,7 @@ _RETENTION_EVERY: Final = 600.0
 _FINISHING_EVERY: Final = 1.0
 COSTS_EVERY: Final = 1.0
 _DELIVERIES_EVERY: Final = 0.5
+_CORE_EVERY: Final = 2.0
 _READING_TIMEOUT: Final = timedelta(days=1)
 """How long to wait for a balance reading that shows what an instruction cost."""
 _DELIVERIES_KEPT_DAYS: Final = 30.0
@@ -97,6 +99,7 @@ class Maintenance:
         self._held_jobs = executor.held_jobs
         self._dispatch = dispatch
         self._batch_id = batch_id
+        self._core = Core()
         self._costs = Costs(executor)
         self._finished_batches = FinishedBatches(executor.store, batch_id)
         self._poller = RenderPoller(executor, dispatch.publish, on_unfinished)
@@ -117,6 +120,8 @@ class Maintenance:
             ("finished batches", self._finished_batches.record, _FINISHING_EVERY),
             ("retention", self._delete_old, _RETENTION_EVERY),
         ]
+        if self._core.has_choice:
+            duties.append(("core", self._core.rebind, _CORE_EVERY))
         if self._batch_id is None:
             duties.append(("deliveries", self._publish_deliveries, _DELIVERIES_EVERY))
         metrics = self._executor.metrics
@@ -128,6 +133,7 @@ class Maintenance:
         for thread in self._threads:
             thread.join(_STOP_SECONDS)
         self._poller.stop(_STOP_SECONDS)
+        self._core.leave()
         self._finished_batches.record_last()
 
     def _due_work(self) -> float | None:

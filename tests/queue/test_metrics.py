@@ -150,7 +150,7 @@ def test_rows_of_a_killed_worker_are_counted_as_rescued(told: Told) -> None:
 
 def test_every_duty_of_the_lifeline_is_done_again_and_again(told: Told) -> None:
     rounds = {at[0]: value for (name, at), value in told.worker.items() if name.endswith("round_timestamp_seconds")}
-    assert rounds.keys() == {
+    assert rounds.keys() - {"core"} == {  # which is for machines with two cores, and for Linux
         "leases",
         "due_work",
         "silent_workers",
