@@ -105,6 +105,7 @@ class DatabaseContext:
             return sends.open_send(session, self._job.id, self._store.now(session))
 
     def intend(self, baseline: dict[str, Any] | None) -> str:
+        fingerprint = timeline.fingerprint(baseline)
         with self._store.write() as session:
             # Lock the limit's row before the job's. Everything that locks both does so in this order.
             if not ledger.limit_allows_job(session, self._job.id):
@@ -112,7 +113,7 @@ class DatabaseContext:
             if not leases.fence(session, self._at):
                 raise JobReleased
             now = self._store.now(session)
-            return sends.record(session, self._job.id, now, baseline, timeline.fingerprint(baseline))
+            return sends.record(session, self._job.id, now, baseline, fingerprint)
 
     def withdraw(self, refusal: ReelqError) -> None:
         outcome = Outcome.NOT_SENT if isinstance(refusal, NotSent) else Outcome.REFUSED

@@ -48,7 +48,7 @@ _DATABASE_RETRY_SECONDS: Final = 2.0
 
 
 class Process:
-    """Everything that one process needs to run jobs. Its parts are created on first use, so after any fork."""
+    """Everything that one process needs to run jobs. Its parts are created on first use."""
 
     def __init__(self, settings: Settings, home: Path | None = None) -> None:
         self.settings = settings
@@ -68,9 +68,10 @@ class Process:
                 store = Store(database_url(self.settings))
                 upgrade(store)
                 vault = open_vault(self.settings, local=store.is_sqlite)
-                self._executor = executor = Executor(store, vault, self.settings, self._home)
+                executor = Executor(store, vault, self.settings, self._home)
                 every = executor.held_jobs.lease_seconds / 4
                 repeat("leases", executor.renew_leases, every, executor.closed, executor.metrics)
+                self._executor = executor
             return self._executor
 
     @property

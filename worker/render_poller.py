@@ -1,9 +1,11 @@
 """Polls exports, many at a time and without Celery tasks, since most polls change nothing.
 
 Only "not done yet" is recorded here. For any other answer the row's message is published and its stage deals with it,
-under a lease and with the usual events; if the export is done, the stage finds the URL already recorded. If the service
-does not respond, the row goes to its stage too, which handles errors, and for a while the account's other rows go there
-without a poll.
+under a lease and with the usual events; if the export is done, the stage finds the URL already recorded.
+
+If a poll fails, the row's stage repeats it and handles the error, and for a while the account's other rows go to their
+stages without a poll. The service may have received a poll whose connection broke, so that one is repeated after an
+interval. One that the service refused, with a 429 for example, goes to the stage at once.
 """
 
 import logging
@@ -17,7 +19,7 @@ from enum import Enum
 from queue import Empty, SimpleQueue
 from typing import Final
 
-from reelq.errors import ReelqError, RenderUnknown
+from reelq.errors import PassingFault, ReelqError, RenderUnknown
 from reelq.job import Stage
 from reelq.logs import warn_unavailable
 from reelq.nemo.types import RenderStatus
@@ -144,11 +146,13 @@ class RenderPoller:
         except RenderUnknown:
             return _Result(poll, _Action.RUN_STAGE)
         except Exception as error:
-            if not isinstance(error, ReelqError) and not is_unavailable(error):
-                log.exception("A poll failed. The row's stage will poll again.")
-            log.info("%s: a poll failed: %s", poll.message.job_id, error)
+            if isinstance(error, ReelqError) or is_unavailable(error):
+                log.info("A poll of %s failed: %s", poll.message.job_id, error)
+            else:
+                log.exception("A poll of %s failed", poll.message.job_id)
             self._suspended_until[poll.account_id] = time.monotonic() + _SUSPEND_SECONDS
-            return _Result(poll, _Action.RUN_STAGE_LATER)
+            is_refusal = isinstance(error, ReelqError) and not isinstance(error, PassingFault)
+            return _Result(poll, _Action.RUN_STAGE if is_refusal else _Action.RUN_STAGE_LATER)
         if progress.status in {RenderStatus.DONE, RenderStatus.FAILED}:
             return _Result(poll, _Action.RUN_STAGE, url=progress.url if progress.status is RenderStatus.DONE else "")
         return _Result(poll, _Action.POLL_AGAIN, text=unfinished(progress), seconds=time.monotonic() - began)

@@ -8,6 +8,7 @@ are named by their hash. A row that does the same as another row reuses its file
 import hashlib
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,12 +72,13 @@ def _fetch(job: ClaimedJob, part: Path, context: StageContext) -> Downloaded:
 def _reuse(job: ClaimedJob, part: Path, context: StageContext) -> Downloaded | None:
     """Copy or link the other row's file to the part file. Return None if it is missing or has changed."""
     same = context.same_result() if job.takes_a_result else None
-    if same is None:
+    source = None
+    if same:
+        with suppress(OSError):  # a file that can't be looked up is downloaded
+            source = same.found(context.storage)
+    if same is None or source is None:
         return None
     try:
-        source = same.found(context.storage)
-        if source is None:
-            return None
         part.unlink(missing_ok=True)
         # Never link between storage and a user's folder: a change of one file would change the other.
         _link_or_copy(source, part, may_link=(job.result is None) == (same.path is None))
