@@ -69,7 +69,7 @@ demo: $(RUN_READY) ## run the example manifest in the sandbox, which spends noth
 	@REELQ_DATA_DIR=.demo $(BIN)/reelq run jobs.example.csv --sandbox
 	@cat samples/after-the-demo.txt
 
-check: lint types contracts unit ## run the quick checks, for after each edit (half a minute)
+check: lint types contracts unit ## run the quick checks, for after each edit (15 s)
 
 test: check pytest ## run everything that must pass
 
