@@ -94,10 +94,7 @@ def _find_batch(known: Directory, word: str) -> BatchInfo:
     if word.startswith("bat_") and (found := known.with_id(word)):
         return found
     batches = known.batches()
-    path = os.path.normcase(Path(word).absolute())
-    with_path = (
-        batch for batch in batches if batch.source and os.path.normcase(Path(batch.source, batch.name)) == path
-    )
+    with_path = (batch for batch in batches if batch.source and _is_at(batch, word))
     with_name = (batch for batch in batches if _has_name(batch, word))
     if found := next(chain(with_path, with_name), None):
         return found
@@ -105,6 +102,10 @@ def _find_batch(known: Directory, word: str) -> BatchInfo:
         message = f"{word} has no rows left: its manifest was submitted again, and the rows moved with it"
         raise UnknownName(message, f"They are in {newer.id} ({newer.name}).")
     return _find_by_part(batches, word)
+
+
+def _is_at(batch: BatchInfo, path: str) -> bool:
+    return os.path.normcase(Path(batch.source, batch.name)) == os.path.normcase(Path(path).absolute())
 
 
 def _has_name(batch: BatchInfo, word: str) -> bool:

@@ -2,6 +2,8 @@
 
 import json
 import socket
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +11,15 @@ import pytest
 from pydantic import SecretStr
 
 from reelq.cli.backends.http.client import parse, service_at
-from reelq.cli.backends.http.queue import open_remote_queue
+from reelq.cli.backends.http.queue import RemoteQueue, open_remote_queue
 from reelq.cli.backends.http.transfer import retry_while_unavailable
 from reelq.cli.backends.http.videos import download_videos
 from reelq.cli.errors import exit_code
 from reelq.errors import ReelqError, ServiceAway, ServiceRefused, SettingsError, UnknownName
+from reelq.job import Status
 from reelq.settings import Settings
 from reelq.store.queries.events import RowEvent
+from reelq.store.queries.lookup import Target
 from tests.contract.scripted_service import Answer, ScriptedService, cut, endless, reply, say
 
 KEY = "rq_hushhush"
@@ -173,3 +177,40 @@ def test_an_event_that_is_none_is_said_to_be_of_another_version() -> None:
     for text in ("{", "[]", "{}", '{"id": "x"}'):
         with pytest.raises(ServiceRefused, match="can't be understood"):
             parse(RowEvent, text)
+
+
+_MOMENT = "2026-03-01T12:00:00Z"
+_STATE: dict[str, Any] = {
+    "id": "bat_1", "name": "jobs.csv", "state": "active", "created_at": _MOMENT, "finished_at": None, "at": _MOMENT,
+    "released": None, "limit_credits": None, "places": [], "held": 0, "credits": 0, "shared": False, "moving": [],
+    "holds": [], "tended": True, "twins_move": False, "failures": [], "waits": [],
+}  # fmt: skip
+_COUNTS = {"done": 1, "soon": 0, "not_so": 0}
+
+
+@pytest.mark.parametrize(
+    ("ask", "answer", "field"),
+    [
+        *((lambda queue: queue.state("bat_1"), _STATE, field) for field in _STATE),
+        *((lambda queue: queue.cancel(Target("bat_1")), _COUNTS, field) for field in _COUNTS),
+    ],
+)
+def test_an_answer_without_one_of_its_fields_is_said_to_be_of_another_version(
+    ask: Callable[[RemoteQueue], object], answer: dict[str, Any], field: str
+) -> None:
+    rest = {name: value for name, value in answer.items() if name != field}
+    with (
+        ScriptedService(say(answer | {"newer": 1}), say(rest)) as service,
+        open_remote_queue(service.url, SETTINGS) as queue,
+    ):
+        assert ask(queue)
+        with pytest.raises(ServiceRefused, match=f"can't be understood .*{field}"):
+            ask(queue)
+
+
+def test_what_an_answer_holds_reaches_the_terminal_escaped_and_shortened() -> None:
+    for name in ("\x1b]0;x\x07", "x" * 9000):
+        with pytest.raises(ServiceRefused) as refused:
+            parse(Counter[Status], {name: 1})
+        assert str(refused.value).isprintable()
+        assert len(str(refused.value)) < 1000

@@ -47,7 +47,7 @@ def parse(kind: type[T], answer: object) -> T:
         value = adapter.validate_json(answer) if isinstance(answer, str) else adapter.validate_python(answer)
     except ValidationError as error:
         first = error.errors()[0]
-        detail = ": ".join(filter(None, (kind.__name__, ".".join(map(str, first["loc"])), first["msg"])))
+        detail = safe_line(": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"]))))[:_LONGEST_FIELD]
         advice = "The service and this reelq have different versions: update the older one."
         raise ServiceRefused(f"The service's answer can't be understood ({detail})", advice) from None
     return value

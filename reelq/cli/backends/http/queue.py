@@ -22,7 +22,7 @@ from reelq.results import Form
 from reelq.settings import Settings
 from reelq.store.commands import ActionCounts
 from reelq.store.db.models import BatchState
-from reelq.store.queries.batch_status import Snapshot
+from reelq.store.queries.batch_status import Group, Snapshot
 from reelq.store.queries.lookup import BatchInfo, BatchInList, Target
 
 _ID: Final = re.compile(r"[a-z0-9_]+")
@@ -41,8 +41,21 @@ class _Job:
         return Target(self.batch, self.id, self.row)
 
 
+# These repeat fields without their defaults: an answer that lacks one is that of another version.
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Paused(ActionCounts):
+class _State(Snapshot):
+    failures: tuple[Group, ...]
+    waits: tuple[Group, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Counts(ActionCounts):
+    not_so: int
+    soon: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Paused(_Counts):
     batch: BatchInfo
 
 
@@ -83,7 +96,7 @@ class RemoteQueue(Directory, Queue):
         return [parse(_Job, item).target for item in found]
 
     def state(self, batch_id: str) -> Snapshot:
-        return parse(Snapshot, self._service.get(f"/v1/batches/{batch_id}"))
+        return parse(_State, self._service.get(f"/v1/batches/{batch_id}"))
 
     def newest_batches(self, limit: int) -> list[BatchInList]:
         found = self._service.pages("/v1/batches", at_once=min(limit, 200))
@@ -102,10 +115,10 @@ class RemoteQueue(Directory, Queue):
         return download_videos(self._service, batch_id, folder)
 
     def retry(self, target: Target) -> ActionCounts:
-        return parse(ActionCounts, self._post_action(target, "retry"))
+        return parse(_Counts, self._post_action(target, "retry"))
 
     def cancel(self, target: Target) -> ActionCounts:
-        return parse(ActionCounts, self._post_action(target, "cancel"))
+        return parse(_Counts, self._post_action(target, "cancel"))
 
     def pause(self, target: Target) -> tuple[BatchState, ActionCounts]:
         paused = parse(_Paused, self._post_action(target, "pause"))
@@ -114,7 +127,7 @@ class RemoteQueue(Directory, Queue):
     def resume(self, target: Target) -> ActionCounts:
         if target.job_id:
             raise click.UsageError(f"A remote service can only resume whole batches: reelq resume {target.batch_id}")
-        return parse(ActionCounts, self._post_action(target, "resume"))
+        return parse(_Counts, self._post_action(target, "resume"))
 
     def status_of(self, target: Target) -> Status:
         return parse(_Job, self._service.get(f"/v1/jobs/{target.job_id}")).status
